@@ -1,0 +1,289 @@
+//! What users feel: the start, the way of a message, a backlog, a send beside a poll.
+//!
+//! `cargo bench` runs the runner's binary as a process of its own against the simulated server in
+//! this one, with the durable store on. It prints the machine and the figures; nothing is asserted.
+
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use axum::routing::post;
+use axum::{Json, Router};
+use host_test::simulator::{Event, Options, Simulator};
+use serde_json::{Value, json};
+use tokio::sync::broadcast::Receiver;
+
+const PERSON: &str = "wxid_alice@im.wechat";
+const STARTS: usize = 20;
+const MESSAGES: usize = 2000;
+const BACKLOG: usize = 5000;
+const PEOPLE: usize = 50;
+
+#[tokio::main]
+async fn main() {
+    println!("machine: {}", machine());
+    println!("store: dir, --durability process; pace off; strict simulated server in this process");
+    start().await;
+    let agent = http_agent().await;
+    for (name, agent) in [("echo", "echo".to_owned()), ("over HTTP", agent)] {
+        latency(name, &agent).await;
+        backlog(name, &agent).await;
+    }
+    send_beside_a_poll().await;
+}
+
+/// Process start to first poll.
+async fn start() {
+    let mut times = Vec::new();
+    for _ in 0..STARTS {
+        let simulator = simulator().await;
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let begun = Instant::now();
+        let mut runner = Runner::new(&simulator, folder.path().to_str().unwrap(), "echo");
+        simulator
+            .wait_for(|simulator| simulator.counters().polls > 0)
+            .await;
+        times.push(begun.elapsed());
+        runner.stop();
+    }
+    // The first one may have compiled the component.
+    times.remove(0);
+    report("start to first poll", &mut times);
+}
+
+/// A message is available, its answer is accepted: one at a time.
+async fn latency(name: &str, agent: &str) {
+    let simulator = simulator().await;
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let mut runner = Runner::new(&simulator, folder.path().to_str().unwrap(), agent);
+    let mut events = simulator.subscribe();
+    let mut times = Vec::new();
+    for number in 0..MESSAGES {
+        simulator
+            .wait_for(|simulator| simulator.counters().polls_open == 1)
+            .await;
+        let begun = Instant::now();
+        simulator.say(PERSON, &number.to_string());
+        answer(&mut events).await;
+        times.push(begun.elapsed());
+    }
+    runner.stop();
+    times.drain(..MESSAGES / 10);
+    report(
+        &format!("message to accepted answer, agent {name}"),
+        &mut times,
+    );
+}
+
+async fn answer(events: &mut Receiver<Event>) {
+    loop {
+        if let Ok(Event::Shown(bubble)) = events.recv().await
+            && bubble["from"] == "bot"
+        {
+            return;
+        }
+    }
+}
+
+/// Messages that wait when the runner starts.
+async fn backlog(name: &str, agent: &str) {
+    let simulator = simulator().await;
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let people: Vec<String> = (0..PEOPLE)
+        .map(|number| format!("wxid_{number}@im.wechat"))
+        .collect();
+    for number in 0..BACKLOG {
+        simulator.say(&people[number % PEOPLE], &number.to_string());
+    }
+    let mut runner = Runner::new(&simulator, folder.path().to_str().unwrap(), agent);
+    simulator
+        .wait_for(|simulator| simulator.counters().polls > 0)
+        .await;
+    let (begun, cpu) = (Instant::now(), runner.cpu());
+    simulator
+        .wait_for(|simulator| simulator.counters().accepted == BACKLOG as u64)
+        .await;
+    let (time, cpu) = (begun.elapsed(), runner.cpu() - cpu);
+    let memory = runner.memory_mib();
+    runner.stop();
+    let is_ordered = people.iter().all(|person| {
+        let numbers: Vec<usize> = simulator
+            .answers(person)
+            .iter()
+            .filter_map(|answer| answer.parse().ok())
+            .collect();
+        numbers.len() == BACKLOG / PEOPLE && numbers.is_sorted()
+    });
+    println!(
+        "backlog of {BACKLOG} messages of {PEOPLE} people, agent {name}: {:.0} messages/s, {:.2} ms \
+         of CPU each, peak {memory} MiB, {}",
+        BACKLOG as f64 / time.as_secs_f64(),
+        cpu.as_secs_f64() * 1000.0 / BACKLOG as f64,
+        if is_ordered {
+            "in order"
+        } else {
+            "NOT IN ORDER"
+        },
+    );
+}
+
+/// Sends through the library while a poll hangs.
+async fn send_beside_a_poll() {
+    use host_test::account::{Account, AccountOptions, Post};
+    use host_test::agent::EchoAgent;
+    use host_test::clock::Clock;
+    use host_test::runtime::Runtime;
+    use host_test::state::memory::MemoryState;
+    use std::sync::Arc;
+
+    let simulator = simulator().await;
+    let runtime = Runtime::new(Clock::new()).expect("a runtime");
+    let component = std::path::Path::new(env!("COMPONENT"));
+    let plugin = runtime.load(component).await.expect("the component");
+    let options = AccountOptions {
+        id: simulator.account_id(),
+        secrets: [("bot-token".to_owned(), simulator.token())].into(),
+        config: [
+            ("base-url".to_owned(), simulator.base_url()),
+            ("send-interval-ms".to_owned(), "0".to_owned()),
+        ]
+        .into(),
+    };
+    let state = Arc::new(MemoryState::default());
+    let account = Account::start(&runtime, &plugin, state, Arc::new(EchoAgent), options)
+        .await
+        .expect("the account starts");
+    simulator.say(PERSON, "hello");
+    simulator
+        .wait_for(|simulator| simulator.counters().accepted == 1)
+        .await;
+    let mut times = Vec::new();
+    for number in 0..MESSAGES {
+        simulator
+            .wait_for(|simulator| simulator.counters().polls_open == 1)
+            .await;
+        let begun = Instant::now();
+        let post = Post {
+            key: number.to_string(),
+            conversation: PERSON.to_owned(),
+            answers: None,
+            text: "news".to_owned(),
+            media: Vec::new(),
+            progress: false,
+            queue_until: None,
+        };
+        account.send(post).await.expect("it is sent");
+        times.push(begun.elapsed());
+    }
+    account.stop().await;
+    report("send to its receipt while a poll hangs", &mut times);
+}
+
+async fn simulator() -> Simulator {
+    let simulator = Simulator::start(Options {
+        strict: true,
+        wire_log: 0,
+        ..Options::default()
+    })
+    .await
+    .expect("a free port");
+    simulator
+        .faults(&json!({"budget": null}))
+        .expect("a rule of the simulator");
+    simulator
+}
+
+/// An agent over HTTP that says what it hears.
+async fn http_agent() -> String {
+    let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let answer = async |Json(message): Json<Value>| Json(json!({ "text": message["text"] }));
+    let app = Router::new().route("/", post(answer));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    url
+}
+
+struct Runner(Child);
+
+impl Runner {
+    fn new(simulator: &Simulator, folder: &str, agent: &str) -> Runner {
+        let child = Command::new(env!("CARGO_BIN_EXE_host-test"))
+            .args([
+                "run",
+                "--state",
+                &format!("dir:{folder}/state"),
+                "--agent",
+                agent,
+            ])
+            .args(["--component", env!("COMPONENT")])
+            .env("RUST_LOG", "warn")
+            .env("WEIXIN_BASE_URL", simulator.base_url())
+            .env("WEIXIN_TOKEN", simulator.token())
+            .env("WEIXIN_ACCOUNT_ID", simulator.account_id())
+            .env("WEIXIN_SEND_INTERVAL_MS", "0")
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the runner starts");
+        Runner(child)
+    }
+
+    /// CPU time that the process has taken.
+    fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()));
+        let stat = stat.expect("Linux");
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        let ticks: u64 = fields[11..13]
+            .iter()
+            .filter_map(|ticks| ticks.parse::<u64>().ok())
+            .sum();
+        // Linux counts in hundredths of a second.
+        Duration::from_millis(ticks * 10)
+    }
+
+    fn memory_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()));
+        status
+            .expect("Linux")
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
+            .unwrap_or(0)
+            / 1024
+    }
+
+    fn stop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn report(name: &str, times: &mut [Duration]) {
+    times.sort();
+    let at = |share: f64| {
+        let index = ((times.len() - 1) as f64 * share).round() as usize;
+        times[index].as_secs_f64() * 1000.0
+    };
+    println!(
+        "{name}: p50 {:.2} ms, p99 {:.2} ms, n {}",
+        at(0.5),
+        at(0.99),
+        times.len()
+    );
+}
+
+fn machine() -> String {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown", |(_, model)| model);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{model}, {cores} cores, {}", std::env::consts::OS)
+}

@@ -1,0 +1,312 @@
+//! Conversations: each has its own lane, in which its messages go to the agent one after the other.
+//!
+//! A lane outlives an instance: a message that a later instance returns again while the agent still
+//! has it is not given to the agent a second time.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+use super::Shared;
+use super::typing::Typing;
+use crate::agent::message::{
+    Conversation, ConversationKind, Media, MediaKind, Message, Quote, Reply, Sender,
+};
+use crate::bindings::exports::gateway::channel::outbound::Post;
+use crate::bindings::gateway::channel::types::{self, ErrorKind};
+use crate::instance::{CallError, Instance};
+
+/// Messages that may be with the agent at the same time.
+const MAX_WITH_AGENT: usize = 256;
+/// Pauses before a message is given to the agent again.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Longest key of a post.
+const MAX_KEY_BYTES: usize = 64;
+
+/// The lanes of an account.
+pub struct Lanes {
+    waiting: Mutex<Waiting>,
+    with_agent: Semaphore,
+    agent_fails: AtomicBool,
+    pub(super) typing: Typing,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// A conversation is here while its lane runs.
+    lanes: HashMap<String, VecDeque<Message>>,
+    /// Ids of all messages that wait or are with the agent.
+    ids: HashSet<String>,
+}
+
+impl Default for Lanes {
+    fn default() -> Lanes {
+        Lanes {
+            waiting: Mutex::default(),
+            with_agent: Semaphore::new(MAX_WITH_AGENT),
+            agent_fails: AtomicBool::new(false),
+            typing: Typing::default(),
+        }
+    }
+}
+
+impl Lanes {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        // What a panicked holder left is whole: each change is one call.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a message at the end of its lane.
+    pub fn push(shared: &Arc<Shared>, message: Message) {
+        let mut waiting = shared.lanes.waiting();
+        if !waiting.ids.insert(message.id.clone()) {
+            return;
+        }
+        let conversation = message.conversation.id.clone();
+        if let Some(lane) = waiting.lanes.get_mut(&conversation) {
+            lane.push_back(message);
+            return;
+        }
+        waiting.lanes.insert(conversation.clone(), VecDeque::new());
+        drop(waiting);
+        let shared = Arc::clone(shared);
+        tokio::spawn(async move {
+            let mut next = Some(message);
+            while let Some(message) = next {
+                if *shared.stopping.borrow() {
+                    return;
+                }
+                shared.answer(&message).await;
+                let mut waiting = shared.lanes.waiting();
+                waiting.ids.remove(&message.id);
+                next = waiting
+                    .lanes
+                    .get_mut(&conversation)
+                    .and_then(VecDeque::pop_front);
+                if next.is_none() {
+                    waiting.lanes.remove(&conversation);
+                }
+            }
+        });
+    }
+
+    /// Waits until every typing indicator was ended.
+    pub async fn typing_ended(&self) {
+        self.typing.ended().await;
+    }
+}
+
+impl Shared {
+    /// Gives a message to the agent until it is acknowledged, and brings the reply to the instance.
+    async fn answer(self: &Arc<Self>, message: &Message) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let mut typing = Box::pin(self.typing_after_a_moment(&message.conversation.id));
+            let asked = async {
+                // The semaphore is never closed.
+                let _permit = self.lanes.with_agent.acquire().await;
+                self.agent.answer(message).await
+            };
+            let answer = tokio::select! {
+                biased;
+                answer = asked => answer,
+                () = self.stopped() => return,
+                never = &mut typing => match never {},
+            };
+            match answer {
+                Ok(reply) => {
+                    if self.lanes.agent_fails.swap(false, Ordering::Relaxed) {
+                        tracing::info!(account = &*self.id, "the agent answers again");
+                    }
+                    self.deliver(message, reply).await;
+                    return;
+                }
+                Err(error) => {
+                    if !self.lanes.agent_fails.swap(true, Ordering::Relaxed) {
+                        tracing::warn!(
+                            account = &*self.id,
+                            "{error}; its messages are kept and given to it again"
+                        );
+                    }
+                }
+            }
+            drop(typing);
+            tokio::select! {
+                () = self.clock().sleep(pause) => {}
+                () = self.stopped() => return,
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn deliver(&self, message: &Message, reply: Option<Reply>) {
+        if let Some(reply) = &reply
+            && !reply.media.is_empty()
+        {
+            tracing::warn!(
+                account = &*self.id,
+                "the reply has media, which this version can't send: only its text goes out"
+            );
+        }
+        let acknowledgement = Settlement::Acknowledge(message.id.clone());
+        let settlement = match reply.and_then(|reply| reply.text) {
+            None => acknowledgement.clone(),
+            Some(text) => Settlement::Send(Post {
+                key: reply_key(&message.id),
+                conversation: message.conversation.id.clone(),
+                answers: Some(message.id.clone()),
+                text,
+                media: Vec::new(),
+                progress: false,
+                queue_until: None,
+            }),
+        };
+        if let Err(error) = self.settle(settlement).await {
+            // Asking the agent again would bring the same reply.
+            tracing::error!(account = &*self.id, "a reply is given up: {error}");
+            if let Err(error) = self.settle(acknowledgement).await {
+                tracing::error!(account = &*self.id, "acknowledging failed: {error}");
+            }
+        }
+    }
+
+    /// Settles a message with the instance that serves, and again with the next one where that
+    /// helps; fails where it does not.
+    async fn settle(&self, settlement: Settlement) -> Result<(), CallError> {
+        let mut current = self.current.subscribe();
+        loop {
+            let instance = tokio::select! {
+                // The sender lives in `self`.
+                instance = current.wait_for(Option::is_some) => match instance {
+                    Ok(instance) => instance.clone(),
+                    Err(_) => return Ok(()),
+                },
+                () = self.stopped() => return Ok(()),
+            };
+            let Some(instance) = instance else {
+                continue;
+            };
+            match settlement.clone().with(&instance).await {
+                Ok(()) => return Ok(()),
+                Err(CallError::Ended(_)) => {}
+                Err(CallError::Channel(error)) => match error.kind {
+                    ErrorKind::Transient
+                    | ErrorKind::RateLimited
+                    | ErrorKind::UnknownOutcome
+                    | ErrorKind::LoginRequired
+                    | ErrorKind::WindowClosed
+                    | ErrorKind::Fenced
+                    | ErrorKind::Draining
+                    | ErrorKind::Storage => {}
+                    ErrorKind::Forbidden
+                    | ErrorKind::NotFound
+                    | ErrorKind::Invalid
+                    | ErrorKind::TooLarge
+                    | ErrorKind::Unsupported
+                    | ErrorKind::KeyConflict => return Err(CallError::Channel(error)),
+                },
+            }
+            tokio::select! {
+                () = self.clock().sleep(FIRST_PAUSE) => {}
+                _ = current.changed() => {}
+                () = self.stopped() => return Ok(()),
+            }
+        }
+    }
+}
+
+/// How a message is settled.
+#[derive(Clone)]
+enum Settlement {
+    /// Without a reply.
+    Acknowledge(String),
+    /// By the reply to it.
+    Send(Post),
+}
+
+impl Settlement {
+    async fn with(self, instance: &Instance) -> Result<(), CallError> {
+        match self {
+            Settlement::Acknowledge(id) => instance.ack(vec![id]).await,
+            Settlement::Send(post) => instance.send(post).await.map(drop),
+        }
+    }
+}
+
+/// The same for the same message, so that a repeated reply is sent once.
+fn reply_key(message_id: &str) -> String {
+    let key = format!("reply:{message_id}");
+    if key.len() <= MAX_KEY_BYTES {
+        return key;
+    }
+    let digest = Sha256::digest(message_id);
+    let hex: String = digest
+        .iter()
+        .take(24)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("reply-sha256:{hex}")
+}
+
+/// A message as agents see it.
+pub fn message(account: &str, message: types::Message) -> Message {
+    Message {
+        id: message.id,
+        account: account.to_owned(),
+        conversation: Conversation {
+            id: message.conversation.id,
+            kind: match message.conversation.kind {
+                types::ChatKind::Direct => ConversationKind::Direct,
+                types::ChatKind::Group => ConversationKind::Group,
+            },
+        },
+        sender: Sender {
+            id: message.sender.id,
+        },
+        sent_at_ms: message.sent_at,
+        text: message.text,
+        quote: message.quote.map(|quote| Quote {
+            id: quote.message_id,
+            text: quote.text,
+        }),
+        media: message.media.into_iter().map(media).collect(),
+    }
+}
+
+fn media(media: types::Media) -> Media {
+    Media {
+        kind: match media.kind {
+            types::MediaKind::Image => MediaKind::Image,
+            types::MediaKind::Voice => MediaKind::Voice,
+            types::MediaKind::Video => MediaKind::Video,
+            types::MediaKind::File => MediaKind::File,
+        },
+        name: media.name,
+        mime: media.mime,
+        size: media.size,
+        transcript: media.transcript,
+        url: None,
+        wav_url: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_key_fits_and_belongs_to_one_message() {
+        assert_eq!(
+            reply_key("7497484083968569736"),
+            "reply:7497484083968569736"
+        );
+        let long = reply_key(&"x".repeat(100));
+        assert!(long.len() <= MAX_KEY_BYTES);
+        assert_ne!(long, reply_key(&"x".repeat(101)));
+    }
+}

@@ -1,0 +1,315 @@
+//! The command line and the environment: read once, checked at once.
+//!
+//! A mistake is one line that names the option or variable, what was wrong and what would be right.
+
+mod environment;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser, ValueExt};
+
+use crate::account::AccountOptions;
+use crate::agent::AgentSpec;
+use crate::state::{Durability, StateSpec};
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+Runs a messaging channel component (WeChat's iLink bots) in a sandbox.
+
+Usage: host-test [COMMAND] [OPTIONS]
+
+Commands:
+  run                 load the component and run it (also without a command)
+  simulator           the simulated iLink server alone
+  check COMPONENT     say whether a component fits, and what it may reach
+
+Options of run:
+  --component PATH    the component (default: weixin.wasm beside the binary)
+  --state SPEC        memory or dir:PATH (default: dir:./weixin-state)
+  --durability LEVEL  process (survives kill -9) or full (survives a power cut)
+  --agent SPEC        echo, http://…, https://… or exec:COMMAND (default: echo)
+  --simulator         use the built-in simulated server (default without WEIXIN_TOKEN)
+
+Options of simulator:
+  --listen ADDR       where to listen (default: 127.0.0.1:0, a free port)
+
+Options of all:
+  --log-format FORMAT text or json
+  --help, --version
+
+Environment: WEIXIN_TOKEN and WEIXIN_ACCOUNT_ID select the real server; see the README for
+WEIXIN_BASE_URL, WEIXIN_ALLOWED_USERS and the others. RUST_LOG sets the log's level.
+";
+
+/// One line for a person who wrote something wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// What to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Run a component.
+    Run(Box<RunOptions>),
+    /// Serve the simulator.
+    Simulator {
+        /// Where.
+        listen: SocketAddr,
+    },
+    /// Judge a component.
+    Check {
+        /// Its file.
+        component: PathBuf,
+    },
+    /// Print [`HELP`].
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// The options of `run`.
+#[derive(Debug)]
+pub struct RunOptions {
+    /// None: beside the binary.
+    pub component: Option<PathBuf>,
+    /// Where the state is.
+    pub state: StateSpec,
+    /// What a write survives.
+    pub durability: Durability,
+    /// Who answers.
+    pub agent: AgentSpec,
+    /// The account; none: the built-in simulator's.
+    pub account: Option<AccountOptions>,
+    /// Settings of the environment that hold for the simulator's account, too.
+    pub config: std::collections::BTreeMap<String, String>,
+}
+
+/// Options of the contract that this version does not have.
+const LATER: [&str; 5] = ["accounts", "admin", "media-dir", "watch", "webhooks"];
+
+/// Reads the command line (without the program's name) and the environment.
+///
+/// # Errors
+/// One line, for exit status 2.
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<(Command, LogFormat), UsageError> {
+    let mut parser = Parser::from_args(arguments);
+    let mut log_format = LogFormat::Text;
+    let mut name: Option<String> = None;
+    let mut component = None;
+    let mut checked = None;
+    let mut state = StateSpec::Directory(PathBuf::from("./weixin-state"));
+    let mut durability = Durability::default();
+    let mut agent = AgentSpec::Echo;
+    let mut simulator = false;
+    let mut listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    // Which commands take the options that were given.
+    let mut used: Vec<(&'static str, &'static [&'static str])> = Vec::new();
+    while let Some(argument) = parser.next().map_err(usage)? {
+        match argument {
+            Arg::Long("help") | Arg::Short('h') => return Ok((Command::Help, log_format)),
+            Arg::Long("version") | Arg::Short('V') => return Ok((Command::Version, log_format)),
+            Arg::Long("log-format") => {
+                log_format = match text(&mut parser, "--log-format")?.as_str() {
+                    "text" => LogFormat::Text,
+                    "json" => LogFormat::Json,
+                    other => {
+                        return Err(UsageError(format!(
+                            "--log-format {other:?} is unknown: use text or json"
+                        )));
+                    }
+                }
+            }
+            Arg::Long("component") => {
+                used.push(("--component", &["run"]));
+                component = Some(PathBuf::from(value(&mut parser, "--component")?));
+            }
+            Arg::Long("state") => {
+                used.push(("--state", &["run"]));
+                state = text(&mut parser, "--state")?.parse().map_err(line)?;
+            }
+            Arg::Long("durability") => {
+                used.push(("--durability", &["run"]));
+                durability = text(&mut parser, "--durability")?.parse().map_err(line)?;
+            }
+            Arg::Long("agent") => {
+                used.push(("--agent", &["run"]));
+                agent = text(&mut parser, "--agent")?.parse().map_err(line)?;
+            }
+            Arg::Long("simulator") => {
+                used.push(("--simulator", &["run"]));
+                simulator = true;
+            }
+            Arg::Long("listen") => {
+                used.push(("--listen", &["simulator"]));
+                let address = text(&mut parser, "--listen")?;
+                listen = address.parse().map_err(|_| {
+                    UsageError(format!(
+                        "--listen {address:?} is no address: write HOST:PORT, such as \
+                         127.0.0.1:8080"
+                    ))
+                })?;
+            }
+            Arg::Long(other) if LATER.contains(&other) => {
+                return Err(UsageError(format!(
+                    "--{other} is not in this version: leave it out"
+                )));
+            }
+            Arg::Value(word) if name.is_none() => {
+                name = Some(word.string().map_err(usage)?);
+            }
+            Arg::Value(word) if name.as_deref() == Some("check") && checked.is_none() => {
+                checked = Some(PathBuf::from(word));
+            }
+            other => return Err(usage(other.unexpected())),
+        }
+    }
+    let name = name.as_deref().unwrap_or("run");
+    if let Some((option, commands)) = used.iter().find(|(_, commands)| !commands.contains(&name)) {
+        return Err(UsageError(format!(
+            "{option} is no option of {name}: it belongs to {}",
+            commands.join(" and ")
+        )));
+    }
+    let command = match name {
+        "run" => {
+            let found = environment::read(environment)?;
+            Command::Run(Box::new(RunOptions {
+                component,
+                state,
+                durability,
+                agent,
+                account: found.account.filter(|_| !simulator),
+                config: found.config,
+            }))
+        }
+        "simulator" => Command::Simulator { listen },
+        "check" => Command::Check {
+            component: checked.ok_or_else(|| {
+                UsageError("check names no component: write check COMPONENT".to_owned())
+            })?,
+        },
+        "login" => {
+            return Err(UsageError(
+                "login is not in this version: set WEIXIN_TOKEN and WEIXIN_ACCOUNT_ID".to_owned(),
+            ));
+        }
+        other => {
+            return Err(UsageError(format!(
+                "command {other:?} is unknown: use run, simulator or check"
+            )));
+        }
+    };
+    Ok((command, log_format))
+}
+
+fn value(parser: &mut Parser, option: &str) -> Result<OsString, UsageError> {
+    parser
+        .value()
+        .map_err(|_| UsageError(format!("{option} has no value: write {option} VALUE")))
+}
+
+fn text(parser: &mut Parser, option: &str) -> Result<String, UsageError> {
+    value(parser, option)?
+        .into_string()
+        .map_err(|_| UsageError(format!("{option} has a value that is no UTF-8 text")))
+}
+
+fn usage(error: lexopt::Error) -> UsageError {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    UsageError(format!("{first}: see --help"))
+}
+
+fn line(error: impl std::fmt::Display) -> UsageError {
+    UsageError(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, String> {
+        let lookup = |name: &str| {
+            environment
+                .iter()
+                .find(|(other, _)| *other == name)
+                .map(|(_, value)| OsString::from(value))
+        };
+        parse(arguments.iter().map(OsString::from), &lookup)
+            .map(|(command, _)| command)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn no_command_is_run_with_the_defaults() {
+        for arguments in [&[] as &[&str], &["run"]] {
+            let Command::Run(options) = read(arguments, &[]).unwrap() else {
+                panic!("not run");
+            };
+            assert_eq!(
+                options.state,
+                StateSpec::Directory(PathBuf::from("./weixin-state"))
+            );
+            assert_eq!(options.durability, Durability::Process);
+            assert_eq!(options.agent, AgentSpec::Echo);
+            assert!(options.account.is_none());
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_one_line_that_names_it() {
+        for (arguments, expect) in [
+            (&["--agnet", "echo"] as &[&str], "--agnet"),
+            (&["--agent"], "--agent has no value"),
+            (&["--agent", "x"], "--agent is unknown"),
+            (&["--state", "x"], "--state"),
+            (&["--durability", "much"], "--durability"),
+            (&["--log-format", "xml"], "--log-format"),
+            (&["walk"], "command \"walk\" is unknown"),
+            (&["run", "fast"], "fast"),
+            (&["check"], "check COMPONENT"),
+            (&["simulator", "--listen", "here"], "--listen"),
+            (
+                &["simulator", "--agent", "echo"],
+                "--agent is no option of simulator",
+            ),
+            (
+                &["run", "--listen", "127.0.0.1:1"],
+                "--listen is no option of run",
+            ),
+            (&["run", "--admin", "x"], "--admin is not in this version"),
+            (&["--simulator=yes"], "--simulator"),
+        ] {
+            let error = read(arguments, &[]).unwrap_err();
+            assert!(error.contains(expect), "{arguments:?}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_token_selects_the_real_server_unless_the_simulator_is_asked_for() {
+        let environment = [("WEIXIN_TOKEN", "t"), ("WEIXIN_ACCOUNT_ID", "bot@im.bot")];
+        let Command::Run(options) = read(&[], &environment).unwrap() else {
+            panic!("not run");
+        };
+        assert_eq!(options.account.unwrap().id, "bot@im.bot");
+        let Command::Run(options) = read(&["--simulator"], &environment).unwrap() else {
+            panic!("not run");
+        };
+        assert!(options.account.is_none());
+    }
+}

@@ -1,0 +1,206 @@
+//! The environment's variables, with the names that users know.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use super::UsageError;
+use crate::account::AccountOptions;
+
+/// What the environment says.
+pub struct Environment {
+    /// The account, where a token is set.
+    pub account: Option<AccountOptions>,
+    /// The component's configuration, without the account.
+    pub config: BTreeMap<String, String>,
+}
+
+/// What a variable may hold.
+enum Kind {
+    Text,
+    /// An origin, and a path if it has one.
+    Url,
+    Policy,
+    /// Ids, separated by commas; at least one.
+    List,
+    Number {
+        least: u64,
+        most: u64,
+    },
+}
+
+/// Each variable, the component's key for it, and what it may hold.
+const VARIABLES: [(&str, &str, Kind); 7] = [
+    ("WEIXIN_BASE_URL", "base-url", Kind::Url),
+    ("WEIXIN_ALLOWED_USERS", "allowed-users", Kind::List),
+    ("WEIXIN_DM_POLICY", "dm-policy", Kind::Policy),
+    ("WEIXIN_GROUP_POLICY", "group-policy", Kind::Policy),
+    (
+        "WEIXIN_TEXT_LIMIT",
+        "text-limit",
+        Kind::Number {
+            least: 1,
+            most: 1_000_000,
+        },
+    ),
+    (
+        "WEIXIN_SEND_INTERVAL_MS",
+        "send-interval-ms",
+        Kind::Number {
+            least: 0,
+            most: 3_600_000,
+        },
+    ),
+    ("WEIXIN_BOT_AGENT", "bot-agent", Kind::Text),
+];
+
+/// Reads and checks the variables.
+///
+/// # Errors
+/// One line that names the variable.
+pub fn read(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Environment, UsageError> {
+    let text = |name: &str| match lookup(name) {
+        None => Ok(None),
+        Some(value) => value
+            .into_string()
+            .map(Some)
+            .map_err(|_| UsageError(format!("{name} is no UTF-8 text"))),
+    };
+    let mut config = BTreeMap::new();
+    for (name, key, kind) in &VARIABLES {
+        let Some(value) = text(name)? else {
+            continue;
+        };
+        let value = value.trim();
+        if value.is_empty() && matches!(kind, Kind::Text | Kind::Url | Kind::Number { .. }) {
+            continue;
+        }
+        kind.check(value)
+            .map_err(|why| UsageError(format!("{name} {why}")))?;
+        config.insert((*key).to_owned(), value.to_owned());
+    }
+    let set = |name: &str| {
+        Ok(text(name)?.map(|value| value.trim().to_owned()))
+            .map(|value| value.filter(|value| !value.is_empty()))
+    };
+    let account = match (set("WEIXIN_TOKEN")?, set("WEIXIN_ACCOUNT_ID")?) {
+        (None, None) => None,
+        (Some(token), Some(id)) => Some(AccountOptions {
+            id,
+            secrets: BTreeMap::from([("bot-token".to_owned(), token)]),
+            config: config.clone(),
+        }),
+        (Some(_), None) => {
+            return Err(UsageError(
+                "WEIXIN_ACCOUNT_ID is missing: set it to the bot's id that belongs to \
+                 WEIXIN_TOKEN, such as b0f5860fdecb@im.bot"
+                    .to_owned(),
+            ));
+        }
+        (None, Some(_)) => {
+            return Err(UsageError(
+                "WEIXIN_TOKEN is missing: set it to the token that belongs to WEIXIN_ACCOUNT_ID"
+                    .to_owned(),
+            ));
+        }
+    };
+    Ok(Environment { account, config })
+}
+
+impl Kind {
+    fn check(&self, value: &str) -> Result<(), String> {
+        match self {
+            Kind::Text => Ok(()),
+            Kind::Url => {
+                // The value may hold a password, so it is not repeated.
+                let url = url::Url::parse(value)
+                    .map_err(|error| format!("is no URL ({error}): write http(s)://host[:port]"))?;
+                if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+                    return Err("is no http or https URL: write http(s)://host[:port]".to_owned());
+                }
+                if !url.username().is_empty() || url.password().is_some() {
+                    return Err("has a user: write http(s)://host[:port]".to_owned());
+                }
+                if url.query().is_some() || url.fragment().is_some() {
+                    return Err("has a query or a fragment: write http(s)://host[:port]".to_owned());
+                }
+                Ok(())
+            }
+            Kind::Policy if ["open", "allowlist", "disabled"].contains(&value) => Ok(()),
+            Kind::Policy => Err(format!("is {value:?}: use open, allowlist or disabled")),
+            Kind::List if value.split(',').any(|id| !id.trim().is_empty()) => Ok(()),
+            Kind::List => Err("names nobody: list ids separated by commas, or unset it".to_owned()),
+            Kind::Number { least, most } => match value.parse::<u64>() {
+                Ok(number) if (*least..=*most).contains(&number) => Ok(()),
+                _ => Err(format!("is {value:?}: use a number from {least} to {most}")),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(variables: &[(&str, &str)]) -> Result<Environment, String> {
+        read(&|name| {
+            variables
+                .iter()
+                .find(|(other, _)| *other == name)
+                .map(|(_, value)| OsString::from(value))
+        })
+        .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_mistake_names_its_variable() {
+        for (variables, expect) in [
+            (
+                &[("WEIXIN_TOKEN", "t")] as &[(&str, &str)],
+                "WEIXIN_ACCOUNT_ID",
+            ),
+            (&[("WEIXIN_ACCOUNT_ID", "bot")], "WEIXIN_TOKEN"),
+            (&[("WEIXIN_DM_POLICY", "everyone")], "WEIXIN_DM_POLICY"),
+            (&[("WEIXIN_DM_POLICY", "")], "WEIXIN_DM_POLICY"),
+            (&[("WEIXIN_GROUP_POLICY", "Open")], "WEIXIN_GROUP_POLICY"),
+            (&[("WEIXIN_ALLOWED_USERS", " , ")], "WEIXIN_ALLOWED_USERS"),
+            (&[("WEIXIN_TEXT_LIMIT", "0")], "WEIXIN_TEXT_LIMIT"),
+            (
+                &[("WEIXIN_SEND_INTERVAL_MS", "1s")],
+                "WEIXIN_SEND_INTERVAL_MS",
+            ),
+            (&[("WEIXIN_BASE_URL", "example.com")], "WEIXIN_BASE_URL"),
+            (
+                &[("WEIXIN_BASE_URL", "ftp://example.com")],
+                "WEIXIN_BASE_URL",
+            ),
+            (
+                &[("WEIXIN_BASE_URL", "https://u:p@example.com")],
+                "WEIXIN_BASE_URL",
+            ),
+        ] {
+            let error = reading(variables).err().unwrap();
+            assert!(error.starts_with(expect), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_token_is_a_secret_and_no_configuration() {
+        let account = reading(&[
+            ("WEIXIN_TOKEN", " canary "),
+            ("WEIXIN_ACCOUNT_ID", "bot@im.bot"),
+            ("WEIXIN_ALLOWED_USERS", "a,b"),
+        ])
+        .unwrap()
+        .account
+        .unwrap();
+        assert_eq!(account.secrets["bot-token"], "canary");
+        assert_eq!(account.config["allowed-users"], "a,b");
+        assert!(
+            !account
+                .config
+                .values()
+                .any(|value| value.contains("canary"))
+        );
+    }
+}

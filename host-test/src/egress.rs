@@ -1,0 +1,360 @@
+//! What leaves the process for one account: nothing but what its rules allow.
+//!
+//! - A request goes out only if a [`Rule`] matches its URL; every other is refused before a
+//!   connection is made. Rules that the operator did not configure reach public addresses over
+//!   https alone, checked at the address that is connected to.
+//! - Credentials are put in here ([`Credential`]), so the component never holds them.
+//! - Each wait has a limit of the host's own, which a caller may only shorten.
+//! - Redirects are handed back as they are.
+//! - An [`EgressError`] tells whether the request may have taken effect.
+
+pub mod address;
+pub mod body;
+pub mod client;
+pub mod connector;
+pub mod credential;
+pub mod error;
+pub mod rule;
+
+use std::error::Error;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName};
+use http::{HeaderMap, Method, Request, Response, Version};
+use http_body::Body;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::capture_connection;
+
+use crate::clock::Clock;
+use body::{BodyLimits, EgressBody, Progress, Upload};
+use client::{HttpClient, RequestBody};
+use connector::{ConnectError, Reach, innermost};
+use credential::Secrets;
+use error::{EgressError, Failure, Origin};
+use rule::{Credential, Rule, Target};
+
+/// Any error of a body that a caller hands in.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The largest JSON body that credentials are put into.
+pub const MAX_JSON_BYTES: usize = 1024 * 1024;
+/// Bodies up to this length are sent at once; longer ones are watched while they go out.
+const SHORT_BODY_BYTES: u64 = 64 * 1024;
+
+/// The way out for one account. Clones are cheap and share everything.
+#[derive(Clone)]
+pub struct Egress {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: HttpClient,
+    rules: Vec<Rule>,
+    secrets: Secrets,
+    limits: Limits,
+    clock: Clock,
+}
+
+/// What the host allows any request to take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// From the start to a connection: resolution, TCP and TLS.
+    pub connect: Duration,
+    /// From the last step of the request to the head of the answer.
+    pub first_byte: Duration,
+    /// The longest pause within the body of an answer.
+    pub between_bytes: Duration,
+    /// From the start to the end of the answer's body.
+    pub total: Duration,
+    /// The largest body of an answer.
+    pub response_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connect: Duration::from_secs(15),
+            // A long poll is held for 35 s and more.
+            first_byte: Duration::from_secs(120),
+            between_bytes: Duration::from_secs(30),
+            total: Duration::from_secs(30 * 60),
+            response_bytes: u64::MAX,
+        }
+    }
+}
+
+/// What a caller wants of one request; values above the host's [`Limits`] count as those.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timeouts {
+    pub connect: Option<Duration>,
+    pub first_byte: Option<Duration>,
+    pub between_bytes: Option<Duration>,
+}
+
+impl Limits {
+    fn shortened(self, options: Timeouts) -> Limits {
+        let shorter =
+            |limit: Duration, wanted: Option<Duration>| wanted.unwrap_or(limit).min(limit);
+        Limits {
+            connect: shorter(self.connect, options.connect),
+            first_byte: shorter(self.first_byte, options.first_byte),
+            between_bytes: shorter(self.between_bytes, options.between_bytes),
+            ..self
+        }
+    }
+}
+
+impl Egress {
+    /// The way out with these rules. `secrets` may change at any time.
+    pub fn new(
+        client: HttpClient,
+        rules: Vec<Rule>,
+        secrets: Secrets,
+        limits: Limits,
+        clock: Clock,
+    ) -> Egress {
+        Egress {
+            shared: Arc::new(Shared {
+                client,
+                rules,
+                secrets,
+                limits,
+                clock,
+            }),
+        }
+    }
+
+    /// Sends a request and returns its answer when the head is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::nothing_was_sent`] says whether it is safe to send it once more. A refusal is
+    /// logged here, the other failures are the caller's to report.
+    pub async fn send<B>(
+        &self,
+        request: Request<B>,
+        options: Timeouts,
+    ) -> Result<Response<EgressBody>, EgressError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let origin = Origin::of(request.uri());
+        let total = self.shared.limits.total;
+        let result = tokio::select! {
+            biased;
+            result = self.send_to(&origin, request, options) => result,
+            () = self.shared.clock.sleep(total) => Err(Failure::TotalTimeout(total)),
+        };
+        result.map_err(|failure| {
+            let error = failure.at(&origin);
+            if error.failure.is_refusal() {
+                tracing::warn!("{error}");
+            }
+            error
+        })
+    }
+
+    async fn send_to<B>(
+        &self,
+        origin: &Origin,
+        request: Request<B>,
+        options: Timeouts,
+    ) -> Result<Response<EgressBody>, Failure>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let Shared { limits, clock, .. } = &*self.shared;
+        let limits = limits.shortened(options);
+        let started = clock.elapsed();
+        let (request, reach) = self.checked(request).await?;
+        let response = self.exchange(request, reach, limits).await?;
+        Ok(response.map(|incoming| {
+            let limits = BodyLimits {
+                between_bytes: limits.between_bytes,
+                started,
+                total: limits.total,
+                bytes: limits.response_bytes,
+            };
+            EgressBody::new(incoming, origin.clone(), clock.clone(), limits)
+        }))
+    }
+
+    /// The request as it goes out, credentials included, if the rules allow it.
+    async fn checked<B>(
+        &self,
+        request: Request<B>,
+    ) -> Result<(Request<RequestBody>, Reach), Failure>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (mut head, body) = request.into_parts();
+        // CONNECT would open a tunnel past the rules; TRACE would answer with the credential.
+        if head.method == Method::CONNECT || head.method == Method::TRACE {
+            return Err(Failure::Denied("the method is CONNECT or TRACE"));
+        }
+        let target = Target::of(&head.uri).map_err(Failure::Denied)?;
+        let rules: Vec<&Rule> = self
+            .shared
+            .rules
+            .iter()
+            .filter(|rule| rule.allows(&target))
+            .collect();
+        if rules.is_empty() {
+            return Err(Failure::Denied("no rule allows this URL"));
+        }
+        let reach = if rules.iter().any(|rule| rule.configured) {
+            Reach::Anywhere
+        } else {
+            Reach::Public
+        };
+        let allowed = |name: &str, place: fn(&Credential) -> bool| {
+            rules
+                .iter()
+                .filter_map(|rule| rule.credential.as_ref())
+                .any(|credential| credential.name == name && place(credential))
+        };
+
+        let secrets = &self.shared.secrets;
+        head.version = Version::HTTP_11;
+        remove_connection_headers(&mut head.headers);
+        credential::fill_headers(&mut head.headers, secrets, |name| {
+            allowed(name, |credential| credential.in_headers)
+        })?;
+
+        let in_body = |name: &str| allowed(name, |credential| credential.in_json_body);
+        let watched = rules
+            .iter()
+            .filter_map(|rule| rule.credential.as_ref())
+            .any(|credential| credential.in_json_body);
+        if !watched || !is_json(&head.headers) {
+            let body = body.map_err(Into::into).boxed_unsync();
+            return Ok((Request::from_parts(head, body), reach));
+        }
+        let limited = Limited::new(body, MAX_JSON_BYTES);
+        let collected = limited.collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                Failure::RequestTooLarge {
+                    limit: MAX_JSON_BYTES,
+                }
+            } else {
+                Failure::RequestBody(innermost(&*error))
+            }
+        })?;
+        let mut body = collected.to_bytes();
+        if let Some(filled) = credential::filled_json(&body, secrets, in_body)? {
+            body = filled.into();
+        }
+        // The length that the caller wrote may be that of the placeholder.
+        head.headers.remove(header::CONTENT_LENGTH);
+        let body = Full::new(body)
+            .map_err(|never| match never {})
+            .boxed_unsync();
+        Ok((Request::from_parts(head, body), reach))
+    }
+
+    /// Sends the request and waits for the answer's head.
+    async fn exchange(
+        &self,
+        request: Request<RequestBody>,
+        reach: Reach,
+        limits: Limits,
+    ) -> Result<Response<hyper::body::Incoming>, Failure> {
+        let clock = &self.shared.clock;
+        let progress = Progress::default();
+        let short = request.body().size_hint().upper();
+        let mut request = match short {
+            Some(length) if length <= SHORT_BODY_BYTES => request,
+            _ => request.map(|body| {
+                let upload = Upload {
+                    body,
+                    clock: clock.clone(),
+                    progress: progress.clone(),
+                };
+                upload.boxed_unsync()
+            }),
+        };
+        let mut connection = capture_connection(&mut request);
+        let mut response = pin!(self.shared.client.pool(reach).request(request));
+
+        // The answer is looked at first each time, so a connection that is there is not missed.
+        let connected = async {
+            connection.wait_for_connection_metadata().await;
+        };
+        tokio::select! {
+            biased;
+            result = &mut response => return result.map_err(|error| failure_of(&error)),
+            () = connected => {}
+            () = clock.sleep(limits.connect) => {
+                return Err(Failure::ConnectTimeout(limits.connect));
+            }
+        }
+        progress.step(clock.elapsed());
+        loop {
+            let deadline = progress.last_step().saturating_add(limits.first_byte);
+            tokio::select! {
+                biased;
+                result = &mut response => return result.map_err(|error| failure_of(&error)),
+                () = clock.sleep_until(deadline) => {
+                    if progress.last_step().saturating_add(limits.first_byte) <= deadline {
+                        return Err(Failure::FirstByteTimeout(limits.first_byte));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Removes what concerns one connection alone, and the host: a name other than the URL's would
+/// reach another site at the same address.
+fn remove_connection_headers(headers: &mut HeaderMap) {
+    const NAMES: [HeaderName; 8] = [
+        header::HOST,
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::TE,
+        header::TRAILER,
+        header::PROXY_AUTHORIZATION,
+        header::EXPECT,
+    ];
+    for name in &NAMES {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+    headers.remove("proxy-connection");
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.to_ascii_lowercase().contains("json"))
+}
+
+fn failure_of(error: &legacy::Error) -> Failure {
+    let source = error.source();
+    if error.is_connect() {
+        return match source.and_then(|source| source.downcast_ref::<ConnectError>()) {
+            Some(ConnectError::Dns(reason)) => Failure::Dns(reason.clone()),
+            Some(ConnectError::ProhibitedAddress) => Failure::ProhibitedAddress,
+            Some(ConnectError::Tls(reason)) => Failure::Tls(reason.clone()),
+            Some(ConnectError::Tcp(reason)) => Failure::Connect(reason.clone()),
+            None => Failure::Connect(innermost(error)),
+        };
+    }
+    match source.and_then(|source| source.downcast_ref::<hyper::Error>()) {
+        Some(error) if error.is_parse() => Failure::Protocol(innermost(error)),
+        Some(error) if error.is_user() => Failure::RequestBody(innermost(error)),
+        _ => Failure::ConnectionLost(innermost(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! Bodies on their way out and in, with the host's limits on them.
+//!
+//! - An answer's body fails when the server pauses for too long, when it takes too long as a whole,
+//!   when it is too large and when it breaks off; it never ends early as if it were whole. Time
+//!   that the reader takes is not the server's.
+//! - Read to its end, it gives the connection back to the pool; dropped before, it closes it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+
+use super::BoxError;
+use super::connector::innermost;
+use super::error::{EgressError, Failure, Origin};
+use crate::clock::Clock;
+
+/// The body of an answer.
+pub struct EgressBody {
+    /// `None` after an error, which closed the connection.
+    incoming: Option<Incoming>,
+    origin: Origin,
+    clock: Clock,
+    limits: BodyLimits,
+    received: u64,
+    /// Since when the server is waited for, by the clock's `elapsed`.
+    waiting_since: Option<Duration>,
+    timer: Option<BoxFuture<'static, ()>>,
+}
+
+/// What an answer's body may take.
+pub(super) struct BodyLimits {
+    /// The longest pause of the server.
+    pub between_bytes: Duration,
+    /// When the request began, by the clock's `elapsed`.
+    pub started: Duration,
+    /// The longest time from then to the end of the body.
+    pub total: Duration,
+    /// The most bytes.
+    pub bytes: u64,
+}
+
+impl EgressBody {
+    pub(super) fn new(
+        incoming: Incoming,
+        origin: Origin,
+        clock: Clock,
+        limits: BodyLimits,
+    ) -> EgressBody {
+        EgressBody {
+            incoming: Some(incoming),
+            origin,
+            clock,
+            limits,
+            received: 0,
+            waiting_since: None,
+            timer: None,
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, EgressError>>> {
+        self.incoming = None;
+        self.timer = None;
+        Poll::Ready(Some(Err(failure.at(&self.origin))))
+    }
+
+    /// Ready when the server was waited for too long.
+    fn poll_time_out(&mut self, context: &mut Context<'_>) -> Poll<Failure> {
+        let BodyLimits {
+            between_bytes,
+            started,
+            total,
+            ..
+        } = self.limits;
+        loop {
+            let now = self.clock.elapsed();
+            let since = *self.waiting_since.get_or_insert(now);
+            let pause_ends = since.saturating_add(between_bytes);
+            let ends = started.saturating_add(total);
+            if ends <= now {
+                return Poll::Ready(Failure::TotalTimeout(total));
+            }
+            if pause_ends <= now {
+                return Poll::Ready(Failure::BodyTimeout(between_bytes));
+            }
+            let deadline = pause_ends.min(ends);
+            // The timer is kept from one wait to the next: it may fire too early, never too late.
+            let timer = self.timer.get_or_insert_with(|| {
+                let clock = self.clock.clone();
+                async move { clock.sleep_until(deadline).await }.boxed()
+            });
+            ready!(timer.poll_unpin(context));
+            self.timer = None;
+        }
+    }
+}
+
+impl Body for EgressBody {
+    type Data = Bytes;
+    type Error = EgressError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, EgressError>>> {
+        let this = &mut *self;
+        let Some(incoming) = &mut this.incoming else {
+            return Poll::Ready(None);
+        };
+        match Pin::new(incoming).poll_frame(context) {
+            Poll::Pending => {
+                let failure = ready!(this.poll_time_out(context));
+                this.fail(failure)
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                this.waiting_since = None;
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                this.received = this.received.saturating_add(length as u64);
+                let limit = this.limits.bytes;
+                if this.received > limit {
+                    return this.fail(Failure::ResponseTooLarge { limit });
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) if error.is_parse() => {
+                this.fail(Failure::Protocol(innermost(&error)))
+            }
+            Poll::Ready(Some(Err(error))) => this.fail(Failure::Incomplete(innermost(&error))),
+            Poll::Ready(None) => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+/// When a request made its last step, by a clock's `elapsed`.
+#[derive(Clone, Default)]
+pub(super) struct Progress {
+    milliseconds: Arc<AtomicU64>,
+}
+
+impl Progress {
+    pub fn step(&self, now: Duration) {
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.milliseconds.fetch_max(now, Ordering::Relaxed);
+    }
+
+    pub fn last_step(&self) -> Duration {
+        Duration::from_millis(self.milliseconds.load(Ordering::Relaxed))
+    }
+}
+
+/// A request's body that notes each step, so that a long upload is not taken for a server that
+/// does not answer.
+pub(super) struct Upload {
+    pub body: UnsyncBoxBody<Bytes, BoxError>,
+    pub clock: Clock,
+    pub progress: Progress,
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        self.progress.step(self.clock.elapsed());
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

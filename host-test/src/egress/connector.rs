@@ -1,0 +1,301 @@
+//! Opens the connections: names to addresses, addresses to sockets, TLS where the URL says so.
+//!
+//! - Addresses are checked after the name was resolved, and the socket goes to a checked address:
+//!   a name that changes its address in between gains nothing. Addresses in the URL itself are
+//!   checked as well.
+//! - All addresses of a name are tried, IPv6 and IPv4 side by side, and a name is resolved anew for
+//!   each connection.
+//! - Certificate roots are loaded with the first https connection, not at the start.
+//!
+//! A proxy belongs into [`Tcp`], below TLS: the check of addresses is then the proxy's.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::Uri;
+use http::uri::Scheme;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tower_service::Service;
+
+use super::address::is_public;
+
+/// Which addresses may be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Those of the public internet.
+    Public,
+    /// All, for origins that the operator named.
+    Anywhere,
+}
+
+/// Turns names into addresses.
+pub trait Resolve: Send + Sync + 'static {
+    /// All addresses of `host`.
+    fn resolve(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
+}
+
+/// The operating system's resolver.
+pub struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        async move {
+            let addresses = tokio::net::lookup_host((host, 0)).await?;
+            Ok(addresses.map(|address| address.ip()).collect())
+        }
+        .boxed()
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("{0}")]
+    Dns(String),
+    #[error("the host has no public address")]
+    ProhibitedAddress,
+    #[error("{0}")]
+    Tcp(String),
+    #[error("{0}")]
+    Tls(String),
+}
+
+/// Connects to `http` and `https` URLs.
+#[derive(Clone)]
+pub struct Connector {
+    tcp: Tcp,
+}
+
+impl Connector {
+    /// A connector that gives up on TCP after `limit`, divided among the addresses of a name.
+    pub fn new(resolver: Arc<dyn Resolve>, reach: Reach, limit: Duration) -> Connector {
+        let mut tcp = HttpConnector::new_with_resolver(Resolver { resolver, reach });
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(limit));
+        // Finds idle connections whose other end is gone without a word, say after a sleep.
+        tcp.set_keepalive(Some(Duration::from_secs(15)));
+        tcp.set_keepalive_interval(Some(Duration::from_secs(5)));
+        tcp.set_keepalive_retries(Some(3));
+        Connector {
+            tcp: Tcp { tcp, reach },
+        }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = ConnectError;
+    type Future = BoxFuture<'static, Result<Self::Response, ConnectError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let mut tcp = self.tcp.clone();
+        if uri.scheme() != Some(&Scheme::HTTPS) {
+            return async move { Ok(MaybeHttpsStream::Http(tcp.call(uri).await?)) }.boxed();
+        }
+        async move {
+            let mut tls = HttpsConnector::from((tcp, tls_config().await));
+            let stream = tls.call(uri).await;
+            stream.map_err(|error| match error.downcast::<ConnectError>() {
+                Ok(error) => *error,
+                Err(error) => ConnectError::Tls(innermost(&*error)),
+            })
+        }
+        .boxed()
+    }
+}
+
+/// The connection below TLS.
+#[derive(Clone)]
+struct Tcp {
+    tcp: HttpConnector<Resolver>,
+    reach: Reach,
+}
+
+impl Service<Uri> for Tcp {
+    type Response = TokioIo<TcpStream>;
+    type Error = ConnectError;
+    type Future = BoxFuture<'static, Result<Self::Response, ConnectError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        // An address in the URL never passes through the resolver.
+        let host = uri.host().unwrap_or_default();
+        let literal = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = literal.parse::<IpAddr>()
+            && !self.reach.includes(address)
+        {
+            return futures::future::ready(Err(ConnectError::ProhibitedAddress)).boxed();
+        }
+        let connecting = self.tcp.call(uri);
+        async move {
+            connecting.await.map_err(|error| {
+                match std::error::Error::source(&error).and_then(|source| source.downcast_ref()) {
+                    Some(ConnectError::Dns(reason)) => ConnectError::Dns(reason.clone()),
+                    Some(ConnectError::ProhibitedAddress) => ConnectError::ProhibitedAddress,
+                    _ => ConnectError::Tcp(innermost(&error)),
+                }
+            })
+        }
+        .boxed()
+    }
+}
+
+impl Reach {
+    fn includes(self, address: IpAddr) -> bool {
+        self == Reach::Anywhere || is_public(address)
+    }
+}
+
+/// Resolves names and leaves out addresses that may not be reached.
+#[derive(Clone)]
+struct Resolver {
+    resolver: Arc<dyn Resolve>,
+    reach: Reach,
+}
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = ConnectError;
+    type Future = BoxFuture<'static, Result<Self::Response, ConnectError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let resolving = self.resolver.resolve(name.as_str().to_owned());
+        let reach = self.reach;
+        async move {
+            let found = resolving
+                .await
+                .map_err(|error| ConnectError::Dns(error.to_string()))?;
+            if found.is_empty() {
+                return Err(ConnectError::Dns("it has no address".to_owned()));
+            }
+            let allowed: Vec<SocketAddr> = found
+                .into_iter()
+                .filter(|address| reach.includes(*address))
+                .map(|address| SocketAddr::new(address, 0))
+                .collect();
+            if allowed.is_empty() {
+                return Err(ConnectError::ProhibitedAddress);
+            }
+            Ok(allowed.into_iter())
+        }
+        .boxed()
+    }
+}
+
+/// One configuration for the process, so that sessions are resumed whoever connects.
+async fn tls_config() -> Arc<ClientConfig> {
+    static CONFIG: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
+    CONFIG
+        .get_or_init(|| async {
+            // Reading the system's roots takes milliseconds. Should that thread fail, its own
+            // roots are at hand.
+            let loading = tokio::task::spawn_blocking(|| load_tls_config(true)).await;
+            Arc::new(loading.unwrap_or_else(|_| load_tls_config(false)))
+        })
+        .await
+        .clone()
+}
+
+fn load_tls_config(native_roots: bool) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = || {
+        ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .expect("ring implements the default versions of TLS")
+    };
+    let native = if native_roots {
+        builder()
+            .with_native_roots()
+            .inspect_err(|error| {
+                tracing::warn!(
+                    "the system has no usable certificate roots ({error}): using Mozilla's"
+                );
+            })
+            .ok()
+    } else {
+        None
+    };
+    native
+        .unwrap_or_else(|| builder().with_webpki_roots())
+        .with_no_client_auth()
+}
+
+/// The cause of the causes, which is the one that says something.
+pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Gives each of these answers once, the last first.
+    struct Changing(Mutex<Vec<&'static [&'static str]>>);
+
+    impl Resolve for Changing {
+        fn resolve(&self, _: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+            let answer = self.0.lock().unwrap().pop().unwrap_or_default();
+            let addresses = answer.iter().map(|text| text.parse().unwrap()).collect();
+            futures::future::ready(Ok(addresses)).boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn every_answer_of_the_resolver_is_checked() {
+        let answers: Vec<&[&str]> = vec![
+            &[],
+            &["127.0.0.1", "1.1.1.1", "fd00::1"],
+            &["127.0.0.1"],
+            &["1.1.1.1"],
+        ];
+        let mut resolver = Resolver {
+            resolver: Arc::new(Changing(Mutex::new(answers))),
+            reach: Reach::Public,
+        };
+        let name = || "example.com".parse::<Name>().unwrap();
+        let only_public = vec!["1.1.1.1:0".parse::<SocketAddr>().unwrap()];
+        let first = resolver.call(name()).await.unwrap();
+        assert_eq!(first.collect::<Vec<_>>(), only_public);
+        let rebound = resolver.call(name()).await.unwrap_err();
+        assert!(matches!(rebound, ConnectError::ProhibitedAddress));
+        let mixed = resolver.call(name()).await.unwrap();
+        assert_eq!(mixed.collect::<Vec<_>>(), only_public);
+        let empty = resolver.call(name()).await.unwrap_err();
+        assert!(matches!(empty, ConnectError::Dns(_)));
+    }
+
+    #[test]
+    fn both_sets_of_roots_give_a_configuration() {
+        load_tls_config(false);
+        load_tls_config(true);
+    }
+}

@@ -1,0 +1,160 @@
+//! Why a request failed, told so that the caller knows whether it may have taken effect.
+//!
+//! The texts hold scheme, host and port, and never a path, a query, a header or a body.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::{Authority, Scheme};
+
+/// A failed request and where it went.
+#[derive(Debug, thiserror::Error)]
+#[error("{origin}: {failure}")]
+pub struct EgressError {
+    /// Where the request went, or would have gone.
+    pub origin: Origin,
+    /// What happened.
+    pub failure: Failure,
+}
+
+/// What happened to a request.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// No rule allows it, or the URL is not one that can be judged safely.
+    #[error("refused: {0}")]
+    Denied(&'static str),
+    /// The host has none but addresses that are not public.
+    #[error("refused: the host has no public address")]
+    ProhibitedAddress,
+    /// A placeholder stands where no rule puts this credential.
+    #[error("refused: no rule puts the credential {name:?} there")]
+    CredentialNotAllowed { name: String },
+    /// The host holds no value for the placeholder.
+    #[error("refused: there is no credential {name:?}: log in or configure it")]
+    CredentialMissing { name: String },
+    /// The value can't be in a header.
+    #[error("refused: the credential {name:?} holds characters that no header may have")]
+    CredentialUnusable { name: String },
+    /// A body in which credentials are to be replaced is larger than that is done for.
+    #[error("refused: the body has more than {limit} bytes, too many to put a credential into")]
+    RequestTooLarge { limit: usize },
+    /// The host's name has no address, or its server did not answer.
+    #[error("the name can't be resolved: {0}")]
+    Dns(String),
+    /// No address took the connection.
+    #[error("can't connect: {0}")]
+    Connect(String),
+    /// No connection in time, the name's resolution and the TLS handshake included.
+    #[error("no connection within {0:?}")]
+    ConnectTimeout(Duration),
+    /// The server's certificate or its TLS is not accepted.
+    #[error("no TLS connection: {0}")]
+    Tls(String),
+
+    /// The caller's own body failed while it was sent.
+    #[error("the request's body broke off: {0}")]
+    RequestBody(String),
+    /// The request is sent, and no answer began in time.
+    #[error("no answer within {0:?}")]
+    FirstByteTimeout(Duration),
+    /// The answer began and then paused for too long.
+    #[error("the answer did not go on within {0:?}")]
+    BodyTimeout(Duration),
+    /// The whole exchange took too long.
+    #[error("the answer was not complete within {0:?}")]
+    TotalTimeout(Duration),
+    /// The connection ended before the answer began.
+    #[error("the connection was lost before the answer: {0}")]
+    ConnectionLost(String),
+    /// The connection ended within the answer.
+    #[error("the answer broke off: {0}")]
+    Incomplete(String),
+    /// The answer is no valid HTTP, or its head is too large.
+    #[error("the answer is not valid HTTP: {0}")]
+    Protocol(String),
+    /// The answer's body is larger than allowed.
+    #[error("the answer has more than {limit} bytes")]
+    ResponseTooLarge { limit: u64 },
+}
+
+impl Failure {
+    /// Whether the host's own policy stopped the request before any connection.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Failure::Denied(_)
+            | Failure::ProhibitedAddress
+            | Failure::CredentialNotAllowed { .. }
+            | Failure::CredentialMissing { .. }
+            | Failure::CredentialUnusable { .. }
+            | Failure::RequestTooLarge { .. } => true,
+            Failure::Dns(_)
+            | Failure::Connect(_)
+            | Failure::ConnectTimeout(_)
+            | Failure::Tls(_)
+            | Failure::RequestBody(_)
+            | Failure::FirstByteTimeout(_)
+            | Failure::BodyTimeout(_)
+            | Failure::TotalTimeout(_)
+            | Failure::ConnectionLost(_)
+            | Failure::Incomplete(_)
+            | Failure::Protocol(_)
+            | Failure::ResponseTooLarge { .. } => false,
+        }
+    }
+
+    /// Whether no byte of the request reached the server. Otherwise it may have taken effect.
+    pub fn nothing_was_sent(&self) -> bool {
+        self.is_refusal()
+            || matches!(
+                self,
+                Failure::Dns(_)
+                    | Failure::Connect(_)
+                    | Failure::ConnectTimeout(_)
+                    | Failure::Tls(_)
+            )
+    }
+
+    pub(super) fn at(self, origin: &Origin) -> EgressError {
+        EgressError {
+            origin: origin.clone(),
+            failure: self,
+        }
+    }
+}
+
+/// `scheme://host[:port]` of a request, without anything that could be a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Origin {
+    scheme: Option<Scheme>,
+    authority: Option<Authority>,
+}
+
+impl Origin {
+    /// The origin of `uri`; costs no allocation.
+    pub fn of(uri: &Uri) -> Origin {
+        Origin {
+            scheme: uri.scheme().cloned(),
+            authority: uri.authority().cloned(),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.scheme.as_ref().map_or("?", Scheme::as_str);
+        // An authority may start with a user and a password, which `host` leaves out.
+        let host = self.authority.as_ref().map_or("?", Authority::host);
+        write!(f, "{scheme}://{host}")?;
+        match self.authority.as_ref().and_then(Authority::port_u16) {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

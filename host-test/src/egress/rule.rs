@@ -1,0 +1,471 @@
+//! Which URLs an account may reach, and what may be put into the requests.
+//!
+//! A URL is judged by its parts, never by how it begins as text. What two parsers could read in two
+//! ways (a user in the authority, encoded dots and slashes, dot segments, odd hosts) is refused,
+//! whatever the rules say.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::Uri;
+
+/// One place that an account may reach.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    https: bool,
+    host: HostPattern,
+    port: u16,
+    path_prefix: String,
+    /// What the host may put into requests to this place.
+    pub credential: Option<Credential>,
+    /// The operator named this origin, so plain http and addresses that are not public are fine.
+    /// Other rules match https alone, and only addresses of the public internet.
+    pub configured: bool,
+}
+
+/// A credential and where in a request it may stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// Its name: the placeholder is this between `{{` and `}}`.
+    pub name: String,
+    /// Whether a header may hold it.
+    pub in_headers: bool,
+    /// Whether a JSON body may hold it, as a string of its own. Never set this for a place that
+    /// takes text of people: who writes the placeholder into a chat would get the credential.
+    pub in_json_body: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum HostPattern {
+    Name(String),
+    /// With its dot in front, so that it matches after one or more labels.
+    Suffix(String),
+    Address(IpAddr),
+}
+
+/// Why a rule can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct RuleError(String);
+
+impl Rule {
+    /// A rule without a credential that the operator did not configure.
+    ///
+    /// `host` is a name, an address, or `*.` and a suffix for any one or more labels before it.
+    /// Without a `port` it is the scheme's own. `path_prefix` matches whole segments: `/a/b`
+    /// matches `/a/b` and `/a/b/c`, not `/a/bc`; empty matches every path.
+    pub fn new(
+        scheme: &str,
+        host: &str,
+        port: Option<u16>,
+        path_prefix: &str,
+    ) -> Result<Rule, RuleError> {
+        let https = match scheme {
+            "https" => true,
+            "http" => false,
+            other => {
+                return Err(RuleError(format!(
+                    "scheme {other:?} is neither https nor http"
+                )));
+            }
+        };
+        if port == Some(0) {
+            return Err(RuleError("port 0 can't be reached".to_owned()));
+        }
+        let path_prefix = if path_prefix.is_empty() {
+            "/"
+        } else {
+            path_prefix
+        };
+        if !path_prefix.starts_with('/') {
+            return Err(RuleError(format!(
+                "path prefix {path_prefix:?} does not start with /"
+            )));
+        }
+        check_path(path_prefix)
+            .map_err(|reason| RuleError(format!("path prefix {path_prefix:?}: {reason}")))?;
+        Ok(Rule {
+            https,
+            host: HostPattern::parse(host)?,
+            port: port.unwrap_or(default_port(https)),
+            path_prefix: path_prefix.to_owned(),
+            credential: None,
+            configured: false,
+        })
+    }
+
+    /// A rule for the whole origin of a URL that the operator configured, without a credential.
+    pub fn configured(url: &str) -> Result<Rule, RuleError> {
+        let uri: Uri = url
+            .parse()
+            .map_err(|_| RuleError("it is no URL: write http(s)://host[:port]".to_owned()))?;
+        let target = Target::of(&uri)
+            .map_err(|reason| RuleError(format!("{reason}: write http(s)://host[:port]")))?;
+        Ok(Rule {
+            https: target.https,
+            host: match target.host {
+                Host::Name(name) => HostPattern::Name(name.into_owned()),
+                Host::Address(address) => HostPattern::Address(address),
+            },
+            port: target.port,
+            path_prefix: "/".to_owned(),
+            credential: None,
+            configured: true,
+        })
+    }
+
+    /// Whether the rule allows this target.
+    pub fn allows(&self, target: &Target<'_>) -> bool {
+        (self.https || self.configured)
+            && self.https == target.https
+            && self.port == target.port
+            && self.host.matches(&target.host)
+            && begins_with_segments(target.path, &self.path_prefix)
+    }
+}
+
+impl HostPattern {
+    fn parse(pattern: &str) -> Result<HostPattern, RuleError> {
+        let pattern = pattern.to_ascii_lowercase();
+        let wrong = |reason: &str| RuleError(format!("host {pattern:?}: {reason}"));
+        let (suffix, name) = match pattern.strip_prefix("*.") {
+            Some(name) => (true, name),
+            None => (false, pattern.as_str()),
+        };
+        match Host::parse(name).map_err(wrong)? {
+            Host::Address(_) if suffix => Err(wrong("an address has no names below it")),
+            Host::Address(address) => Ok(HostPattern::Address(address)),
+            Host::Name(name) if suffix && !name.contains('.') => {
+                Err(wrong("the suffix has one label, which is too wide"))
+            }
+            Host::Name(name) if suffix => Ok(HostPattern::Suffix(format!(".{name}"))),
+            Host::Name(name) => Ok(HostPattern::Name(name.into_owned())),
+        }
+    }
+
+    fn matches(&self, host: &Host<'_>) -> bool {
+        match (self, host) {
+            (HostPattern::Name(pattern), Host::Name(name)) => pattern == name,
+            // A host has no empty labels, so what stands before the suffix is a whole label.
+            (HostPattern::Suffix(suffix), Host::Name(name)) => {
+                name.len() > suffix.len() && name.ends_with(suffix.as_str())
+            }
+            (HostPattern::Address(pattern), Host::Address(address)) => pattern == address,
+            _ => false,
+        }
+    }
+}
+
+/// The parts of a URL that rules look at.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    https: bool,
+    host: Host<'a>,
+    port: u16,
+    path: &'a str,
+}
+
+impl<'a> Target<'a> {
+    /// Takes a URL apart, or says why it is refused.
+    pub fn of(uri: &'a Uri) -> Result<Target<'a>, &'static str> {
+        let https = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err("the URL is neither https nor http"),
+        };
+        let authority = uri.authority().ok_or("the URL names no host")?.as_str();
+        if authority.contains('@') {
+            return Err("the URL names a user");
+        }
+        let (host, port) = split_port(authority)?;
+        // A placeholder in a URL would go out as it is: an anonymous request.
+        if uri.query().is_some_and(|query| query.contains("{{")) {
+            return Err("the URL's query holds a placeholder");
+        }
+        check_path(uri.path())?;
+        Ok(Target {
+            https,
+            host: Host::parse(host)?,
+            port: port.unwrap_or(default_port(https)),
+            path: uri.path(),
+        })
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Host<'a> {
+    /// In lower case, without empty labels.
+    Name(Cow<'a, str>),
+    Address(IpAddr),
+}
+
+impl<'a> Host<'a> {
+    fn parse(host: &'a str) -> Result<Host<'a>, &'static str> {
+        if let Some(literal) = host.strip_prefix('[') {
+            return literal
+                .strip_suffix(']')
+                .and_then(|literal| literal.parse::<Ipv6Addr>().ok())
+                .map(|address| Host::Address(address.into()))
+                .ok_or("the host is no valid IPv6 address");
+        }
+        if let Ok(address) = host.parse::<Ipv4Addr>() {
+            return Ok(Host::Address(address.into()));
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if host.len() > 253
+            || !host
+                .split('.')
+                .all(|label| (1..=63).contains(&label.len()) && label.bytes().all(plain))
+        {
+            return Err("the host is no plain name: letters, digits, - and single dots only");
+        }
+        // Resolvers read "127.1", "0x7f000001" and "2130706433" as addresses.
+        let last = host.rsplit('.').next().unwrap_or_default();
+        if last.starts_with(|first: char| first.is_ascii_digit()) {
+            return Err("the host ends like a number and is no address");
+        }
+        Ok(Host::Name(
+            if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                Cow::Owned(host.to_ascii_lowercase())
+            } else {
+                Cow::Borrowed(host)
+            },
+        ))
+    }
+}
+
+fn default_port(https: bool) -> u16 {
+    if https { 443 } else { 80 }
+}
+
+fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
+    let end_of_host = authority.rfind(']').map_or(0, |end| end + 1);
+    let Some((before, port)) = authority
+        .get(end_of_host..)
+        .and_then(|rest| rest.split_once(':'))
+    else {
+        return Ok((authority, None));
+    };
+    let host = authority.get(..end_of_host + before.len()).unwrap_or("");
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse::<u16>() {
+        Ok(port) if digits && port > 0 => Ok((host, Some(port))),
+        _ => Err("the URL's port is no number from 1 to 65535"),
+    }
+}
+
+fn check_path(path: &str) -> Result<(), &'static str> {
+    let lower = path.to_ascii_lowercase();
+    // A second decoding would turn %252e into a dot as well.
+    if ["%2e", "%2f", "%5c", "%00", "%252e", "%252f", "%255c"]
+        .iter()
+        .any(|encoded| lower.contains(encoded))
+        || path.contains('\\')
+    {
+        return Err("the URL's path has encoded dots, slashes or backslashes");
+    }
+    // Some servers cut parameters such as `..;x` off before they look at a segment.
+    let dots = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
+    if path.split('/').any(dots) {
+        return Err("the URL's path has dot segments");
+    }
+    if path.contains("{{") || lower.contains("%7b%7b") {
+        return Err("the URL's path holds a placeholder");
+    }
+    Ok(())
+}
+
+fn begins_with_segments(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(rule: &Rule, url: &str) -> bool {
+        url.parse::<Uri>()
+            .is_ok_and(|uri| Target::of(&uri).is_ok_and(|target| rule.allows(&target)))
+    }
+
+    #[test]
+    fn names_match_exactly_and_in_any_case() {
+        let rule = Rule::new("https", "ilinkai.weixin.qq.com", None, "").unwrap();
+        for url in [
+            "https://ilinkai.weixin.qq.com",
+            "https://ilinkai.weixin.qq.com/",
+            "https://ilinkai.weixin.qq.com:443/a/b?c=..%2f",
+            "HTTPS://ILINKAI.weixin.qq.com/a",
+        ] {
+            assert!(allows(&rule, url), "{url}");
+        }
+        for url in [
+            "http://ilinkai.weixin.qq.com/",
+            "http://ilinkai.weixin.qq.com:443/",
+            "ws://ilinkai.weixin.qq.com/",
+            "file:///etc/passwd",
+            "/relative",
+            "https://ilinkai.weixin.qq.com:80/",
+            "https://ilinkai.weixin.qq.com:8443/",
+            "https://ilinkai.weixin.qq.com:0443x/",
+            "https://ilinkai.weixin.qq.com:/",
+            "https://ilinkai.weixin.qq.com:+443/",
+            "https://ilinkai.weixin.qq.com:65979/",
+            "https://weixin.qq.com/",
+            "https://x.ilinkai.weixin.qq.com/",
+            "https://ilinkai.weixin.qq.com.evil.com/",
+            "https://evililinkai.weixin.qq.com/",
+            "https://ilinkai.weixin.qq.com./",
+            "https://ilinkai.weixin.qq.com../",
+            "https://.ilinkai.weixin.qq.com/",
+            "https://ilinkai..weixin.qq.com/",
+            "https://ilinkai.weixin.qq.com@evil.com/",
+            "https://ilinkai.weixin.qq.com:443@evil.com/",
+            "https://user@ilinkai.weixin.qq.com/",
+            "https://user:password@ilinkai.weixin.qq.com/",
+            "https://evil.com/@ilinkai.weixin.qq.com/",
+            "https://evil.com#@ilinkai.weixin.qq.com/",
+            "https://evil.com?@ilinkai.weixin.qq.com/",
+            r"https://evil.com\@ilinkai.weixin.qq.com/",
+            "https://ilinkai.weixin.qq.com%2eevil.com/",
+            "https://ilinkai.weixin.qq.com%00.evil.com/",
+            "https://ilinkai%2eweixin.qq.com/",
+            "https://ilinkai.weixin。qq.com/",
+            "https://ilinkai.weixin.qq.cоm/",
+            "https://xn--ilinkai-9c7e.weixin.qq.com/",
+            "https://[ilinkai.weixin.qq.com]/",
+        ] {
+            assert!(!allows(&rule, url), "{url}");
+        }
+    }
+
+    #[test]
+    fn suffixes_match_whole_labels_before_them() {
+        let rule = Rule::new("https", "*.Weixin.qq.com", None, "/").unwrap();
+        for url in [
+            "https://ilinkai.weixin.qq.com/",
+            "https://a.b.weixin.qq.com/",
+            "https://xn--fiq228c.weixin.qq.com/",
+        ] {
+            assert!(allows(&rule, url), "{url}");
+        }
+        for url in [
+            "https://weixin.qq.com/",
+            "https://.weixin.qq.com/",
+            "https://evilweixin.qq.com/",
+            "https://ilinkai.weixin.qq.com.evil.com/",
+            "https://a.weixin.qq.com./",
+            "https://*.weixin.qq.com/",
+        ] {
+            assert!(!allows(&rule, url), "{url}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_no_names() {
+        for url in [
+            "https://2130706433/",
+            "https://0x7f000001/",
+            "https://127.1/",
+            "https://0177.0.0.1/",
+            "https://example.0x7f/",
+            "https://[::1/",
+            "https://[::1]x/",
+            "https://[fe80::1%25eth0]/",
+        ] {
+            let uri = url.parse::<Uri>();
+            assert!(uri.is_err() || Target::of(&uri.unwrap()).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn path_prefixes_match_whole_segments() {
+        let rule = Rule::new("https", "example.com", None, "/ilink/bot").unwrap();
+        let slash = Rule::new("https", "example.com", None, "/ilink/bot/").unwrap();
+        for path in ["/ilink/bot/getupdates", "/ilink/bot/", "/ilink/bot/a%20b"] {
+            let url = format!("https://example.com{path}");
+            assert!(allows(&rule, &url) && allows(&slash, &url), "{url}");
+        }
+        assert!(allows(&rule, "https://example.com/ilink/bot"));
+        assert!(!allows(&slash, "https://example.com/ilink/bot"));
+        for path in [
+            "/",
+            "/ilink/bots",
+            "/ilink/botx/y",
+            "/ILINK/bot",
+            "//ilink/bot",
+            "/ilink%2fbot",
+            "/ilink/bot/../secret",
+            "/ilink/bot/..",
+            "/ilink/bot/./x",
+            "/ilink/bot/..;x/secret",
+            "/ilink/bot/%2e%2E/secret",
+            "/ilink/bot/.%2e/secret",
+            "/ilink/bot/%252e%252e/secret",
+            "/ilink/bot/..%2fsecret",
+            "/ilink/bot/..%5Csecret",
+            "/ilink/bot/%00",
+            "/ilink/bot/{{bot-token}}",
+            "/ilink/bot/%7B%7bbot-token}}",
+            "/ilink/bot/x?token={{bot-token}}",
+        ] {
+            let url = format!("https://example.com{path}");
+            assert!(!allows(&rule, &url) && !allows(&slash, &url), "{url}");
+        }
+    }
+
+    #[test]
+    fn configured_origins_are_allowed_as_they_are() {
+        let rule = Rule::configured("http://127.0.0.1:8080/base/").unwrap();
+        assert!(allows(&rule, "http://127.0.0.1:8080/other"));
+        assert!(!allows(&rule, "http://127.0.0.1:8081/"));
+        assert!(!allows(&rule, "https://127.0.0.1:8080/"));
+        assert!(!allows(&rule, "http://localhost:8080/"));
+        let rule = Rule::configured("http://[::1]").unwrap();
+        assert!(allows(&rule, "http://[0:0:0:0:0:0:0:1]:80/x"));
+        for url in [
+            "",
+            "127.0.0.1:80",
+            "http://",
+            "http://u:hunter2@host",
+            "ftp://host",
+        ] {
+            let error = Rule::configured(url).unwrap_err().to_string();
+            assert!(
+                error.contains("http(s)://") && !error.contains("hunter2"),
+                "{url}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn plain_http_needs_the_operator() {
+        let mut rule = Rule::new("http", "example.com", None, "").unwrap();
+        assert!(!allows(&rule, "http://example.com/"));
+        rule.configured = true;
+        assert!(allows(&rule, "http://example.com/"));
+    }
+
+    #[test]
+    fn rules_that_are_too_wide_or_unclear_are_refused() {
+        for (scheme, host, port, path) in [
+            ("ftp", "example.com", None, ""),
+            ("https", "", None, ""),
+            ("https", "*", None, ""),
+            ("https", "*.com", None, ""),
+            ("https", "*.*.com", None, ""),
+            ("https", "a*.example.com", None, ""),
+            ("https", "*.127.0.0.1", None, ""),
+            ("https", "example.com:443", None, ""),
+            ("https", "example.com", Some(0), ""),
+            ("https", "example.com", None, "ilink"),
+            ("https", "example.com", None, "/a/../b"),
+        ] {
+            assert!(
+                Rule::new(scheme, host, port, path).is_err(),
+                "{host} {path}"
+            );
+        }
+    }
+}

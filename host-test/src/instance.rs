@@ -1,0 +1,257 @@
+//! One running instance: its exports as Rust functions that may be called at the same time.
+//!
+//! A trap ends the instance; every open call then fails with [`Ended`], which says why. Dropping a
+//! call does not end it in the component: what ends calls is `drain`.
+
+use std::sync::{Arc, OnceLock};
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::{mpsc, oneshot, watch};
+use wasmtime::component::Accessor;
+
+use crate::bindings::Channel;
+use crate::bindings::exports::gateway::channel::lifecycle::Health;
+use crate::bindings::exports::gateway::channel::outbound::Post;
+use crate::bindings::gateway::channel::types::{Error, Event, Receipt};
+use crate::runtime::{Plugin, Runtime};
+use crate::sandbox::Sandbox;
+
+/// Most bytes of what std printed that an error repeats.
+const MAX_PANIC_BYTES: usize = 500;
+
+/// The instance is gone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the instance ended: {0}")]
+pub struct Ended(pub Arc<str>);
+
+/// What a call may fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The component says why.
+    #[error("{}: {}", kind(.0), .0.message)]
+    Channel(Error),
+    /// The instance is gone.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+}
+
+fn kind(error: &Error) -> String {
+    let platform = error.platform.as_deref();
+    match platform {
+        Some(platform) => format!("{:?} ({platform})", error.kind),
+        None => format!("{:?}", error.kind),
+    }
+}
+
+type Call = Box<
+    dyn for<'a> FnOnce(&'a Accessor<Sandbox>, &'a Channel) -> BoxFuture<'a, wasmtime::Result<()>>
+        + Send,
+>;
+
+/// A handle of a running instance; clones share it. The instance ends with its last handle.
+#[derive(Clone)]
+pub struct Instance {
+    calls: mpsc::UnboundedSender<Call>,
+    end: Arc<OnceLock<Ended>>,
+    ended: watch::Receiver<()>,
+}
+
+impl Instance {
+    /// Instantiates a component; its `start` is still to be called.
+    ///
+    /// # Errors
+    /// When the instance can't be made.
+    pub async fn new(
+        runtime: &Runtime,
+        plugin: &Plugin,
+        sandbox: Sandbox,
+    ) -> wasmtime::Result<Instance> {
+        let stderr = sandbox.stderr();
+        let (mut store, channel) = plugin.instantiate(runtime, sandbox).await?;
+        let (calls, mut queue) = mpsc::unbounded_channel::<Call>();
+        let end = Arc::new(OnceLock::new());
+        let (alive, ended) = watch::channel(());
+        let shared_end = Arc::clone(&end);
+        tokio::spawn(async move {
+            let result = store
+                .run_concurrent(async |accessor| serve(accessor, &channel, &mut queue).await)
+                .await
+                .and_then(|result| result);
+            let why = match result {
+                Ok(()) => "it was let go".to_owned(),
+                Err(error) => {
+                    let printed = stderr.contents();
+                    let printed = String::from_utf8_lossy(&printed);
+                    let panic = printed
+                        .get(..printed.floor_char_boundary(MAX_PANIC_BYTES))
+                        .unwrap_or_default()
+                        .trim();
+                    match panic {
+                        "" => format!("{:#}", error.root_cause()),
+                        panic => format!("{panic} ({:#})", error.root_cause()),
+                    }
+                }
+            };
+            let _ = shared_end.set(Ended(why.into()));
+            drop(store);
+            drop(alive);
+        });
+        Ok(Instance { calls, end, ended })
+    }
+
+    /// Calls an export and waits for its result.
+    async fn call<T: Send + 'static>(
+        &self,
+        call: impl for<'a> FnOnce(
+            &'a Accessor<Sandbox>,
+            &'a Channel,
+        ) -> BoxFuture<'a, wasmtime::Result<T>>
+        + Send
+        + 'static,
+    ) -> Result<T, Ended> {
+        let (sender, receiver) = oneshot::channel();
+        let call: Call = Box::new(move |accessor, channel| {
+            let result = call(accessor, channel);
+            Box::pin(async move {
+                // Nobody waits any more when the caller was dropped.
+                let _ = sender.send(result.await?);
+                Ok(())
+            })
+        });
+        if self.calls.send(call).is_err() {
+            return Err(self.ended().await);
+        }
+        match receiver.await {
+            Ok(result) => Ok(result),
+            Err(_) => Err(self.ended().await),
+        }
+    }
+
+    /// Waits for the instance's end.
+    pub async fn ended(&self) -> Ended {
+        let mut ended = self.ended.clone();
+        // Nothing is ever sent: this ends when the sender is dropped.
+        while ended.changed().await.is_ok() {}
+        self.end
+            .get()
+            .cloned()
+            .unwrap_or_else(|| Ended("its task was cancelled".into()))
+    }
+
+    /// `lifecycle.start`.
+    pub async fn start(&self) -> Result<(), CallError> {
+        self.call(|accessor, channel| {
+            Box::pin(channel.gateway_channel_lifecycle().call_start(accessor))
+        })
+        .await?
+        .map_err(CallError::Channel)
+    }
+
+    /// `lifecycle.drain`; `grace_ms` is for requests under way.
+    pub async fn drain(&self, grace_ms: u64) -> Result<(), CallError> {
+        self.call(move |accessor, channel| {
+            Box::pin(
+                channel
+                    .gateway_channel_lifecycle()
+                    .call_drain(accessor, grace_ms),
+            )
+        })
+        .await?
+        .map_err(CallError::Channel)
+    }
+
+    /// `lifecycle.stop`.
+    pub async fn stop(&self) -> Result<(), CallError> {
+        self.call(|accessor, channel| {
+            Box::pin(channel.gateway_channel_lifecycle().call_stop(accessor))
+        })
+        .await?
+        .map_err(CallError::Channel)
+    }
+
+    /// `lifecycle.check`.
+    pub async fn check(&self) -> Result<Health, CallError> {
+        Ok(self
+            .call(|accessor, channel| {
+                Box::pin(channel.gateway_channel_lifecycle().call_check(accessor))
+            })
+            .await?)
+    }
+
+    /// `inbound.receive`.
+    pub async fn receive(&self) -> Result<Vec<Event>, CallError> {
+        self.call(|accessor, channel| {
+            Box::pin(channel.gateway_channel_inbound().call_receive(accessor))
+        })
+        .await?
+        .map_err(CallError::Channel)
+    }
+
+    /// `inbound.ack`.
+    pub async fn ack(&self, ids: Vec<String>) -> Result<(), CallError> {
+        self.call(move |accessor, channel| {
+            Box::pin(channel.gateway_channel_inbound().call_ack(accessor, ids))
+        })
+        .await?
+        .map_err(CallError::Channel)
+    }
+
+    /// `outbound.run`.
+    pub async fn run(&self) -> Result<(), CallError> {
+        self.call(|accessor, channel| {
+            Box::pin(channel.gateway_channel_outbound().call_run(accessor))
+        })
+        .await?
+        .map_err(CallError::Channel)
+    }
+
+    /// `outbound.send`.
+    pub async fn send(&self, post: Post) -> Result<Receipt, CallError> {
+        self.call(move |accessor, channel| {
+            Box::pin(channel.gateway_channel_outbound().call_send(accessor, post))
+        })
+        .await?
+        .map_err(CallError::Channel)
+    }
+
+    /// `outbound.find`.
+    pub async fn find(&self, key: String) -> Result<Option<Receipt>, CallError> {
+        self.call(move |accessor, channel| {
+            Box::pin(channel.gateway_channel_outbound().call_find(accessor, key))
+        })
+        .await?
+        .map_err(CallError::Channel)
+    }
+
+    /// `outbound.typing`.
+    pub async fn typing(&self, conversation: String, on: bool) -> Result<(), CallError> {
+        self.call(move |accessor, channel| {
+            Box::pin(
+                channel
+                    .gateway_channel_outbound()
+                    .call_typing(accessor, conversation, on),
+            )
+        })
+        .await?
+        .map_err(CallError::Channel)
+    }
+}
+
+/// Runs calls beside each other until the last handle is dropped or one of them traps.
+async fn serve(
+    accessor: &Accessor<Sandbox>,
+    channel: &Channel,
+    queue: &mut mpsc::UnboundedReceiver<Call>,
+) -> wasmtime::Result<()> {
+    let mut running = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            call = queue.recv() => match call {
+                Some(call) => running.push(call(accessor, channel)),
+                None => return Ok(()),
+            },
+            Some(result) = running.next() => result?,
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The reference host of the `channel` component, its runner and its test harness.
+//!
+//! Modules in reading order: [`runtime`] loads components, [`instance`] runs one, [`sandbox`] is
+//! what it sees; [`account`] keeps an instance of an account going and brings its messages to an
+//! [`agent`]; [`egress`], [`state`] and [`clock`] are what the sandbox is made of; [`simulator`]
+//! plays the iLink server. The rest is the command line.
+
+pub mod account;
+pub mod agent;
+mod bindings;
+pub mod cli;
+pub mod clock;
+pub mod egress;
+pub mod instance;
+pub mod run;
+pub mod runtime;
+pub mod sandbox;
+pub mod simulator;
+pub mod state;

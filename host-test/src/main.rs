@@ -1,0 +1,75 @@
+//! The runner: see `host-test --help`.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use host_test::cli::{self, Command, LogFormat};
+use host_test::run;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let arguments = std::env::args_os().skip(1);
+    let (command, log_format) = match cli::parse(arguments, &|name| std::env::var_os(name)) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            eprintln!("host-test: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    // Files of the state are private; what an agent's process writes keeps the user's own mask.
+    let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077)).as_raw_mode();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("host-test: no threads can be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = match command {
+        Command::Help => {
+            print!("{}", cli::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Command::Version => {
+            println!("host-test {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Command::Run(options) => {
+            let is_prompt = options.account.is_none() && std::io::stdin().is_terminal();
+            log_to_stderr(log_format, if is_prompt { "warn" } else { "info" });
+            runtime.block_on(run::run(*options, umask))
+        }
+        Command::Simulator { listen } => {
+            log_to_stderr(log_format, "info");
+            runtime.block_on(run::simulator(listen))
+        }
+        Command::Check { component } => {
+            log_to_stderr(log_format, "warn");
+            runtime.block_on(run::check(&component))
+        }
+    };
+    // A read of standard input can't be cancelled; it must not hold up the exit.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("host-test: {failure}");
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+fn log_to_stderr(format: LogFormat, default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    match format {
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}

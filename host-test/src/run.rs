@@ -1,0 +1,198 @@
+//! What the commands do.
+
+mod prompt;
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::account::{Account, AccountOptions, StartError};
+use crate::cli::{RunOptions, UsageError};
+use crate::clock::Clock;
+use crate::runtime::{PACKAGE, PACKAGE_VERSION, Runtime};
+use crate::simulator::{Options, Simulator};
+use crate::state::StateError;
+
+/// Why a command failed, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The user's to correct.
+    #[error("{0}")]
+    Usage(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Failure {
+    /// The exit status.
+    pub fn status(&self) -> u8 {
+        match self {
+            Failure::Usage(_) => 2,
+            Failure::Other(_) => 1,
+        }
+    }
+}
+
+impl From<UsageError> for Failure {
+    fn from(error: UsageError) -> Failure {
+        Failure::Usage(error.0)
+    }
+}
+
+fn other(error: impl std::fmt::Display) -> Failure {
+    Failure::Other(error.to_string())
+}
+
+/// Runs a component until SIGINT, SIGTERM or the end of the prompt. `umask` is the user's own, for
+/// the agent's process.
+///
+/// # Errors
+/// One line for standard error, and an exit status.
+pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
+    let clock = Clock::new();
+    let mut terminate = signal(SignalKind::terminate()).map_err(other)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(other)?;
+
+    let component = match options.component {
+        Some(path) => path,
+        None => beside_the_binary()?,
+    };
+    let (state_spec, durability) = (options.state, options.durability);
+    let opening = tokio::task::spawn_blocking(move || state_spec.open(durability));
+    let runtime = Runtime::new(clock.clone()).map_err(other)?;
+    let plugin = runtime.load(&component).await.map_err(other)?;
+    let state = opening.await.map_err(other)?.map_err(|error| match error {
+        StateError::InUse { .. } | StateError::Open { .. } => Failure::Usage(error.to_string()),
+        error => other(error),
+    })?;
+
+    let (account, simulator) = match options.account {
+        Some(account) => (account, None),
+        None => {
+            let simulator = built_in_simulator(&clock).await?;
+            let mut config = options.config;
+            config.insert("base-url".to_owned(), simulator.base_url());
+            let account = AccountOptions {
+                id: simulator.account_id(),
+                secrets: [("bot-token".to_owned(), simulator.token())].into(),
+                config,
+            };
+            (account, Some(simulator))
+        }
+    };
+    let agent = options.agent.start(clock, Some(umask));
+    let account = Account::start(&runtime, &plugin, state, agent, account)
+        .await
+        .map_err(|error| match error {
+            StartError::Invalid(why) => Failure::Usage(why),
+            StartError::Failed(why) => Failure::Other(why),
+        })?;
+    let account = Arc::new(account);
+    tracing::info!(
+        account = account.id(),
+        component = %component.display(),
+        "started"
+    );
+    let talk = async {
+        match &simulator {
+            Some(simulator) if std::io::stdin().is_terminal() => {
+                prompt::terminal(simulator).await.map_err(other)
+            }
+            Some(simulator) => prompt::lines(simulator, &account).await.map_err(other),
+            None => std::future::pending().await,
+        }
+    };
+    let result = tokio::select! {
+        result = talk => result,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    if let Some(account) = Arc::into_inner(account) {
+        account.stop().await;
+    }
+    result
+}
+
+fn beside_the_binary() -> Result<PathBuf, Failure> {
+    let binary = std::env::current_exe().map_err(other)?;
+    Ok(binary.with_file_name("weixin.wasm"))
+}
+
+async fn built_in_simulator(clock: &Clock) -> Result<Simulator, Failure> {
+    Simulator::start(Options {
+        clock: clock.clone(),
+        ..Options::default()
+    })
+    .await
+    .map_err(|error| Failure::Other(format!("the simulated server can't be started: {error}")))
+}
+
+/// Serves the simulator until SIGINT or SIGTERM, and prints what a client needs.
+///
+/// # Errors
+/// One line for standard error, and an exit status.
+pub async fn simulator(listen: SocketAddr) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(other)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(other)?;
+    let simulator = Simulator::start(Options {
+        listen,
+        ..Options::default()
+    })
+    .await
+    .map_err(|error| Failure::Usage(format!("--listen {listen}: {error}")))?;
+    let mut out = std::io::stdout();
+    write!(
+        out,
+        "WEIXIN_BASE_URL={}\nWEIXIN_CDN_BASE_URL={}\nWEIXIN_TOKEN={}\nWEIXIN_ACCOUNT_ID={}\n",
+        simulator.base_url(),
+        simulator.cdn_base_url(),
+        simulator.token(),
+        simulator.account_id(),
+    )
+    .and_then(|()| out.flush())
+    .map_err(other)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    simulator.shutdown().await;
+    Ok(())
+}
+
+/// Says what a component is and what it may reach.
+///
+/// # Errors
+/// Why this host would not run it.
+pub async fn check(component: &Path) -> Result<(), Failure> {
+    let runtime = Runtime::new(Clock::new()).map_err(other)?;
+    let plugin = runtime.load(component).await.map_err(other)?;
+    let about = &plugin.descriptor;
+    let mut text = format!(
+        "{} {} for {PACKAGE}@{PACKAGE_VERSION}, sha256 {}\n",
+        about.platform, about.version, plugin.digest
+    );
+    for egress in &about.egress {
+        let port = egress
+            .port
+            .map(|port| format!(":{port}"))
+            .unwrap_or_default();
+        let credential = egress
+            .credential
+            .as_ref()
+            .map(|used| format!(" with {} in a {:?}", used.name, used.placement))
+            .unwrap_or_default();
+        let (scheme, host, path) = (&egress.scheme, &egress.host, &egress.path_prefix);
+        text.push_str(&format!(
+            "reaches {scheme}://{host}{port}{path}*{credential}\n"
+        ));
+    }
+    for import in plugin.imports.iter() {
+        text.push_str(&format!("imports {import}\n"));
+    }
+    text.push_str("this host runs it\n");
+    std::io::stdout().write_all(text.as_bytes()).map_err(other)
+}

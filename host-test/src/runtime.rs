@@ -1,0 +1,251 @@
+//! One engine for all accounts, and the components that it may run.
+//!
+//! A component is compiled once; the compiled code is kept in the user's cache directory, so that a
+//! start does not pay for it. A component that does not fit the contract is refused with a sentence
+//! that says what it is and what this host runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Cache, Config, Engine, Store, StoreLimits, StoreLimitsBuilder};
+
+use crate::bindings::exports::gateway::channel::meta::Descriptor;
+use crate::bindings::{Channel, ChannelPre};
+use crate::clock::Clock;
+use crate::egress::client::HttpClient;
+use crate::egress::credential::Secrets;
+use crate::egress::{Egress, Limits};
+use crate::sandbox::{self, Sandbox};
+use crate::state::memory::MemoryState;
+
+/// The package whose worlds this host runs.
+pub const PACKAGE: &str = "gateway:channel";
+/// Its version.
+pub const PACKAGE_VERSION: &str = "0.1.0";
+/// An interface that every channel exports.
+const MARK: &str = "lifecycle";
+/// Linear memory of an instance.
+const MEMORY_BYTES: usize = 256 * 1024 * 1024;
+
+/// What all accounts of a process share.
+#[derive(Clone)]
+pub struct Runtime {
+    engine: Engine,
+    linker: Arc<Linker<Sandbox>>,
+    /// The way out, pooled.
+    pub client: HttpClient,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// A component that fits the contract.
+#[derive(Clone)]
+pub struct Plugin {
+    pre: ChannelPre<Sandbox>,
+    /// What it says of itself.
+    pub descriptor: Arc<Descriptor>,
+    /// SHA-256 of its file in hex.
+    pub digest: Arc<str>,
+    /// Names of what it imports.
+    pub imports: Arc<[String]>,
+}
+
+/// Why a component can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file can't be read.
+    #[error("component {}: {reason}", .path.display())]
+    Unreadable { path: PathBuf, reason: String },
+    /// It is no component, or one that wasmtime can't compile.
+    #[error("component {}: it is no WebAssembly component that this host can compile ({reason})", .path.display())]
+    NotAComponent { path: PathBuf, reason: String },
+    /// It belongs to another world.
+    #[error(
+        "component {}: it exports {found}, this host runs {PACKAGE}@{PACKAGE_VERSION}: use a \
+         component or a host of the same version", .path.display()
+    )]
+    WrongWorld { path: PathBuf, found: String },
+    /// It asks for something that this host does not give.
+    #[error("component {}: this host can't link it ({reason})", .path.display())]
+    Unlinkable { path: PathBuf, reason: String },
+    /// It failed to describe itself.
+    #[error("component {}: it failed to describe itself ({reason})", .path.display())]
+    Undescribed { path: PathBuf, reason: String },
+}
+
+impl Runtime {
+    /// A runtime that keeps compiled code in the user's cache directory, where there is one.
+    ///
+    /// # Errors
+    /// When this machine can't run WebAssembly.
+    pub fn new(clock: Clock) -> wasmtime::Result<Runtime> {
+        let mut config = Config::new();
+        config.wasm_component_model_async(true);
+        match Cache::from_file(None) {
+            Ok(cache) => {
+                config.cache(Some(cache));
+            }
+            Err(error) => tracing::warn!(
+                "compiled components are not kept, so each start compiles: {error:#}"
+            ),
+        }
+        let engine = Engine::new(&config)?;
+        let mut linker = Linker::new(&engine);
+        sandbox::add_to_linker(&mut linker)?;
+        Ok(Runtime {
+            engine,
+            linker: Arc::new(linker),
+            client: HttpClient::new(),
+            clock,
+        })
+    }
+
+    /// Loads, compiles and checks a component.
+    ///
+    /// # Errors
+    /// One sentence that names the file.
+    pub async fn load(&self, path: &Path) -> Result<Plugin, LoadError> {
+        let path_buf = || path.to_owned();
+        let bytes = tokio::fs::read(path)
+            .await
+            .map_err(|error| LoadError::Unreadable {
+                path: path_buf(),
+                reason: error.to_string(),
+            })?;
+        let digest = Sha256::digest(&bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
+        let engine = self.engine.clone();
+        let compiled = tokio::task::spawn_blocking(move || Component::new(&engine, &bytes))
+            .await
+            .map_err(|error| error.to_string())
+            .and_then(|component| component.map_err(|error| innermost(&error)));
+        let component = compiled.map_err(|reason| LoadError::NotAComponent {
+            path: path_buf(),
+            reason,
+        })?;
+        self.check_world(&component)
+            .map_err(|found| LoadError::WrongWorld {
+                path: path_buf(),
+                found,
+            })?;
+        let imports = component
+            .component_type()
+            .imports(&self.engine)
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let pre = self
+            .linker
+            .instantiate_pre(&component)
+            .and_then(ChannelPre::new)
+            .map_err(|error| LoadError::Unlinkable {
+                path: path_buf(),
+                reason: innermost(&error),
+            })?;
+        let descriptor = self
+            .describe(&pre)
+            .await
+            .map_err(|error| LoadError::Undescribed {
+                path: path_buf(),
+                reason: innermost(&error),
+            })?;
+        Ok(Plugin {
+            pre,
+            descriptor: Arc::new(descriptor),
+            digest: digest.into(),
+            imports,
+        })
+    }
+
+    /// What the component exports instead, where its world is not this host's.
+    fn check_world(&self, component: &Component) -> Result<(), String> {
+        let ty = component.component_type();
+        let exports: Vec<&str> = ty
+            .exports(&self.engine)
+            .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
+            .map(|(name, _)| name)
+            .collect();
+        let wanted = format!("{PACKAGE}/{MARK}@{PACKAGE_VERSION}");
+        if exports.contains(&wanted.as_str()) {
+            return Ok(());
+        }
+        let version = exports
+            .iter()
+            .filter_map(|name| name.strip_prefix(&format!("{PACKAGE}/")))
+            .find_map(|name| name.split_once('@'))
+            .map(|(_, version)| version);
+        Err(match (version, exports.as_slice()) {
+            (Some(version), _) => format!("{PACKAGE}@{version}"),
+            (None, []) => "no interface".to_owned(),
+            (None, exports) => {
+                let shown: Vec<&str> = exports.iter().take(3).copied().collect();
+                format!("{} and no {PACKAGE}", shown.join(", "))
+            }
+        })
+    }
+
+    /// Asks a component for its description, in a sandbox that reaches nothing.
+    async fn describe(&self, pre: &ChannelPre<Sandbox>) -> wasmtime::Result<Descriptor> {
+        let egress = Egress::new(
+            self.client.clone(),
+            Vec::new(),
+            Secrets::default(),
+            Limits::default(),
+            self.clock.clone(),
+        );
+        let sandbox = Sandbox::new(
+            "".into(),
+            Arc::default(),
+            Arc::new(MemoryState::default()),
+            egress,
+            self.clock.clone(),
+            limits(),
+        );
+        let (mut store, channel) = self.instantiate(pre, sandbox).await?;
+        store
+            .run_concurrent(async |accessor| {
+                channel.gateway_channel_meta().call_describe(accessor).await
+            })
+            .await?
+    }
+
+    async fn instantiate(
+        &self,
+        pre: &ChannelPre<Sandbox>,
+        sandbox: Sandbox,
+    ) -> wasmtime::Result<(Store<Sandbox>, Channel)> {
+        let mut store = Store::new(&self.engine, sandbox);
+        store.limiter(|sandbox| &mut sandbox.limits);
+        let channel = pre.instantiate_async(&mut store).await?;
+        Ok((store, channel))
+    }
+}
+
+impl Plugin {
+    /// A new instance in its sandbox.
+    pub(crate) async fn instantiate(
+        &self,
+        runtime: &Runtime,
+        sandbox: Sandbox,
+    ) -> wasmtime::Result<(Store<Sandbox>, Channel)> {
+        runtime.instantiate(&self.pre, sandbox).await
+    }
+}
+
+/// The limits of one instance.
+pub(crate) fn limits() -> StoreLimits {
+    StoreLimitsBuilder::new()
+        .memory_size(MEMORY_BYTES)
+        .trap_on_grow_failure(true)
+        .build()
+}
+
+/// The cause in one line.
+pub(crate) fn innermost(error: &wasmtime::Error) -> String {
+    let text = error.root_cause().to_string();
+    text.lines().next().unwrap_or_default().to_owned()
+}

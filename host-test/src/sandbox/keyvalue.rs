@@ -1,0 +1,147 @@
+//! `wasi:keyvalue@0.2.0-draft` over the account's part of the host's store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wasmtime::component::Resource;
+
+use super::Sandbox;
+use crate::bindings::wasi::keyvalue::{atomics, store};
+use crate::state::{Bucket, StateError};
+
+/// The buckets that a component may open; see the world's documentation.
+const BUCKETS: [&str; 2] = ["state", "receipts"];
+/// Listings of one bucket that may be under way.
+const MAX_LISTINGS: usize = 16;
+
+/// A bucket that the component opened.
+pub struct OpenBucket {
+    bucket: Arc<dyn Bucket>,
+    /// The WIT's cursors are numbers, the store's are not.
+    listings: BTreeMap<u64, String>,
+    next_listing: u64,
+}
+
+fn failed(error: StateError) -> store::Error {
+    store::Error::Other(error.to_string())
+}
+
+impl Sandbox {
+    fn bucket(&self, handle: &Resource<OpenBucket>) -> wasmtime::Result<Arc<dyn Bucket>> {
+        Ok(Arc::clone(&self.table.get(handle)?.bucket))
+    }
+}
+
+impl store::Host for Sandbox {
+    fn open(
+        &mut self,
+        identifier: String,
+    ) -> wasmtime::Result<Result<Resource<OpenBucket>, store::Error>> {
+        if !BUCKETS.contains(&identifier.as_str()) {
+            return Ok(Err(store::Error::NoSuchStore));
+        }
+        let name = format!("{identifier}/{}", self.account);
+        let bucket = match self.state.bucket(&name) {
+            Ok(bucket) => bucket,
+            Err(error) => return Ok(Err(failed(error))),
+        };
+        let handle = self.table.push(OpenBucket {
+            bucket,
+            listings: BTreeMap::new(),
+            next_listing: 0,
+        })?;
+        Ok(Ok(handle))
+    }
+}
+
+impl store::HostBucket for Sandbox {
+    async fn get(
+        &mut self,
+        handle: Resource<OpenBucket>,
+        key: String,
+    ) -> wasmtime::Result<Result<Option<Vec<u8>>, store::Error>> {
+        Ok(self.bucket(&handle)?.get(&key).await.map_err(failed))
+    }
+
+    async fn set(
+        &mut self,
+        handle: Resource<OpenBucket>,
+        key: String,
+        value: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), store::Error>> {
+        Ok(self.bucket(&handle)?.set(&key, value).await.map_err(failed))
+    }
+
+    async fn delete(
+        &mut self,
+        handle: Resource<OpenBucket>,
+        key: String,
+    ) -> wasmtime::Result<Result<(), store::Error>> {
+        Ok(self.bucket(&handle)?.delete(&key).await.map_err(failed))
+    }
+
+    async fn exists(
+        &mut self,
+        handle: Resource<OpenBucket>,
+        key: String,
+    ) -> wasmtime::Result<Result<bool, store::Error>> {
+        Ok(self.bucket(&handle)?.exists(&key).await.map_err(failed))
+    }
+
+    async fn list_keys(
+        &mut self,
+        handle: Resource<OpenBucket>,
+        cursor: Option<u64>,
+    ) -> wasmtime::Result<Result<store::KeyResponse, store::Error>> {
+        let open = self.table.get_mut(&handle)?;
+        let from = match cursor {
+            None => None,
+            Some(number) => match open.listings.remove(&number) {
+                Some(from) => Some(from),
+                None => {
+                    let why = "the cursor is unknown: start the listing again";
+                    return Ok(Err(store::Error::Other(why.to_owned())));
+                }
+            },
+        };
+        let bucket = Arc::clone(&open.bucket);
+        let page = match bucket.list_keys(from).await {
+            Ok(page) => page,
+            Err(error) => return Ok(Err(failed(error))),
+        };
+        let open = self.table.get_mut(&handle)?;
+        let cursor = page.cursor.map(|next| {
+            let number = open.next_listing;
+            open.next_listing += 1;
+            open.listings.insert(number, next);
+            if open.listings.len() > MAX_LISTINGS {
+                open.listings.pop_first();
+            }
+            number
+        });
+        Ok(Ok(store::KeyResponse {
+            keys: page.keys,
+            cursor,
+        }))
+    }
+
+    fn drop(&mut self, handle: Resource<OpenBucket>) -> wasmtime::Result<()> {
+        self.table.delete(handle)?;
+        Ok(())
+    }
+}
+
+impl atomics::Host for Sandbox {
+    async fn increment(
+        &mut self,
+        handle: Resource<OpenBucket>,
+        key: String,
+        delta: u64,
+    ) -> wasmtime::Result<Result<u64, store::Error>> {
+        Ok(self
+            .bucket(&handle)?
+            .increment(&key, delta)
+            .await
+            .map_err(failed))
+    }
+}

@@ -1,0 +1,187 @@
+//! A raw client of the simulator for its own tests: sends what it is told, and shows what came.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client as Legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+
+use super::{Account, Simulator};
+
+/// An iLink client with the headers and bodies of the official one.
+#[derive(Clone)]
+pub(super) struct Client {
+    http: Legacy<HttpConnector, Full<Bytes>>,
+    base_url: String,
+    pub(super) headers: HeaderMap,
+}
+
+impl Client {
+    pub(super) fn new(simulator: &Simulator) -> Client {
+        Client::of(simulator, simulator.first())
+    }
+
+    pub(super) fn of(simulator: &Simulator, account: &Account) -> Client {
+        let mut headers = HeaderMap::new();
+        let bearer = format!("Bearer {}", account.token());
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("authorizationtype", "ilink_bot_token"),
+            ("authorization", &bearer),
+            ("ilink-app-id", "bot"),
+            ("ilink-app-clientversion", "132105"),
+        ] {
+            headers.insert(
+                name,
+                HeaderValue::from_str(value).expect("a header of the test"),
+            );
+        }
+        let http = Legacy::builder(TokioExecutor::new()).build_http();
+        Client {
+            http,
+            base_url: simulator.base_url(),
+            headers,
+        }
+    }
+
+    /// Status and body text, or how the exchange failed. Ten seconds at most.
+    pub(super) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Result<(StatusCode, String), String> {
+        let mut request = Request::new(Full::from(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = format!("{}{path}", self.base_url)
+            .parse()
+            .expect("a path of the test");
+        *request.headers_mut() = self.headers.clone();
+        if !self.headers.contains_key("x-wechat-uin") {
+            use base64::Engine;
+            let uin = rand::random::<u32>().to_string();
+            let uin = base64::engine::general_purpose::STANDARD.encode(uin);
+            let uin = HeaderValue::from_str(&uin).expect("base64 is a header");
+            request.headers_mut().insert("x-wechat-uin", uin);
+        }
+        let exchange = async {
+            let response = self
+                .http
+                .request(request)
+                .await
+                .map_err(|error| error.to_string())?;
+            let status = response.status();
+            let body = response
+                .into_body()
+                .collect()
+                .await
+                .map_err(|error| error.to_string())?;
+            Ok((
+                status,
+                String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+            ))
+        };
+        tokio::time::timeout(Duration::from_secs(10), exchange)
+            .await
+            .unwrap_or_else(|_| Err("nothing for ten seconds".to_owned()))
+    }
+
+    /// Posts to an endpoint, with `base_info`.
+    pub(super) async fn post(
+        &self,
+        endpoint: &str,
+        mut body: Value,
+    ) -> Result<(StatusCode, String), String> {
+        body["base_info"] = json!({"channel_version": "2.4.9", "bot_agent": "OpenClaw"});
+        self.request(
+            Method::POST,
+            &format!("/ilink/bot/{endpoint}"),
+            body.to_string(),
+        )
+        .await
+    }
+
+    /// Posts to an endpoint and reads the JSON of a 200.
+    pub(super) async fn call(&self, endpoint: &str, body: Value) -> Value {
+        let (status, text) = self
+            .post(endpoint, body)
+            .await
+            .expect("the exchange succeeds");
+        assert_eq!(status, StatusCode::OK);
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{endpoint}: no JSON: {text}"))
+    }
+
+    pub(super) async fn poll(&self, cursor: &str) -> Value {
+        self.call("getupdates", json!({"get_updates_buf": cursor}))
+            .await
+    }
+
+    pub(super) async fn send(&self, user: &str, text: &str, client_id: &str) -> Value {
+        self.call("sendmessage", message(user, text, client_id))
+            .await
+    }
+
+    /// A request to a control path.
+    pub(super) async fn control(&self, method: Method, path: &str, body: Value) -> (u16, Value) {
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let (status, text) = self
+            .request(method, path, body)
+            .await
+            .expect("the exchange succeeds");
+        (
+            status.as_u16(),
+            serde_json::from_str(&text).expect("control answers are JSON"),
+        )
+    }
+}
+
+/// A text as the official client sends it, without context token.
+pub(super) fn message(user: &str, text: &str, client_id: &str) -> Value {
+    json!({"msg": {
+        "from_user_id": "",
+        "to_user_id": user,
+        "client_id": client_id,
+        "message_type": 2,
+        "message_state": 2,
+        "item_list": [{"type": 1, "text_item": {"text": text}}],
+    }})
+}
+
+/// The texts of a poll's messages, in order.
+pub(super) fn texts(answer: &Value) -> Vec<&str> {
+    let messages = answer["msgs"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    messages
+        .iter()
+        .filter_map(|message| message["item_list"][0]["text_item"]["text"].as_str())
+        .collect()
+}
+
+/// A poll's next cursor.
+pub(super) fn cursor(answer: &Value) -> &str {
+    answer["get_updates_buf"]
+        .as_str()
+        .expect("the answer has a cursor")
+}
+
+/// A simulator in strict mode with a short hold.
+pub(super) async fn strict_simulator() -> Simulator {
+    let options = super::Options {
+        strict: true,
+        hold: Duration::from_millis(300),
+        ..super::Options::default()
+    };
+    Simulator::start(options)
+        .await
+        .expect("a free port is there")
+}

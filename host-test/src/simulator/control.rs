@@ -1,0 +1,248 @@
+//! The control paths beside the iLink ones, for this machine only.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /sim/messages` | a person speaks: `{"text"}`, `{"user", "text"}`, `{"user", "items": […]}`, or `{"raw": any JSON}`; `"account"` names another bot. The stored message |
+//! | `GET /sim/messages` | what the phones show, as [`Simulator::phone`](super::Simulator::phone) |
+//! | `POST /sim/faults` | switches rules and faults, as [`super::faults`] has them; `{}` |
+//! | `POST /sim/clock` | `{"advance_ms"}` moves the clock; `{"now_ms"}` |
+//! | `GET /sim/log` | the wire, as [`Simulator::log`](super::Simulator::log) |
+//! | `GET /sim/violations` | a list of sentences |
+//!
+//! What is wrong with a request is told in `{"error": "a sentence"}`, with 400, 404 or 405.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::account::Bot;
+use super::{DEFAULT_USER, World, lock, people};
+
+/// A clock moved further could overflow.
+const CENTURY_MS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
+
+type Problem = (StatusCode, String);
+
+/// Answers the control path after `/sim/`.
+pub(super) fn answer(
+    world: &World,
+    method: &Method,
+    path: &str,
+    body: &[u8],
+) -> Result<Value, Problem> {
+    match (path, method.as_str()) {
+        ("messages", "GET") => Ok(lock(&world.phone).iter().cloned().collect()),
+        ("messages", "POST") => speak(world, &object(body)?),
+        ("faults", "POST") => {
+            world.switch(&Value::Object(object(body)?)).map_err(bad)?;
+            Ok(json!({}))
+        }
+        ("clock", "POST") => {
+            let advance = object(body)?.get("advance_ms").and_then(Value::as_u64);
+            let advance = advance.filter(|advance| *advance <= CENTURY_MS).ok_or_else(|| {
+                bad("`advance_ms` must be milliseconds, from 0 to a hundred years.".to_owned())
+            })?;
+            world.clock.advance(Duration::from_millis(advance));
+            Ok(json!({"now_ms": world.clock.unix_ms()}))
+        }
+        ("log", "GET") => Ok(world.wire.entries().into()),
+        ("violations", "GET") => Ok(lock(&world.violations).clone().into()),
+        ("messages" | "faults" | "clock" | "log" | "violations", _) => {
+            Err((StatusCode::METHOD_NOT_ALLOWED, format!("/sim/{path} does not take {method}.")))
+        }
+        _ => Err((
+            StatusCode::NOT_FOUND,
+            "The control paths are /sim/messages, /sim/faults, /sim/clock, /sim/log and /sim/violations.".to_owned(),
+        )),
+    }
+}
+
+fn speak(world: &World, request: &Map<String, Value>) -> Result<Value, Problem> {
+    if let Some(unknown) = request
+        .keys()
+        .find(|key| !["account", "user", "text", "items", "raw"].contains(&key.as_str()))
+    {
+        return Err(bad(format!("`{unknown}` is no member of a message.")));
+    }
+    let bot = addressed(world, request)?;
+    let user = match request.get("user") {
+        None => DEFAULT_USER,
+        Some(user) => user
+            .as_str()
+            .filter(|user| !user.is_empty())
+            .ok_or_else(|| bad("`user` must be a person's id.".to_owned()))?,
+    };
+    let items = match (
+        request.get("text"),
+        request.get("items"),
+        request.get("raw"),
+    ) {
+        (Some(Value::String(text)), None, None) => vec![people::text_item(text)],
+        (None, Some(Value::Array(items)), None) => items.clone(),
+        (None, None, Some(raw)) => {
+            people::store_raw(world, &bot, raw);
+            return Ok(raw.clone());
+        }
+        _ => {
+            return Err(bad(
+                "Exactly one of `text` (a string), `items` (a list) and `raw` must be given."
+                    .to_owned(),
+            ));
+        }
+    };
+    Ok(people::store(world, &bot, user, items))
+}
+
+/// The account that is named, or the first one.
+fn addressed(world: &World, request: &Map<String, Value>) -> Result<Arc<Bot>, Problem> {
+    match request.get("account") {
+        None => Ok(world.first.clone()),
+        Some(account) => account
+            .as_str()
+            .and_then(|account_id| world.bot(account_id))
+            .ok_or_else(|| bad(format!("There is no account {account}."))),
+    }
+}
+
+fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(bad("The body must be a JSON object.".to_owned())),
+        Err(error) => Err(bad(format!("The body is no JSON: {error}."))),
+    }
+}
+
+fn bad(sentence: String) -> Problem {
+    (StatusCode::BAD_REQUEST, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::{Client, strict_simulator, texts};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_person_speaks_over_http() {
+        let simulator = strict_simulator().await;
+        simulator.add_account("0123456789ab@im.bot");
+        let client = Client::new(&simulator);
+        let post = |body| client.control(Method::POST, "/sim/messages", body);
+        let (status, message) = post(json!({"text": "hello"})).await;
+        assert_eq!(
+            (status, &message["from_user_id"]),
+            (200, &json!(DEFAULT_USER))
+        );
+        assert!(message["message_id"].is_u64());
+        let items = json!([{"type": 1, "text_item": {"text": "from bob"}}]);
+        assert_eq!(
+            post(json!({"user": "bob@im.wechat", "items": items}))
+                .await
+                .0,
+            200
+        );
+        assert_eq!(post(json!({"raw": null})).await, (200, json!(null)));
+        let elsewhere = json!({"account": "0123456789ab@im.bot", "text": "elsewhere"});
+        assert_eq!(post(elsewhere).await.0, 200);
+        assert_eq!(texts(&client.poll("").await), ["hello", "from bob"]);
+        let (_, phone) = client
+            .control(Method::GET, "/sim/messages", json!(null))
+            .await;
+        assert_eq!(phone, Value::from(simulator.phone()));
+        assert_eq!(phone.as_array().map(Vec::len), Some(3));
+    }
+
+    #[tokio::test]
+    async fn faults_clock_log_and_violations_are_at_hand() {
+        let simulator = strict_simulator().await;
+        let client = Client::new(&simulator);
+        let fault = json!({"getconfig": {"ret": -1, "times": 1}});
+        assert_eq!(
+            client.control(Method::POST, "/sim/faults", fault).await,
+            (200, json!({}))
+        );
+        assert_eq!(
+            client
+                .call("getconfig", json!({"ilink_user_id": "a"}))
+                .await["ret"],
+            -1
+        );
+        let before = simulator.first().world.clock.unix_ms();
+        let advance = json!({"advance_ms": 86_400_000});
+        let (_, now) = client.control(Method::POST, "/sim/clock", advance).await;
+        assert!(now["now_ms"].as_u64() >= Some(before + 86_400_000));
+        let (_, log) = client.control(Method::GET, "/sim/log", json!(null)).await;
+        assert_eq!(log[0]["endpoint"], "getconfig");
+        assert_eq!(log[0]["response"], json!({"ret": -1}));
+        let violations = client
+            .control(Method::GET, "/sim/violations", json!(null))
+            .await;
+        assert_eq!(violations, (200, json!([])));
+    }
+
+    #[tokio::test]
+    async fn mistakes_are_answered_with_a_sentence() {
+        let simulator = strict_simulator().await;
+        let client = Client::new(&simulator);
+        for (method, path, body, status) in [
+            (Method::POST, "/sim/messages", json!({}), 400),
+            (Method::POST, "/sim/messages", json!({"text": 3}), 400),
+            (
+                Method::POST,
+                "/sim/messages",
+                json!({"text": "a", "items": []}),
+                400,
+            ),
+            (
+                Method::POST,
+                "/sim/messages",
+                json!({"text": "a", "user": ""}),
+                400,
+            ),
+            (
+                Method::POST,
+                "/sim/messages",
+                json!({"text": "a", "account": "x"}),
+                400,
+            ),
+            (
+                Method::POST,
+                "/sim/messages",
+                json!({"text": "a", "usr": "x"}),
+                400,
+            ),
+            (Method::POST, "/sim/messages", json!(null), 400),
+            (Method::POST, "/sim/faults", json!({"nothing": 1}), 400),
+            (
+                Method::POST,
+                "/sim/faults",
+                json!({"account": "x", "batch": 1}),
+                400,
+            ),
+            (Method::POST, "/sim/faults", json!([]), 400),
+            (Method::POST, "/sim/clock", json!({"advance_ms": -1}), 400),
+            (
+                Method::POST,
+                "/sim/clock",
+                json!({"advance_ms": u64::MAX}),
+                400,
+            ),
+            (Method::GET, "/sim/faults", json!(null), 405),
+            (Method::GET, "/sim/", json!(null), 404),
+            (Method::GET, "/sim/other", json!(null), 404),
+            (Method::GET, "/", json!(null), 404),
+            (Method::GET, "/ilink/bot/getupdates", json!(null), 405),
+        ] {
+            let (got, answer) = client.control(method, path, body.clone()).await;
+            assert_eq!(got, status, "{path} {body}: {answer}");
+            assert!(
+                answer["error"]
+                    .as_str()
+                    .is_some_and(|text| text.ends_with('.')),
+                "{answer}"
+            );
+        }
+        assert!(simulator.phone().is_empty());
+    }
+}

@@ -1,0 +1,411 @@
+//! The rules that the simulator goes by, and the faults that it can be told to have.
+//!
+//! They are one JSON object, given to [`Simulator::faults`](super::Simulator::faults) or to
+//! `POST /sim/faults`. Keys that are not named stay as they are. An unknown key or a wrong value
+//! is refused with a sentence, and then nothing changes.
+//!
+//! | key | value | default |
+//! |---|---|---|
+//! | `account` | only this account's rules change | all accounts, later ones too |
+//! | `reset` | `true`: first back to the rules of the start | |
+//! | `strict` | compare headers and bodies with the official client's | `false` |
+//! | `hold_ms` | how long a poll waits for a message, less a margin | 35000 |
+//! | `advertise_ms` | `longpolling_timeout_ms` of the answers; 0 leaves it out, `null` is `hold_ms` | `null` |
+//! | `batch` | messages of one answer at most | 100 |
+//! | `cursor` | `"rewind"`: an old cursor delivers again from there, an empty one from the start; `"acknowledge"`: what is before the newest cursor that came back never comes again; `"consume"`: what was delivered never comes again, even if its answer was lost | `"rewind"` |
+//! | `budget` | sends to a person until they write again, `null` is no limit | 10 |
+//! | `window_ms` | how long after a person's message they can be written to, `null` is for ever | 24 h |
+//! | `burst` | `{"size", "per_second", "penalty_ms"}`: a token bucket of the bot; the send that finds it empty starts the penalty, each one during it starts it anew | `null` |
+//! | `ticket_ms` | life of a typing ticket, `null` is for ever | 24 h |
+//! | `dedupe` | a repeated `client_id` is accepted with the first id and shown once | `false` |
+//! | `delivery_ms` | accepted sends reach the phone this much later | 0 |
+//! | `session` | `{"expired": "errcode" \| "ret" \| "both", "after_ms", "for_ms"}`: -14 on every endpoint until a new token, or for `for_ms`; `null` ends it | `null` |
+//! | `needs_start` | -14 until `notifystart` was called | `false` |
+//! | `needs_app_headers` | sends with other headers or `base_info` than the official ones are accepted, but after the first one never shown | `false` |
+//! | `inbound` | changes people's messages, see below | `null` |
+//! | an endpoint, or `*` for each one | a fault, a list of faults in order, or `null` | `null` |
+//!
+//! Endpoints are `getupdates`, `sendmessage`, `getconfig`, `sendtyping`, `notifystart` and
+//! `notifystop`. A fault counts the requests of each account for itself:
+//!
+//! | key of a fault | meaning |
+//! |---|---|
+//! | `times` | it ends after so many requests, else it stays until cleared |
+//! | `skip` | so many requests pass untouched first |
+//! | `delay_ms` | wait, after the request took effect (if it does), before the answer |
+//! | `processed` | `true`: the request takes effect although the answer is `status`, `body` or `ret` |
+//!
+//! and at most one of these; without any, the true answer is given after the delay:
+//!
+//! | key | meaning |
+//! |---|---|
+//! | `status` | this HTTP status with an HTML page |
+//! | `body` | 200 with this text, which may be empty, HTML or broken JSON |
+//! | `ret`, `errcode`, `errmsg` | 200 with a JSON object of those that are given |
+//! | `without` | the true answer without these members: `["get_updates_buf"]` |
+//! | `truncated` | `true`: the first half of the true answer, as if it were whole |
+//! | `cut` | the connection is closed `"before"` the request takes effect, `"after"` it took effect without any answer, or in the middle of the `"body"` |
+//! | `stall` | nothing more comes `"before"` it takes effect, after the `"headers"`, or in the middle of the `"body"` |
+//! | `drip_ms` | the true answer, a byte at a time, this far apart |
+//! | `answer` | of `sendmessage`: `"black-hole"` accepts with `{"ret":0}` and shows nothing, `"empty"` accepts with `{}`, `"no-ret"` with the id alone, `"string-id"` with the id as a string |
+//!
+//! For example `{"getupdates": {"status": 524, "delay_ms": 17000, "times": 3}}`.
+//!
+//! `inbound` is `{"times", "skip", "set": {…}, "without": […], "string_ids": true, "duplicate":
+//! "same-id" | "new-id" | "new-token"}`: it sets or takes away members of the messages that
+//! people send (`{"set": {"delete_time_ms": 1}}`), turns their ids into strings, and delivers
+//! them twice.
+
+mod reading;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::endpoint::Endpoint;
+use super::people::Repeat;
+pub(super) use reading::one_of;
+use reading::{burst, expiry, fault_queue, flag, inbound, milliseconds, number, optional};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a cursor does to the messages before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cursors {
+    Rewind,
+    Acknowledge,
+    Consume,
+}
+
+/// The rules of one account.
+#[derive(Clone)]
+pub(super) struct Rules {
+    pub(super) strict: bool,
+    pub(super) hold: Duration,
+    pub(super) advertise: Option<Duration>,
+    pub(super) batch: usize,
+    pub(super) cursors: Cursors,
+    pub(super) budget: Option<u64>,
+    pub(super) window: Option<Duration>,
+    pub(super) burst: Option<Burst>,
+    pub(super) ticket_life: Option<Duration>,
+    pub(super) dedupe: bool,
+    pub(super) delivery_delay: Duration,
+    pub(super) expiry: Option<Expiry>,
+    pub(super) needs_start: bool,
+    pub(super) needs_app_headers: bool,
+    inbound: Option<Limited<Inbound>>,
+    faults: BTreeMap<Endpoint, VecDeque<Limited<Fault>>>,
+}
+
+/// A token bucket and what it costs to find it empty.
+#[derive(Clone, Copy)]
+pub(super) struct Burst {
+    pub(super) size: u64,
+    pub(super) per_second: f64,
+    pub(super) penalty: Duration,
+}
+
+/// A stale session, in the clock's time.
+#[derive(Clone, Copy)]
+pub(super) struct Expiry {
+    from: Duration,
+    until: Option<Duration>,
+    answer: &'static str,
+}
+
+impl Expiry {
+    /// The answer of every endpoint while the session is stale.
+    pub(super) fn answer(&self, now: Duration) -> Option<&'static str> {
+        let over = self.until.is_some_and(|until| now >= until);
+        (now >= self.from && !over).then_some(self.answer)
+    }
+}
+
+/// What happens to a request instead of, or around, its true answer.
+#[derive(Clone, Default)]
+pub(super) struct Fault {
+    pub(super) delay: Duration,
+    pub(super) processed: bool,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Default)]
+pub(super) enum Kind {
+    /// The true answer.
+    #[default]
+    None,
+    Status(u16),
+    Body(String),
+    Result(Map<String, Value>),
+    Without(Vec<String>),
+    Truncated,
+    Cut(Break),
+    Stall(Break),
+    Drip(Duration),
+    Sent(SentAs),
+}
+
+/// Where an exchange breaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Break {
+    /// Before the request takes effect.
+    Before,
+    /// After it took effect: before any answer when cut, after the headers when stalled.
+    After,
+    /// In the middle of the answer's body.
+    Body,
+}
+
+/// How an accepted send is answered.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum SentAs {
+    #[default]
+    Id,
+    NoRet,
+    StringId,
+    Empty,
+    BlackHole,
+}
+
+impl Fault {
+    /// Whether the request takes effect.
+    pub(super) fn takes_effect(&self) -> bool {
+        match self.kind {
+            Kind::Status(_) | Kind::Body(_) | Kind::Result(_) => self.processed,
+            Kind::Cut(at) | Kind::Stall(at) => at != Break::Before,
+            _ => true,
+        }
+    }
+}
+
+/// What happens to a person's message.
+#[derive(Clone, Default)]
+pub(super) struct Inbound {
+    pub(super) set: Map<String, Value>,
+    pub(super) without: Vec<String>,
+    pub(super) string_ids: bool,
+    pub(super) duplicate: Option<Repeat>,
+}
+
+/// Something that passes over a number of requests and then happens a number of times.
+#[derive(Clone, Default)]
+struct Limited<T> {
+    skip: u64,
+    /// `None` is until cleared.
+    times: Option<u64>,
+    what: T,
+}
+
+impl<T: Clone> Limited<T> {
+    fn next(&mut self) -> Option<T> {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return None;
+        }
+        if let Some(times) = &mut self.times {
+            *times = times.checked_sub(1)?;
+        }
+        Some(self.what.clone())
+    }
+
+    fn is_over(&self) -> bool {
+        self.skip == 0 && self.times == Some(0)
+    }
+}
+
+impl Rules {
+    pub(super) fn new(strict: bool, hold: Duration) -> Rules {
+        Rules {
+            strict,
+            hold,
+            advertise: None,
+            batch: 100,
+            cursors: Cursors::Rewind,
+            budget: Some(10),
+            window: Some(DAY),
+            burst: None,
+            ticket_life: Some(DAY),
+            dedupe: false,
+            delivery_delay: Duration::ZERO,
+            expiry: None,
+            needs_start: false,
+            needs_app_headers: false,
+            inbound: None,
+            faults: BTreeMap::new(),
+        }
+    }
+
+    /// The fault of this request, if there is one; counts it.
+    pub(super) fn fault(&mut self, endpoint: Endpoint) -> Option<Fault> {
+        let queue = self.faults.get_mut(&endpoint)?;
+        while queue.front().is_some_and(Limited::is_over) {
+            queue.pop_front();
+        }
+        queue.front_mut()?.next()
+    }
+
+    /// What happens to this message of a person, if anything; counts it.
+    pub(super) fn inbound(&mut self) -> Option<Inbound> {
+        self.inbound.as_mut()?.next()
+    }
+
+    /// Changes what `changes` names. On an error the rules may be half changed.
+    pub(super) fn apply(
+        &mut self,
+        changes: &Map<String, Value>,
+        initial: &Rules,
+        now: Duration,
+    ) -> Result<(), String> {
+        if changes
+            .get("reset")
+            .map(|value| flag("reset", value))
+            .transpose()?
+            == Some(true)
+        {
+            *self = initial.clone();
+        }
+        for (key, value) in changes {
+            match key.as_str() {
+                "account" | "reset" => {}
+                "strict" => self.strict = flag(key, value)?,
+                "hold_ms" => self.hold = milliseconds(key, value)?,
+                "advertise_ms" => self.advertise = optional(key, value, milliseconds)?,
+                "batch" => {
+                    self.batch = usize::try_from(number(key, value)?.max(1)).unwrap_or(usize::MAX)
+                }
+                "cursor" => {
+                    let modes = [
+                        ("rewind", Cursors::Rewind),
+                        ("acknowledge", Cursors::Acknowledge),
+                        ("consume", Cursors::Consume),
+                    ];
+                    self.cursors = one_of(key, value, &modes)?;
+                }
+                "budget" => self.budget = optional(key, value, number)?,
+                "window_ms" => self.window = optional(key, value, milliseconds)?,
+                "burst" => self.burst = optional(key, value, burst)?,
+                "ticket_ms" => self.ticket_life = optional(key, value, milliseconds)?,
+                "dedupe" => self.dedupe = flag(key, value)?,
+                "delivery_ms" => self.delivery_delay = milliseconds(key, value)?,
+                "session" => {
+                    self.expiry = optional(key, value, |key, value| expiry(key, value, now))?;
+                }
+                "needs_start" => self.needs_start = flag(key, value)?,
+                "needs_app_headers" => self.needs_app_headers = flag(key, value)?,
+                "inbound" => self.inbound = optional(key, value, inbound)?,
+                "*" => {
+                    let queue = fault_queue(key, value)?;
+                    self.faults = Endpoint::ALL
+                        .map(|endpoint| (endpoint, queue.clone()))
+                        .into();
+                }
+                _ => {
+                    let endpoint = Endpoint::named(key)
+                        .ok_or_else(|| format!("`{key}` is neither a rule nor an endpoint."))?;
+                    self.faults.insert(endpoint, fault_queue(key, value)?);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rules() -> Rules {
+        Rules::new(false, Duration::from_secs(35))
+    }
+
+    fn apply(rules: &mut Rules, changes: Value) -> Result<(), String> {
+        let changes = changes.as_object().expect("the test gives an object");
+        rules.apply(changes, &self::rules(), Duration::from_secs(100))
+    }
+
+    #[test]
+    fn faults_come_in_order_and_end() {
+        let mut rules = rules();
+        let list = json!({"sendmessage": [{"ret": -1, "times": 2, "skip": 1}, {"status": 500, "times": 1}]});
+        apply(&mut rules, list).unwrap();
+        let mut next = || match rules.fault(Endpoint::SendMessage).map(|fault| fault.kind) {
+            None => "none",
+            Some(Kind::Result(_)) => "result",
+            Some(Kind::Status(500)) => "status",
+            Some(_) => "other",
+        };
+        let seen: Vec<&str> = (0..6).map(|_| next()).collect();
+        assert_eq!(seen, ["none", "result", "result", "status", "none", "none"]);
+        assert!(rules.fault(Endpoint::GetUpdates).is_none());
+    }
+
+    #[test]
+    fn a_star_is_each_endpoint_and_null_clears() {
+        let mut rules = rules();
+        apply(&mut rules, json!({"*": {"cut": "before"}})).unwrap();
+        assert!(
+            Endpoint::ALL
+                .into_iter()
+                .all(|endpoint| rules.fault(endpoint).is_some())
+        );
+        apply(&mut rules, json!({"getconfig": null})).unwrap();
+        assert!(rules.fault(Endpoint::GetConfig).is_none());
+        assert!(rules.fault(Endpoint::SendTyping).is_some());
+        apply(&mut rules, json!({"reset": true, "budget": null})).unwrap();
+        assert!(rules.fault(Endpoint::SendTyping).is_none());
+        assert_eq!(rules.budget, None);
+    }
+
+    #[test]
+    fn a_session_expires_from_and_until() {
+        let mut rules = rules();
+        let session = json!({"session": {"expired": "ret", "after_ms": 1000, "for_ms": 500}});
+        apply(&mut rules, session).unwrap();
+        let expiry = rules.expiry.expect("it was set");
+        assert_eq!(expiry.answer(Duration::from_millis(100_999)), None);
+        assert!(
+            expiry
+                .answer(Duration::from_millis(101_000))
+                .unwrap()
+                .contains("\"ret\":-14")
+        );
+        assert_eq!(expiry.answer(Duration::from_millis(101_500)), None);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (changes, named) in [
+            (json!({"budgett": 3}), "budgett"),
+            (json!({"hold_ms": "1"}), "hold_ms"),
+            (json!({"hold_ms": -1}), "hold_ms"),
+            (
+                json!({"cursor": "back"}),
+                "\"rewind\", \"acknowledge\", \"consume\"",
+            ),
+            (json!({"getupdates": {"status": 99}}), "getupdates.status"),
+            (json!({"getupdates": {"stats": 500}}), "getupdates.stats"),
+            (
+                json!({"getupdates": {"answer": "empty"}}),
+                "getupdates.answer",
+            ),
+            (
+                json!({"getupdates": {"status": 500, "cut": "body"}}),
+                "more than one",
+            ),
+            (json!({"getupdates": 3}), "getupdates"),
+            (json!({"burst": {"per_second": -1}}), "burst.per_second"),
+            (json!({"session": {"expired": true}}), "session.expired"),
+            (
+                json!({"inbound": {"duplicate": "twice"}}),
+                "inbound.duplicate",
+            ),
+        ] {
+            let error = apply(&mut rules(), changes.clone()).expect_err("it is wrong");
+            assert!(error.contains(named), "{changes}: {error}");
+        }
+    }
+}

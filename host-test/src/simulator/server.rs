@@ -1,0 +1,205 @@
+//! The simulator's HTTP side: connections and paths.
+//!
+//! It uses the HTTP library directly, since faults need the connection: an answer that is never
+//! given, a body that breaks off.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::breakage::{AnswerBody, Cut, whole};
+use super::call::Call;
+use super::endpoint::Endpoint;
+use super::{World, control};
+
+/// Bytes of a request's body that are read.
+pub(super) const REQUEST_BYTES: usize = 4 * 1024 * 1024;
+
+/// Serves until `stopped`; closes every connection then.
+pub(super) async fn serve(
+    listener: TcpListener,
+    world: Arc<World>,
+    late: mpsc::UnboundedReceiver<(Duration, Value)>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    // Dropping the set ends what is in it.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(show_late(world.clone(), late));
+    loop {
+        tokio::select! {
+            // Told to stop, or the last handle is gone.
+            _ = stopped.changed() => break,
+            Some(_) = tasks.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    tasks.spawn(connection(world.clone(), stream, peer));
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely; some may come free.
+                    tracing::warn!(%error, "the simulator cannot accept a connection");
+                    world.clock.sleep(Duration::from_millis(50)).await;
+                }
+            },
+        }
+    }
+    tasks.shutdown().await;
+}
+
+async fn connection(world: Arc<World>, stream: TcpStream, peer: SocketAddr) {
+    // Without it small answers may wait for acknowledgements; it is no error to go on so.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| answer(world.clone(), peer, request));
+    let serving =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = serving.await {
+        tracing::trace!(%error, "a connection to the simulator ended");
+    }
+}
+
+/// Shows late entries when their time has come, in order.
+async fn show_late(world: Arc<World>, mut late: mpsc::UnboundedReceiver<(Duration, Value)>) {
+    while let Some((due, entry)) = late.recv().await {
+        world.clock.sleep_until(due).await;
+        world.show(entry);
+    }
+}
+
+async fn answer(
+    world: Arc<World>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Cut> {
+    let (head, body) = request.into_parts();
+    let control = head.uri.path().strip_prefix("/sim/").map(str::to_owned);
+    if is_refused(head.uri.path(), peer.ip()) {
+        return Ok(problem(
+            StatusCode::FORBIDDEN,
+            "The control paths are for this machine only.",
+        ));
+    }
+    let Ok(body) = Limited::new(body, REQUEST_BYTES).collect().await else {
+        return Ok(problem(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "The body is larger than 4 MiB or broke off.",
+        ));
+    };
+    let body = body.to_bytes();
+    if let Some(path) = control {
+        return Ok(match control::answer(&world, &head.method, &path, &body) {
+            Ok(value) => json_answer(StatusCode::OK, value.to_string().into()),
+            Err((status, sentence)) => problem(status, &sentence),
+        });
+    }
+    let Some(endpoint) = Endpoint::at(head.uri.path()) else {
+        return Ok(problem(
+            StatusCode::NOT_FOUND,
+            "There is nothing at this path.",
+        ));
+    };
+    if head.method != Method::POST {
+        return Ok(problem(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "This path takes POST only.",
+        ));
+    }
+    let call = Call {
+        at: world.clock.elapsed(),
+        at_ms: world.clock.unix_ms(),
+        world,
+        endpoint,
+        body,
+    };
+    call.answer(&head).await
+}
+
+/// The control paths are not for other machines.
+fn is_refused(path: &str, peer: IpAddr) -> bool {
+    path.starts_with("/sim/") && !peer.to_canonical().is_loopback()
+}
+
+pub(super) fn json_answer(status: StatusCode, body: Bytes) -> Response<AnswerBody> {
+    let mut response = Response::new(whole(body));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+fn problem(status: StatusCode, sentence: &str) -> Response<AnswerBody> {
+    json_answer(status, json!({"error": sentence}).to_string().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::super::client::Client;
+    use super::super::{Options, Simulator};
+    use super::*;
+
+    #[tokio::test]
+    async fn shutdown_ends_open_polls_and_frees_the_port() {
+        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let client = Client::new(&simulator);
+        let poll = tokio::spawn(async move {
+            client
+                .post("getupdates", json!({"get_updates_buf": ""}))
+                .await
+        });
+        simulator
+            .wait_for(|simulator| simulator.counters().polls_open == 1)
+            .await;
+        simulator.shutdown().await;
+        assert!(poll.await.unwrap().is_err());
+        assert_eq!(simulator.counters().polls_open, 0);
+        let listen = simulator.first().world.address;
+        let again = Simulator::start(Options {
+            listen,
+            ..Options::default()
+        })
+        .await;
+        assert_eq!(again.unwrap().base_url(), simulator.base_url());
+    }
+
+    #[tokio::test]
+    async fn the_server_ends_with_its_last_handle() {
+        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let client = Client::new(&simulator);
+        let account = simulator.first().clone();
+        drop(simulator);
+        let poll = tokio::spawn(async move {
+            client
+                .post("getupdates", json!({"get_updates_buf": ""}))
+                .await
+        });
+        while account.counters().polls_open == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(account);
+        assert!(poll.await.unwrap().is_err());
+    }
+
+    #[test]
+    fn control_is_refused_to_other_machines() {
+        for (address, refused) in [
+            (IpAddr::from(Ipv4Addr::LOCALHOST), false),
+            (Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(), false),
+            (Ipv4Addr::new(192, 0, 2, 1).into(), true),
+        ] {
+            assert_eq!(is_refused("/sim/log", address), refused, "{address}");
+            assert!(!is_refused("/ilink/bot/getupdates", address));
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! Strict mode: headers and bodies compared with what the official client sends.
+//!
+//! The real server ignores most of what is checked here, so a violation is only reported. No
+//! sentence of a violation holds a secret.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use serde_json::{Map, Value};
+
+use super::endpoint::Endpoint;
+
+/// A header, what it must be, and whether it is.
+type Check<'a> = (&'a str, &'a str, &'a dyn Fn(&str) -> bool);
+
+/// What is wrong with the app headers and `base_info`; the bearer token was checked before.
+pub(super) fn app_headers(headers: &HeaderMap, body: &Value) -> Vec<String> {
+    let mut found = Found::default();
+    let version = body["base_info"]["channel_version"]
+        .as_str()
+        .unwrap_or_default();
+    let checks: [Check<'_>; 5] = [
+        ("Content-Type", "`application/json`", &|value| {
+            value == "application/json"
+        }),
+        ("AuthorizationType", "`ilink_bot_token`", &|value| {
+            value == "ilink_bot_token"
+        }),
+        ("X-WECHAT-UIN", "the base64 of a decimal u32", &is_uin),
+        ("iLink-App-Id", "`bot`", &|value| value == "bot"),
+        (
+            "iLink-App-ClientVersion",
+            "the number of base_info.channel_version",
+            &|value| client_version(version).is_some_and(|number| number.to_string() == value),
+        ),
+    ];
+    for (name, expected, is_right) in checks {
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => found.add(format!("the header {name} is missing")),
+            (Some(_), Some(_)) => found.add(format!("the header {name} is there twice")),
+            (Some(value), None) if !value.to_str().is_ok_and(is_right) => {
+                found.add(format!("the header {name} is not {expected}"));
+            }
+            _ => {}
+        }
+    }
+    if headers.get_all("Authorization").iter().count() != 1 {
+        found.add("the header Authorization is not there exactly once".to_owned());
+    }
+    let base_info = found.members(body, "base_info", &["channel_version", "bot_agent"], &[]);
+    if let Some(base_info) = base_info {
+        if base_info["channel_version"]
+            .as_str()
+            .is_none_or(str::is_empty)
+        {
+            found.add("base_info.channel_version is no version".to_owned());
+        }
+        if !base_info["bot_agent"].as_str().is_some_and(is_bot_agent) {
+            found.add("base_info.bot_agent does not follow its grammar".to_owned());
+        }
+    }
+    found.0
+}
+
+/// What the official client would write otherwise in this body, `base_info` aside.
+pub(super) fn body(endpoint: Endpoint, body: &Value) -> Vec<String> {
+    let mut found = Found::default();
+    let own: (&[&str], &[&str]) = match endpoint {
+        Endpoint::GetUpdates => (&["get_updates_buf"], &[]),
+        Endpoint::SendMessage => (&["msg"], &[]),
+        Endpoint::GetConfig => (&["ilink_user_id"], &["context_token"]),
+        Endpoint::SendTyping => (&["ilink_user_id", "typing_ticket", "status"], &[]),
+        Endpoint::NotifyStart | Endpoint::NotifyStop => (&[], &[]),
+    };
+    let wanted: Vec<&str> = own.0.iter().copied().chain(["base_info"]).collect();
+    let wrapped = Value::Object(Map::from_iter([("the body".to_owned(), body.clone())]));
+    if found
+        .members(&wrapped, "the body", &wanted, own.1)
+        .is_none()
+    {
+        return found.0;
+    }
+    for key in [
+        "get_updates_buf",
+        "ilink_user_id",
+        "typing_ticket",
+        "context_token",
+    ] {
+        found.string(body, key);
+    }
+    if endpoint == Endpoint::SendMessage {
+        message(body, &mut found);
+    }
+    found.0
+}
+
+fn message(body: &Value, found: &mut Found) {
+    let wanted = [
+        "from_user_id",
+        "to_user_id",
+        "client_id",
+        "message_type",
+        "message_state",
+        "item_list",
+    ];
+    let Some(message) = found.members(body, "msg", &wanted, &["context_token", "run_id"]) else {
+        return;
+    };
+    for key in [
+        "from_user_id",
+        "to_user_id",
+        "client_id",
+        "context_token",
+        "run_id",
+    ] {
+        found.string(message, key);
+    }
+    if message["from_user_id"] != "" {
+        found.add("msg.from_user_id is not empty".to_owned());
+    }
+    for key in ["to_user_id", "client_id"] {
+        if message[key] == "" {
+            found.add(format!("msg.{key} is empty"));
+        }
+    }
+    for key in ["message_type", "message_state"] {
+        if message[key] != 2 {
+            found.add(format!("msg.{key} is not 2"));
+        }
+    }
+    let Some([item]) = message["item_list"].as_array().map(Vec::as_slice) else {
+        found.add("msg.item_list has not exactly one item".to_owned());
+        return;
+    };
+    let wanted: &[&str] = match item["type"].as_u64() {
+        Some(1) => &["type", "text_item"],
+        Some(2) => &["type", "image_item"],
+        Some(4) => &["type", "file_item"],
+        Some(5) => &["type", "video_item"],
+        Some(11) => &[
+            "type",
+            "create_time_ms",
+            "is_completed",
+            "tool_call_start_item",
+        ],
+        Some(12) => &[
+            "type",
+            "create_time_ms",
+            "is_completed",
+            "tool_call_result_item",
+        ],
+        _ => {
+            found.add("the item is of a type that the official client never sends".to_owned());
+            return;
+        }
+    };
+    let wrapped = Value::Object(Map::from_iter([("the item".to_owned(), item.clone())]));
+    found.members(&wrapped, "the item", wanted, &[]);
+    if item["type"] == 1
+        && let Some(text_item) = found.members(item, "text_item", &["text"], &[])
+        && text_item["text"].as_str().is_none_or(str::is_empty)
+    {
+        found.add("text_item.text is no text".to_owned());
+    }
+}
+
+#[derive(Default)]
+struct Found(Vec<String>);
+
+impl Found {
+    fn add(&mut self, sentence: String) {
+        self.0.push(sentence);
+    }
+
+    /// The object at `key`, after checking which members it has.
+    fn members<'a>(
+        &mut self,
+        of: &'a Value,
+        key: &str,
+        wanted: &[&str],
+        optional: &[&str],
+    ) -> Option<&'a Value> {
+        let value = &of[key];
+        let Some(members) = value.as_object() else {
+            self.add(format!("{key} is no JSON object"));
+            return None;
+        };
+        for wanted in wanted
+            .iter()
+            .filter(|wanted| !members.contains_key(**wanted))
+        {
+            self.add(format!("{key} lacks {wanted}"));
+        }
+        for name in members.keys() {
+            if !wanted.contains(&name.as_str()) && !optional.contains(&name.as_str()) {
+                self.add(format!("{key} has an unknown member {name}"));
+            }
+        }
+        Some(value)
+    }
+
+    /// What is there must be a string.
+    fn string(&mut self, of: &Value, key: &str) {
+        if of.get(key).is_some_and(|value| !value.is_string()) {
+            self.add(format!("{key} is no string"));
+        }
+    }
+}
+
+/// Whether this is the base64 of a `u32`, written in decimal.
+fn is_uin(value: &str) -> bool {
+    let decoded = STANDARD
+        .decode(value)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    decoded.is_some_and(|decimal| {
+        decimal
+            .parse::<u32>()
+            .is_ok_and(|number| number.to_string() == decimal)
+    })
+}
+
+/// `0x00MMNNPP` of a dotted version; each part's leading digits count.
+fn client_version(version: &str) -> Option<u64> {
+    let mut number = 0;
+    let mut parts = version.split('.');
+    for _ in 0..3 {
+        let part = parts.next().unwrap_or_default();
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let value = if digits == 0 {
+            0
+        } else {
+            part.get(..digits)?.parse::<u64>().ok()?
+        };
+        number = number << 8 | value & 0xff;
+    }
+    Some(number)
+}
+
+/// `OpenClaw` alone, or products `name/version` with a comment in parentheses or without.
+fn is_bot_agent(agent: &str) -> bool {
+    agent == "OpenClaw" || agent.len() <= 256 && products(agent).is_some()
+}
+
+fn products(mut rest: &str) -> Option<()> {
+    loop {
+        let (name, after) = rest.split_once('/')?;
+        let end = after.find(' ').unwrap_or(after.len());
+        let (version, after) = after.split_at(end);
+        if !is_word(name, "_.-") || !is_word(version, "_.+-") {
+            return None;
+        }
+        rest = match after.strip_prefix(" (") {
+            Some(comment) => {
+                let (comment, after) = comment.split_once(')')?;
+                let printable = comment.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+                if !(1..=64).contains(&comment.len()) || !printable || comment.contains('(') {
+                    return None;
+                }
+                after
+            }
+            None => after,
+        };
+        if rest.is_empty() {
+            return Some(());
+        }
+        rest = rest.strip_prefix(' ')?;
+    }
+}
+
+fn is_word(word: &str, marks: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || marks.as_bytes().contains(&byte);
+    (1..=32).contains(&word.len()) && word.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_uin_is_decimal_text_in_base64() {
+        for right in [
+            "MA==",
+            "MQ==",
+            "MTIzNDU=",
+            "MzA1NDE5ODk2",
+            "NDI5NDk2NzI5NQ==",
+        ] {
+            assert!(is_uin(right), "{right}");
+        }
+        // Raw bytes, 2^32, "+1", "01", nothing, no padding, no base64.
+        for wrong in [
+            "EjRWeA==",
+            "NDI5NDk2NzI5Ng==",
+            "KzE=",
+            "MDE=",
+            "",
+            "MQ",
+            "!",
+        ] {
+            assert!(!is_uin(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_client_version_is_packed_in_three_bytes() {
+        for (version, number) in [
+            ("0.0.0", 0),
+            ("1.0.11", 65547),
+            ("2.2.0", 131584),
+            ("2.4.9", 132105),
+            ("2.4.9-beta.0", 132105),
+            ("10.300.5", 666629),
+        ] {
+            assert_eq!(client_version(version), Some(number), "{version}");
+        }
+    }
+
+    #[test]
+    fn the_agent_follows_the_grammar() {
+        for right in [
+            "OpenClaw",
+            "MyBot/1.2.0",
+            "A/1 (multi word c) B/2",
+            "A_.-/1+b (c) C/3",
+        ] {
+            assert!(is_bot_agent(right), "{right}");
+        }
+        let long = "A/1 ".repeat(65) + "A/1";
+        for wrong in [
+            "",
+            "A",
+            "My Bot/1",
+            "A/1 ",
+            " A/1",
+            "A/1  B/2",
+            "A/1 ()",
+            "A/1 (c",
+            "A/1(c)",
+            "A/1 (c) (d)",
+            "Ä/1",
+            &long,
+        ] {
+            assert!(!is_bot_agent(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_official_bodies_pass() {
+        let base_info = json!({"channel_version": "2.4.9", "bot_agent": "OpenClaw"});
+        let text = json!({"msg": {
+            "from_user_id": "", "to_user_id": "u@im.wechat", "client_id": "c", "message_type": 2,
+            "message_state": 2, "item_list": [{"type": 1, "text_item": {"text": "hi"}}],
+            "context_token": "t", "run_id": "r",
+        }, "base_info": base_info});
+        assert_eq!(body(Endpoint::SendMessage, &text), Vec::<String>::new());
+        let poll = json!({"get_updates_buf": "", "base_info": base_info});
+        assert_eq!(body(Endpoint::GetUpdates, &poll), Vec::<String>::new());
+        assert_eq!(
+            body(Endpoint::NotifyStop, &json!({"base_info": base_info})),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn each_deviation_is_named() {
+        let right = json!({"msg": {
+            "from_user_id": "", "to_user_id": "u", "client_id": "c", "message_type": 2,
+            "message_state": 2, "item_list": [{"type": 1, "text_item": {"text": "hi"}}],
+        }, "base_info": {}});
+        for (pointer, value, named) in [
+            ("/msg/from_user_id", json!("me"), "from_user_id"),
+            ("/msg/to_user_id", json!(""), "to_user_id"),
+            ("/msg/client_id", json!(7), "client_id"),
+            ("/msg/message_type", json!(1), "message_type"),
+            ("/msg/message_state", json!("2"), "message_state"),
+            ("/msg/item_list", json!([]), "exactly one"),
+            ("/msg/item_list/0/type", json!(3), "never sends"),
+            (
+                "/msg/item_list/0/text_item",
+                json!({"text": "hi", "x": 1}),
+                "x",
+            ),
+            (
+                "/msg/item_list/0",
+                json!({"type": 1, "text_item": {"text": "a"}, "msg_id": "1"}),
+                "msg_id",
+            ),
+            ("/msg", json!([]), "msg is no JSON object"),
+        ] {
+            let mut changed = right.clone();
+            *changed
+                .pointer_mut(pointer)
+                .expect("the pointer is into the body") = value;
+            let found = body(Endpoint::SendMessage, &changed);
+            assert!(
+                found.len() == 1 && found[0].contains(named),
+                "{pointer}: {found:?}"
+            );
+        }
+        assert_eq!(body(Endpoint::GetUpdates, &json!(3)).len(), 1);
+    }
+}

@@ -1,0 +1,153 @@
+//! What all accounts of the simulator share, and what happens to all of them at once.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{Notify, broadcast, mpsc};
+
+use super::Event;
+use super::account::Bot;
+use super::faults::Rules;
+use super::wire::Wire;
+use crate::clock::Clock;
+
+/// Entries that the phones keep, all accounts together.
+const PHONE_ENTRIES: usize = 100_000;
+/// Violations that are kept; the first ones tell more than the last ones.
+const VIOLATIONS: usize = 1_000;
+
+/// What all accounts share.
+pub(super) struct World {
+    pub(super) address: SocketAddr,
+    pub(super) clock: Clock,
+    /// The account of requests that name none.
+    pub(super) first: Arc<Bot>,
+    /// The rules of the start, for a reset.
+    pub(super) initial: Rules,
+    /// The rules of accounts that are added later.
+    pub(super) rules: Mutex<Rules>,
+    pub(super) bots: RwLock<Bots>,
+    pub(super) message_ids: AtomicU64,
+    /// Marks the tokens, tickets and cursors of this start.
+    pub(super) start: u64,
+    pub(super) phone: Mutex<VecDeque<Value>>,
+    pub(super) wire: Wire,
+    pub(super) violations: Mutex<Vec<String>>,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) changed: Notify,
+    pub(super) late: mpsc::UnboundedSender<(Duration, Value)>,
+}
+
+pub(super) struct Bots {
+    pub(super) by_token: HashMap<String, Arc<Bot>>,
+    pub(super) by_account: HashMap<String, Arc<Bot>>,
+}
+
+impl World {
+    pub(super) fn bot(&self, account_id: &str) -> Option<Arc<Bot>> {
+        let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
+        bots.by_account.get(account_id).cloned()
+    }
+
+    pub(super) fn bot_of_token(&self, token: &str) -> Option<Arc<Bot>> {
+        let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
+        bots.by_token.get(token).cloned()
+    }
+
+    /// Adds the account, or gives the one that exists a new token.
+    pub(super) fn add(&self, account_id: &str) -> Arc<Bot> {
+        let token = new_token(account_id);
+        let mut bots = self.bots.write().unwrap_or_else(PoisonError::into_inner);
+        let bot = match bots.by_account.get(account_id).cloned() {
+            Some(bot) => {
+                let replaced = bot.renew(token.clone());
+                bots.by_token.remove(&replaced);
+                bot
+            }
+            None => {
+                let rules = lock(&self.rules).clone();
+                let bot = Arc::new(Bot::new(account_id, token.clone(), rules));
+                bots.by_account.insert(account_id.to_owned(), bot.clone());
+                bot
+            }
+        };
+        bots.by_token.insert(token, bot.clone());
+        drop(bots);
+        self.changed.notify_waiters();
+        bot
+    }
+
+    pub(super) fn switch(&self, changes: &Value) -> Result<(), String> {
+        let Some(changes) = changes.as_object() else {
+            return Err("faults must be a JSON object, such as {\"hold_ms\": 500}.".to_owned());
+        };
+        let now = self.clock.elapsed();
+        let only = match changes.get("account") {
+            None => None,
+            Some(account) => {
+                let found = account.as_str().and_then(|account_id| self.bot(account_id));
+                Some(found.ok_or_else(|| format!("there is no account {account}."))?)
+            }
+        };
+        // What one set of rules accepts, every other accepts too: tried on a copy first, so that
+        // a mistake changes nothing.
+        let mut shared = lock(&self.rules);
+        let mut tried = shared.clone();
+        tried.apply(changes, &self.initial, now)?;
+        let bots = match only {
+            Some(bot) => vec![bot],
+            None => {
+                *shared = tried;
+                let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
+                bots.by_account.values().cloned().collect()
+            }
+        };
+        drop(shared);
+        for bot in bots {
+            bot.lock().rules.apply(changes, &self.initial, now)?;
+            bot.arrived.notify_waiters();
+        }
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    pub(super) fn next_message_id(&self) -> u64 {
+        self.message_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn violation(&self, sentence: String) {
+        let mut violations = lock(&self.violations);
+        if violations.len() < VIOLATIONS {
+            violations.push(sentence);
+        }
+    }
+
+    /// Shows an entry on a phone; the time of showing is added here.
+    pub(super) fn show(&self, mut entry: Value) {
+        entry["at_ms"] = self.clock.unix_ms().into();
+        if self.events.receiver_count() > 0 {
+            // A receiver that went away meanwhile misses nothing.
+            let _ = self.events.send(Event::Shown(entry.clone()));
+        }
+        let mut phone = lock(&self.phone);
+        if phone.len() == PHONE_ENTRIES {
+            phone.pop_front();
+        }
+        phone.push_back(entry);
+        drop(phone);
+        self.changed.notify_waiters();
+    }
+}
+
+pub(super) fn new_token(account_id: &str) -> String {
+    format!("{account_id}:{:032x}", rand::random::<u128>())
+}
+
+/// Locks; a panic elsewhere leaves nothing half written that would matter to a simulation.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

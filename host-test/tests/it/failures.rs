@@ -1,0 +1,227 @@
+//! Servers that misbehave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use host_test::account::Phase;
+use host_test::agent::EchoAgent;
+use serde_json::json;
+
+use crate::harness::{ALICE, World, eventually};
+
+/// Moves the clock on until the person has this many answers.
+async fn answers(world: &World, count: usize) {
+    eventually(async || {
+        world.clock.advance(Duration::from_millis(500));
+        world.simulator.answers(ALICE).len() == count
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_kind_of_bad_poll_is_survived() {
+    for fault in [
+        json!({"status": 500}),
+        json!({"status": 502}),
+        json!({"status": 524}),
+        json!({"body": "<html>busy</html>"}),
+        json!({"body": ""}),
+        json!({"truncated": true}),
+        json!({"ret": -1}),
+        json!({"ret": -2, "errmsg": "freq limit"}),
+        json!({"errcode": 40001}),
+        json!({"cut": "before"}),
+        json!({"cut": "body"}),
+    ] {
+        let world = World::new().await;
+        let mut fault = fault;
+        fault["times"] = json!(3);
+        world
+            .simulator
+            .faults(&json!({"getupdates": fault}))
+            .unwrap_or_else(|error| panic!("{fault}: {error}"));
+        let account = world.start(Arc::new(EchoAgent), &[]).await;
+        world.simulator.say(ALICE, "hello");
+        answers(&world, 1).await;
+        assert_eq!(
+            account.health().await.unwrap().phase,
+            Phase::Connected,
+            "{fault}"
+        );
+        world.check();
+    }
+}
+
+#[tokio::test]
+async fn failed_polls_are_degraded_with_a_reason_and_no_storm() {
+    let world = World::new().await;
+    world
+        .simulator
+        .faults(&json!({"getupdates": {"status": 502}}))
+        .unwrap();
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    eventually(async || account.health().await.unwrap().phase == Phase::Degraded).await;
+    let reason = account.health().await.unwrap().reason.unwrap();
+    assert!(reason.contains("HTTP 502"), "{reason}");
+    // 1 + 2 + 4 + 8 + 10 × 9 s: about a dozen polls in 100 s, less jitter.
+    for _ in 0..200 {
+        world.clock.advance(Duration::from_millis(500));
+        tokio::task::yield_now().await;
+    }
+    let polls = world.simulator.counters().polls;
+    assert!(polls <= 20, "{polls}");
+    world
+        .simulator
+        .faults(&json!({"getupdates": null}))
+        .unwrap();
+    world.simulator.say(ALICE, "hello");
+    answers(&world, 1).await;
+    assert_eq!(account.health().await.unwrap().phase, Phase::Connected);
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_and_comes_back_is_polled_again() {
+    let world = World::new().await;
+    world
+        .simulator
+        .faults(&json!({"getupdates": {"cut": "before"}}))
+        .unwrap();
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    eventually(async || account.health().await.unwrap().phase == Phase::Degraded).await;
+    world.clock.advance(Duration::from_secs(3600));
+    world
+        .simulator
+        .faults(&json!({"getupdates": null}))
+        .unwrap();
+    world.simulator.say(ALICE, "hello");
+    answers(&world, 1).await;
+}
+
+#[tokio::test]
+async fn a_refused_token_is_told_in_words_and_heals() {
+    for shape in ["errcode", "ret", "both"] {
+        let world = World::new().await;
+        world
+            .simulator
+            .faults(&json!({"session": {"expired": shape}}))
+            .unwrap();
+        let account = world.start(Arc::new(EchoAgent), &[]).await;
+        eventually(async || account.health().await.unwrap().phase == Phase::LoginRequired).await;
+        let reason = account.health().await.unwrap().reason.unwrap();
+        assert!(reason.contains("log in again"), "{reason}");
+        world.simulator.faults(&json!({"session": null})).unwrap();
+        world.simulator.say(ALICE, "hello");
+        answers(&world, 1).await;
+        assert_eq!(account.health().await.unwrap().phase, Phase::Connected);
+        assert!(
+            world.simulator.counters().starts >= 2,
+            "the start is announced again"
+        );
+        world.check();
+    }
+}
+
+#[tokio::test]
+async fn a_dead_token_causes_no_storm() {
+    let world = World::new().await;
+    world
+        .simulator
+        .faults(&json!({"session": {"expired": "errcode"}}))
+        .unwrap();
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    eventually(async || account.health().await.unwrap().phase == Phase::LoginRequired).await;
+    for second in 0..30 {
+        world.clock.advance(Duration::from_secs(1));
+        // Whatever that made due is done when the account answers.
+        account.health().await.unwrap();
+        let recent = world.simulator.requests(None, Duration::from_secs(10));
+        assert!(recent <= 10, "{recent} requests in 10 s, after {second} s");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_sent_once_more_when_nobody_knows_whether_it_was_taken() {
+    let world = World::new().await;
+    world
+        .simulator
+        .faults(&json!({"sendmessage": {"cut": "after", "times": 1}}))
+        .unwrap();
+    let _account = world.start(Arc::new(EchoAgent), &[]).await;
+    world.simulator.say(ALICE, "hello");
+    answers(&world, 2).await;
+    assert_eq!(world.simulator.answers(ALICE), ["hello", "hello"]);
+    assert_eq!(
+        world.simulator.counters().repeats,
+        1,
+        "with the same client id"
+    );
+    world.simulator.say(ALICE, "next");
+    answers(&world, 3).await;
+    world.check();
+}
+
+#[tokio::test]
+async fn an_answer_survives_a_server_that_takes_no_sends() {
+    for fault in [json!({"status": 503}), json!({"status": 429})] {
+        let world = World::new().await;
+        world
+            .simulator
+            .faults(&json!({"sendmessage": fault}))
+            .unwrap();
+        let account = world.start(Arc::new(EchoAgent), &[]).await;
+        world.simulator.say(ALICE, "hello");
+        world
+            .until(|simulator| simulator.counters().sends > 0)
+            .await;
+        eventually(async || {
+            world.clock.advance(Duration::from_secs(1));
+            world.simulator.counters().sends >= 4
+        })
+        .await;
+        assert_eq!(account.health().await.unwrap().queued, 1);
+        world
+            .simulator
+            .faults(&json!({"sendmessage": null}))
+            .unwrap();
+        eventually(async || {
+            world.clock.advance(Duration::from_secs(5));
+            world.simulator.answers(ALICE) == ["hello"]
+        })
+        .await;
+        world.check();
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_an_id_is_not_sent_again() {
+    let world = World::new().await;
+    world
+        .simulator
+        .faults(&json!({"sendmessage": {"answer": "black-hole", "times": 1}}))
+        .unwrap();
+    let _account = world.start(Arc::new(EchoAgent), &[]).await;
+    world.simulator.say(ALICE, "swallowed");
+    world.simulator.say(ALICE, "shown");
+    answers(&world, 1).await;
+    assert_eq!(world.simulator.answers(ALICE), ["shown"]);
+    assert_eq!(world.simulator.counters().sends, 2);
+}
+
+#[tokio::test]
+async fn a_poll_that_is_never_answered_ends_by_the_components_own_limit() {
+    let world = World::new().await;
+    world
+        .simulator
+        .faults(&json!({"getupdates": {"stall": "before", "times": 1}}))
+        .unwrap();
+    let _account = world.start(Arc::new(EchoAgent), &[]).await;
+    world
+        .until(|simulator| simulator.counters().polls == 1)
+        .await;
+    world.clock.advance(Duration::from_secs(41));
+    world
+        .until(|simulator| simulator.counters().polls >= 2)
+        .await;
+    world.simulator.say(ALICE, "hello");
+    answers(&world, 1).await;
+}

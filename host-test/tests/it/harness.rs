@@ -1,0 +1,226 @@
+//! A simulated server, a runtime and agents that tests can look into.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use host_test::account::{Account, AccountOptions, Setup, StartError};
+use host_test::agent::message::{Message, Reply};
+use host_test::agent::{Agent, AgentError};
+use host_test::clock::Clock;
+use host_test::instance::Instance;
+use host_test::runtime::{Plugin, Runtime};
+use host_test::simulator::{Options, Simulator};
+use host_test::state::State;
+use host_test::state::memory::MemoryState;
+use tokio::process::{Child, Command};
+
+pub const ALICE: &str = "wxid_alice@im.wechat";
+pub const BOB: &str = "wxid_bob@im.wechat";
+
+/// How long a condition may take to come true: far longer than it does.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The component that the build made.
+pub fn component() -> PathBuf {
+    PathBuf::from(env!("COMPONENT"))
+}
+
+/// A strict simulated server and a runtime with the component.
+pub struct World {
+    pub simulator: Simulator,
+    pub clock: Clock,
+    pub state: Arc<dyn State>,
+    pub runtime: Runtime,
+    pub plugin: Plugin,
+}
+
+impl World {
+    pub async fn new() -> World {
+        World::with_state(Arc::new(MemoryState::default())).await
+    }
+
+    pub async fn with_state(state: Arc<dyn State>) -> World {
+        let clock = Clock::new();
+        let simulator = Simulator::start(Options {
+            clock: clock.clone(),
+            strict: true,
+            ..Options::default()
+        })
+        .await
+        .unwrap();
+        let runtime = Runtime::new(clock.clone()).unwrap();
+        let plugin = runtime.load(&component()).await.unwrap();
+        World {
+            simulator,
+            clock,
+            state,
+            runtime,
+            plugin,
+        }
+    }
+
+    /// The simulated account, with more configuration.
+    pub fn options(&self, config: &[(&str, &str)]) -> AccountOptions {
+        let config = [
+            ("base-url", self.simulator.base_url().as_str()),
+            ("send-interval-ms", "0"),
+        ]
+        .iter()
+        .chain(config)
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+        AccountOptions {
+            id: self.simulator.account_id(),
+            secrets: BTreeMap::from([("bot-token".to_owned(), self.simulator.token())]),
+            config,
+        }
+    }
+
+    pub async fn try_start(
+        &self,
+        agent: Arc<dyn Agent>,
+        config: &[(&str, &str)],
+    ) -> Result<Account, StartError> {
+        let state = Arc::clone(&self.state);
+        Account::start(
+            &self.runtime,
+            &self.plugin,
+            state,
+            agent,
+            self.options(config),
+        )
+        .await
+    }
+
+    pub async fn start(&self, agent: Arc<dyn Agent>, config: &[(&str, &str)]) -> Account {
+        self.try_start(agent, config).await.unwrap()
+    }
+
+    /// An instance that nobody serves yet.
+    pub async fn instance(&self) -> Instance {
+        let state = Arc::clone(&self.state);
+        let setup = Setup::new(&self.runtime, &self.plugin, state, self.options(&[]));
+        setup.unwrap().instance().await.unwrap()
+    }
+
+    pub async fn until(&self, what: impl FnMut(&Simulator) -> bool) {
+        until(&self.simulator, what).await;
+    }
+
+    /// Fails when the client did anything that it must not do.
+    pub fn check(&self) {
+        assert_eq!(self.simulator.violations(), Vec::<String>::new());
+    }
+}
+
+/// Waits for a condition; shows the wire when it does not come true.
+pub async fn until(simulator: &Simulator, what: impl FnMut(&Simulator) -> bool) {
+    if tokio::time::timeout(PATIENCE, simulator.wait_for(what))
+        .await
+        .is_err()
+    {
+        for line in simulator.log().iter().rev().take(20).rev() {
+            eprintln!("{line}");
+        }
+        eprintln!("{:?}", simulator.counters());
+        panic!("the condition did not come true");
+    }
+}
+
+/// Waits for a condition that no event announces.
+pub async fn eventually(what: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !what().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("the condition did not come true");
+}
+
+/// How a [`Recorder`] answers a message, asked for the n-th time.
+type Answer =
+    dyn Fn(&Message, usize) -> BoxFuture<'static, Result<Option<Reply>, AgentError>> + Send + Sync;
+
+/// An agent that writes down what it was asked.
+pub struct Recorder {
+    pub asked: Mutex<Vec<Message>>,
+    answer: Box<Answer>,
+}
+
+impl Recorder {
+    pub fn new<F>(answer: impl Fn(&Message, usize) -> F + Send + Sync + 'static) -> Arc<Recorder>
+    where
+        F: Future<Output = Result<Option<Reply>, AgentError>> + Send + 'static,
+    {
+        Arc::new(Recorder {
+            asked: Mutex::default(),
+            answer: Box::new(move |message, times| answer(message, times).boxed()),
+        })
+    }
+
+    /// Answers `re: ` and the text.
+    pub fn replying() -> Arc<Recorder> {
+        Recorder::new(|message, _| {
+            let text = format!("re: {}", message.text);
+            async move { Ok(Reply::of_text(text)) }
+        })
+    }
+
+    pub fn texts(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().map(|message| message.text.clone()).collect()
+    }
+}
+
+impl Agent for Recorder {
+    fn answer<'a>(
+        &'a self,
+        message: &'a Message,
+    ) -> BoxFuture<'a, Result<Option<Reply>, AgentError>> {
+        let mut asked = self.asked.lock().unwrap();
+        asked.push(message.clone());
+        let times = asked.iter().filter(|other| other.id == message.id).count();
+        (self.answer)(message, times)
+    }
+}
+
+/// The runner's own binary, with a clean environment.
+pub fn runner(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_host-test"));
+    command
+        .args(arguments)
+        .env_clear()
+        .env("HOME", std::env::var_os("HOME").unwrap_or_default())
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// A runner that talks to `simulator` as its first account.
+pub fn runner_of(simulator: &Simulator, state: &str, agent: &str) -> Command {
+    let mut command = runner(&["run", "--component"]);
+    command
+        .arg(component())
+        .args(["--state", state, "--agent", agent])
+        .env("WEIXIN_BASE_URL", simulator.base_url())
+        .env("WEIXIN_TOKEN", simulator.token())
+        .env("WEIXIN_ACCOUNT_ID", simulator.account_id())
+        .env("WEIXIN_SEND_INTERVAL_MS", "0");
+    command
+}
+
+/// Sends a signal to a runner.
+pub fn signal(child: &Child, signal: rustix::process::Signal) {
+    let id = i32::try_from(child.id().unwrap()).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(id).unwrap(), signal).unwrap();
+}

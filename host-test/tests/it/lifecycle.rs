@@ -1,0 +1,162 @@
+//! From start to stop.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use host_test::account::StartError;
+use host_test::agent::EchoAgent;
+use host_test::state::directory::DirectoryState;
+use host_test::state::{Bucket, Durability, State};
+use serde_json::json;
+
+use crate::harness::{ALICE, Recorder, World, eventually};
+
+#[tokio::test]
+async fn a_stop_while_a_poll_hangs_is_quick_and_announced() {
+    let world = World::new().await;
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    world
+        .until(|simulator| simulator.counters().polls_open == 1)
+        .await;
+    let begun = Instant::now();
+    account.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    world
+        .until(|simulator| simulator.counters().polls_open == 0)
+        .await;
+    assert_eq!(world.simulator.counters().stops, 1);
+}
+
+#[tokio::test]
+async fn a_stop_is_quick_also_when_the_server_is_silent() {
+    let world = World::new().await;
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    world
+        .simulator
+        .faults(&json!({"sendmessage": {"stall": "before"}, "notifystop": {"stall": "before"}}))
+        .unwrap();
+    world.simulator.say(ALICE, "hello");
+    world
+        .until(|simulator| simulator.counters().sends == 1)
+        .await;
+    let begun = Instant::now();
+    account.stop().await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begun.elapsed()
+    );
+
+    // What was under way is finished by the next instance.
+    world.simulator.faults(&json!({"reset": true})).unwrap();
+    let _account = world.start(Recorder::replying(), &[]).await;
+    world
+        .until(|simulator| {
+            simulator
+                .answers(ALICE)
+                .last()
+                .is_some_and(|text| text == "hello")
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn what_a_stop_leaves_is_done_by_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || -> Arc<dyn State> {
+        Arc::new(DirectoryState::open(folder.path(), Durability::Process).unwrap())
+    };
+    let world = World::with_state(open()).await;
+    world
+        .simulator
+        .faults(&json!({"sendmessage": {"status": 503}}))
+        .unwrap();
+    let first = Recorder::replying();
+    let account = world.start(first.clone(), &[]).await;
+    for person in ["1", "2", "3"] {
+        world.simulator.say(person, "hello");
+    }
+    eventually(async || first.texts().len() == 3).await;
+    eventually(async || {
+        account
+            .health()
+            .await
+            .is_some_and(|health| health.queued == 3)
+    })
+    .await;
+    account.stop().await;
+
+    world
+        .simulator
+        .faults(&json!({"sendmessage": null}))
+        .unwrap();
+    let second = Recorder::replying();
+    let _account = world.start(second.clone(), &[]).await;
+    for person in ["1", "2", "3"] {
+        world
+            .until(|simulator| simulator.answers(person) == ["re: hello"])
+            .await;
+    }
+    assert_eq!(
+        second.texts(),
+        Vec::<String>::new(),
+        "the agent was asked before"
+    );
+    world.check();
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_is_refused_with_its_key() {
+    let world = World::new().await;
+    let error = world
+        .try_start(Arc::new(EchoAgent), &[("dm-policy", "everyone")])
+        .await
+        .err()
+        .unwrap();
+    assert!(matches!(error, StartError::Invalid(_)));
+    assert!(error.to_string().contains("dm-policy"), "{error}");
+}
+
+#[tokio::test]
+async fn a_state_of_a_newer_version_is_refused_and_left_alone() {
+    let world = World::new().await;
+    let name = format!("state/{}", world.simulator.account_id());
+    let bucket: Arc<dyn Bucket> = world.state.bucket(&name).unwrap();
+    bucket.set("version", b"99".to_vec()).await.unwrap();
+    let error = world
+        .try_start(Arc::new(EchoAgent), &[])
+        .await
+        .err()
+        .unwrap();
+    let text = error.to_string();
+    assert!(
+        text.contains("version 99") && text.contains("version 1"),
+        "{text}"
+    );
+    assert_eq!(world.simulator.counters().starts, 0);
+}
+
+#[tokio::test]
+async fn a_hundred_restarts_poll_once_at_a_time_and_lose_nothing() {
+    let world = World::new().await;
+    world.simulator.faults(&json!({"budget": null})).unwrap();
+    let agent = Recorder::replying();
+    for round in 0..100 {
+        let account = world.start(agent.clone(), &[]).await;
+        world.simulator.say(ALICE, &round.to_string());
+        if round % 3 == 0 {
+            world
+                .until(|simulator| simulator.counters().polls_open == 1)
+                .await;
+        }
+        account.stop().await;
+    }
+    let _account = world.start(agent.clone(), &[]).await;
+    world
+        .until(|simulator| simulator.answers(ALICE).len() >= 100)
+        .await;
+    let expect: Vec<String> = (0..100).map(|round| format!("re: {round}")).collect();
+    assert_eq!(world.simulator.answers(ALICE), expect);
+    assert_eq!(world.simulator.counters().polls_open_max, 1);
+    world.check();
+}

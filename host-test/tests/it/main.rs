@@ -1,0 +1,14 @@
+//! The real component in wasmtime, and the real runner, against the simulated server.
+//!
+//! No test needs the internet, a fixed port, or a sleep that hopes.
+
+mod harness;
+
+mod contract;
+mod conversations;
+mod crash;
+mod failures;
+mod lifecycle;
+mod runner;
+mod secrets;
+mod typing;

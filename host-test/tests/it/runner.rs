@@ -1,0 +1,181 @@
+//! The runner's binary, as a person and a script use it.
+
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use host_test::simulator::{Options, Simulator};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+use crate::harness::{ALICE, component, runner, runner_of, signal, until};
+
+async fn output_with(arguments: &[&str], input: &str, variables: &[(&str, &str)]) -> Output {
+    let mut child = runner(arguments)
+        .stdin(Stdio::piped())
+        .envs(variables.iter().copied())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).await.unwrap();
+    drop(stdin);
+    child.wait_with_output().await.unwrap()
+}
+
+fn one_line(output: &Output) -> String {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
+#[tokio::test]
+async fn lines_in_are_answers_out() {
+    let output = output_with(&["--state", "memory"], "hello\n\n你好\n", &[]).await;
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "hello\n你好\n");
+}
+
+#[tokio::test]
+async fn an_exec_agent_answers() {
+    let agent = r#"exec:while read -r line; do id=$(printf '%s' "$line" | sed 's/.*"id":"\([0-9]*\)".*/\1/'); printf '{"in_reply_to":"%s","text":"heard"}\n' "$id"; done"#;
+    let output = output_with(&["--state", "memory", "--agent", agent], "hello\n", &[]).await;
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "heard\n");
+}
+
+#[tokio::test]
+async fn a_mistake_is_exit_2_and_one_line() {
+    for (arguments, variables, expect) in [
+        (
+            &["run", "--agent", "x"] as &[&str],
+            &[] as &[(&str, &str)],
+            "--agent",
+        ),
+        (&["--state", "x"], &[], "--state"),
+        (&["run"], &[("WEIXIN_TOKEN", "t")], "WEIXIN_ACCOUNT_ID"),
+        (
+            &["run"],
+            &[("WEIXIN_DM_POLICY", "everyone")],
+            "WEIXIN_DM_POLICY",
+        ),
+        (&["frob"], &[], "frob"),
+    ] {
+        let output = output_with(arguments, "", variables).await;
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let line = one_line(&output);
+        assert!(line.contains(expect), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_component_is_named() {
+    let output = output_with(
+        &["--state", "memory", "--component", "/nowhere.wasm"],
+        "",
+        &[],
+    )
+    .await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(one_line(&output).contains("/nowhere.wasm"));
+}
+
+#[tokio::test]
+async fn a_state_that_is_in_use_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = format!("dir:{}", folder.path().display());
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let first = runner_of(&simulator, &state, "echo").spawn().unwrap();
+    until(&simulator, |simulator| simulator.counters().polls == 1).await;
+    let second = runner_of(&simulator, &state, "echo")
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    let line = one_line(&second);
+    assert!(line.contains("in use by another process"), "{line}");
+    drop(first);
+}
+
+#[tokio::test]
+async fn a_signal_while_a_poll_hangs_ends_in_order_within_two_seconds() {
+    for ending in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let mut child = runner_of(&simulator, "memory", "echo").spawn().unwrap();
+        until(&simulator, |simulator| simulator.counters().polls_open == 1).await;
+        let begun = Instant::now();
+        signal(&child, ending);
+        let status = child.wait().await.unwrap();
+        assert!(
+            begun.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert!(status.success());
+        assert_eq!(simulator.counters().stops, 1);
+    }
+}
+
+#[tokio::test]
+async fn the_simulator_prints_what_a_client_needs_and_serves_it() {
+    let mut server = runner(&["simulator"]).spawn().unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let mut variables = Vec::new();
+    for name in [
+        "WEIXIN_BASE_URL",
+        "WEIXIN_CDN_BASE_URL",
+        "WEIXIN_TOKEN",
+        "WEIXIN_ACCOUNT_ID",
+    ] {
+        let line = lines.next_line().await.unwrap().unwrap();
+        let (key, value) = line.split_once('=').unwrap();
+        assert_eq!(key, name);
+        variables.push((key.to_owned(), value.to_owned()));
+    }
+    let mut client = runner(&["run", "--state", "memory", "--component"])
+        .arg(component())
+        .envs(variables)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(client.stderr.take().unwrap()).lines();
+    loop {
+        let line = log.next_line().await.unwrap().expect("it connects");
+        if line.contains("connected") {
+            break;
+        }
+    }
+    signal(&client, rustix::process::Signal::TERM);
+    assert!(client.wait().await.unwrap().success());
+    signal(&server, rustix::process::Signal::TERM);
+    assert!(server.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn check_says_what_a_component_reaches() {
+    let output = runner(&["check"]).arg(component()).output().await.unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("weixin 0.1.0 for gateway:channel@0.1.0"),
+        "{text}"
+    );
+    assert!(
+        text.contains("reaches https://ilinkai.weixin.qq.com/ilink/bot/"),
+        "{text}"
+    );
+    assert!(text.ends_with("this host runs it\n"), "{text}");
+}
+
+#[tokio::test]
+async fn logs_can_be_json() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let mut child = runner_of(&simulator, "memory", "echo")
+        .args(["--log-format", "json"])
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = log.next_line().await.unwrap().unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["account"], simulator.account_id());
+    simulator.say(ALICE, "hello");
+    until(&simulator, |simulator| !simulator.answers(ALICE).is_empty()).await;
+    signal(&child, rustix::process::Signal::TERM);
+    child.wait().await.unwrap();
+}

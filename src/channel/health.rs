@@ -1,0 +1,226 @@
+//! What an instance knows of itself, told so that an operator can act on it.
+//!
+//! `connected` is never said without a reason to: a poll was answered well within the last two
+//! holds, or the start was accepted and a poll has been open for a second. All times are on one
+//! monotonic clock.
+
+use std::time::Duration;
+
+/// How the account does; the cases of the WIT's `phase`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// No poll was answered yet.
+    Starting,
+    /// Polls are answered.
+    Connected,
+    /// Polls fail.
+    Degraded,
+    /// The platform refuses the credential.
+    LoginRequired,
+    /// Polling waits for acknowledgements.
+    Paused,
+    /// Another instance follows.
+    Draining,
+    /// The end.
+    Stopped,
+}
+
+/// How long a poll has to be open to count as a connection.
+pub const OPEN_LONG_ENOUGH: Duration = Duration::from_secs(1);
+
+/// The facts from which the phase follows.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// How long the platform holds a poll.
+    pub hold: Duration,
+    /// The platform took the announcement of the start.
+    pub start_accepted: bool,
+    /// Polling waits for acknowledgements.
+    pub is_paused: bool,
+    /// `drain` was called or the instance is fenced; why.
+    pub draining: Option<String>,
+    /// `stop` was called.
+    pub is_stopped: bool,
+    poll_opened: Option<Duration>,
+    poll_answered: Option<Duration>,
+    failure: Option<Failure>,
+    shown: Option<(Phase, Duration)>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    reason: String,
+    is_login: bool,
+    since: Duration,
+}
+
+impl Health {
+    /// Of an instance that has not polled yet.
+    pub fn new(hold: Duration) -> Health {
+        Health {
+            hold,
+            ..Health::default()
+        }
+    }
+
+    /// A poll is under way.
+    pub fn poll_opened(&mut self, now: Duration) {
+        self.poll_opened = Some(now);
+    }
+
+    /// A poll was answered well.
+    pub fn poll_answered(&mut self, now: Duration) {
+        self.poll_opened = None;
+        self.poll_answered = Some(now);
+        self.failure = None;
+    }
+
+    /// A poll ended without an answer, as polls do when nothing happened.
+    pub fn poll_ended(&mut self) {
+        self.poll_opened = None;
+    }
+
+    /// A poll failed; the reason tells how, and what to do.
+    pub fn poll_failed(&mut self, now: Duration, reason: String, is_login: bool) {
+        self.poll_opened = None;
+        let since = match &self.failure {
+            Some(failure) if failure.is_login == is_login => failure.since,
+            _ => now,
+        };
+        self.failure = Some(Failure {
+            reason,
+            is_login,
+            since,
+        });
+    }
+
+    /// Since when the credential has been refused.
+    pub fn login_required_since(&self) -> Option<Duration> {
+        self.failure
+            .as_ref()
+            .filter(|failure| failure.is_login)
+            .map(|failure| failure.since)
+    }
+
+    /// The phase, since when it is that, and why.
+    pub fn check(&mut self, now: Duration) -> (Phase, Duration, Option<String>) {
+        let (phase, reason) = self.phase(now);
+        let since = match self.shown {
+            Some((shown, since)) if shown == phase => since,
+            _ => now,
+        };
+        self.shown = Some((phase, since));
+        (phase, since, reason)
+    }
+
+    fn phase(&self, now: Duration) -> (Phase, Option<String>) {
+        if self.is_stopped {
+            return (Phase::Stopped, None);
+        }
+        if let Some(reason) = &self.draining {
+            return (Phase::Draining, Some(reason.clone()));
+        }
+        if let Some(failure) = &self.failure {
+            let phase = if failure.is_login {
+                Phase::LoginRequired
+            } else {
+                Phase::Degraded
+            };
+            return (phase, Some(failure.reason.clone()));
+        }
+        if self.is_paused {
+            let reason = "too many unacknowledged messages: polling goes on when the agent has \
+                          dealt with half of them";
+            return (Phase::Paused, Some(reason.to_owned()));
+        }
+        let within = |at: Duration, span: Duration| now.saturating_sub(at) <= span;
+        let is_open = self.poll_opened.is_some_and(|opened| {
+            self.start_accepted
+                && !within(
+                    opened,
+                    OPEN_LONG_ENOUGH.saturating_sub(Duration::from_nanos(1)),
+                )
+                && within(opened, self.hold * 2)
+        });
+        match self.poll_answered {
+            Some(answered) if within(answered, self.hold * 2) => (Phase::Connected, None),
+            _ if is_open => (Phase::Connected, None),
+            Some(answered) => (
+                Phase::Degraded,
+                Some(format!(
+                    "no poll was answered for {} s",
+                    now.saturating_sub(answered).as_secs()
+                )),
+            ),
+            None => (Phase::Starting, None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLD: Duration = Duration::from_secs(35);
+
+    fn health() -> Health {
+        Health::new(HOLD)
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_answer_connects_for_two_holds() {
+        let mut health = health();
+        assert_eq!(health.check(seconds(1)).0, Phase::Starting);
+        health.poll_answered(seconds(2));
+        assert_eq!(
+            health.check(seconds(2)),
+            (Phase::Connected, seconds(2), None)
+        );
+        assert_eq!(health.check(seconds(72)).0, Phase::Connected);
+        assert_eq!(health.check(seconds(73)).0, Phase::Degraded);
+    }
+
+    #[test]
+    fn an_open_poll_connects_after_a_second_when_the_start_was_accepted() {
+        let mut health = health();
+        health.poll_opened(seconds(10));
+        assert_eq!(health.check(seconds(20)).0, Phase::Starting);
+        health.start_accepted = true;
+        health.poll_opened(seconds(30));
+        assert_eq!(
+            health.check(Duration::from_millis(30_999)).0,
+            Phase::Starting
+        );
+        assert_eq!(health.check(seconds(31)).0, Phase::Connected);
+    }
+
+    #[test]
+    fn a_failure_degrades_until_a_poll_is_answered() {
+        let mut health = health();
+        health.poll_answered(seconds(1));
+        health.poll_failed(seconds(2), "HTTP 502".into(), false);
+        health.poll_failed(seconds(4), "HTTP 503".into(), false);
+        assert_eq!(
+            health.check(seconds(5)),
+            (Phase::Degraded, seconds(5), Some("HTTP 503".into()))
+        );
+        health.poll_failed(seconds(6), "expired".into(), true);
+        assert_eq!(health.check(seconds(7)).0, Phase::LoginRequired);
+        assert_eq!(health.login_required_since(), Some(seconds(6)));
+        health.poll_answered(seconds(8));
+        assert_eq!(health.check(seconds(8)).0, Phase::Connected);
+    }
+
+    #[test]
+    fn since_is_when_the_phase_was_first_seen() {
+        let mut health = health();
+        health.poll_answered(seconds(3));
+        health.check(seconds(3));
+        health.poll_answered(seconds(30));
+        assert_eq!(health.check(seconds(31)).1, seconds(3));
+    }
+}

@@ -1,0 +1,263 @@
+//! A post as it is stored, and what is told of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::not_reached;
+use crate::channel::error::{Error, ErrorKind};
+use crate::channel::seen::fnv1a;
+use crate::channel::store::{Bucket, Write, to_json};
+
+/// What is to be said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPost {
+    /// Chosen by the caller.
+    pub key: String,
+    /// The conversation's id.
+    pub conversation: String,
+    /// The event that it answers.
+    pub answers: Option<String>,
+    /// As the caller wrote it.
+    pub text: String,
+}
+
+impl NewPost {
+    /// Tells one content from another.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let content = (&self.conversation, &self.answers, &self.text);
+        fnv1a(&to_json(&content))
+    }
+}
+
+/// How far a part has come; the cases of the WIT's `part-state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartState {
+    /// Not settled yet.
+    Pending,
+    /// Accepted, with a platform id.
+    Accepted,
+    /// Accepted without a platform id: it may not arrive.
+    Unconfirmed,
+    /// Refused for good.
+    Failed,
+    /// It may have taken effect.
+    Unknown,
+}
+
+/// What is told of one part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// How far it has come.
+    pub state: PartState,
+    /// The platform's id of what it accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// Why it is not accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Error>,
+}
+
+/// What became of a post, also as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The post's key.
+    pub key: String,
+    /// In sending order.
+    pub parts: Vec<Part>,
+    fingerprint: u64,
+    #[serde(default)]
+    retired_ms: u64,
+}
+
+impl Receipt {
+    /// Reads a stored receipt.
+    pub fn parse(value: &[u8]) -> Option<Receipt> {
+        serde_json::from_slice(value).ok()
+    }
+
+    /// This receipt, if it is that of `post`.
+    ///
+    /// # Errors
+    /// `key-conflict` when the post has another content.
+    pub fn of(self, post: &NewPost) -> Result<Receipt, Error> {
+        if self.fingerprint == post.fingerprint() {
+            return Ok(self);
+        }
+        Err(Error::new(
+            ErrorKind::KeyConflict,
+            format!(
+                "the key `{}` was used for another content: choose a new key for each post",
+                self.key
+            ),
+        ))
+    }
+
+    pub(super) fn write(mut self, now_ms: u64) -> Write {
+        self.retired_ms = now_ms;
+        Write {
+            bucket: Bucket::Receipts,
+            key: self.key.clone(),
+            value: Some(to_json(&self)),
+        }
+    }
+}
+
+/// A post as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub order: u64,
+    pub fingerprint: u64,
+    pub key: String,
+    pub conversation: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<String>,
+    pub parts: Vec<StoredPart>,
+}
+
+/// A part as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredPart {
+    pub text: String,
+    pub client_id: String,
+    /// How often it may have been sent, also just now.
+    tries: u8,
+    /// Whether a try is counted whose request this instance has not made yet. An instance that finds
+    /// a counted try in the store can't know, and takes it for made.
+    #[serde(skip)]
+    is_marked: bool,
+    part: Part,
+}
+
+impl StoredPart {
+    pub fn new(text: String, client_id: String) -> StoredPart {
+        StoredPart {
+            text,
+            client_id,
+            tries: 0,
+            is_marked: false,
+            part: Part {
+                state: PartState::Pending,
+                message_id: None,
+                error: None,
+            },
+        }
+    }
+}
+
+impl Record {
+    pub fn receipt(&self) -> Receipt {
+        Receipt {
+            key: self.key.clone(),
+            parts: self.parts.iter().map(|part| part.part.clone()).collect(),
+            fingerprint: self.fingerprint,
+            retired_ms: 0,
+        }
+    }
+
+    pub fn is_settled(&self) -> bool {
+        self.next_part().is_none()
+    }
+
+    pub fn next_part(&self) -> Option<(usize, &StoredPart)> {
+        self.parts
+            .iter()
+            .enumerate()
+            .find(|(_, part)| part.part.state == PartState::Pending)
+    }
+
+    fn next_part_mut(&mut self) -> Option<&mut StoredPart> {
+        self.parts
+            .iter_mut()
+            .find(|part| part.part.state == PartState::Pending)
+    }
+
+    /// Counts the try that is about to start, on a write that is made anyway.
+    pub fn mark_next(&mut self) {
+        if let Some(part) = self.next_part_mut()
+            && !part.is_marked
+        {
+            part.tries = part.tries.saturating_add(1);
+            part.is_marked = true;
+        }
+    }
+
+    /// Starts a try; true when its count has to be written first.
+    pub fn begin(&mut self) -> bool {
+        let was_marked = self.next_part_mut().is_some_and(|part| part.is_marked);
+        self.mark_next();
+        if let Some(part) = self.next_part_mut() {
+            part.is_marked = false;
+        }
+        !was_marked
+    }
+
+    pub fn accept(&mut self, index: usize, message_id: Option<String>) {
+        if let Some(part) = self.parts.get_mut(index) {
+            part.part = Part {
+                state: match message_id {
+                    Some(_) => PartState::Accepted,
+                    None => PartState::Unconfirmed,
+                },
+                message_id,
+                error: None,
+            };
+        }
+    }
+
+    /// Fails a part and those behind it: a text with a hole is worse than one that ends. Where a
+    /// try before this one may have taken effect, the part's fate stays unknown.
+    pub fn fail(&mut self, index: usize, error: &Error) {
+        for (other, part) in self.parts.iter_mut().enumerate().skip(index) {
+            let is_retry = other == index && part.tries > 1;
+            part.part = Part {
+                state: if is_retry {
+                    PartState::Unknown
+                } else {
+                    PartState::Failed
+                },
+                message_id: None,
+                error: Some(if other == index {
+                    error.clone()
+                } else {
+                    not_reached()
+                }),
+            };
+        }
+    }
+
+    /// True when that was the last try: the part's fate stays unknown.
+    pub fn not_answered(&mut self, index: usize, error: Error, max_tries: u8) -> bool {
+        let Some(part) = self.parts.get_mut(index) else {
+            return false;
+        };
+        part.part.error = Some(error);
+        let is_last = part.tries >= max_tries;
+        if is_last {
+            part.part.state = PartState::Unknown;
+        }
+        is_last
+    }
+
+    /// The try had no effect: it is not counted, and the store may go on counting it as the next.
+    pub fn not_sent(&mut self, index: usize, error: Error) {
+        if let Some(part) = self.parts.get_mut(index) {
+            part.part.error = Some(error);
+            part.is_marked = true;
+        }
+    }
+
+    /// What an instance before this one tried as often as it may.
+    pub fn give_up_on_unknown(&mut self, max_tries: u8) {
+        for part in &mut self.parts {
+            if part.part.state == PartState::Pending && part.tries >= max_tries {
+                part.part.state = PartState::Unknown;
+                part.part.error.get_or_insert_with(|| {
+                    Error::new(
+                        ErrorKind::UnknownOutcome,
+                        "the process ended between the request and its answer, twice",
+                    )
+                });
+            }
+        }
+    }
+}

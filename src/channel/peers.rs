@@ -1,0 +1,170 @@
+//! What is known of each peer: the newest context token and when the peer last wrote.
+//!
+//! Only peers that are in use are in memory; the store has them all.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::message::Message;
+use super::store::{PEER, Write, to_json};
+
+/// Peers that may be in memory without being written; more are let go.
+const CACHED: usize = 64;
+
+/// What is stored of a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Peer {
+    /// What an answer has to carry, of the newest message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_token: Option<String>,
+    /// When the peer last wrote, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub last_message_ms: u64,
+}
+
+/// What a message tells of its peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// The conversation's id.
+    pub peer: String,
+    /// What an answer has to carry.
+    pub reply_token: Option<String>,
+    /// When it was sent, in milliseconds since the Unix epoch.
+    pub sent_at_ms: u64,
+}
+
+impl From<&Message> for Heard {
+    fn from(message: &Message) -> Heard {
+        Heard {
+            peer: message.conversation.id.clone(),
+            reply_token: message.reply_token.clone(),
+            sent_at_ms: message.sent_at_ms,
+        }
+    }
+}
+
+/// A cache of peers.
+#[derive(Debug, Default)]
+pub struct Peers {
+    known: BTreeMap<String, (Peer, Written)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Yes,
+    No,
+}
+
+/// The key of a peer.
+pub fn key(id: &str) -> String {
+    format!("{PEER}{id}")
+}
+
+impl Peers {
+    /// What is in memory of a peer; if nothing is, read its [`key`] and [`Peers::load`] it.
+    pub fn peer(&self, id: &str) -> Option<&Peer> {
+        self.known.get(id).map(|(peer, _)| peer)
+    }
+
+    /// Takes in what the store has of a peer. What is in memory already is newer.
+    pub fn load(&mut self, id: &str, value: Option<&[u8]>) {
+        if self.known.contains_key(id) {
+            return;
+        }
+        let peer = value
+            .and_then(|value| serde_json::from_slice(value).ok())
+            .unwrap_or_default();
+        self.known.insert(id.to_owned(), (peer, Written::Yes));
+        if self.known.len() > CACHED
+            && let Some(other) = self
+                .known
+                .iter()
+                .find(|(other, (_, written))| *written == Written::Yes && *other != id)
+                .map(|(other, _)| other.clone())
+        {
+            self.known.remove(&other);
+        }
+    }
+
+    /// Takes in what a message tells. Messages come in their order, so the newest token wins; one
+    /// without a token leaves the one before. The peer has to be loaded.
+    pub fn heard(&mut self, heard: Heard) {
+        let (peer, written) = self
+            .known
+            .entry(heard.peer)
+            .or_insert((Peer::default(), Written::No));
+        if heard.reply_token.is_some() {
+            peer.reply_token = heard.reply_token;
+        }
+        peer.last_message_ms = peer.last_message_ms.max(heard.sent_at_ms);
+        *written = Written::No;
+    }
+
+    /// What has to be written before the messages that it came from are removed.
+    pub fn flush(&mut self) -> Vec<Write> {
+        self.known
+            .iter_mut()
+            .filter(|(_, (_, written))| *written == Written::No)
+            .map(|(id, (peer, written))| {
+                *written = Written::Yes;
+                Write::set(key(id), to_json(peer))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(peer: &str, token: Option<&str>, sent_at_ms: u64) -> Heard {
+        Heard {
+            peer: peer.into(),
+            reply_token: token.map(str::to_owned),
+            sent_at_ms,
+        }
+    }
+
+    #[test]
+    fn the_newest_token_wins_and_none_keeps_the_one_before() {
+        let mut peers = Peers::default();
+        peers.heard(heard("alice", Some("one"), 1));
+        peers.heard(heard("bob", Some("other"), 1));
+        peers.heard(heard("alice", Some("two"), 3));
+        peers.heard(heard("alice", None, 2));
+        let alice = peers.peer("alice").unwrap();
+        assert_eq!(alice.reply_token.as_deref(), Some("two"));
+        assert_eq!(alice.last_message_ms, 3);
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_and_not_written_twice() {
+        let mut peers = Peers::default();
+        peers.heard(heard("alice", Some("one"), 1));
+        let writes = peers.flush();
+        assert_eq!(writes.len(), 1);
+        assert!(peers.flush().is_empty());
+
+        let mut again = Peers::default();
+        again.load("alice", writes[0].value.as_deref());
+        assert_eq!(again.peer("alice"), peers.peer("alice"));
+    }
+
+    #[test]
+    fn memory_is_bounded_by_what_is_unwritten() {
+        let mut peers = Peers::default();
+        for id in 0..1000 {
+            peers.load(&id.to_string(), None);
+        }
+        assert!(peers.known.len() <= CACHED + 1);
+        assert!(peers.peer("999").is_some());
+    }
+
+    #[test]
+    fn a_peer_that_does_not_parse_is_a_new_one() {
+        let mut peers = Peers::default();
+        peers.load("alice", Some(b"{"));
+        assert_eq!(peers.peer("alice"), Some(&Peer::default()));
+    }
+}

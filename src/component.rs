@@ -1,0 +1,129 @@
+//! The component: connects the core to the world of `wit/`.
+//!
+//! [`imports`] alone calls the host, [`convert`] alone knows both the WIT's types and the core's,
+//! [`instance`] runs the poll and the lane. This file only hands the exports on.
+
+mod convert;
+mod imports;
+mod instance;
+mod signal;
+
+mod bindings {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "channel",
+        generate_all,
+    });
+}
+
+use bindings::exports::gateway::channel::{
+    inbound, lifecycle, login, media_transfer, meta, outbound,
+};
+use bindings::gateway::channel::types;
+use wit_bindgen::{FutureReader, StreamReader};
+
+use crate::channel::error::{Error, ErrorKind};
+
+struct Component;
+
+bindings::export!(Component with_types_in bindings);
+
+fn unsupported(what: &str) -> types::Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!("this version of the component has no {what}"),
+    )
+    .into()
+}
+
+impl meta::Guest for Component {
+    fn describe() -> meta::Descriptor {
+        convert::descriptor()
+    }
+}
+
+impl lifecycle::Guest for Component {
+    async fn start() -> Result<(), types::Error> {
+        Ok(instance::start().await?)
+    }
+
+    async fn drain(grace: types::Duration) -> Result<(), types::Error> {
+        instance::drain(grace).await;
+        Ok(())
+    }
+
+    async fn stop() -> Result<(), types::Error> {
+        Ok(instance::stop().await?)
+    }
+
+    fn check() -> lifecycle::Health {
+        instance::check().into()
+    }
+}
+
+impl inbound::Guest for Component {
+    async fn receive() -> Result<Vec<types::Event>, types::Error> {
+        let events = instance::current()?.receive().await?;
+        Ok(events.into_iter().map(types::Event::from).collect())
+    }
+
+    async fn ack(ids: Vec<String>) -> Result<(), types::Error> {
+        Ok(instance::current()?.ack(&ids)?)
+    }
+}
+
+impl outbound::Guest for Component {
+    async fn send(post: outbound::Post) -> Result<types::Receipt, types::Error> {
+        if !post.media.is_empty() {
+            return Err(unsupported("media"));
+        }
+        let receipt = instance::current()?.send(post.into()).await?;
+        Ok(receipt.into())
+    }
+
+    async fn find(key: String) -> Result<Option<types::Receipt>, types::Error> {
+        let receipt = instance::current()?.find(&key)?;
+        Ok(receipt.map(types::Receipt::from))
+    }
+
+    async fn run() -> Result<(), types::Error> {
+        Ok(instance::current()?.run().await?)
+    }
+
+    async fn typing(conversation: String, on: bool) -> Result<(), types::Error> {
+        Ok(instance::current()?.typing(&conversation, on).await?)
+    }
+}
+
+impl media_transfer::Guest for Component {
+    async fn fetch(
+        _handle: String,
+    ) -> Result<(StreamReader<u8>, FutureReader<Result<(), types::Error>>), types::Error> {
+        Err(unsupported("media"))
+    }
+
+    async fn put(
+        _info: media_transfer::Upload,
+        _content: StreamReader<u8>,
+    ) -> Result<types::Media, types::Error> {
+        Err(unsupported("media"))
+    }
+}
+
+impl login::Guest for Component {
+    async fn begin() -> Result<login::Step, types::Error> {
+        Err(unsupported("login"))
+    }
+
+    async fn next() -> Result<login::Step, types::Error> {
+        Err(unsupported("login"))
+    }
+
+    async fn submit(_code: String) -> Result<login::Step, types::Error> {
+        Err(unsupported("login"))
+    }
+
+    async fn logout() -> Result<(), types::Error> {
+        Err(unsupported("login"))
+    }
+}

@@ -1,0 +1,212 @@
+//! Between the WIT's types and the core's: exhaustive, without decisions.
+
+use std::time::Duration;
+
+use super::bindings::exports::gateway::channel::lifecycle::{Health, Phase};
+use super::bindings::exports::gateway::channel::meta::{
+    CredentialUse, Descriptor, Egress, Placement,
+};
+use super::bindings::exports::gateway::channel::outbound::Post;
+use super::bindings::gateway::channel::types as wit;
+use super::instance::Report;
+use crate::channel::error::{Error, ErrorKind};
+use crate::channel::health;
+use crate::channel::message::{Body, ChatKind, Conversation, Event, Media, MediaKind, Quote};
+use crate::channel::outbox::{NewPost, Part, PartState, Receipt};
+use crate::channel::store::STATE_VERSION;
+use crate::weixin;
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<ErrorKind> for wit::ErrorKind {
+    fn from(kind: ErrorKind) -> wit::ErrorKind {
+        match kind {
+            ErrorKind::Transient => wit::ErrorKind::Transient,
+            ErrorKind::RateLimited => wit::ErrorKind::RateLimited,
+            ErrorKind::UnknownOutcome => wit::ErrorKind::UnknownOutcome,
+            ErrorKind::LoginRequired => wit::ErrorKind::LoginRequired,
+            ErrorKind::WindowClosed => wit::ErrorKind::WindowClosed,
+            ErrorKind::Forbidden => wit::ErrorKind::Forbidden,
+            ErrorKind::NotFound => wit::ErrorKind::NotFound,
+            ErrorKind::Invalid => wit::ErrorKind::Invalid,
+            ErrorKind::TooLarge => wit::ErrorKind::TooLarge,
+            ErrorKind::Unsupported => wit::ErrorKind::Unsupported,
+            ErrorKind::KeyConflict => wit::ErrorKind::KeyConflict,
+            ErrorKind::Fenced => wit::ErrorKind::Fenced,
+            ErrorKind::Draining => wit::ErrorKind::Draining,
+            ErrorKind::Storage => wit::ErrorKind::Storage,
+        }
+    }
+}
+
+impl From<Error> for wit::Error {
+    fn from(error: Error) -> wit::Error {
+        wit::Error {
+            kind: error.kind.into(),
+            retry_after: error.retry_after.map(ms),
+            platform: error.platform,
+            message: error.message,
+        }
+    }
+}
+
+impl From<Conversation> for wit::Conversation {
+    fn from(conversation: Conversation) -> wit::Conversation {
+        wit::Conversation {
+            id: conversation.id,
+            kind: match conversation.kind {
+                ChatKind::Direct => wit::ChatKind::Direct,
+                ChatKind::Group => wit::ChatKind::Group,
+            },
+        }
+    }
+}
+
+impl From<Media> for wit::Media {
+    fn from(media: Media) -> wit::Media {
+        wit::Media {
+            handle: String::new(),
+            kind: match media.kind {
+                MediaKind::Image => wit::MediaKind::Image,
+                MediaKind::Voice => wit::MediaKind::Voice,
+                MediaKind::Video => wit::MediaKind::Video,
+                MediaKind::File => wit::MediaKind::File,
+            },
+            name: media.name,
+            mime: None,
+            size: media.size,
+            length: media.length.map(ms),
+            transcript: media.transcript,
+        }
+    }
+}
+
+impl From<Quote> for wit::Quote {
+    fn from(quote: Quote) -> wit::Quote {
+        wit::Quote {
+            message_id: quote.message_id,
+            text: quote.text,
+            media: quote.media.into_iter().map(wit::Media::from).collect(),
+        }
+    }
+}
+
+impl From<Event> for wit::Event {
+    fn from(event: Event) -> wit::Event {
+        let body = match event.body {
+            Body::Message(message) => wit::EventBody::Message(wit::Message {
+                id: event.id.clone(),
+                conversation: message.conversation.into(),
+                sender: wit::Sender {
+                    id: message.sender,
+                    name: None,
+                },
+                sent_at: message.sent_at_ms,
+                text: message.text,
+                media: message.media.into_iter().map(wit::Media::from).collect(),
+                quote: message.quote.map(wit::Quote::from),
+            }),
+            Body::Recalled {
+                conversation,
+                message_id,
+            } => wit::EventBody::Recalled(wit::Recalled {
+                conversation: conversation.into(),
+                message_id,
+            }),
+        };
+        wit::Event { id: event.id, body }
+    }
+}
+
+impl From<Post> for NewPost {
+    fn from(post: Post) -> NewPost {
+        NewPost {
+            key: post.key,
+            conversation: post.conversation,
+            answers: post.answers,
+            text: post.text,
+        }
+    }
+}
+
+impl From<Part> for wit::Part {
+    fn from(part: Part) -> wit::Part {
+        wit::Part {
+            state: match part.state {
+                PartState::Pending => wit::PartState::Pending,
+                PartState::Accepted => wit::PartState::Accepted,
+                PartState::Unconfirmed => wit::PartState::Unconfirmed,
+                PartState::Failed => wit::PartState::Failed,
+                PartState::Unknown => wit::PartState::Unknown,
+            },
+            message_id: part.message_id,
+            error: part.error.map(wit::Error::from),
+        }
+    }
+}
+
+impl From<Receipt> for wit::Receipt {
+    fn from(receipt: Receipt) -> wit::Receipt {
+        wit::Receipt {
+            key: receipt.key,
+            parts: receipt.parts.into_iter().map(wit::Part::from).collect(),
+        }
+    }
+}
+
+impl From<Report> for Health {
+    fn from(report: Report) -> Health {
+        Health {
+            phase: match report.phase {
+                health::Phase::Starting => Phase::Starting,
+                health::Phase::Connected => Phase::Connected,
+                health::Phase::Degraded => Phase::Degraded,
+                health::Phase::LoginRequired => Phase::LoginRequired,
+                health::Phase::Paused => Phase::Paused,
+                health::Phase::Draining => Phase::Draining,
+                health::Phase::Stopped => Phase::Stopped,
+            },
+            since: report.since_ms,
+            last_poll: report.last_poll_ms,
+            last_event: report.last_event_ms,
+            last_send: report.last_send_ms,
+            unacknowledged: u32::try_from(report.unacknowledged).unwrap_or(u32::MAX),
+            queued: u32::try_from(report.queued).unwrap_or(u32::MAX),
+            reason: report.reason,
+        }
+    }
+}
+
+/// The component's description.
+pub fn descriptor() -> Descriptor {
+    let egress = |scheme: &str, host: &str| Egress {
+        scheme: scheme.to_owned(),
+        host: host.to_owned(),
+        port: None,
+        path_prefix: "/ilink/bot/".to_owned(),
+        credential: Some(CredentialUse {
+            name: weixin::TOKEN_CREDENTIAL.to_owned(),
+            placement: Placement::Header,
+        }),
+    };
+    Descriptor {
+        platform: "weixin".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        text_limit: 2000,
+        media: Vec::new(),
+        typing_refresh: Some(5000),
+        reply_window: Some(24 * 3600 * 1000),
+        egress: vec![
+            egress("https", "ilinkai.weixin.qq.com"),
+            egress("https", "ilinkai.wechat.com"),
+            egress("https", "{base-url}"),
+        ],
+        origins: vec!["base-url".to_owned()],
+        captures: Vec::new(),
+        config_schema: include_str!("../weixin/config.schema.json").to_owned(),
+        state_version: STATE_VERSION,
+        state_reads_from: STATE_VERSION,
+    }
+}

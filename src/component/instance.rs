@@ -1,0 +1,431 @@
+//! One instance at work: the poll, the lane that sends, and the calls beside them.
+//!
+//! Promises: what is said to be stored is stored, a failed write loads the state again before
+//! anything else happens, and no borrow of the state is held across an `await`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use futures::future::{Either, select};
+use futures::stream::{FuturesUnordered, StreamExt};
+
+use super::imports::{self, Buckets, Level, log};
+use super::signal::Signal;
+use crate::channel::Channel;
+use crate::channel::backoff::Backoff;
+use crate::channel::error::{Error, ErrorKind};
+use crate::channel::health::{Health, Phase};
+use crate::channel::message::Event;
+use crate::channel::outbox::{Job, NewPost, Outcome, Receipt};
+use crate::channel::settings::Settings;
+use crate::channel::store::{self, Bucket, GENERATION, STATE_VERSION, Write};
+use crate::weixin::api::{self, CallError};
+use crate::weixin::inbound::{self, Reading};
+use crate::weixin::typing::Tickets;
+use crate::weixin::{Options, wire};
+
+mod lane;
+mod poll;
+
+/// Events that one call of `receive` returns at most.
+const MAX_EVENTS: usize = 256;
+
+thread_local! {
+    static INSTANCE: RefCell<Option<Rc<Instance>>> = const { RefCell::new(None) };
+}
+
+/// What `check` tells.
+pub struct Report {
+    pub phase: Phase,
+    pub since_ms: u64,
+    pub last_poll_ms: Option<u64>,
+    pub last_event_ms: Option<u64>,
+    pub last_send_ms: Option<u64>,
+    pub unacknowledged: usize,
+    pub queued: usize,
+    pub reason: Option<String>,
+}
+
+/// The state of the instance; a cache of what is stored.
+pub struct Instance {
+    options: Options,
+    buckets: Buckets,
+    channel: RefCell<Channel>,
+    /// A write failed: the state has to be loaded again.
+    is_stale: Cell<bool>,
+    health: RefCell<Health>,
+    logged: RefCell<Option<Phase>>,
+    tickets: RefCell<Tickets>,
+    started: Duration,
+    adopted: Cell<Duration>,
+    last_poll_ms: Cell<Option<u64>>,
+    last_event_ms: Cell<Option<u64>>,
+    last_send_ms: Cell<Option<u64>>,
+    is_receiving: Cell<bool>,
+    is_running: Cell<bool>,
+    is_draining: Cell<bool>,
+    /// Draining began.
+    drain: Signal,
+    /// The time of `drain` is up: requests under way are given up.
+    abandon: Signal,
+    /// There may be something to send.
+    lane: Signal,
+    /// The lane has ended.
+    lane_ended: Signal,
+    /// Something was acknowledged.
+    acknowledged: Signal,
+    /// Who waits for which post.
+    waiting: RefCell<HashMap<String, Vec<oneshot::Sender<()>>>>,
+    /// What the log said last of sends that fail.
+    send_trouble: RefCell<Option<String>>,
+}
+
+/// The instance, once it was started.
+pub fn current() -> Result<Rc<Instance>, Error> {
+    INSTANCE.with_borrow(Clone::clone).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Invalid,
+            "the instance was not started: call `start` first",
+        )
+    })
+}
+
+/// Takes the account over and announces the start.
+pub async fn start() -> Result<(), Error> {
+    if current().is_ok() {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "the instance was started before: make a new one",
+        ));
+    }
+    let settings = Settings::read(&imports::config, crate::weixin::MAX_TEXT_BYTES)?;
+    let options = Options::read(&imports::config)?;
+    let buckets = Buckets::open()?;
+    check_version(&buckets)?;
+    let generation = buckets.next_generation()?;
+    let (channel, problems) = Channel::load(settings, generation, &read_state(&buckets)?);
+    log_problems(problems);
+    let instance = Rc::new(Instance {
+        options,
+        buckets,
+        channel: RefCell::new(channel),
+        is_stale: Cell::new(false),
+        health: RefCell::new(Health::new(api::DEFAULT_HOLD)),
+        logged: RefCell::new(None),
+        tickets: RefCell::default(),
+        started: imports::now(),
+        adopted: Cell::new(imports::now()),
+        last_poll_ms: Cell::new(None),
+        last_event_ms: Cell::new(None),
+        last_send_ms: Cell::new(None),
+        is_receiving: Cell::new(false),
+        is_running: Cell::new(false),
+        is_draining: Cell::new(false),
+        drain: Signal::default(),
+        abandon: Signal::default(),
+        lane: Signal::default(),
+        lane_ended: Signal::default(),
+        acknowledged: Signal::default(),
+        waiting: RefCell::default(),
+        send_trouble: RefCell::default(),
+    });
+    instance.replay_peers()?;
+    INSTANCE.set(Some(Rc::clone(&instance)));
+    instance.announce().await;
+    Ok(())
+}
+
+/// Ends `receive` and `run`; waits up to `grace_ms` for what is under way.
+pub async fn drain(grace_ms: u64) {
+    let Ok(instance) = current() else {
+        return;
+    };
+    instance.begin_drain("the gateway stops this instance");
+    let deadline = imports::now() + Duration::from_millis(grace_ms);
+    let seen = instance.lane_ended.count();
+    if instance.is_running.get() {
+        let ended = std::pin::pin!(instance.lane_ended.wait(seen));
+        let timer = std::pin::pin!(imports::sleep_until(deadline));
+        select(ended, timer).await;
+    }
+    instance.abandon.raise();
+    // What stays is done again by the next instance: tidying may fail.
+    let _ = instance.retire(true);
+}
+
+/// Announces the stop, once.
+pub async fn stop() -> Result<(), Error> {
+    let instance = current()?;
+    instance.begin_drain("the gateway stops this instance");
+    instance.abandon.raise();
+    if std::mem::replace(&mut instance.health.borrow_mut().is_stopped, true) {
+        return Ok(());
+    }
+    let request = api::notify_stop(&instance.options, imports::random());
+    if let Err(error) = api::read(imports::fetch(request).await) {
+        log(Level::Info, &format!("notifystop: {error}"));
+    }
+    Ok(())
+}
+
+/// What the instance knows of itself.
+pub fn check() -> Report {
+    let now = imports::now();
+    let now_ms = imports::now_ms();
+    let Ok(instance) = current() else {
+        return Report {
+            phase: Phase::Starting,
+            since_ms: now_ms,
+            last_poll_ms: None,
+            last_event_ms: None,
+            last_send_ms: None,
+            unacknowledged: 0,
+            queued: 0,
+            reason: None,
+        };
+    };
+    let (phase, since, reason) = instance.health.borrow_mut().check(now);
+    let ago = u64::try_from(now.saturating_sub(since).as_millis()).unwrap_or(0);
+    let mut channel = instance.channel.borrow_mut();
+    Report {
+        phase,
+        since_ms: now_ms.saturating_sub(ago),
+        last_poll_ms: instance.last_poll_ms.get(),
+        last_event_ms: instance.last_event_ms.get(),
+        last_send_ms: instance.last_send_ms.get(),
+        unacknowledged: channel.journal().unacknowledged(),
+        queued: channel.outbox().queued(),
+        reason,
+    }
+}
+
+fn check_version(buckets: &Buckets) -> Result<(), Error> {
+    let Some(value) = buckets.get(Bucket::State, store::VERSION)? else {
+        let value = STATE_VERSION.to_string().into_bytes();
+        return buckets.write(Write::set(store::VERSION.to_owned(), value));
+    };
+    let version = String::from_utf8_lossy(&value).into_owned();
+    if version == STATE_VERSION.to_string() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Invalid,
+        format!(
+            "the stored state has version {version}, this component reads version \
+             {STATE_VERSION}: run the component that wrote it, or start with an empty state"
+        ),
+    ))
+}
+
+/// The entries that a start reads.
+fn read_state(buckets: &Buckets) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let mut entries = Vec::new();
+    for key in buckets.keys()? {
+        if store::is_read_at_start(&key)
+            && let Some(value) = buckets.get(Bucket::State, &key)?
+        {
+            entries.push((key, value));
+        }
+    }
+    Ok(entries)
+}
+
+fn log_problems(problems: Vec<String>) {
+    for problem in problems {
+        log(Level::Error, &problem);
+    }
+}
+
+impl Instance {
+    /// Announces the start; the platform works without it.
+    async fn announce(&self) {
+        let request = api::notify_start(&self.options, imports::random());
+        match api::read(imports::fetch(request).await) {
+            Ok(_) => self.health.borrow_mut().start_accepted = true,
+            Err(error) => {
+                if error.is_login_required() {
+                    self.poll_failed(&error);
+                } else {
+                    log(Level::Info, &format!("notifystart: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Acknowledges events that no post answers.
+    pub fn ack(&self, ids: &[String]) -> Result<(), Error> {
+        self.ready()?;
+        let writes = self
+            .channel
+            .borrow_mut()
+            .journal()
+            .acknowledge(ids.iter().map(String::as_str));
+        self.store(writes)?;
+        self.acknowledged.raise();
+        self.retire(false)
+    }
+
+    /// Shows or ends the typing indicator. An end is tried twice, with a fresh ticket.
+    pub async fn typing(&self, conversation: &str, on: bool) -> Result<(), Error> {
+        let tries = if on { 1 } else { 2 };
+        let mut result = Ok(());
+        for _ in 0..tries {
+            self.renew_ticket(conversation).await?;
+            let ticket = self
+                .tickets
+                .borrow()
+                .ticket(conversation)
+                .map(str::to_owned);
+            let Some(ticket) = ticket else {
+                return Ok(());
+            };
+            let request =
+                api::send_typing(&self.options, imports::random(), conversation, &ticket, on);
+            result = api::read(imports::fetch(request).await)
+                .map(drop)
+                .map_err(CallError::into_error);
+            match &result {
+                Ok(()) => break,
+                Err(_) => self.tickets.borrow_mut().refused(conversation),
+            }
+        }
+        result
+    }
+
+    async fn renew_ticket(&self, user: &str) -> Result<(), Error> {
+        if !self.tickets.borrow().is_due(imports::now(), user) {
+            return Ok(());
+        }
+        let token = self.reply_token(user)?;
+        let random = imports::random();
+        let request = api::get_config(&self.options, random, user, token.as_deref());
+        let answer = api::read(imports::fetch(request).await);
+        let mut tickets = self.tickets.borrow_mut();
+        let now = imports::now();
+        match answer {
+            Ok(object) => tickets.granted(now, random, user, wire::typing_ticket(&object)),
+            Err(error) => {
+                tickets.failed(now, random, user);
+                if tickets.ticket(user).is_none() {
+                    return Err(error.into_error());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What an answer to a peer has to carry.
+    fn reply_token(&self, peer: &str) -> Result<Option<String>, Error> {
+        self.load_peer(peer)?;
+        let mut channel = self.channel.borrow_mut();
+        Ok(channel
+            .peers()
+            .peer(peer)
+            .and_then(|peer| peer.reply_token.clone()))
+    }
+
+    fn load_peer(&self, id: &str) -> Result<(), Error> {
+        if self.channel.borrow_mut().peers().peer(id).is_some() {
+            return Ok(());
+        }
+        let value = self
+            .buckets
+            .get(Bucket::State, &crate::channel::peers::key(id))?;
+        let mut channel = self.channel.borrow_mut();
+        channel.peers().load(id, value.as_deref());
+        Ok(())
+    }
+
+    /// What the stored batches tell of the peers is newer than what is stored of these.
+    fn replay_peers(&self) -> Result<(), Error> {
+        let replay = self.channel.borrow_mut().journal().take_replay();
+        for heard in replay {
+            self.load_peer(&heard.peer)?;
+            self.channel.borrow_mut().peers().heard(heard);
+        }
+        Ok(())
+    }
+
+    /// Makes memory follow the store again after a failed write.
+    fn ready(&self) -> Result<(), Error> {
+        if !self.is_stale.get() {
+            return Ok(());
+        }
+        let entries = read_state(&self.buckets)?;
+        let problems = self.channel.borrow_mut().reload(&entries);
+        log_problems(problems);
+        self.replay_peers()?;
+        self.is_stale.set(false);
+        self.lane.raise();
+        Ok(())
+    }
+
+    /// Makes changes in their order.
+    fn store(&self, writes: impl IntoIterator<Item = Write>) -> Result<(), Error> {
+        for write in writes {
+            if let Err(error) = self.buckets.write(write) {
+                self.is_stale.set(true);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what is done.
+    fn retire(&self, at_once: bool) -> Result<(), Error> {
+        let writes = self.channel.borrow_mut().retire(imports::now_ms(), at_once);
+        self.store(writes)
+    }
+
+    /// Whether a newer instance owns the account.
+    fn check_fence(&self) -> Result<(), Error> {
+        let stored = self.buckets.get(Bucket::State, GENERATION)?;
+        let generation = self.channel.borrow().generation();
+        let is_newer = stored
+            .and_then(|value| String::from_utf8(value).ok())
+            .and_then(|value| value.parse::<u64>().ok())
+            .is_some_and(|stored| stored > generation);
+        if !is_newer {
+            return Ok(());
+        }
+        let reason = "a newer instance owns the account: stop this one";
+        self.begin_drain(reason);
+        Err(Error::new(ErrorKind::Fenced, reason))
+    }
+
+    fn begin_drain(&self, reason: &str) {
+        if !self.is_draining.replace(true) {
+            self.health.borrow_mut().draining = Some(reason.to_owned());
+            self.drain.raise();
+            self.lane.raise();
+        }
+    }
+
+    /// Notes a failed poll or start, and says so once in the log.
+    fn poll_failed(&self, error: &CallError) {
+        let is_login = error.is_login_required();
+        self.health
+            .borrow_mut()
+            .poll_failed(imports::now(), error.to_string(), is_login);
+        self.log_phase();
+    }
+
+    /// One line at each change of the phase, and none between.
+    fn log_phase(&self) {
+        let (phase, _, reason) = self.health.borrow_mut().check(imports::now());
+        if self.logged.replace(Some(phase)) == Some(phase) {
+            return;
+        }
+        let reason = reason.unwrap_or_default();
+        match phase {
+            Phase::Connected => log(Level::Info, "connected"),
+            Phase::Degraded => log(Level::Warn, &format!("polls fail: {reason}")),
+            Phase::LoginRequired => log(Level::Error, &reason),
+            Phase::Paused => log(Level::Warn, &reason),
+            Phase::Starting | Phase::Draining | Phase::Stopped => {}
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The one lane that sends, and the calls that put something on it.
+
+use super::*;
+
+/// How long `send` waits for the parts to settle.
+const SEND_WAIT: Duration = Duration::from_secs(15);
+
+impl Instance {
+    /// Stores a post and waits until it is settled.
+    pub async fn send(&self, post: NewPost) -> Result<Receipt, Error> {
+        if self.is_draining.get() {
+            return Err(Error::new(
+                ErrorKind::Draining,
+                "this instance is being drained: send to its successor",
+            ));
+        }
+        self.ready()?;
+        self.channel.borrow().check(&post)?;
+        let key = post.key.clone();
+        let is_known = self.channel.borrow_mut().outbox().known(&post)?.is_some();
+        if !is_known {
+            if let Some(receipt) = self.stored_receipt(&key)? {
+                return receipt.of(&post);
+            }
+            self.check_login(&post)?;
+            let write = {
+                let mut channel = self.channel.borrow_mut();
+                channel.post(imports::now(), post, client_id)
+            };
+            self.store([write])?;
+            self.acknowledged.raise();
+            self.lane.raise();
+        }
+        self.settled(&key).await;
+        self.find(&key)?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Storage,
+                "the post's receipt is gone: another program changes this account's store",
+            )
+        })
+    }
+
+    /// A post that answers nothing is refused while the credential is; an answer is kept.
+    fn check_login(&self, post: &NewPost) -> Result<(), Error> {
+        let (phase, _, reason) = self.health.borrow_mut().check(imports::now());
+        if phase != Phase::LoginRequired || post.answers.is_some() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::LoginRequired,
+            reason.unwrap_or_default(),
+        ))
+    }
+
+    /// The receipt of a key.
+    pub fn find(&self, key: &str) -> Result<Option<Receipt>, Error> {
+        self.ready()?;
+        let receipt = self.channel.borrow().receipt(key);
+        match receipt {
+            Some(receipt) => Ok(Some(receipt)),
+            None => self.stored_receipt(key),
+        }
+    }
+
+    fn stored_receipt(&self, key: &str) -> Result<Option<Receipt>, Error> {
+        let value = self.buckets.get(Bucket::Receipts, key)?;
+        Ok(value.and_then(|value| Receipt::parse(&value)))
+    }
+
+    /// Waits until every part of a post is settled, at most [`SEND_WAIT`], or until the lane ends.
+    async fn settled(&self, key: &str) {
+        if self.channel.borrow_mut().outbox().is_settled(key) {
+            return;
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.waiting
+            .borrow_mut()
+            .entry(key.to_owned())
+            .or_default()
+            .push(sender);
+        let timer = std::pin::pin!(imports::sleep_until(imports::now() + SEND_WAIT));
+        // The lane drops its end when it is done with the post.
+        select(receiver, timer).await;
+    }
+
+    /// Sends what is stored, until draining.
+    pub async fn run(&self) -> Result<(), Error> {
+        if self.is_running.replace(true) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "another call of `run` is open: keep one",
+            ));
+        }
+        let result = self.send_all().await;
+        self.is_running.set(false);
+        self.waiting.borrow_mut().clear();
+        self.lane_ended.raise();
+        result
+    }
+
+    async fn send_all(&self) -> Result<(), Error> {
+        let mut requests = FuturesUnordered::new();
+        loop {
+            let seen = self.lane.count();
+            self.ready()?;
+            while !self.is_draining.get()
+                && let Some((job, write)) = self.next_job()
+            {
+                self.store(write)?;
+                requests.push(self.perform(job));
+            }
+            if self.is_draining.get() && requests.is_empty() {
+                return Ok(());
+            }
+            let news = std::pin::pin!(self.news(seen));
+            let abandoned = std::pin::pin!(self.abandon.wait(0));
+            let done = std::pin::pin!(next(&mut requests));
+            match select(done, select(abandoned, news)).await {
+                Either::Left(((job, outcome), _)) => self.finish(&job?, outcome)?,
+                Either::Right((Either::Left(_), _)) => return Ok(()),
+                Either::Right((Either::Right(_), _)) => {}
+            }
+        }
+    }
+
+    fn next_job(&self) -> Option<(Job, Option<Write>)> {
+        self.channel.borrow_mut().outbox().next(imports::now())
+    }
+
+    /// Waits until there may be something to send.
+    async fn news(&self, seen: u64) {
+        let wake_at = self.channel.borrow_mut().outbox().wake_at(imports::now());
+        let raised = std::pin::pin!(self.lane.wait(seen));
+        match wake_at {
+            Some(at) if !self.is_draining.get() => {
+                let timer = std::pin::pin!(imports::sleep_until(at));
+                select(raised, timer).await;
+            }
+            _ => raised.await,
+        }
+    }
+
+    async fn perform(&self, job: Job) -> (Result<Job, Error>, Outcome) {
+        let token = match self.reply_token(&job.conversation) {
+            Ok(token) => token,
+            Err(error) => return (Err(error.clone()), Outcome::NotSent(error)),
+        };
+        let random = imports::random();
+        let request = api::send_message(&self.options, random, &job, token.as_deref());
+        let outcome = api::sent(imports::fetch(request).await);
+        (Ok(job), outcome)
+    }
+
+    fn finish(&self, job: &Job, outcome: Outcome) -> Result<(), Error> {
+        let now = imports::now();
+        self.log_outcome(&outcome);
+        match &outcome {
+            Outcome::Accepted { .. } => self.last_send_ms.set(Some(imports::now_ms())),
+            Outcome::LoginRequired(error) => {
+                let reason = error.message.clone();
+                self.health.borrow_mut().poll_failed(now, reason, true);
+                self.log_phase();
+            }
+            Outcome::NotSent(_) | Outcome::Unknown(_) | Outcome::Refused(_) => {}
+        }
+        let writes = {
+            let mut channel = self.channel.borrow_mut();
+            channel.settle(now, imports::random(), job, outcome)
+        };
+        self.store(writes)?;
+        if self.channel.borrow_mut().outbox().is_settled(&job.key) {
+            self.waiting.borrow_mut().remove(&job.key);
+        }
+        self.retire(false)
+    }
+
+    /// One line when sends begin to fail in some way, and none until that changes.
+    fn log_outcome(&self, outcome: &Outcome) {
+        let (level, message) = match outcome {
+            Outcome::Accepted {
+                message_id: Some(_),
+            } => {
+                self.send_trouble.replace(None);
+                return;
+            }
+            Outcome::Accepted { message_id: None } => (
+                Level::Warn,
+                "WeChat accepts messages without an id: they may not arrive, and are not sent again"
+                    .to_owned(),
+            ),
+            Outcome::Refused(error) => (Level::Error, format!("a message is refused: {error}")),
+            Outcome::NotSent(error) | Outcome::Unknown(error) => {
+                (Level::Warn, format!("sends fail and are retried: {error}"))
+            }
+            Outcome::LoginRequired(_) => return,
+        };
+        if self.send_trouble.borrow().as_ref() != Some(&message) {
+            log(level, &message);
+            self.send_trouble.replace(Some(message));
+        }
+    }
+}
+
+async fn next<F: Future>(requests: &mut FuturesUnordered<F>) -> F::Output {
+    match requests.next().await {
+        Some(done) => done,
+        None => std::future::pending().await,
+    }
+}
+
+/// Unique, in the form of the official client.
+fn client_id() -> String {
+    let random = imports::random() >> 32;
+    format!("openclaw-weixin:{}-{random:08x}", imports::now_ms())
+}

@@ -1,0 +1,224 @@
+//! The poll: it waits for nothing but the platform.
+
+use std::convert::Infallible;
+
+use super::*;
+use crate::channel::health::OPEN_LONG_ENOUGH;
+use crate::http::Failure;
+
+/// A refused credential is tried again at growing pauses for this long, then each [`LOGIN_LATER`].
+const LOGIN_SOON: Duration = Duration::from_secs(600);
+const LOGIN_LATER: Duration = Duration::from_secs(300);
+/// How long after the start a batch of an older instance may still arrive in the store.
+const ADOPT_FOR: Duration = Duration::from_secs(300);
+const ADOPT_EVERY: Duration = Duration::from_secs(5);
+
+impl Instance {
+    /// Waits for events; empty when draining.
+    pub async fn receive(&self) -> Result<Vec<Event>, Error> {
+        if self.is_receiving.replace(true) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "another call of `receive` is open: keep one",
+            ));
+        }
+        let result = self.next_events().await;
+        self.is_receiving.set(false);
+        result
+    }
+
+    async fn next_events(&self) -> Result<Vec<Event>, Error> {
+        let mut failures = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
+        let mut refusals = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        loop {
+            if self.is_draining.get() {
+                return Ok(Vec::new());
+            }
+            self.ready()?;
+            self.adopt()?;
+            let events = self.channel.borrow_mut().journal().take(MAX_EVENTS);
+            if !events.is_empty() {
+                return Ok(events);
+            }
+            if self.pause().await {
+                continue;
+            }
+            self.check_fence()?;
+            let Some(answer) = self.poll().await else {
+                return Ok(Vec::new());
+            };
+            match answer {
+                Ok(updates) => {
+                    failures.reset();
+                    refusals.reset();
+                    self.accept(updates)?;
+                }
+                // The server had nothing to say and did not say so.
+                Err(CallError::Transport(Failure::TimedOut)) => {
+                    self.health.borrow_mut().poll_ended();
+                    self.log_phase();
+                }
+                Err(error) => {
+                    self.poll_failed(&error);
+                    if error.is_login_required() {
+                        self.announce_again(&mut refusals).await;
+                    } else {
+                        self.sleep(failures.fail(imports::random())).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One poll; none when draining ended it.
+    async fn poll(&self) -> Option<Result<wire::Updates, CallError>> {
+        let hold = self.health.borrow().hold;
+        let request = {
+            let mut channel = self.channel.borrow_mut();
+            let cursor = channel.journal().cursor();
+            api::get_updates(&self.options, imports::random(), cursor, hold)
+        };
+        self.health.borrow_mut().poll_opened(imports::now());
+        let fetch = std::pin::pin!(async {
+            let fetch = std::pin::pin!(imports::fetch(request));
+            let shown = std::pin::pin!(self.show_connected());
+            match select(fetch, shown).await {
+                Either::Left((answer, _)) => answer,
+                Either::Right((never, _)) => match never {},
+            }
+        });
+        let drained = std::pin::pin!(self.drain.wait(0));
+        match select(drained, fetch).await {
+            Either::Left(((), _)) => None,
+            Either::Right((answer, _)) => Some(api::read_updates(answer)),
+        }
+    }
+
+    /// A poll that stays open is a connection, and nobody should have to wait for its end to hear
+    /// so.
+    async fn show_connected(&self) -> Infallible {
+        if *self.logged.borrow() != Some(Phase::Connected) {
+            imports::sleep_until(imports::now() + OPEN_LONG_ENOUGH).await;
+            self.log_phase();
+        }
+        std::future::pending().await
+    }
+
+    /// Stores a batch with its cursor. A fenced instance does so, too: its successor finds it.
+    fn accept(&self, updates: wire::Updates) -> Result<(), Error> {
+        {
+            let mut health = self.health.borrow_mut();
+            health.poll_answered(imports::now());
+            if let Some(hold) = api::hold(&updates) {
+                health.hold = hold;
+            }
+        }
+        self.last_poll_ms.set(Some(imports::now_ms()));
+        self.log_phase();
+        self.channel.borrow_mut().outbox().resume();
+        self.lane.raise();
+
+        let events = read_all(&updates.messages);
+        for message in events.iter().filter_map(Event::message) {
+            self.load_peer(&message.conversation.id)?;
+        }
+        let received = {
+            let mut channel = self.channel.borrow_mut();
+            let cursor = match updates.cursor {
+                Some(cursor) => cursor,
+                None => channel.journal().cursor().to_owned(),
+            };
+            channel.receive(cursor, events)
+        };
+        if received.refused > 0 {
+            let count = received.refused;
+            log(
+                Level::Info,
+                &format!("{count} messages of people who are not admitted were dropped"),
+            );
+        }
+        if received.write.is_some() {
+            self.last_event_ms.set(Some(imports::now_ms()));
+        }
+        self.store(received.write)?;
+        self.check_fence()
+    }
+
+    /// The platform refuses the credential: after a pause, the start is announced again.
+    async fn announce_again(&self, refusals: &mut Backoff) {
+        let now = imports::now();
+        let since = self.health.borrow().login_required_since().unwrap_or(now);
+        let is_first = refusals.failures() == 0;
+        let pause = if now.saturating_sub(since) < LOGIN_SOON {
+            refusals.fail(imports::random())
+        } else {
+            LOGIN_LATER
+        };
+        if !is_first {
+            self.sleep(pause).await;
+        }
+        if self.is_draining.get() {
+            return;
+        }
+        let request = api::notify_start(&self.options, imports::random());
+        if api::read(imports::fetch(request).await).is_ok() {
+            self.health.borrow_mut().start_accepted = true;
+        }
+    }
+
+    /// Waits while too much is unacknowledged; true when it waited.
+    async fn pause(&self) -> bool {
+        let seen = self.acknowledged.count();
+        let is_paused = self.channel.borrow_mut().journal().is_paused();
+        self.health.borrow_mut().is_paused = is_paused;
+        if is_paused {
+            self.log_phase();
+            let acknowledged = std::pin::pin!(self.acknowledged.wait(seen));
+            let drained = std::pin::pin!(self.drain.wait(0));
+            select(acknowledged, drained).await;
+        }
+        is_paused
+    }
+
+    /// Waits, but not longer than until draining.
+    async fn sleep(&self, pause: Duration) {
+        let timer = std::pin::pin!(imports::sleep_until(imports::now() + pause));
+        let drained = std::pin::pin!(self.drain.wait(0));
+        select(drained, timer).await;
+    }
+
+    /// Takes in what an older instance stored after this one had started.
+    fn adopt(&self) -> Result<(), Error> {
+        let now = imports::now();
+        if now.saturating_sub(self.started) > ADOPT_FOR
+            || now.saturating_sub(self.adopted.get()) < ADOPT_EVERY
+        {
+            return Ok(());
+        }
+        self.adopted.set(now);
+        let mut entries = Vec::new();
+        for key in self.buckets.keys()? {
+            let is_news = self.channel.borrow_mut().journal().is_foreign(&key);
+            if is_news && let Some(value) = self.buckets.get(Bucket::State, &key)? {
+                entries.push((key, value));
+            }
+        }
+        let problems = self.channel.borrow_mut().adopt(&entries);
+        log_problems(problems);
+        self.replay_peers()
+    }
+}
+
+fn read_all(messages: &[String]) -> Vec<Event> {
+    let mut events = Vec::new();
+    for json in messages {
+        match inbound::read(json) {
+            Reading::Event(event) => events.push(*event),
+            Reading::Ignored => {}
+            Reading::Unreadable(why) => {
+                log(Level::Warn, &format!("a message was skipped: it {why}"));
+            }
+        }
+    }
+    events
+}

@@ -1,0 +1,60 @@
+//! HTTP requests and responses as plain values: the core's currency with the outside.
+
+use std::time::Duration;
+
+/// A request that the component wants made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// `GET` or `POST`.
+    pub method: Method,
+    /// Absolute, with scheme and host.
+    pub url: String,
+    /// Names in the spelling that is sent.
+    pub headers: Vec<(&'static str, String)>,
+    /// Empty for none.
+    pub body: Vec<u8>,
+    /// How long the whole answer may take.
+    pub timeout: Duration,
+}
+
+/// The methods that are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Without a body.
+    Get,
+    /// With a body.
+    Post,
+}
+
+/// A whole answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// Status code.
+    pub status: u16,
+    /// Everything that came, up to the limit of [`MAX_BODY_BYTES`].
+    pub body: Vec<u8>,
+}
+
+/// Largest answer of an API call that is read; more is a failure of the transport.
+pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Nothing left the host: the name, the connection or a rule of the host failed.
+    NotSent(String),
+    /// The request may have been received; no whole answer came.
+    Unanswered(String),
+    /// The time was up after the request had left.
+    TimedOut,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::NotSent(why) => write!(f, "not sent: {why}"),
+            Failure::Unanswered(why) => write!(f, "no whole answer: {why}"),
+            Failure::TimedOut => write!(f, "no answer in time"),
+        }
+    }
+}

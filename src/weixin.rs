@@ -1,0 +1,57 @@
+//! Tencent's iLink Bot API: what only WeChat needs.
+//!
+//! Each endpoint is a pair of functions, a request and the reading of its answer. The wire's spelling
+//! is in [`wire`] alone. Facts are those of the official client 2.4.9 (npm
+//! `@tencent-weixin/openclaw-weixin`).
+
+pub mod api;
+pub mod bot_agent;
+pub mod inbound;
+pub mod typing;
+pub mod wire;
+
+use crate::channel::error::Error;
+use crate::channel::settings::{Lookup, invalid};
+
+/// The version of the official client that this one speaks like.
+pub const CLIENT_VERSION: &str = "2.4.9";
+/// Where the API is unless the operator or a login says otherwise.
+pub const DEFAULT_BASE_URL: &str = "https://ilinkai.weixin.qq.com";
+/// Longest text of one message in bytes; the server refuses more than 16,384.
+pub const MAX_TEXT_BYTES: usize = 16_000;
+/// What the host replaces by the bot's token.
+pub const TOKEN_PLACEHOLDER: &str = "{{bot-token}}";
+/// Name of that credential.
+pub const TOKEN_CREDENTIAL: &str = "bot-token";
+
+/// What an operator may set for WeChat alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Origin of the API, and a path if it has one; ends with `/`.
+    pub base_url: String,
+    /// Self-declared user agent, in the grammar of [`bot_agent`].
+    pub bot_agent: String,
+}
+
+impl Options {
+    /// Reads the options.
+    ///
+    /// # Errors
+    /// `invalid`, with the key, what was wrong and what would be right.
+    pub fn read(lookup: Lookup<'_>) -> Result<Options, Error> {
+        let mut base_url = lookup("base-url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
+        if !base_url.starts_with("https://") && !base_url.starts_with("http://") {
+            return Err(invalid(
+                "base-url",
+                &format!("`{base_url}` is no http or https URL"),
+            ));
+        }
+        if !base_url.ends_with('/') {
+            base_url.push('/');
+        }
+        Ok(Options {
+            base_url,
+            bot_agent: bot_agent::sanitize(&lookup("bot-agent").unwrap_or_default()),
+        })
+    }
+}

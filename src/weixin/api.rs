@@ -1,0 +1,400 @@
+//! The endpoints: requests as values, and the one reading of all answers.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::wire::{self, Object, Status};
+use super::{CLIENT_VERSION, Options, TOKEN_PLACEHOLDER};
+use crate::channel::error::{Error, ErrorKind};
+use crate::channel::outbox::{Job, Outcome};
+use crate::http::{Failure, Method, Request, Response};
+
+/// How long the server holds a poll until it says otherwise.
+pub const DEFAULT_HOLD: Duration = Duration::from_secs(35);
+/// What is waited beyond the hold before a poll counts as ended.
+const HOLD_MARGIN: Duration = Duration::from_secs(5);
+const MAX_HOLD: Duration = Duration::from_secs(120);
+const SEND_TIMEOUT: Duration = Duration::from_secs(15);
+const SHORT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The answer by which the server refuses a token.
+const SESSION_EXPIRED: i64 = -14;
+/// The answer for a throttle, a used-up budget, a closed window or a stale context.
+const REFUSED_FOR_NOW: i64 = -2;
+
+/// Why a call has no good answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallError {
+    /// There is no answer.
+    Transport(Failure),
+    /// The HTTP status is no success.
+    Http(u16),
+    /// The answer is not what this endpoint answers.
+    Malformed(&'static str),
+    /// The platform answered with a code.
+    Refused(Status),
+}
+
+impl CallError {
+    /// Whether the platform refuses the token.
+    pub fn is_login_required(&self) -> bool {
+        matches!(self, CallError::Refused(status) if status.is_session_expired())
+    }
+
+    /// The error for a caller.
+    pub fn into_error(self) -> Error {
+        let message = self.to_string();
+        match &self {
+            CallError::Transport(Failure::NotSent(_)) | CallError::Http(503 | 429) => {
+                Error::new(ErrorKind::Transient, message)
+            }
+            CallError::Transport(_) | CallError::Http(500..) | CallError::Malformed(_) => {
+                Error::new(ErrorKind::UnknownOutcome, message)
+            }
+            CallError::Http(_) => Error::new(ErrorKind::Forbidden, message),
+            CallError::Refused(status) => {
+                let kind = match status.code() {
+                    SESSION_EXPIRED => ErrorKind::LoginRequired,
+                    REFUSED_FOR_NOW => ErrorKind::RateLimited,
+                    _ => ErrorKind::Forbidden,
+                };
+                Error::new(kind, message).with_platform(status.to_string())
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for CallError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CallError::Transport(failure) => write!(f, "{failure}"),
+            CallError::Http(status) => write!(f, "the server answered HTTP {status}"),
+            CallError::Malformed(what) => write!(f, "the server's answer is {what}"),
+            CallError::Refused(status) if status.is_session_expired() => write!(
+                f,
+                "WeChat refuses the bot's token ({status}): another client was probably bound by \
+                 the same person; log in again"
+            ),
+            CallError::Refused(status) => write!(f, "WeChat refused ({status})"),
+        }
+    }
+}
+
+impl Status {
+    /// The code that says most: `ret`, and `errcode` where that is zero.
+    fn code(&self) -> i64 {
+        if self.is_session_expired() {
+            return SESSION_EXPIRED;
+        }
+        if self.ret == 0 {
+            self.errcode
+        } else {
+            self.ret
+        }
+    }
+
+    fn is_session_expired(&self) -> bool {
+        self.ret == SESSION_EXPIRED || self.errcode == SESSION_EXPIRED
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ret={} errcode={}", self.ret, self.errcode)?;
+        if let Some(errmsg) = &self.errmsg {
+            let short: String = errmsg
+                .chars()
+                .filter(|char| !char.is_control())
+                .take(100)
+                .collect();
+            write!(f, " errmsg={short}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What the server sent, as text. Bytes that are no UTF-8 become U+FFFD.
+fn body(answer: Result<Response, Failure>) -> Result<String, CallError> {
+    let response = answer.map_err(CallError::Transport)?;
+    if !(200..300).contains(&response.status) {
+        return Err(CallError::Http(response.status));
+    }
+    Ok(match String::from_utf8(response.body) {
+        Ok(body) => body,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    })
+}
+
+fn refused(status: Status) -> Result<(), CallError> {
+    if status.ret == 0 && status.errcode == 0 {
+        Ok(())
+    } else {
+        Err(CallError::Refused(status))
+    }
+}
+
+/// Reads any answer but that of a poll: HTTP status, then JSON, then `ret` and `errcode`, either of
+/// which is zero when absent.
+///
+/// # Errors
+/// All of [`CallError`].
+pub fn read(answer: Result<Response, Failure>) -> Result<Object, CallError> {
+    let body = body(answer)?;
+    let object = Object::parse(&body).ok_or(not_json(&body))?;
+    refused(wire::status(&object))?;
+    Ok(object)
+}
+
+fn not_json(body: &str) -> CallError {
+    let start = body.trim_start();
+    CallError::Malformed(if start.is_empty() {
+        "empty"
+    } else if start.starts_with('<') {
+        "HTML instead of JSON: a proxy or a wrong base URL may be in the way"
+    } else {
+        "no whole JSON object"
+    })
+}
+
+/// A poll.
+pub fn get_updates(options: &Options, random: u64, cursor: &str, hold: Duration) -> Request {
+    let body = wire::get_updates(cursor, &options.bot_agent);
+    post(options, random, "getupdates", hold + HOLD_MARGIN, &body)
+}
+
+/// Reads the answer to a poll.
+///
+/// # Errors
+/// All of [`CallError`].
+pub fn read_updates(answer: Result<Response, Failure>) -> Result<wire::Updates, CallError> {
+    let body = body(answer)?;
+    let updates = wire::updates(&body).ok_or(not_json(&body))?;
+    refused(updates.status.clone())?;
+    Ok(updates)
+}
+
+/// How long the server will hold the next poll.
+pub fn hold(updates: &wire::Updates) -> Option<Duration> {
+    updates
+        .hold_ms
+        .map(|ms| Duration::from_millis(ms).min(MAX_HOLD))
+}
+
+/// One part of a post.
+pub fn send_message(
+    options: &Options,
+    random: u64,
+    job: &Job,
+    context_token: Option<&str>,
+) -> Request {
+    let body = wire::send_text(
+        &job.conversation,
+        &job.text,
+        &job.client_id,
+        context_token,
+        &options.bot_agent,
+    );
+    post(options, random, "sendmessage", SEND_TIMEOUT, &body)
+}
+
+/// What became of a part.
+pub fn sent(answer: Result<Response, Failure>) -> Outcome {
+    match read(answer) {
+        Ok(object) => Outcome::Accepted {
+            message_id: wire::sent_message_id(&object),
+        },
+        Err(error) => {
+            let error = error.into_error();
+            match error.kind {
+                ErrorKind::Transient => Outcome::NotSent(error),
+                ErrorKind::UnknownOutcome => Outcome::Unknown(error),
+                ErrorKind::LoginRequired => Outcome::LoginRequired(error),
+                _ => Outcome::Refused(error),
+            }
+        }
+    }
+}
+
+/// Asks for a typing ticket.
+pub fn get_config(
+    options: &Options,
+    random: u64,
+    user: &str,
+    context_token: Option<&str>,
+) -> Request {
+    let body = wire::get_config(user, context_token, &options.bot_agent);
+    post(options, random, "getconfig", SHORT_TIMEOUT, &body)
+}
+
+/// Shows or ends the typing indicator.
+pub fn send_typing(options: &Options, random: u64, user: &str, ticket: &str, on: bool) -> Request {
+    let body = wire::send_typing(user, ticket, on, &options.bot_agent);
+    post(options, random, "sendtyping", SHORT_TIMEOUT, &body)
+}
+
+/// Announces the start.
+pub fn notify_start(options: &Options, random: u64) -> Request {
+    let body = wire::notify(&options.bot_agent);
+    post(options, random, "msg/notifystart", SHORT_TIMEOUT, &body)
+}
+
+/// Announces the stop.
+pub fn notify_stop(options: &Options, random: u64) -> Request {
+    let body = wire::notify(&options.bot_agent);
+    post(options, random, "msg/notifystop", SHORT_TIMEOUT, &body)
+}
+
+fn post(
+    options: &Options,
+    random: u64,
+    endpoint: &str,
+    timeout: Duration,
+    body: &Value,
+) -> Request {
+    Request {
+        method: Method::Post,
+        url: format!("{}ilink/bot/{endpoint}", options.base_url),
+        headers: vec![
+            ("Content-Type", "application/json".to_owned()),
+            ("AuthorizationType", "ilink_bot_token".to_owned()),
+            ("Authorization", format!("Bearer {TOKEN_PLACEHOLDER}")),
+            ("X-WECHAT-UIN", wechat_uin(random)),
+            ("iLink-App-Id", "bot".to_owned()),
+            (
+                "iLink-App-ClientVersion",
+                app_client_version(CLIENT_VERSION).to_string(),
+            ),
+        ],
+        body: body.to_string().into_bytes(),
+        timeout,
+    }
+}
+
+/// Base64 of a random 32-bit number in decimal, new for each request.
+fn wechat_uin(random: u64) -> String {
+    STANDARD.encode((random >> 32).to_string())
+}
+
+/// `0x00MMNNPP` of a version; the leading digits of each part count.
+fn app_client_version(version: &str) -> u32 {
+    let mut parts = version.split('.').map(|part| {
+        let digits = part.len()
+            - part
+                .trim_start_matches(|char: char| char.is_ascii_digit())
+                .len();
+        part.get(..digits)
+            .and_then(|digits| digits.parse::<u32>().ok())
+            .unwrap_or(0)
+            & 0xff
+    });
+    let mut next = || parts.next().unwrap_or(0);
+    (next() << 16) | (next() << 8) | next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Result<Response, Failure> {
+        Ok(Response {
+            status,
+            body: body.as_bytes().to_vec(),
+        })
+    }
+
+    #[test]
+    fn headers_are_those_of_the_official_client() {
+        for (random, expect) in [
+            (0u64, "MA=="),
+            (1, "MQ=="),
+            (12345, "MTIzNDU="),
+            (305_419_896, "MzA1NDE5ODk2"),
+            (4_294_967_295, "NDI5NDk2NzI5NQ=="),
+        ] {
+            assert_eq!(wechat_uin(random << 32), expect);
+        }
+        for (version, expect) in [
+            ("0.0.0", 0),
+            ("1.0.11", 65_547),
+            ("2.2.0", 131_584),
+            ("2.4.6", 132_102),
+            ("2.4.9", 132_105),
+            ("2.4.9-beta.0", 132_105),
+            ("10.300.5", 666_629),
+        ] {
+            assert_eq!(app_client_version(version), expect, "{version}");
+        }
+    }
+
+    #[test]
+    fn every_answer_is_read_the_same_way() {
+        let kind =
+            |status, body| read(answer(status, body)).map_err(|error| error.into_error().kind);
+        use ErrorKind::{Forbidden, LoginRequired, RateLimited, Transient, UnknownOutcome};
+        for (status, body, expect) in [
+            (200, "{}", None),
+            (200, r#"{"ret":0}"#, None),
+            (200, r#"{"ret":0,"errcode":0,"errmsg":"ok"}"#, None),
+            (200, r#"{"ret":null}"#, None),
+            (200, r#"{"ret":-14}"#, Some(LoginRequired)),
+            (
+                200,
+                r#"{"errcode":-14,"errmsg":"session timeout"}"#,
+                Some(LoginRequired),
+            ),
+            (200, r#"{"errcode":0,"ret":-14}"#, Some(LoginRequired)),
+            (200, r#"{"errcode":-14,"ret":-1}"#, Some(LoginRequired)),
+            (
+                200,
+                r#"{"ret":-2,"errmsg":"prepare failed"}"#,
+                Some(RateLimited),
+            ),
+            (200, r#"{"errcode":-2}"#, Some(RateLimited)),
+            (200, r#"{"ret":-1}"#, Some(Forbidden)),
+            (200, r#"{"ret":"-1"}"#, Some(Forbidden)),
+            (200, "", Some(UnknownOutcome)),
+            (200, "<html></html>", Some(UnknownOutcome)),
+            (200, r#"{"ret":0"#, Some(UnknownOutcome)),
+            (200, "[]", Some(UnknownOutcome)),
+            (404, "{}", Some(Forbidden)),
+            (429, "", Some(Transient)),
+            (500, r#"{"ret":0}"#, Some(UnknownOutcome)),
+            (503, "", Some(Transient)),
+            (524, "<html>", Some(UnknownOutcome)),
+            (302, "", Some(Forbidden)),
+        ] {
+            assert_eq!(kind(status, body).err(), expect, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_carries_the_raw_codes() {
+        let error = read(answer(200, r#"{"ret":-2,"errmsg":"prepare failed"}"#)).unwrap_err();
+        assert_eq!(
+            error.into_error().platform.as_deref(),
+            Some("ret=-2 errcode=0 errmsg=prepare failed")
+        );
+    }
+
+    #[test]
+    fn sent_is_only_said_of_an_answer_with_an_id() {
+        let accepted = |body| match sent(answer(200, body)) {
+            Outcome::Accepted { message_id } => message_id,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(accepted(r#"{"message_id":7}"#).as_deref(), Some("7"));
+        assert_eq!(
+            accepted(r#"{"ret":0,"message_id":"8"}"#).as_deref(),
+            Some("8")
+        );
+        assert_eq!(accepted(r#"{"ret":0}"#), None);
+        assert_eq!(accepted(r#"{"ret":0,"message_id":0}"#), None);
+        let timed_out = sent(Err(Failure::TimedOut));
+        assert!(matches!(timed_out, Outcome::Unknown(_)));
+        let refused = sent(Err(Failure::NotSent("refused".into())));
+        assert!(matches!(refused, Outcome::NotSent(_)));
+    }
+}

@@ -1,0 +1,476 @@
+//! The wire's spelling: the only file that knows the names of the API's fields.
+//!
+//! Reading is lenient: every field may be absent, of another type or from the future, and numbers
+//! may come as strings. Integers are exact up to 64 bits. Nothing here fails but JSON that is none.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::CLIENT_VERSION;
+
+/// Direction and state of what a bot says.
+const BOT: u8 = 2;
+const FINISHED: u8 = 2;
+/// Kinds of items.
+const TEXT: i64 = 1;
+const IMAGE: i64 = 2;
+const VOICE: i64 = 3;
+const FILE: i64 = 4;
+const VIDEO: i64 = 5;
+
+/// A JSON object as it came.
+#[derive(Debug, Clone, Default)]
+pub struct Object(Map<String, Value>);
+
+impl Object {
+    /// Reads an object; none for anything else. A lone surrogate, as a text has that was cut inside
+    /// an emoji, becomes U+FFFD.
+    pub fn parse(json: &str) -> Option<Object> {
+        serde_json::from_str(json)
+            .or_else(|_| serde_json::from_str(&repair_surrogates(json)))
+            .ok()
+            .map(Object)
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.as_str()
+    }
+
+    fn integer(&self, name: &str) -> Option<i64> {
+        match self.0.get(name)? {
+            Value::String(text) => text.trim().parse().ok(),
+            value => value.as_i64(),
+        }
+    }
+
+    fn unsigned(&self, name: &str) -> Option<u64> {
+        match self.0.get(name)? {
+            Value::String(text) => text.trim().parse().ok(),
+            value => value.as_u64(),
+        }
+    }
+
+    /// An id: a number or a text. Zero and empty are none.
+    fn id(&self, name: &str) -> Option<String> {
+        let id = match self.0.get(name)? {
+            Value::Number(number) if !number.is_f64() => number.to_string(),
+            Value::String(text) => text.clone(),
+            _ => return None,
+        };
+        (!id.is_empty() && id != "0").then_some(id)
+    }
+
+    fn object(&self, name: &str) -> Option<Object> {
+        self.0.get(name)?.as_object().cloned().map(Object)
+    }
+
+    fn objects(&self, name: &str) -> Vec<Object> {
+        let list = self.0.get(name).and_then(Value::as_array);
+        list.into_iter()
+            .flatten()
+            .filter_map(|value| value.as_object().cloned().map(Object))
+            .collect()
+    }
+
+    /// The whole, for a fingerprint.
+    pub fn to_json(&self) -> String {
+        Value::Object(self.0.clone()).to_string()
+    }
+}
+
+/// Replaces `\ud800` to `\udfff` that are not half of a pair by `\ufffd`.
+fn repair_surrogates(json: &str) -> Cow<'_, str> {
+    let unit = |rest: &str| {
+        rest.strip_prefix("\\u")
+            .and_then(|rest| rest.get(..4))
+            .and_then(|digits| u16::from_str_radix(digits, 16).ok())
+    };
+    let mut repaired = String::new();
+    let mut rest = json;
+    while let Some(start) = rest.find('\\') {
+        let (before, escape) = rest.split_at(start);
+        repaired.push_str(before);
+        let length = match unit(escape) {
+            Some(0xd800..=0xdbff) => match escape.get(6..).and_then(unit) {
+                Some(0xdc00..=0xdfff) => 12,
+                _ => 0,
+            },
+            Some(0xdc00..=0xdfff) => 0,
+            Some(_) => 6,
+            None => escape
+                .char_indices()
+                .nth(2)
+                .map_or(escape.len(), |(end, _)| end),
+        };
+        let (kept, tail) = if length == 0 {
+            ("\\ufffd", escape.get(6..))
+        } else {
+            (escape.get(..length).unwrap_or(escape), escape.get(length..))
+        };
+        repaired.push_str(kept);
+        rest = tail.unwrap_or_default();
+    }
+    repaired.push_str(rest);
+    Cow::Owned(repaired)
+}
+
+/// What every answer has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Status {
+    /// Zero when absent.
+    pub ret: i64,
+    /// Zero when absent.
+    pub errcode: i64,
+    /// For people.
+    pub errmsg: Option<String>,
+}
+
+/// Reads the status of an answer.
+pub fn status(answer: &Object) -> Status {
+    Status {
+        ret: answer.integer("ret").unwrap_or(0),
+        errcode: answer.integer("errcode").unwrap_or(0),
+        errmsg: answer.text("errmsg").map(str::to_owned),
+    }
+}
+
+/// An answer to `getupdates`, its messages unread.
+#[derive(Debug, Default)]
+pub struct Updates {
+    /// What every answer has.
+    pub status: Status,
+    /// The next cursor; none keeps the one before.
+    pub cursor: Option<String>,
+    /// How long the server holds a poll, in milliseconds.
+    pub hold_ms: Option<u64>,
+    /// The messages, each as it came.
+    pub messages: Vec<String>,
+}
+
+/// Reads an answer to `getupdates`. Each message stays text, so that one that can't be read does not
+/// take the others with it. None when the answer is no JSON object.
+pub fn updates(json: &str) -> Option<Updates> {
+    let fields: std::collections::BTreeMap<Cow<'_, str>, &RawValue> =
+        serde_json::from_str(json).ok()?;
+    let messages = fields
+        .get("msgs")
+        .and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok())
+        .unwrap_or_default();
+    let rest: Map<String, Value> = fields
+        .iter()
+        .filter(|(name, _)| *name != "msgs")
+        .filter_map(|(name, raw)| {
+            Some((
+                name.clone().into_owned(),
+                serde_json::from_str(raw.get()).ok()?,
+            ))
+        })
+        .collect();
+    let rest = Object(rest);
+    Some(Updates {
+        status: status(&rest),
+        cursor: rest
+            .text("get_updates_buf")
+            .filter(|cursor| !cursor.is_empty())
+            .map(str::to_owned),
+        hold_ms: rest.unsigned("longpolling_timeout_ms").filter(|ms| *ms > 0),
+        messages: messages.iter().map(|raw| raw.get().to_owned()).collect(),
+    })
+}
+
+/// A message as the platform has it.
+#[derive(Debug, Clone, Default)]
+pub struct WeixinMessage {
+    /// The server's id.
+    pub message_id: Option<String>,
+    /// The sender's own id of it.
+    pub client_id: Option<String>,
+    /// Its number in the account's sequence.
+    pub seq: Option<u64>,
+    /// Who wrote it.
+    pub from_user_id: Option<String>,
+    /// Which group it was written in.
+    pub group_id: Option<String>,
+    /// Whether a bot wrote it.
+    pub is_from_bot: bool,
+    /// Whether it was taken back.
+    pub is_recalled: bool,
+    /// When it was written, in milliseconds since the Unix epoch.
+    pub create_time_ms: u64,
+    /// What an answer has to carry.
+    pub context_token: Option<String>,
+    /// Its content.
+    pub items: Vec<Item>,
+}
+
+/// One item of a message.
+#[derive(Debug, Clone, Default)]
+pub struct Item {
+    /// The server's id of the item.
+    pub msg_id: Option<String>,
+    /// What it is.
+    pub content: Content,
+    /// What it quotes.
+    pub quote: Option<QuoteReference>,
+}
+
+/// The content of an item.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Content {
+    /// Text.
+    Text(String),
+    /// A picture.
+    Image,
+    /// A voice message, its playing time and the server's transcript.
+    Voice {
+        /// In milliseconds.
+        playtime_ms: Option<u64>,
+        /// Speech-to-text.
+        text: Option<String>,
+    },
+    /// A file.
+    File {
+        /// As the sender gave it.
+        name: Option<String>,
+        /// In bytes.
+        size: Option<u64>,
+    },
+    /// A film.
+    Video {
+        /// In milliseconds.
+        play_length_ms: Option<u64>,
+    },
+    /// Nothing, as quotes have it.
+    #[default]
+    Hollow,
+    /// A kind that this version does not know.
+    Unknown(i64),
+}
+
+/// What an item quotes.
+#[derive(Debug, Clone, Default)]
+pub struct QuoteReference {
+    /// The server's id of the quoted message.
+    pub id: Option<String>,
+    /// The quoted item, where it was sent along.
+    pub content: Content,
+    /// A summary.
+    pub title: Option<String>,
+}
+
+/// Reads a message; none for what is no object.
+pub fn message(json: &str) -> Option<(WeixinMessage, Object)> {
+    let object = Object::parse(json)?;
+    let message = WeixinMessage {
+        message_id: object.id("message_id"),
+        client_id: object.id("client_id"),
+        seq: object.unsigned("seq").filter(|seq| *seq > 0),
+        from_user_id: object.id("from_user_id"),
+        group_id: object.id("group_id"),
+        is_from_bot: object.integer("message_type") == Some(i64::from(BOT)),
+        is_recalled: object.integer("delete_time_ms").is_some_and(|ms| ms > 0),
+        create_time_ms: object.unsigned("create_time_ms").unwrap_or(0),
+        context_token: object.id("context_token"),
+        items: object.objects("item_list").iter().map(item).collect(),
+    };
+    Some((message, object))
+}
+
+fn item(object: &Object) -> Item {
+    Item {
+        msg_id: object.id("msg_id"),
+        content: content(object),
+        quote: object.object("ref_msg").map(|quote| {
+            let quoted = quote.object("message_item");
+            QuoteReference {
+                id: quote
+                    .id("svr_id")
+                    .or_else(|| quoted.as_ref().and_then(|item| item.id("msg_id"))),
+                content: quoted.as_ref().map(content).unwrap_or_default(),
+                title: quote.text("title").map(str::to_owned),
+            }
+        }),
+    }
+}
+
+fn content(object: &Object) -> Content {
+    let part = |name: &str| object.object(name).unwrap_or_default();
+    let text = |object: &Object, name: &str| {
+        object
+            .text(name)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    match object.integer("type") {
+        Some(TEXT) => Content::Text(text(&part("text_item"), "text").unwrap_or_default()),
+        Some(IMAGE) => Content::Image,
+        Some(VOICE) => {
+            let voice = part("voice_item");
+            Content::Voice {
+                playtime_ms: voice.unsigned("playtime"),
+                text: text(&voice, "text"),
+            }
+        }
+        Some(FILE) => {
+            let file = part("file_item");
+            Content::File {
+                name: text(&file, "file_name"),
+                size: file.unsigned("len"),
+            }
+        }
+        Some(VIDEO) => Content::Video {
+            play_length_ms: part("video_item").unsigned("play_length"),
+        },
+        Some(0) | None => Content::Hollow,
+        Some(other) => Content::Unknown(other),
+    }
+}
+
+/// The id of a sent message.
+pub fn sent_message_id(answer: &Object) -> Option<String> {
+    answer.id("message_id")
+}
+
+/// The ticket of an answer to `getconfig`; an empty one is none.
+pub fn typing_ticket(answer: &Object) -> Option<String> {
+    answer
+        .text("typing_ticket")
+        .filter(|ticket| !ticket.is_empty())
+        .map(str::to_owned)
+}
+
+/// Body of `getupdates`.
+pub fn get_updates(cursor: &str, bot_agent: &str) -> Value {
+    json!({ "get_updates_buf": cursor, "base_info": base_info(bot_agent) })
+}
+
+/// Body of `sendmessage` with one text item.
+pub fn send_text(
+    to: &str,
+    text: &str,
+    client_id: &str,
+    context_token: Option<&str>,
+    bot_agent: &str,
+) -> Value {
+    let msg = json!({
+        "from_user_id": "",
+        "to_user_id": to,
+        "client_id": client_id,
+        "message_type": BOT,
+        "message_state": FINISHED,
+        "item_list": [{ "type": TEXT, "text_item": { "text": text } }],
+    });
+    let msg = with_token(msg, context_token);
+    json!({ "msg": msg, "base_info": base_info(bot_agent) })
+}
+
+/// Body of `getconfig`.
+pub fn get_config(user: &str, context_token: Option<&str>, bot_agent: &str) -> Value {
+    let body = json!({ "ilink_user_id": user, "base_info": base_info(bot_agent) });
+    with_token(body, context_token)
+}
+
+/// Without a token, the field is left out.
+fn with_token(mut object: Value, context_token: Option<&str>) -> Value {
+    if let (Some(object), Some(token)) = (object.as_object_mut(), context_token) {
+        object.insert("context_token".to_owned(), token.into());
+    }
+    object
+}
+
+/// Body of `sendtyping`.
+pub fn send_typing(user: &str, ticket: &str, on: bool, bot_agent: &str) -> Value {
+    json!({
+        "ilink_user_id": user,
+        "typing_ticket": ticket,
+        "status": if on { 1 } else { 2 },
+        "base_info": base_info(bot_agent),
+    })
+}
+
+/// Body of `notifystart` and `notifystop`.
+pub fn notify(bot_agent: &str) -> Value {
+    json!({ "base_info": base_info(bot_agent) })
+}
+
+fn base_info(bot_agent: &str) -> Value {
+    json!({ "channel_version": CLIENT_VERSION, "bot_agent": bot_agent })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_exact_as_numbers_and_as_strings() {
+        for (json, expect) in [
+            (
+                r#"{"message_id":18446744073709551615}"#,
+                Some("18446744073709551615"),
+            ),
+            (
+                r#"{"message_id":"18446744073709551615"}"#,
+                Some("18446744073709551615"),
+            ),
+            (
+                r#"{"message_id":7497484083968569736}"#,
+                Some("7497484083968569736"),
+            ),
+            (r#"{"message_id":-5}"#, Some("-5")),
+            (r#"{"message_id":1.5}"#, None),
+            (r#"{"message_id":null}"#, None),
+            (r#"{"message_id":[1]}"#, None),
+            (r#"{"text":"\"message_id\":1234567890123456789"}"#, None),
+        ] {
+            let (message, _) = message(json).unwrap();
+            assert_eq!(message.message_id.as_deref(), expect, "{json}");
+        }
+        let (message, _) = message(r#"{"seq":9007199254740993}"#).unwrap();
+        assert_eq!(message.seq, Some(9_007_199_254_740_993));
+    }
+
+    #[test]
+    fn a_message_that_cant_be_read_leaves_the_others() {
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        let json = format!(
+            r#"{{"ret":0,"msgs":[1,null,"x",{{"message_id":1,"x":{deep}}},{{"message_id":2}}],"msgs_more":{deep},"get_updates_buf":"c"}}"#
+        );
+        let updates = updates(&json).unwrap();
+        let ids: Vec<Option<String>> = updates
+            .messages
+            .iter()
+            .map(|json| message(json).and_then(|(message, _)| message.message_id))
+            .collect();
+        assert_eq!(ids, [None, None, None, None, Some("2".to_owned())]);
+        assert_eq!(updates.cursor.as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn fields_of_another_type_are_absent_fields() {
+        let updates = updates(
+            r#"{"ret":"-14","errcode":{},"errmsg":5,"msgs":{},"get_updates_buf":7,"longpolling_timeout_ms":"25000"}"#,
+        )
+        .unwrap();
+        assert_eq!(updates.status.ret, -14);
+        assert_eq!(updates.status.errcode, 0);
+        assert_eq!(updates.cursor, None);
+        assert_eq!(updates.hold_ms, Some(25_000));
+        assert!(updates.messages.is_empty());
+    }
+
+    #[test]
+    fn half_an_emoji_does_not_lose_the_message() {
+        for (json, expect) in [
+            (r#"{"a":"x\ud83d"}"#, "x\u{fffd}"),
+            (r#"{"a":"\ude00\\ud83d\n"}"#, "\u{fffd}\\ud83d\n"),
+            (r#"{"a":"\ud83d\ud83d\ude00"}"#, "\u{fffd}😀"),
+        ] {
+            assert_eq!(Object::parse(json).unwrap().text("a"), Some(expect));
+        }
+        assert!(Object::parse(r#"{"a":"\ud8"#).is_none());
+        assert!(Object::parse("\\u").is_none());
+        assert!(Object::parse("\\好").is_none());
+    }
+}
