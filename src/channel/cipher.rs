@@ -14,8 +14,8 @@
 //! written before must not be taken for a whole file. ECB proves nothing about its content: one wrong
 //! key in 256 leaves a padding that looks right, so compare the length with what the sender said.
 
-use aes::Aes128;
-use ecb::cipher::block_padding::Pkcs7;
+use aes::{Aes128, Block};
+use ecb::cipher::block_padding::{Padding, Pkcs7};
 use ecb::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, KeyInit};
 
 /// Bytes of a block.
@@ -68,18 +68,15 @@ impl Encryptor {
     pub fn update(&mut self, buffer: &mut Vec<u8>) {
         self.waiting.rejoin(buffer);
         self.waiting.keep(buffer, buffer.len() % BLOCK);
-        let (blocks, _) = Array::slice_as_chunks_mut(buffer);
-        self.cipher.encrypt_blocks(blocks);
+        encrypt(&mut self.cipher, buffer);
     }
 
     /// Encrypts what is in `buffer` as the end of the stream, with its padding.
     pub fn finish(mut self, buffer: &mut Vec<u8>) {
         self.waiting.rejoin(buffer);
-        let length = buffer.len();
-        buffer.resize(length + BLOCK - length % BLOCK, 0);
-        self.cipher
-            .encrypt_padded::<Pkcs7>(buffer, length)
-            .expect("the buffer was just made long enough for the padding");
+        let padding = BLOCK - buffer.len() % BLOCK;
+        buffer.resize(buffer.len() + padding, padding as u8);
+        encrypt(&mut self.cipher, buffer);
     }
 }
 
@@ -126,8 +123,7 @@ impl Decryptor {
                 unfinished => unfinished,
             };
             self.waiting.keep(buffer, last);
-            let (blocks, _) = Array::slice_as_chunks_mut(buffer);
-            cipher.decrypt_blocks(blocks);
+            decrypt(cipher, buffer);
         }
         self.total += buffer.len() as u64;
     }
@@ -140,7 +136,7 @@ impl Decryptor {
     pub fn finish(mut self, buffer: &mut Vec<u8>) -> Result<u64, Broken> {
         self.waiting.rejoin(buffer);
         let total = self.total + buffer.len() as u64;
-        let Some(cipher) = self.cipher else {
+        let Some(cipher) = &mut self.cipher else {
             return Ok(total);
         };
         let last = if total == 0 {
@@ -148,14 +144,32 @@ impl Decryptor {
         } else if !total.is_multiple_of(BLOCK as u64) {
             Err(Broken::CutOff(total))
         } else {
-            cipher
-                .decrypt_padded::<Pkcs7>(buffer)
+            Pkcs7::unpad_blocks(decrypt(cipher, buffer))
                 .map(<[u8]>::len)
                 .map_err(|_| Broken::Padding)
         };
         buffer.truncate(last.unwrap_or(0));
         last.map(|last| self.total + last as u64)
     }
+}
+
+/// Encrypts whole blocks in place.
+///
+/// There is one of this and one of [`decrypt`], and neither is inlined, so that the compiler inlines
+/// the rounds of the cipher into them: that makes a quarter of the speed.
+#[inline(never)]
+fn encrypt<'a>(cipher: &mut ecb::Encryptor<Aes128>, bytes: &'a mut [u8]) -> &'a [Block] {
+    let (blocks, _) = Array::slice_as_chunks_mut(bytes);
+    cipher.encrypt_blocks(blocks);
+    blocks
+}
+
+/// Decrypts whole blocks in place.
+#[inline(never)]
+fn decrypt<'a>(cipher: &mut ecb::Decryptor<Aes128>, bytes: &'a mut [u8]) -> &'a [Block] {
+    let (blocks, _) = Array::slice_as_chunks_mut(bytes);
+    cipher.decrypt_blocks(blocks);
+    blocks
 }
 
 /// The bytes that wait for more of the stream.

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use super::UsageError;
 use crate::account::AccountOptions;
+use crate::egress::rule::Rule;
 
 /// What the environment says.
 pub struct Environment {
@@ -112,18 +113,12 @@ impl Kind {
             Kind::Text => Ok(()),
             Kind::Url => {
                 // The value may hold a password, so it is not repeated.
-                let url = url::Url::parse(value)
-                    .map_err(|error| format!("is no URL ({error}): write http(s)://host[:port]"))?;
-                if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-                    return Err("is no http or https URL: write http(s)://host[:port]".to_owned());
-                }
-                if !url.username().is_empty() || url.password().is_some() {
-                    return Err("has a user: write http(s)://host[:port]".to_owned());
-                }
-                if url.query().is_some() || url.fragment().is_some() {
+                if value.contains(['?', '#']) {
                     return Err("has a query or a fragment: write http(s)://host[:port]".to_owned());
                 }
-                Ok(())
+                Rule::configured(value)
+                    .map(drop)
+                    .map_err(|error| format!("is refused: {error}"))
             }
             Kind::Policy if ["open", "allowlist", "disabled"].contains(&value) => Ok(()),
             Kind::Policy => Err(format!("is {value:?}: use open, allowlist or disabled")),
