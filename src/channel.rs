@@ -6,7 +6,9 @@
 //! the caller loads the state again: memory is only a cache of the store.
 
 pub mod backoff;
+pub mod cipher;
 pub mod error;
+pub mod file_name;
 pub mod health;
 pub mod journal;
 pub mod message;
@@ -16,6 +18,7 @@ pub mod peers;
 pub mod policy;
 pub mod seen;
 pub mod settings;
+pub mod sniff;
 pub mod split;
 pub mod store;
 
@@ -24,7 +27,7 @@ use std::time::Duration;
 use error::{Error, ErrorKind};
 use journal::Journal;
 use message::Event;
-use outbox::{Job, NewPost, Outbox, Outcome, Receipt};
+use outbox::{Content, Job, NewPost, Outbox, Outcome, Receipt};
 use pace::Pace;
 use peers::Peers;
 use settings::Settings;
@@ -173,13 +176,15 @@ impl Channel {
         post: NewPost,
         mut client_id: impl FnMut() -> String,
     ) -> Write {
-        let text = post.text.clone();
+        let (text, media) = (post.text.clone(), post.media.clone());
         if let Some(id) = &post.answers {
             self.journal.answered(id);
         }
         let parts = split::split(&text, self.settings.limits)
             .into_iter()
-            .map(|part| (part.to_owned(), client_id()));
+            .map(|part| Content::Text(part.to_owned()))
+            .chain(media.into_iter().map(Content::Media))
+            .map(|content| (content, client_id()));
         self.outbox.accept(now, post, parts)
     }
 

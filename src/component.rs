@@ -20,7 +20,7 @@ use bindings::exports::gateway::channel::{
     inbound, lifecycle, login, media_transfer, meta, outbound,
 };
 use bindings::gateway::channel::types;
-use wit_bindgen::{FutureReader, StreamReader};
+use wit_bindgen::StreamReader;
 
 use crate::channel::error::{Error, ErrorKind};
 
@@ -74,8 +74,8 @@ impl inbound::Guest for Component {
 
 impl outbound::Guest for Component {
     async fn send(post: outbound::Post) -> Result<types::Receipt, types::Error> {
-        if !post.media.is_empty() {
-            return Err(unsupported("media"));
+        if post.queue_until.is_some() {
+            return Err(unsupported("queue for posts that the platform refuses"));
         }
         let receipt = instance::current()?.send(post.into()).await?;
         Ok(receipt.into())
@@ -96,17 +96,17 @@ impl outbound::Guest for Component {
 }
 
 impl media_transfer::Guest for Component {
-    async fn fetch(
-        _handle: String,
-    ) -> Result<(StreamReader<u8>, FutureReader<Result<(), types::Error>>), types::Error> {
-        Err(unsupported("media"))
+    async fn fetch(handle: String) -> Result<media_transfer::Content, types::Error> {
+        let opened = instance::current()?.open(&handle).await?;
+        Ok(opened.into())
     }
 
     async fn put(
-        _info: media_transfer::Upload,
-        _content: StreamReader<u8>,
+        info: media_transfer::Upload,
+        content: StreamReader<u8>,
     ) -> Result<types::Media, types::Error> {
-        Err(unsupported("media"))
+        let media = instance::current()?.put(info.into(), content).await?;
+        Ok(media.into())
     }
 }
 

@@ -7,6 +7,8 @@
 pub mod api;
 pub mod bot_agent;
 pub mod inbound;
+pub mod media;
+pub mod media_key;
 pub mod typing;
 pub mod wire;
 
@@ -17,6 +19,8 @@ use crate::channel::settings::{Lookup, invalid};
 pub const CLIENT_VERSION: &str = "2.4.9";
 /// Where the API is unless the operator or a login says otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://ilinkai.weixin.qq.com";
+/// Where media are unless the operator says otherwise.
+pub const DEFAULT_CDN_BASE_URL: &str = "https://novac2c.cdn.weixin.qq.com/c2c";
 /// Longest text of one message in bytes; the server refuses more than 16,384.
 pub const MAX_TEXT_BYTES: usize = 16_000;
 /// What the host replaces by the bot's token.
@@ -29,6 +33,8 @@ pub const TOKEN_CREDENTIAL: &str = "bot-token";
 pub struct Options {
     /// Origin of the API, and a path if it has one; ends with `/`.
     pub base_url: String,
+    /// Where media are: an origin and a path; ends with `/`.
+    pub cdn_base_url: String,
     /// Self-declared user agent, in the grammar of [`bot_agent`].
     pub bot_agent: String,
 }
@@ -39,19 +45,21 @@ impl Options {
     /// # Errors
     /// `invalid`, with the key, what was wrong and what would be right.
     pub fn read(lookup: Lookup<'_>) -> Result<Options, Error> {
-        let mut base_url = lookup("base-url").unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
-        if !base_url.starts_with("https://") && !base_url.starts_with("http://") {
-            return Err(invalid(
-                "base-url",
-                &format!("`{base_url}` is no http or https URL"),
-            ));
-        }
-        if !base_url.ends_with('/') {
-            base_url.push('/');
-        }
         Ok(Options {
-            base_url,
+            base_url: base(lookup, "base-url", DEFAULT_BASE_URL)?,
+            cdn_base_url: base(lookup, "cdn-base-url", DEFAULT_CDN_BASE_URL)?,
             bot_agent: bot_agent::sanitize(&lookup("bot-agent").unwrap_or_default()),
         })
     }
+}
+
+fn base(lookup: Lookup<'_>, key: &str, default: &str) -> Result<String, Error> {
+    let mut url = lookup(key).unwrap_or_else(|| default.to_owned());
+    if !url.starts_with("https://") && !url.starts_with("http://") {
+        return Err(invalid(key, "is no http or https URL"));
+    }
+    if !url.ends_with('/') {
+        url.push('/');
+    }
+    Ok(url)
 }

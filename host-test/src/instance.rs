@@ -5,17 +5,20 @@
 
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot, watch};
-use wasmtime::component::Accessor;
+use wasmtime::component::{Accessor, StreamReader};
 
 use crate::bindings::Channel;
 use crate::bindings::exports::gateway::channel::lifecycle::Health;
+use crate::bindings::exports::gateway::channel::media_transfer::Upload;
 use crate::bindings::exports::gateway::channel::outbound::Post;
-use crate::bindings::gateway::channel::types::{Error, Event, Receipt};
+use crate::bindings::gateway::channel::types::{Error, Event, Media, Receipt};
 use crate::runtime::{Plugin, Runtime};
 use crate::sandbox::Sandbox;
+use crate::transfer::{self, Content};
 
 /// Most bytes of what std printed that an error repeats.
 const MAX_PANIC_BYTES: usize = 500;
@@ -219,6 +222,41 @@ impl Instance {
     pub async fn find(&self, key: String) -> Result<Option<Receipt>, CallError> {
         self.call(move |accessor, channel| {
             Box::pin(channel.gateway_channel_outbound().call_find(accessor, key))
+        })
+        .await?
+        .map_err(CallError::Channel)
+    }
+
+    /// `media-transfer.fetch`.
+    pub async fn fetch(&self, handle: String) -> Result<Content, CallError> {
+        self.call(move |accessor, channel| {
+            Box::pin(async move {
+                let media = channel.gateway_channel_media_transfer();
+                match media.call_fetch(accessor, handle).await? {
+                    Ok(content) => accessor
+                        .with(|access| transfer::receive(access, content))
+                        .map(Ok),
+                    Err(error) => Ok(Err(error)),
+                }
+            })
+        })
+        .await?
+        .map_err(CallError::Channel)
+    }
+
+    /// `media-transfer.put`.
+    pub async fn put(
+        &self,
+        info: Upload,
+        content: BoxStream<'static, std::io::Result<Bytes>>,
+    ) -> Result<Media, CallError> {
+        self.call(move |accessor, channel| {
+            Box::pin(async move {
+                let content =
+                    accessor.with(|access| StreamReader::new(access, transfer::Upload(content)))?;
+                let media = channel.gateway_channel_media_transfer();
+                media.call_put(accessor, info, content).await
+            })
         })
         .await?
         .map_err(CallError::Channel)

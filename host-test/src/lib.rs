@@ -17,3 +17,4 @@ pub mod runtime;
 pub mod sandbox;
 pub mod simulator;
 pub mod state;
+pub mod transfer;

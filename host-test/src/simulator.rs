@@ -7,7 +7,7 @@
 //!
 //! - An account's state sits behind one lock that is held briefly; open polls wait without it.
 //! - All time comes from the [`Clock`], so that a 24-hour rule is tested in seconds.
-//! - Nothing grows without bound: messages, phones, wire log and violations are rings.
+//! - Nothing grows without bound: messages, phones, wire log, violations and files are rings.
 //! - The server ends with its last handle ([`Simulator`] or [`Account`]), open polls included.
 //!
 //! How to switch rules and faults is written in [`faults`], the HTTP control paths in
@@ -16,18 +16,25 @@
 mod account;
 mod breakage;
 mod call;
+mod cdn;
+mod cipher;
 #[cfg(test)]
 mod client;
+mod content;
 pub mod control;
 mod endpoint;
 pub mod faults;
+mod files;
+mod media;
 mod people;
 mod polling;
+mod recent;
 mod sending;
 mod server;
 mod stamp;
 mod strict;
 mod typing;
+mod upload_url;
 mod wire;
 mod world;
 
@@ -37,6 +44,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
@@ -45,7 +53,10 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use account::Bot;
 pub use account::{Account, Counters, Typing};
+use cdn::Cdn;
+pub use content::Content;
 use faults::Rules;
+pub use files::{File, MediaKind};
 pub use people::Repeat;
 use wire::Wire;
 use world::{Bots, World, lock, new_token};
@@ -73,6 +84,9 @@ pub struct Options {
     pub token: Option<String>,
     /// Exchanges that the wire log keeps; 0 switches it off.
     pub wire_log: usize,
+    /// Bytes up to which a file that a bot uploads is kept whole, for
+    /// [`Simulator::phone_file`]; of a larger one only size and MD5 are kept.
+    pub whole_bytes: u64,
 }
 
 impl Default for Options {
@@ -85,6 +99,7 @@ impl Default for Options {
             account_id: "b0f5860fdecb@im.bot".to_owned(),
             token: None,
             wire_log: 10_000,
+            whole_bytes: 1024 * 1024,
         }
     }
 }
@@ -147,6 +162,7 @@ impl Simulator {
             ),
             start: rand::random(),
             phone: Mutex::default(),
+            cdn: Cdn::new(options.whole_bytes),
             wire: Wire::new(options.wire_log),
             violations: Mutex::default(),
             events: broadcast::channel(1024).0,
@@ -222,6 +238,22 @@ impl Simulator {
         self.first.push(user, items)
     }
 
+    /// A person sends a file to the first account; returns the stored message.
+    pub fn send_file(
+        &self,
+        user: &str,
+        kind: MediaKind,
+        name: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Value {
+        self.first.send_file(user, kind, name, bytes)
+    }
+
+    /// A person sends the first account a made-up file; see [`Account::push_generated`].
+    pub fn push_generated(&self, user: &str, kind: MediaKind, size: u64, seed: u64) -> Value {
+        self.first.push_generated(user, kind, size, seed)
+    }
+
     /// Puts any JSON at all among the first account's next messages.
     pub fn push_raw(&self, message: Value) {
         self.first.push_raw(message);
@@ -235,9 +267,17 @@ impl Simulator {
     /// What the phones show, in order, all accounts together:
     /// `{"account", "user", "from": "user"|"bot", "text" | "item", "message_id", "at_ms"}`, and
     /// for what a bot sent also `client_id` and `context`, which says what the send's context
-    /// token was: `newest`, `older`, `other-peer`, `unknown` or `absent`.
+    /// token was: `newest`, `older`, `other-peer`, `unknown` or `absent`. The `item` of a file is
+    /// `{"kind", "name", "size", "md5"}`; where the phone could not show what a bot sent, `broken`
+    /// says why.
     pub fn phone(&self) -> Vec<Value> {
         lock(&self.world().phone).iter().cloned().collect()
+    }
+
+    /// The file that this message of a bot shows; `None` when it shows none, or the file was too
+    /// large to be kept.
+    pub fn phone_file(&self, message_id: u64) -> Option<Vec<u8>> {
+        Some(self.world().cdn.shown(message_id)?.into())
     }
 
     /// The texts of the bots' bubbles at this person's phone, in order.

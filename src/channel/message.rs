@@ -41,11 +41,17 @@ pub enum MediaKind {
 /// A reference to content, never the bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Media {
+    /// The platform's reference with its key, opaque here; a secret. None when it is unusable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<String>,
     /// How the platform shows it.
     pub kind: MediaKind,
     /// File name as the sender gave it: data, never a path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Media type, where it is known without the content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mime: Option<String>,
     /// Size of the content in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,

@@ -15,7 +15,7 @@ use super::store::{POST, Write, to_json};
 
 mod record;
 
-pub use record::{NewPost, Part, PartState, Receipt};
+pub use record::{Content, NewPost, Part, PartState, Receipt};
 use record::{Record, StoredPart};
 
 /// Conversations that send at the same time when there is no pace.
@@ -34,8 +34,8 @@ pub struct Job {
     index: usize,
     /// Where it goes.
     pub conversation: String,
-    /// What it says.
-    pub text: String,
+    /// What it says or shows.
+    pub content: Content,
     /// The part's own id for the platform.
     pub client_id: String,
 }
@@ -149,7 +149,7 @@ impl Outbox {
         &mut self,
         now: Duration,
         post: NewPost,
-        parts: impl Iterator<Item = (String, String)>,
+        parts: impl Iterator<Item = (Content, String)>,
     ) -> Write {
         let mut record = Record {
             order: self.next_order,
@@ -158,7 +158,7 @@ impl Outbox {
             conversation: post.conversation,
             answers: post.answers,
             parts: parts
-                .map(|(text, client_id)| StoredPart::new(text, client_id))
+                .map(|(content, client_id)| StoredPart::new(content, client_id))
                 .collect(),
         };
         // The mark of the first attempt rides on this write when that attempt starts at once.
@@ -212,7 +212,7 @@ impl Outbox {
             key: record.key.clone(),
             index,
             conversation: conversation.clone(),
-            text: part.text.clone(),
+            content: part.content.clone(),
             client_id: part.client_id.clone(),
         };
         self.in_flight.insert(conversation);

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::bindings::exports::gateway::channel::lifecycle::{Health, Phase};
+use super::bindings::exports::gateway::channel::media_transfer;
 use super::bindings::exports::gateway::channel::meta::{
     CredentialUse, Descriptor, Egress, Placement,
 };
 use super::bindings::exports::gateway::channel::outbound::Post;
 use super::bindings::gateway::channel::types as wit;
-use super::instance::Report;
+use super::instance::{Opened, Report, Upload};
 use crate::channel::error::{Error, ErrorKind};
 use crate::channel::health;
 use crate::channel::message::{Body, ChatKind, Conversation, Event, Media, MediaKind, Quote};
@@ -67,7 +68,7 @@ impl From<Conversation> for wit::Conversation {
 impl From<Media> for wit::Media {
     fn from(media: Media) -> wit::Media {
         wit::Media {
-            handle: String::new(),
+            handle: media.handle,
             kind: match media.kind {
                 MediaKind::Image => wit::MediaKind::Image,
                 MediaKind::Voice => wit::MediaKind::Voice,
@@ -75,7 +76,7 @@ impl From<Media> for wit::Media {
                 MediaKind::File => wit::MediaKind::File,
             },
             name: media.name,
-            mime: None,
+            mime: media.mime,
             size: media.size,
             length: media.length.map(ms),
             transcript: media.transcript,
@@ -127,6 +128,39 @@ impl From<Post> for NewPost {
             conversation: post.conversation,
             answers: post.answers,
             text: post.text,
+            media: post
+                .media
+                .into_iter()
+                .filter_map(|media| media.handle)
+                .collect(),
+        }
+    }
+}
+
+impl From<media_transfer::Upload> for Upload {
+    fn from(upload: media_transfer::Upload) -> Upload {
+        Upload {
+            conversation: upload.conversation,
+            kind: upload.kind.map(|kind| match kind {
+                wit::MediaKind::Image => MediaKind::Image,
+                wit::MediaKind::Voice => MediaKind::Voice,
+                wit::MediaKind::Video => MediaKind::Video,
+                wit::MediaKind::File => MediaKind::File,
+            }),
+            name: upload.name,
+            mime: upload.mime,
+            size: upload.size,
+            md5: upload.md5,
+        }
+    }
+}
+
+impl From<Opened> for media_transfer::Content {
+    fn from(opened: Opened) -> media_transfer::Content {
+        media_transfer::Content {
+            mime: opened.mime.to_owned(),
+            bytes: opened.bytes,
+            done: opened.done,
         }
     }
 }
@@ -191,19 +225,34 @@ pub fn descriptor() -> Descriptor {
             placement: Placement::Header,
         }),
     };
+    // Where the server says that media are; the token never goes there.
+    let media = |host: &str| Egress {
+        scheme: "https".to_owned(),
+        host: host.to_owned(),
+        port: None,
+        path_prefix: "/".to_owned(),
+        credential: None,
+    };
     Descriptor {
         platform: "weixin".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         text_limit: 2000,
-        media: Vec::new(),
+        media: vec![
+            wit::MediaKind::Image,
+            wit::MediaKind::Video,
+            wit::MediaKind::File,
+        ],
         typing_refresh: Some(5000),
         reply_window: Some(24 * 3600 * 1000),
         egress: vec![
             egress("https", "ilinkai.weixin.qq.com"),
             egress("https", "ilinkai.wechat.com"),
             egress("https", "{base-url}"),
+            media("*.weixin.qq.com"),
+            media("*.wechat.com"),
+            media("{cdn-base-url}"),
         ],
-        origins: vec!["base-url".to_owned()],
+        origins: vec!["base-url".to_owned(), "cdn-base-url".to_owned()],
         captures: Vec::new(),
         config_schema: include_str!("../weixin/config.schema.json").to_owned(),
         state_version: STATE_VERSION,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use futures::future::{Either, join, select};
+use futures::future::{Either, join, select, try_join};
+use wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult, StreamWriter};
 
 use super::bindings::wasi::clocks::{monotonic_clock, system_clock};
 use super::bindings::wasi::config::store as config_store;
@@ -141,7 +142,102 @@ pub async fn fetch(request: http::Request) -> Result<http::Response, Failure> {
     }
 }
 
-async fn exchange(request: http::Request) -> Result<http::Response, Failure> {
+async fn exchange(mut request: http::Request) -> Result<http::Response, Failure> {
+    let length = request.body.len().to_string();
+    request.headers.push(("Content-Length", length));
+    let content = std::mem::take(&mut request.body);
+    let (outgoing, mut writer, trailers) = outgoing(request)?;
+    let body = async {
+        // A body that is not taken shows in the answer.
+        let _ = writer.write_all(content).await;
+        drop(writer);
+        let _ = trailers.write(Ok(None)).await;
+    };
+    let (response, ()) = join(client::send(outgoing), body).await;
+    let response = response.map_err(failure)?;
+    let status = response.get_status_code();
+    let mut body = Body::of(response);
+    let mut whole = Vec::new();
+    let mut window = Vec::with_capacity(READ_BYTES);
+    loop {
+        let is_more = body.read(&mut window).await?;
+        whole.extend_from_slice(&window);
+        window.clear();
+        if whole.len() > http::MAX_BODY_BYTES {
+            return Err(Failure::Unanswered("the answer is too long".to_owned()));
+        }
+        if !is_more {
+            return Ok(http::Response {
+                status,
+                body: whole,
+            });
+        }
+    }
+}
+
+/// The head of a download, and its content to be read.
+pub struct Download {
+    pub status: u16,
+    pub body: Body,
+}
+
+/// Begins a download. What it may take is up to the pauses within it.
+pub async fn download(request: http::Request) -> Result<Download, Failure> {
+    let (outgoing, writer, trailers) = outgoing(request)?;
+    drop((writer, trailers));
+    let response = client::send(outgoing).await.map_err(failure)?;
+    Ok(Download {
+        status: response.get_status_code(),
+        body: Body::of(response),
+    })
+}
+
+/// What the media server says of an upload.
+pub struct UploadAnswer {
+    pub status: u16,
+    pub ticket: Option<String>,
+    pub message: Option<String>,
+}
+
+/// Makes a request whose body `send` writes. When that fails, the request is broken off, and never
+/// ends as if it were whole.
+pub async fn upload(
+    request: http::Request,
+    send: impl AsyncFnOnce(StreamWriter<u8>) -> Result<(), Error>,
+) -> Result<UploadAnswer, Error> {
+    let transport =
+        |failure: Failure| Error::new(ErrorKind::Transient, format!("the upload fails: {failure}"));
+    let (outgoing, writer, trailers) = outgoing(request).map_err(transport)?;
+    let body = async {
+        send(writer).await?;
+        let _ = trailers.write(Ok(None)).await;
+        Ok(())
+    };
+    let answer = async {
+        let answer = client::send(outgoing).await;
+        answer.map_err(|code| transport(failure(code)))
+    };
+    let (response, ()) = try_join(answer, body).await?;
+    let headers = response.get_headers();
+    let header = |name: &str| {
+        let value = headers.get(name).into_iter().next()?;
+        String::from_utf8(value).ok()
+    };
+    Ok(UploadAnswer {
+        status: response.get_status_code(),
+        ticket: header("x-encrypted-param"),
+        message: header("x-error-message"),
+    })
+}
+
+type Outgoing = (
+    Request,
+    StreamWriter<u8>,
+    FutureWriter<Result<Option<Fields>, ErrorCode>>,
+);
+
+/// A request, and where its body and the end of its body go.
+fn outgoing(request: http::Request) -> Result<Outgoing, Failure> {
     let refused = |what: &str| Failure::NotSent(format!("the host refuses the {what}"));
     let (scheme, rest) = request
         .url
@@ -152,7 +248,7 @@ async fn exchange(request: http::Request) -> Result<http::Response, Failure> {
         "http" => Scheme::Http,
         _ => return Err(refused("scheme")),
     };
-    let (authority, path) = match rest.find('/') {
+    let (authority, path) = match rest.find(['/', '?']) {
         Some(start) => rest.split_at(start),
         None => (rest, "/"),
     };
@@ -160,10 +256,6 @@ async fn exchange(request: http::Request) -> Result<http::Response, Failure> {
         .headers
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.into_bytes()))
-        .chain([(
-            "Content-Length".to_owned(),
-            request.body.len().to_string().into_bytes(),
-        )])
         .collect();
     let headers = Fields::from_list(&headers).map_err(|_| refused("headers"))?;
     let options = RequestOptions::new();
@@ -173,60 +265,60 @@ async fn exchange(request: http::Request) -> Result<http::Response, Failure> {
     let _ = options.set_first_byte_timeout(limit(request.timeout));
     let _ = options.set_between_bytes_timeout(limit(request.timeout));
 
-    let (mut content, content_reader) = wit_stream::new();
-    let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
-    let (outgoing, transmitted) = Request::new(
-        headers,
-        Some(content_reader),
-        trailers_reader,
-        Some(options),
-    );
-    drop(transmitted);
-    let method = match request.method {
-        http::Method::Get => Method::Get,
-        http::Method::Post => Method::Post,
+    let (content, content_reader) = wit_stream::new();
+    let (trailers, trailers_reader) = wit_future::new(|| {
+        // The body was given up.
+        Err(ErrorCode::InternalError(None))
+    });
+    let (method, content_reader) = match request.method {
+        http::Method::Get => (Method::Get, None),
+        http::Method::Post => (Method::Post, Some(content_reader)),
     };
+    let (outgoing, transmitted) =
+        Request::new(headers, content_reader, trailers_reader, Some(options));
+    drop(transmitted);
     outgoing
         .set_method(&method)
         .and_then(|()| outgoing.set_scheme(Some(&scheme)))
         .and_then(|()| outgoing.set_authority(Some(authority)))
         .and_then(|()| outgoing.set_path_with_query(Some(path)))
         .map_err(|()| refused("URL"))?;
-
-    let body = async {
-        // A body that is not taken shows in the answer.
-        let _ = content.write_all(request.body).await;
-        drop(content);
-        let _ = trailers.write(Ok(None)).await;
-    };
-    let (response, ()) = join(client::send(outgoing), body).await;
-    let response = response.map_err(failure)?;
-    let status = response.get_status_code();
-    let body = read(response).await?;
-    Ok(http::Response { status, body })
+    Ok((outgoing, content, trailers))
 }
 
-async fn read(response: Response) -> Result<Vec<u8>, Failure> {
-    let (_done, done_reader) = wit_future::new(|| Ok(()));
-    let (mut content, end) = Response::consume_body(response, done_reader);
-    let mut body = Vec::new();
-    let mut window = Vec::with_capacity(READ_BYTES);
-    loop {
-        let (result, bytes) = content.read(window).await;
-        body.extend_from_slice(&bytes);
-        if body.len() > http::MAX_BODY_BYTES {
-            return Err(Failure::Unanswered("the answer is too long".to_owned()));
-        }
-        match result {
-            wit_bindgen::StreamResult::Complete(_) => {
-                window = bytes;
-                window.clear();
-            }
-            wit_bindgen::StreamResult::Dropped | wit_bindgen::StreamResult::Cancelled => break,
+/// The content of an answer.
+pub struct Body {
+    content: StreamReader<u8>,
+    end: Option<FutureReader<Result<Option<Fields>, ErrorCode>>>,
+    /// The host may be told that the answer was no good; it is told nothing.
+    _verdict: FutureWriter<Result<(), ErrorCode>>,
+}
+
+impl Body {
+    fn of(response: Response) -> Body {
+        let (verdict, verdict_reader) = wit_future::new(|| Ok(()));
+        let (content, end) = Response::consume_body(response, verdict_reader);
+        Body {
+            content,
+            end: Some(end),
+            _verdict: verdict,
         }
     }
-    end.await.map_err(failure)?;
-    Ok(body)
+
+    /// Appends what comes next to `buffer`, up to its capacity; false at the end of a whole answer.
+    pub async fn read(&mut self, buffer: &mut Vec<u8>) -> Result<bool, Failure> {
+        let (result, filled) = self.content.read(std::mem::take(buffer)).await;
+        *buffer = filled;
+        match result {
+            StreamResult::Complete(_) => Ok(true),
+            StreamResult::Dropped | StreamResult::Cancelled => {
+                if let Some(end) = self.end.take() {
+                    end.await.map_err(failure)?;
+                }
+                Ok(false)
+            }
+        }
+    }
 }
 
 /// Whether anything can have taken effect.
@@ -246,8 +338,30 @@ fn failure(code: ErrorCode) -> Failure {
         | ErrorCode::TlsAlertReceived(_)
         | ErrorCode::HttpRequestDenied
         | ErrorCode::HttpRequestUriInvalid
-        | ErrorCode::ConfigurationError => Failure::NotSent(code.to_string()),
+        | ErrorCode::ConfigurationError => Failure::NotSent(words(&code)),
         ErrorCode::HttpResponseTimeout | ErrorCode::ConnectionReadTimeout => Failure::TimedOut,
-        _ => Failure::Unanswered(code.to_string()),
+        _ => Failure::Unanswered(words(&code)),
+    }
+}
+
+/// The case's name in words, with what it carries of a name's resolution.
+fn words(code: &ErrorCode) -> String {
+    match code {
+        ErrorCode::DnsError(payload) => {
+            let why = payload.rcode.as_deref().unwrap_or("no reason given");
+            format!("the server's name has no address ({why})")
+        }
+        ErrorCode::ConnectionRefused => "the connection is refused".to_owned(),
+        ErrorCode::ConnectionTimeout => "the connection takes too long".to_owned(),
+        ErrorCode::ConnectionTerminated => "the connection was lost".to_owned(),
+        ErrorCode::DestinationIpProhibited => "the server has no public address".to_owned(),
+        ErrorCode::HttpRequestDenied => "the host's rules deny the request".to_owned(),
+        ErrorCode::HttpResponseIncomplete => "the answer broke off".to_owned(),
+        ErrorCode::HttpProtocolError => "the answer is no valid HTTP".to_owned(),
+        ErrorCode::HttpResponseBodySize(_) => "the answer is too long".to_owned(),
+        ErrorCode::TlsProtocolError | ErrorCode::TlsCertificateError => {
+            "the server's certificate or TLS is not accepted".to_owned()
+        }
+        other => format!("{other:?}"),
     }
 }

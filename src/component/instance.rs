@@ -28,7 +28,10 @@ use crate::weixin::typing::Tickets;
 use crate::weixin::{Options, wire};
 
 mod lane;
+mod media;
 mod poll;
+
+pub use media::{Opened, Upload};
 
 /// Events that one call of `receive` returns at most.
 const MAX_EVENTS: usize = 256;

@@ -6,10 +6,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use super::media::Handle;
 use super::wire::{self, Object, Status};
 use super::{CLIENT_VERSION, Options, TOKEN_PLACEHOLDER};
 use crate::channel::error::{Error, ErrorKind};
-use crate::channel::outbox::{Job, Outcome};
+use crate::channel::outbox::{Content, Job, Outcome};
 use crate::http::{Failure, Method, Request, Response};
 
 /// How long the server holds a poll until it says otherwise.
@@ -18,6 +19,8 @@ pub const DEFAULT_HOLD: Duration = Duration::from_secs(35);
 const HOLD_MARGIN: Duration = Duration::from_secs(5);
 const MAX_HOLD: Duration = Duration::from_secs(120);
 const SEND_TIMEOUT: Duration = Duration::from_secs(15);
+/// What a transfer may take to begin or to go on.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
 const SHORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The answer by which the server refuses a token.
@@ -105,12 +108,7 @@ impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "ret={} errcode={}", self.ret, self.errcode)?;
         if let Some(errmsg) = &self.errmsg {
-            let short: String = errmsg
-                .chars()
-                .filter(|char| !char.is_control())
-                .take(100)
-                .collect();
-            write!(f, " errmsg={short}")?;
+            write!(f, " errmsg={}", printable(errmsg))?;
         }
         Ok(())
     }
@@ -190,14 +188,103 @@ pub fn send_message(
     job: &Job,
     context_token: Option<&str>,
 ) -> Request {
-    let body = wire::send_text(
+    let item = match &job.content {
+        Content::Text(text) => wire::text_item(text),
+        Content::Media(handle) => match Handle::decode(handle) {
+            Ok(Handle::Uploaded(uploaded)) => wire::media_item(&uploaded.item()),
+            // A post is checked before it is stored.
+            Ok(Handle::Received(_)) | Err(_) => wire::text_item("[media]"),
+        },
+    };
+    let body = wire::send_message(
         &job.conversation,
-        &job.text,
+        &item,
         &job.client_id,
         context_token,
         &options.bot_agent,
     );
     post(options, random, "sendmessage", SEND_TIMEOUT, &body)
+}
+
+/// Asks where an upload goes.
+pub fn get_upload_url(options: &Options, random: u64, upload: &wire::UploadRequest<'_>) -> Request {
+    let body = wire::get_upload_url(upload, &options.bot_agent);
+    post(options, random, "getuploadurl", SEND_TIMEOUT, &body)
+}
+
+/// The download of a piece of media, without any credential.
+pub fn download(url: String) -> Request {
+    Request {
+        method: Method::Get,
+        url,
+        headers: Vec::new(),
+        body: Vec::new(),
+        timeout: TRANSFER_TIMEOUT,
+    }
+}
+
+/// The upload of `padded_size` bytes that are streamed, without any credential.
+pub fn upload(url: String, padded_size: u64) -> Request {
+    Request {
+        method: Method::Post,
+        url,
+        headers: vec![
+            ("Content-Type", "application/octet-stream".to_owned()),
+            ("Content-Length", padded_size.to_string()),
+        ],
+        body: Vec::new(),
+        timeout: TRANSFER_TIMEOUT,
+    }
+}
+
+/// What the CDN says about an upload: its ticket for downloads.
+///
+/// # Errors
+/// `forbidden` for what is final, `transient` for what may pass.
+pub fn uploaded(
+    status: u16,
+    ticket: Option<String>,
+    message: Option<String>,
+) -> Result<String, Error> {
+    let why = message
+        .map(|message| format!(": {}", printable(&message)))
+        .unwrap_or_default();
+    match (status, ticket.filter(|ticket| !ticket.is_empty())) {
+        (200..=299, Some(ticket)) => Ok(ticket),
+        (200..=299, None) => Err(Error::new(
+            ErrorKind::Transient,
+            "the media server took the upload and gave no ticket for it",
+        )),
+        (400..=499, _) => Err(Error::new(
+            ErrorKind::Forbidden,
+            format!("the media server refuses the upload with HTTP {status}{why}"),
+        )),
+        _ => Err(Error::new(
+            ErrorKind::Transient,
+            format!("the media server answered the upload with HTTP {status}{why}"),
+        )),
+    }
+}
+
+/// What the CDN says about a download.
+///
+/// # Errors
+/// `transient` for 5xx, `forbidden` for anything else that is no success, redirects too.
+pub fn opened(status: u16) -> Result<(), Error> {
+    let message = format!("the media server answered the download with HTTP {status}");
+    match status {
+        200..=299 => Ok(()),
+        500.. => Err(Error::new(ErrorKind::Transient, message)),
+        _ => Err(Error::new(ErrorKind::Forbidden, message)),
+    }
+}
+
+/// The start of a foreign text, fit for one line.
+fn printable(text: &str) -> String {
+    text.chars()
+        .filter(|char| !char.is_control())
+        .take(100)
+        .collect()
 }
 
 /// What became of a part.

@@ -5,11 +5,17 @@
 
 use std::time::Duration;
 
+use super::media::{Handle, KeyIs};
 use super::wire::{self, Content, Item, Object, WeixinMessage};
+use crate::channel::file_name;
 use crate::channel::message::{
     Body, ChatKind, Conversation, Event, Media, MediaKind, Message, Quote,
 };
 use crate::channel::seen::fnv1a;
+use crate::channel::sniff;
+
+/// Longest id of a person, a group or a message: it becomes part of a key of the store.
+const MAX_ID_BYTES: usize = 512;
 
 /// What one message of a batch became.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +39,14 @@ pub fn read(json: &str) -> Reading {
     let Some(sender) = message.from_user_id.clone() else {
         return Reading::Unreadable("has no sender");
     };
+    if sender.len() > MAX_ID_BYTES
+        || message
+            .group_id
+            .as_ref()
+            .is_some_and(|id| id.len() > MAX_ID_BYTES)
+    {
+        return Reading::Unreadable("has a sender or a group whose id is too long");
+    }
     let id = id(&message, &object);
     let conversation = match &message.group_id {
         Some(group) => Conversation {
@@ -82,13 +96,15 @@ pub fn read(json: &str) -> Reading {
 
 /// The server's id; where that is missing, the next best that is the same at every delivery.
 fn id(message: &WeixinMessage, object: &Object) -> String {
-    if let Some(id) = &message.message_id {
+    let usable = |id: &&String| id.len() <= MAX_ID_BYTES;
+    if let Some(id) = message.message_id.as_ref().filter(usable) {
         return id.clone();
     }
-    if let Some(id) = message.items.iter().find_map(|item| item.msg_id.as_ref()) {
+    let mut item_ids = message.items.iter().filter_map(|item| item.msg_id.as_ref());
+    if let Some(id) = item_ids.find(usable) {
         return format!("item:{id}");
     }
-    if let Some(id) = &message.client_id {
+    if let Some(id) = message.client_id.as_ref().filter(usable) {
         return format!("client:{id}");
     }
     if let Some(seq) = message.seq {
@@ -116,28 +132,60 @@ fn text(items: &[Item]) -> String {
 }
 
 fn media(content: &Content) -> Option<Media> {
-    let plain = |kind| Media {
+    let plain = |kind, handle| Media {
+        handle,
         kind,
         name: None,
+        mime: None,
         size: None,
         length: None,
         transcript: None,
     };
     match content {
-        Content::Image => Some(plain(MediaKind::Image)),
-        Content::Voice { playtime_ms, text } => Some(Media {
+        Content::Image { reference } => {
+            let handle = Handle::of_received(reference, None, None, KeyIs::Optional);
+            Some(plain(MediaKind::Image, handle))
+        }
+        Content::Voice {
+            reference,
+            playtime_ms,
+            text,
+        } => Some(Media {
             length: playtime_ms.map(Duration::from_millis),
             transcript: text.clone(),
-            ..plain(MediaKind::Voice)
+            ..plain(
+                MediaKind::Voice,
+                Handle::of_received(reference, None, None, KeyIs::Needed),
+            )
         }),
-        Content::File { name, size } => Some(Media {
-            name: name.clone(),
-            size: *size,
-            ..plain(MediaKind::File)
-        }),
-        Content::Video { play_length_ms } => Some(Media {
+        Content::File {
+            reference,
+            name,
+            size,
+        } => {
+            let name = name
+                .as_deref()
+                .map(|name| file_name::sanitize(name, "file"));
+            let handle = Handle::of_received(reference, name.as_deref(), *size, KeyIs::Needed);
+            Some(Media {
+                mime: name
+                    .as_deref()
+                    .map(|name| sniff::mime(&[], name).to_owned()),
+                name,
+                size: *size,
+                ..plain(MediaKind::File, handle)
+            })
+        }
+        Content::Video {
+            reference,
+            play_length_ms,
+        } => Some(Media {
             length: play_length_ms.map(Duration::from_millis),
-            ..plain(MediaKind::Video)
+            mime: Some("video/mp4".to_owned()),
+            ..plain(
+                MediaKind::Video,
+                Handle::of_received(reference, None, None, KeyIs::Needed),
+            )
         }),
         Content::Text(_) | Content::Hollow | Content::Unknown(_) => None,
     }
@@ -262,7 +310,17 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_unreadable() {
-        for json in ["1", "null", "\"x\"", "[]", "{", "", "{\"message_id\":1}"] {
+        let long = json!({"message_id": 1, "from_user_id": "x".repeat(600)}).to_string();
+        for json in [
+            &long,
+            "1",
+            "null",
+            "\"x\"",
+            "[]",
+            "{",
+            "",
+            "{\"message_id\":1}",
+        ] {
             assert!(matches!(read(json), Reading::Unreadable(_)), "{json}");
         }
     }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::CLIENT_VERSION;
+use crate::channel::message::MediaKind;
 
 /// Direction and state of what a bot says.
 const BOT: u8 = 2;
@@ -222,9 +223,14 @@ pub enum Content {
     /// Text.
     Text(String),
     /// A picture.
-    Image,
+    Image {
+        /// Where it is.
+        reference: Reference,
+    },
     /// A voice message, its playing time and the server's transcript.
     Voice {
+        /// Where it is.
+        reference: Reference,
         /// In milliseconds.
         playtime_ms: Option<u64>,
         /// Speech-to-text.
@@ -232,6 +238,8 @@ pub enum Content {
     },
     /// A file.
     File {
+        /// Where it is.
+        reference: Reference,
         /// As the sender gave it.
         name: Option<String>,
         /// In bytes.
@@ -239,6 +247,8 @@ pub enum Content {
     },
     /// A film.
     Video {
+        /// Where it is.
+        reference: Reference,
         /// In milliseconds.
         play_length_ms: Option<u64>,
     },
@@ -305,10 +315,13 @@ fn content(object: &Object) -> Content {
     };
     match object.integer("type") {
         Some(TEXT) => Content::Text(text(&part("text_item"), "text").unwrap_or_default()),
-        Some(IMAGE) => Content::Image,
+        Some(IMAGE) => Content::Image {
+            reference: reference(&part("image_item")),
+        },
         Some(VOICE) => {
             let voice = part("voice_item");
             Content::Voice {
+                reference: reference(&voice),
                 playtime_ms: voice.unsigned("playtime"),
                 text: text(&voice, "text"),
             }
@@ -316,15 +329,162 @@ fn content(object: &Object) -> Content {
         Some(FILE) => {
             let file = part("file_item");
             Content::File {
+                reference: reference(&file),
                 name: text(&file, "file_name"),
                 size: file.unsigned("len"),
             }
         }
-        Some(VIDEO) => Content::Video {
-            play_length_ms: part("video_item").unsigned("play_length"),
-        },
+        Some(VIDEO) => {
+            let video = part("video_item");
+            Content::Video {
+                reference: reference(&video),
+                play_length_ms: video.unsigned("play_length"),
+            }
+        }
         Some(0) | None => Content::Hollow,
         Some(other) => Content::Unknown(other),
+    }
+}
+
+/// Where a piece of media is, as it came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reference {
+    /// A ready-made URL.
+    pub full_url: Option<String>,
+    /// A ticket for the CDN.
+    pub ticket: Option<String>,
+    /// The texts that may hold the key, in the order of their trust; none is empty.
+    pub keys: Vec<String>,
+}
+
+fn reference(item: &Object) -> Reference {
+    let media = item.object("media").unwrap_or_default();
+    let text = |object: &Object, name: &str| {
+        object
+            .text(name)
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    Reference {
+        full_url: text(&media, "full_url"),
+        ticket: text(&media, "encrypt_query_param"),
+        keys: [text(item, "aeskey"), text(&media, "aes_key")]
+            .into_iter()
+            .flatten()
+            .collect(),
+    }
+}
+
+/// Where an upload goes, of an answer to `getuploadurl`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UploadPlace {
+    /// A ready-made URL.
+    pub full_url: Option<String>,
+    /// A ticket for the CDN.
+    pub ticket: Option<String>,
+}
+
+/// Reads an answer to `getuploadurl`.
+pub fn upload_place(answer: &Object) -> UploadPlace {
+    let text = |name: &str| {
+        answer
+            .text(name)
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    UploadPlace {
+        full_url: text("upload_full_url"),
+        ticket: text("upload_param"),
+    }
+}
+
+/// What `getuploadurl` has to know.
+#[derive(Debug)]
+pub struct UploadRequest<'a> {
+    /// 32 hex digits.
+    pub file_key: &'a str,
+    /// How it is shown.
+    pub kind: MediaKind,
+    /// Who gets it.
+    pub to: &'a str,
+    /// Plain bytes.
+    pub size: u64,
+    /// Encrypted bytes.
+    pub padded_size: u64,
+    /// In hex.
+    pub md5: &'a str,
+    /// The key in hex.
+    pub key: &'a str,
+}
+
+/// Body of `getuploadurl`.
+pub fn get_upload_url(upload: &UploadRequest<'_>, bot_agent: &str) -> Value {
+    json!({
+        "filekey": upload.file_key,
+        // Not the numbers of the items.
+        "media_type": match upload.kind {
+            MediaKind::Image => 1,
+            MediaKind::Video => 2,
+            MediaKind::File | MediaKind::Voice => 3,
+        },
+        "to_user_id": upload.to,
+        "rawsize": upload.size,
+        "rawfilemd5": upload.md5,
+        "filesize": upload.padded_size,
+        "no_need_thumb": true,
+        "aeskey": upload.key,
+        "base_info": base_info(bot_agent),
+    })
+}
+
+/// The item of a text.
+pub fn text_item(text: &str) -> Value {
+    json!({ "type": TEXT, "text_item": { "text": text } })
+}
+
+/// What the item of an upload has to tell.
+#[derive(Debug)]
+pub struct UploadedItem<'a> {
+    /// How it is shown.
+    pub kind: MediaKind,
+    /// The CDN's ticket for downloads.
+    pub ticket: &'a str,
+    /// Base64 of the key's hex digits.
+    pub key: &'a str,
+    /// Plain bytes.
+    pub size: u64,
+    /// Encrypted bytes.
+    pub padded_size: u64,
+    /// File name.
+    pub name: &'a str,
+}
+
+/// The item of an upload, with exactly the official client's fields.
+pub fn media_item(item: &UploadedItem<'_>) -> Value {
+    let media = json!({
+        "encrypt_query_param": item.ticket,
+        "aes_key": item.key,
+        "encrypt_type": 1,
+    });
+    match item.kind {
+        MediaKind::Image => json!({
+            "type": IMAGE,
+            "image_item": { "media": media, "mid_size": item.padded_size },
+        }),
+        MediaKind::Video => json!({
+            "type": VIDEO,
+            "video_item": { "media": media, "video_size": item.padded_size },
+        }),
+        MediaKind::File | MediaKind::Voice => json!({
+            "type": FILE,
+            "file_item": {
+                "media": media,
+                "file_name": item.name,
+                "len": item.size.to_string(),
+            },
+        }),
     }
 }
 
@@ -346,10 +506,10 @@ pub fn get_updates(cursor: &str, bot_agent: &str) -> Value {
     json!({ "get_updates_buf": cursor, "base_info": base_info(bot_agent) })
 }
 
-/// Body of `sendmessage` with one text item.
-pub fn send_text(
+/// Body of `sendmessage` with one item.
+pub fn send_message(
     to: &str,
-    text: &str,
+    item: &Value,
     client_id: &str,
     context_token: Option<&str>,
     bot_agent: &str,
@@ -360,7 +520,7 @@ pub fn send_text(
         "client_id": client_id,
         "message_type": BOT,
         "message_state": FINISHED,
-        "item_list": [{ "type": TEXT, "text_item": { "text": text } }],
+        "item_list": [item],
     });
     let msg = with_token(msg, context_token);
     json!({ "msg": msg, "base_info": base_info(bot_agent) })

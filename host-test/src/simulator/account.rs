@@ -3,18 +3,26 @@
 //! Everything about an account is behind its own lock. A poll that waits holds no lock, only a
 //! place among the waiters, so that thousands of open polls cost little.
 
-use std::collections::{HashMap, VecDeque};
+mod bucket;
+mod inbox;
+
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::endpoint::Endpoint;
-use super::faults::{Burst, Rules};
+use super::faults::Rules;
+use super::files::{File, MediaKind};
 use super::people::{self, Repeat};
+use super::recent::Recent;
 use super::stamp::mark;
-use super::{Running, World, lock};
+use super::{Content, Running, World, files, lock};
+use bucket::Bucket;
+use inbox::Inbox;
 
 /// How many `client_id`s of accepted sends an account remembers.
 const CLIENT_IDS: usize = 65_536;
@@ -55,6 +63,16 @@ pub struct Counters {
     pub starts: u64,
     /// Requests to `notifystop`.
     pub stops: u64,
+    /// Requests to `getuploadurl`.
+    pub upload_urls: u64,
+    /// Uploads to the CDN, failed ones included.
+    pub uploads: u64,
+    /// Bytes of uploads that the CDN read.
+    pub uploaded_bytes: u64,
+    /// Downloads from the CDN, failed ones included.
+    pub downloads: u64,
+    /// Bytes of downloads that the CDN gave to the connection.
+    pub downloaded_bytes: u64,
 }
 
 /// The typing indicator at one person's phone.
@@ -103,6 +121,31 @@ impl Account {
     /// added where it is missing.
     pub fn push(&self, user: &str, items: Vec<Value>) -> Value {
         people::store(&self.world, &self.bot, user, items)
+    }
+
+    /// A person sends a file; returns the stored message.
+    pub fn send_file(
+        &self,
+        user: &str,
+        kind: MediaKind,
+        name: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Value {
+        let file = File::new(kind, name, Content::bytes(bytes));
+        self.push(user, vec![self.place(&file)])
+    }
+
+    /// A person sends a file of so many bytes, which are made up from the seed while they are
+    /// served and take no memory; returns the stored message.
+    pub fn push_generated(&self, user: &str, kind: MediaKind, size: u64, seed: u64) -> Value {
+        let file = File::new(kind, "generated.bin", Content::generated(size, seed));
+        self.push(user, vec![self.place(&file)])
+    }
+
+    /// Puts a file on the CDN; returns the item that refers to it, as the account's `files` rule
+    /// wants it, for [`Account::push`] or as a part of another item.
+    pub fn place(&self, file: &File) -> Value {
+        files::place(&self.world, &self.bot, file)
     }
 
     /// Puts any JSON at all among the next messages.
@@ -156,7 +199,8 @@ pub(super) struct State {
     /// The newest poll's number; an older one that still waits is answered.
     pub(super) newest_poll: u64,
     pub(super) started: bool,
-    pub(super) client_ids: ClientIds,
+    /// Accepted sends by their `client_id`.
+    pub(super) client_ids: Recent<String, Sent>,
     pub(super) bucket: Bucket,
     /// The last request's X-WECHAT-UIN.
     pub(super) last_uin: String,
@@ -188,7 +232,7 @@ impl Bot {
                 people: HashMap::new(),
                 newest_poll: 0,
                 started: false,
-                client_ids: ClientIds::default(),
+                client_ids: Recent::new(CLIENT_IDS),
                 bucket: Bucket::default(),
                 last_uin: String::new(),
             }),
@@ -217,6 +261,9 @@ impl State {
             Endpoint::SendTyping => &mut counters.typings,
             Endpoint::NotifyStart => &mut counters.starts,
             Endpoint::NotifyStop => &mut counters.stops,
+            Endpoint::GetUploadUrl => &mut counters.upload_urls,
+            Endpoint::Upload => &mut counters.uploads,
+            Endpoint::Download => &mut counters.downloads,
         } += 1;
     }
 
@@ -232,180 +279,10 @@ impl State {
 /// The answer to a token that is missing, unknown or stale; HTTP says 200 with it.
 pub(super) const STALE: &str = r#"{"errcode":-14,"errmsg":"session timeout"}"#;
 
-/// The messages to a bot, each written out once, by position. The oldest make room.
-#[derive(Default)]
-pub(super) struct Inbox {
-    messages: VecDeque<Box<str>>,
-    /// The position of the oldest that is kept.
-    first: u64,
-    /// The position after the newest that was ever delivered.
-    pub(super) delivered: u64,
-    /// The position of the newest cursor that came back.
-    pub(super) acknowledged: u64,
-}
-
-impl Inbox {
-    const LIMIT: usize = 100_000;
-
-    pub(super) fn append(&mut self, message: &Value) {
-        if self.messages.len() == Self::LIMIT {
-            self.messages.pop_front();
-            self.first += 1;
-        }
-        self.messages.push_back(message.to_string().into());
-    }
-
-    pub(super) fn first(&self) -> u64 {
-        self.first
-    }
-
-    /// The position that the next message gets.
-    pub(super) fn end(&self) -> u64 {
-        self.first + self.messages.len() as u64
-    }
-
-    /// The messages from this position on; all of them when it is older than the oldest.
-    pub(super) fn from(&self, position: u64) -> impl ExactSizeIterator<Item = &str> {
-        let skip = position
-            .saturating_sub(self.first)
-            .min(self.messages.len() as u64);
-        self.messages
-            .range(skip as usize..)
-            .map(|message| &**message)
-    }
-}
-
-/// The `client_id`s of accepted sends, newest last.
-#[derive(Default)]
-pub(super) struct ClientIds {
-    known: HashMap<String, Sent>,
-    order: VecDeque<String>,
-}
-
 /// What was accepted under a `client_id`.
 #[derive(Clone, Copy)]
 pub(super) struct Sent {
     pub(super) message_id: u64,
     /// Of recipient and content.
     pub(super) mark: u64,
-}
-
-impl ClientIds {
-    pub(super) fn find(&self, client_id: &str) -> Option<Sent> {
-        self.known.get(client_id).copied()
-    }
-
-    pub(super) fn remember(&mut self, client_id: &str, sent: Sent) {
-        if self.known.contains_key(client_id) {
-            return;
-        }
-        if self.order.len() == CLIENT_IDS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-        self.known.insert(client_id.to_owned(), sent);
-        self.order.push_back(client_id.to_owned());
-    }
-}
-
-/// What a burst of sends uses up.
-#[derive(Default)]
-pub(super) struct Bucket {
-    used: f64,
-    at: Duration,
-    penalty_until: Option<Duration>,
-}
-
-impl Bucket {
-    /// Whether one more send passes. One that does not starts or prolongs the penalty.
-    pub(super) fn admits(&mut self, burst: Burst, now: Duration) -> bool {
-        let refilled = now.saturating_sub(self.at).as_secs_f64() * burst.per_second;
-        self.used = (self.used - refilled).max(0.0);
-        self.at = now;
-        let punished = self.penalty_until.is_some_and(|until| now < until);
-        // Rounding must not refuse the send that comes exactly when there is room again.
-        if punished || self.used + 1.0 > burst.size as f64 + 1e-6 {
-            self.penalty_until = Some(now.saturating_add(burst.penalty));
-            return false;
-        }
-        self.used += 1.0;
-        true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_emptied_bucket_is_punished_and_each_attempt_prolongs_it() {
-        let burst = Burst {
-            size: 3,
-            per_second: 3.0,
-            penalty: Duration::from_secs(60),
-        };
-        let mut bucket = Bucket::default();
-        let mut at = |seconds: f64| bucket.admits(burst, Duration::from_secs_f64(seconds));
-        assert!(at(10.0) && at(10.1) && at(10.2));
-        assert!(!at(10.25));
-        assert!(!at(60.0));
-        assert!(!at(110.0));
-        assert!(at(170.1));
-    }
-
-    #[test]
-    fn a_paced_sender_never_empties_the_bucket() {
-        let burst = Burst {
-            size: 1,
-            per_second: 1.0,
-            penalty: Duration::from_secs(60),
-        };
-        let mut bucket = Bucket::default();
-        assert!((0..1000).all(|second| bucket.admits(burst, Duration::from_secs(second))));
-    }
-
-    #[test]
-    fn the_inbox_forgets_only_its_oldest() {
-        let mut inbox = Inbox::default();
-        for number in 0..Inbox::LIMIT + 5 {
-            inbox.append(&number.into());
-        }
-        assert_eq!((inbox.first(), inbox.end()), (5, Inbox::LIMIT as u64 + 5));
-        assert_eq!(inbox.from(0).next(), Some("5"));
-        assert_eq!(inbox.from(7).next(), Some("7"));
-        assert_eq!(inbox.from(u64::MAX).len(), 0);
-    }
-
-    #[test]
-    fn a_client_id_keeps_its_first_send() {
-        let mut ids = ClientIds::default();
-        for message_id in [1, 2] {
-            ids.remember(
-                "a",
-                Sent {
-                    message_id,
-                    mark: 0,
-                },
-            );
-        }
-        for number in 0..CLIENT_IDS - 1 {
-            ids.remember(
-                &number.to_string(),
-                Sent {
-                    message_id: 0,
-                    mark: 0,
-                },
-            );
-        }
-        assert_eq!(ids.find("a").map(|sent| sent.message_id), Some(1));
-        ids.remember(
-            "b",
-            Sent {
-                message_id: 0,
-                mark: 0,
-            },
-        );
-        assert!(ids.find("a").is_none());
-    }
 }

@@ -79,7 +79,8 @@ pub(super) fn dripping(body: Bytes, every: Duration, clock: Clock) -> AnswerBody
     ))
 }
 
-fn streamed(
+/// A body that comes in pieces.
+pub(super) fn streamed(
     chunks: impl futures::Stream<Item = Result<Bytes, Cut>> + Send + 'static,
 ) -> AnswerBody {
     use futures::StreamExt;

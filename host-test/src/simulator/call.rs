@@ -13,10 +13,10 @@ use serde_json::Value;
 use super::account::{Bot, STALE};
 use super::breakage::{AnswerBody, Cut, cut_off, dripping, stalled, whole};
 use super::endpoint::Endpoint;
-use super::faults::{Break, Fault, Kind, SentAs};
+use super::faults::{Break, Fault, Kind, SentAs, UploadUrl};
 use super::server::json_answer;
 use super::wire::Exchange;
-use super::{World, polling, sending, strict, typing};
+use super::{World, polling, sending, strict, typing, upload_url};
 
 /// One request to an endpoint.
 pub(super) struct Call {
@@ -91,7 +91,13 @@ impl Call {
     }
 
     /// Lets the request take effect; returns the true answer.
-    async fn process(&self, bot: &Bot, body: &Value, fault: &Fault, shown_at_all: bool) -> String {
+    async fn process(
+        &self,
+        bot: &Arc<Bot>,
+        body: &Value,
+        fault: &Fault,
+        shown_at_all: bool,
+    ) -> String {
         let world = &*self.world;
         let stale = bot
             .lock()
@@ -119,6 +125,15 @@ impl Call {
             Endpoint::SendTyping => typing::sendtyping(world, bot, body).to_owned(),
             Endpoint::NotifyStart => typing::notifystart(bot).to_owned(),
             Endpoint::NotifyStop => typing::notifystop(bot).to_owned(),
+            Endpoint::GetUploadUrl => {
+                let given = match &fault.kind {
+                    Kind::UploadUrl(given) => given.clone(),
+                    _ => UploadUrl::default(),
+                };
+                upload_url::getuploadurl(world, bot, body, &given)
+            }
+            // No path of the API leads to the CDN.
+            Endpoint::Upload | Endpoint::Download => sending::INVALID.to_owned(),
         }
     }
 
@@ -132,13 +147,7 @@ impl Call {
         let truth = Bytes::from(truth);
         let ok = StatusCode::OK;
         let (status, bytes) = match &fault.kind {
-            Kind::Status(code) => {
-                let status = StatusCode::from_u16(*code).unwrap_or(StatusCode::BAD_GATEWAY);
-                (
-                    status,
-                    format!("<html><body><h1>{status}</h1></body></html>").into(),
-                )
-            }
+            Kind::Status(status) => (status.code(), status.page()),
             Kind::Body(text) => (ok, Bytes::from(text.clone())),
             Kind::Result(result) => (ok, Value::Object(result.clone()).to_string().into()),
             Kind::Without(keys) => (ok, without(&truth, keys)),
@@ -149,13 +158,13 @@ impl Call {
         let silent = matches!(fault.kind, Kind::Stall(Break::Before));
         self.record(Some(bot), (!cut && !silent).then_some(status), &bytes);
         let length = bytes.len();
-        let body = match fault.kind {
+        let body = match &fault.kind {
             Kind::Cut(Break::Body) => cut_off(&bytes),
             Kind::Cut(_) => return Err(Cut),
             Kind::Stall(Break::Before) => std::future::pending().await,
             Kind::Stall(Break::After) => stalled(&bytes, 0),
             Kind::Stall(Break::Body) => stalled(&bytes, length / 2),
-            Kind::Drip(every) => dripping(bytes.clone(), every, self.world.clock.clone()),
+            Kind::Drip(every) => dripping(bytes.clone(), *every, self.world.clock.clone()),
             _ => whole(bytes.clone()),
         };
         let mut response = Response::new(body);
@@ -169,6 +178,9 @@ impl Call {
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if let Kind::Status(status) = fault.kind {
+            response.headers_mut().extend(status.headers);
+        }
         // Said also of a body that will break off, so that the client can tell.
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
         Ok(response)
@@ -312,7 +324,8 @@ mod tests {
     async fn hostile_bodies_are_answered_and_reported() {
         let simulator = strict_simulator().await;
         let client = Client::new(&simulator);
-        for endpoint in Endpoint::ALL {
+        let of_api = |endpoint: &Endpoint| !endpoint.is_of_cdn();
+        for endpoint in Endpoint::ALL.into_iter().filter(of_api) {
             let folder = if endpoint.name().starts_with("notify") {
                 "msg/"
             } else {
@@ -341,7 +354,7 @@ mod tests {
             .request(Method::POST, "/ilink/bot/getupdates", huge)
             .await;
         // The client may still be writing when it is told.
-        assert!(answer.is_ok_and(|(status, _)| status == 413) || simulator.log().len() == 36);
+        assert!(answer.is_ok_and(|(status, _)| status == 413) || simulator.log().len() == 42);
     }
 
     #[tokio::test]

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as Legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
+use super::cipher::{Key, Sealing, padded};
 use super::{Account, Simulator};
 
 /// An iLink client with the headers and bodies of the official one.
@@ -90,6 +92,46 @@ impl Client {
             .unwrap_or_else(|_| Err("nothing for ten seconds".to_owned()))
     }
 
+    /// A request to any URL with these headers alone: what a client of the CDN sends.
+    pub(super) async fn fetch(
+        &self,
+        method: Method,
+        url: &str,
+        headers: HeaderMap,
+        body: impl Into<Bytes>,
+    ) -> Result<Response<Bytes>, String> {
+        let mut request = Request::new(Full::from(body.into()));
+        *request.method_mut() = method;
+        *request.uri_mut() = url.parse().expect("a URL of the test");
+        *request.headers_mut() = headers;
+        let exchange = async {
+            let response = self.http.request(request).await;
+            let (head, body) = response.map_err(|error| error.to_string())?.into_parts();
+            let body = body.collect().await.map_err(|error| error.to_string())?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        tokio::time::timeout(Duration::from_secs(10), exchange)
+            .await
+            .unwrap_or_else(|_| Err("nothing for ten seconds".to_owned()))
+    }
+
+    /// Downloads as the official client does.
+    pub(super) async fn download(&self, url: &str) -> Result<Response<Bytes>, String> {
+        self.fetch(Method::GET, url, HeaderMap::new(), Bytes::new())
+            .await
+    }
+
+    /// Uploads a ciphertext as the official client does.
+    pub(super) async fn upload(
+        &self,
+        url: &str,
+        ciphertext: impl Into<Bytes>,
+    ) -> Result<Response<Bytes>, String> {
+        let octets = HeaderValue::from_static("application/octet-stream");
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, octets)]);
+        self.fetch(Method::POST, url, headers, ciphertext).await
+    }
+
     /// Posts to an endpoint, with `base_info`.
     pub(super) async fn post(
         &self,
@@ -153,6 +195,30 @@ pub(super) fn message(user: &str, text: &str, client_id: &str) -> Value {
         "message_state": 2,
         "item_list": [{"type": 1, "text_item": {"text": text}}],
     }})
+}
+
+/// The key of the tests' uploads.
+pub(super) const KEY: &str = "00112233445566778899aabbccddeeff";
+
+/// What announces an upload under [`KEY`], without `base_info`.
+pub(super) fn announcement(user: &str, media_type: u64, plain: &[u8]) -> Value {
+    json!({
+        "filekey": "0123456789abcdef0123456789abcdef",
+        "media_type": media_type,
+        "to_user_id": user,
+        "rawsize": plain.len(),
+        "rawfilemd5": super::Content::bytes(plain.to_vec()).md5(),
+        "filesize": padded(plain.len() as u64),
+        "no_need_thumb": true,
+        "aeskey": KEY,
+    })
+}
+
+/// The ciphertext under [`KEY`].
+pub(super) fn sealed(plain: &[u8]) -> Vec<u8> {
+    let mut bytes = plain.to_vec();
+    Sealing::new(Key::of_hex(KEY).expect("it is a key")).last(&mut bytes);
+    bytes
 }
 
 /// The texts of a poll's messages, in order.

@@ -2,12 +2,17 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST /sim/messages` | a person speaks: `{"text"}`, `{"user", "text"}`, `{"user", "items": […]}`, or `{"raw": any JSON}`; `"account"` names another bot. The stored message |
+//! | `POST /sim/messages` | a person speaks: `{"text"}`, `{"user", "text"}`, `{"user", "items": […]}`, `{"user", "files": […]}` with `"text"` or without, or `{"raw": any JSON}`; `"account"` names another bot. The stored message |
 //! | `GET /sim/messages` | what the phones show, as [`Simulator::phone`](super::Simulator::phone) |
 //! | `POST /sim/faults` | switches rules and faults, as [`super::faults`] has them; `{}` |
 //! | `POST /sim/clock` | `{"advance_ms"}` moves the clock; `{"now_ms"}` |
 //! | `GET /sim/log` | the wire, as [`Simulator::log`](super::Simulator::log) |
 //! | `GET /sim/violations` | a list of sentences |
+//!
+//! A file is `{"kind"?, "name"?, "mime"?, "transcript"?}` with one of `"data"` (base64, 3 MB at
+//! most), `"path"` (on this machine, read when it is served) and `"size"` with a `"seed"` or
+//! without (bytes that are made up). `kind` is `image`, `voice`, `video` or `file`; without it
+//! `mime` or the name tells. All files of a request are items of one message.
 //!
 //! What is wrong with a request is told in `{"error": "a sentence"}`, with 400, 404 or 405.
 
@@ -18,7 +23,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::account::Bot;
-use super::{DEFAULT_USER, World, lock, people};
+use super::{DEFAULT_USER, File, World, files, lock, people};
 
 /// A clock moved further could overflow.
 const CENTURY_MS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
@@ -62,7 +67,7 @@ pub(super) fn answer(
 fn speak(world: &World, request: &Map<String, Value>) -> Result<Value, Problem> {
     if let Some(unknown) = request
         .keys()
-        .find(|key| !["account", "user", "text", "items", "raw"].contains(&key.as_str()))
+        .find(|key| !["account", "user", "text", "items", "files", "raw"].contains(&key.as_str()))
     {
         return Err(bad(format!("`{unknown}` is no member of a message.")));
     }
@@ -77,17 +82,30 @@ fn speak(world: &World, request: &Map<String, Value>) -> Result<Value, Problem> 
     let items = match (
         request.get("text"),
         request.get("items"),
+        request.get("files"),
         request.get("raw"),
     ) {
-        (Some(Value::String(text)), None, None) => vec![people::text_item(text)],
-        (None, Some(Value::Array(items)), None) => items.clone(),
-        (None, None, Some(raw)) => {
+        (Some(Value::String(text)), None, None, None) => vec![people::text_item(text)],
+        (None, Some(Value::Array(items)), None, None) => items.clone(),
+        (None | Some(Value::String(_)), None, Some(Value::Array(list)), None) => {
+            // All are read before one is placed, so that a mistake changes nothing.
+            let read: Result<Vec<File>, String> = list.iter().map(File::read).collect();
+            let read = read.map_err(bad)?;
+            let text = request.get("text").and_then(Value::as_str);
+            let placed = read.iter().map(|file| files::place(world, &bot, file));
+            text.map(people::text_item)
+                .into_iter()
+                .chain(placed)
+                .collect()
+        }
+        (None, None, None, Some(raw)) => {
             people::store_raw(world, &bot, raw);
             return Ok(raw.clone());
         }
         _ => {
             return Err(bad(
-                "Exactly one of `text` (a string), `items` (a list) and `raw` must be given."
+                "Exactly one of `text` (a string), `items` (a list), `files` (a \
+                            list, with `text` or without) and `raw` must be given."
                     .to_owned(),
             ));
         }
@@ -151,6 +169,36 @@ mod tests {
             .await;
         assert_eq!(phone, Value::from(simulator.phone()));
         assert_eq!(phone.as_array().map(Vec::len), Some(3));
+    }
+
+    #[tokio::test]
+    async fn a_person_sends_files_over_http() {
+        let simulator = strict_simulator().await;
+        let client = Client::new(&simulator);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("note.txt");
+        std::fs::write(&path, "from the disk").unwrap();
+        let files = json!([
+            {"data": "YWJj", "name": "a.png"},
+            {"path": path},
+            {"size": 100_000, "seed": 3, "kind": "voice", "transcript": "hello"},
+        ]);
+        let body = json!({"text": "look", "files": files});
+        let (status, message) = client.control(Method::POST, "/sim/messages", body).await;
+        let items = &message["item_list"];
+        assert_eq!((status, items.as_array().map(Vec::len)), (200, Some(4)));
+        assert_eq!(items[0]["text_item"]["text"], "look");
+        assert!(items[1]["image_item"]["aeskey"].is_string());
+        assert_eq!(items[2]["file_item"]["file_name"], "note.txt");
+        assert_eq!(items[2]["file_item"]["len"], "13");
+        assert_eq!(items[3]["voice_item"]["text"], "hello");
+        let phone = simulator.phone();
+        assert_eq!(phone[1]["item"]["name"], "a.png");
+        assert_eq!(phone[3]["item"]["size"], 100_000);
+        let body = json!({"files": [{"data": "YWJj"}, {"data": "?"}]});
+        let (status, answer) = client.control(Method::POST, "/sim/messages", body).await;
+        assert_eq!(status, 400, "{answer}");
+        assert_eq!(simulator.phone().len(), 4);
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
-//! The bot API's endpoints that the simulator answers.
+//! What the simulator answers: the endpoints of the bot API, and the two of the CDN.
 
-/// An endpoint of the bot API.
+/// An endpoint of the bot API or of the CDN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Endpoint {
     GetUpdates,
@@ -9,26 +9,37 @@ pub(super) enum Endpoint {
     SendTyping,
     NotifyStart,
     NotifyStop,
+    GetUploadUrl,
+    Upload,
+    Download,
 }
 
 impl Endpoint {
-    pub(super) const ALL: [Endpoint; 6] = [
+    pub(super) const ALL: [Endpoint; 9] = [
         Endpoint::GetUpdates,
         Endpoint::SendMessage,
         Endpoint::GetConfig,
         Endpoint::SendTyping,
         Endpoint::NotifyStart,
         Endpoint::NotifyStop,
+        Endpoint::GetUploadUrl,
+        Endpoint::Upload,
+        Endpoint::Download,
     ];
 
-    /// The endpoint at this path of a URL.
+    /// Whether it is one of the CDN's, which knows no bot and no token.
+    pub(super) fn is_of_cdn(self) -> bool {
+        matches!(self, Endpoint::Upload | Endpoint::Download)
+    }
+
+    /// The bot API's endpoint at this path of a URL.
     pub(super) fn at(path: &str) -> Option<Endpoint> {
         let name = path.strip_prefix("/ilink/bot/")?;
         let name = match name.strip_prefix("msg/") {
             Some(notify) => notify.strip_prefix("notify").and(Some(notify))?,
             None => Some(name).filter(|name| !name.starts_with("notify"))?,
         };
-        Endpoint::named(name)
+        Endpoint::named(name).filter(|endpoint| !endpoint.is_of_cdn())
     }
 
     /// The endpoint with this name, as faults and the wire log write it.
@@ -47,6 +58,9 @@ impl Endpoint {
             Endpoint::SendTyping => "sendtyping",
             Endpoint::NotifyStart => "notifystart",
             Endpoint::NotifyStop => "notifystop",
+            Endpoint::GetUploadUrl => "getuploadurl",
+            Endpoint::Upload => "upload",
+            Endpoint::Download => "download",
         }
     }
 }
@@ -72,6 +86,7 @@ mod tests {
             "/ilink/bot/msg/getupdates",
             "/ilink/bot/getupdates/",
             "/getupdates",
+            "/ilink/bot/upload",
         ] {
             assert_eq!(Endpoint::at(wrong), None, "{wrong}");
         }

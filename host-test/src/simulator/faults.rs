@@ -23,10 +23,14 @@
 //! | `needs_start` | -14 until `notifystart` was called | `false` |
 //! | `needs_app_headers` | sends with other headers or `base_info` than the official ones are accepted, but after the first one never shown | `false` |
 //! | `inbound` | changes people's messages, see below | `null` |
+//! | `files` | how people's files are referred to, see below | `null` |
+//! | `cdn_base_url` | the CDN's base in full URLs, for one with a host of its own; `null` is this server's | `null` |
 //! | an endpoint, or `*` for each one | a fault, a list of faults in order, or `null` | `null` |
 //!
-//! Endpoints are `getupdates`, `sendmessage`, `getconfig`, `sendtyping`, `notifystart` and
-//! `notifystop`. A fault counts the requests of each account for itself:
+//! Endpoints are `getupdates`, `sendmessage`, `getconfig`, `sendtyping`, `notifystart`,
+//! `notifystop` and `getuploadurl`, and of the CDN `upload` and `download`. A fault counts the
+//! requests of each account for itself; the CDN's belong to the account whose file it is, else
+//! to the first:
 //!
 //! | key of a fault | meaning |
 //! |---|---|
@@ -39,23 +43,41 @@
 //!
 //! | key | meaning |
 //! |---|---|
-//! | `status` | this HTTP status with an HTML page |
+//! | `status` | this HTTP status with an HTML page; of the CDN with `x-error-message` and `x-error-code`, if `message` and `code` are given |
+//! | `redirect` | 302, or the `status` that is given, to this URL |
 //! | `body` | 200 with this text, which may be empty, HTML or broken JSON |
 //! | `ret`, `errcode`, `errmsg` | 200 with a JSON object of those that are given |
-//! | `without` | the true answer without these members: `["get_updates_buf"]` |
+//! | `without` | the true answer without these members: `["get_updates_buf"]`; of `upload` without these headers: `["x-encrypted-param"]` |
 //! | `truncated` | `true`: the first half of the true answer, as if it were whole |
 //! | `cut` | the connection is closed `"before"` the request takes effect, `"after"` it took effect without any answer, or in the middle of the `"body"` |
 //! | `stall` | nothing more comes `"before"` it takes effect, after the `"headers"`, or in the middle of the `"body"` |
-//! | `drip_ms` | the true answer, a byte at a time, this far apart |
+//! | `drip_ms` | the true answer, a byte at a time, of `download` a KiB, this far apart |
 //! | `answer` | of `sendmessage`: `"black-hole"` accepts with `{"ret":0}` and shows nothing, `"empty"` accepts with `{}`, `"no-ret"` with the id alone, `"string-id"` with the id as a string |
+//! | `answer` | of `getuploadurl`: `"full-url"` (the default), `"param"`, `"both"` or `"neither"` |
+//! | `upload_full_url` | of `getuploadurl`: this string in the place of the true one, beside `answer` or alone |
+//! | `read_ms` | of `upload`: the body is read in pieces, this far apart |
+//! | `wrong_key` | of `download`: `true` serves a ciphertext under another key |
+//! | `bad_padding` | of `download`: `true` serves a ciphertext whose padding is wrong |
+//! | `extra_bytes` | of `download`: so many bytes follow the file, without a `Content-Length` |
 //!
-//! For example `{"getupdates": {"status": 524, "delay_ms": 17000, "times": 3}}`.
+//! For example `{"getupdates": {"status": 524, "delay_ms": 17000, "times": 3}}`. The body of an
+//! upload is its request's: `cut` and `stall` of `"body"` happen while half of it is read, and
+//! after a `stall` of `"headers"` an upload is never answered.
 //!
 //! `inbound` is `{"times", "skip", "set": {…}, "without": […], "string_ids": true, "duplicate":
 //! "same-id" | "new-id" | "new-token"}`: it sets or takes away members of the messages that
 //! people send (`{"set": {"delete_time_ms": 1}}`), turns their ids into strings, and delivers
 //! them twice.
+//!
+//! `files` is `{"times", "skip", "key", "reference", "full_url"}` for each file that a person
+//! sends. `key` is where its key stands: `"usual"` (hex in `image_item.aeskey`, and in
+//! `media.aes_key` the base64 of the hex), `"hex"` (of an image in `aeskey` alone, else bare in
+//! `aes_key`), `"base64"` (of the raw key), `"base64-hex"`, `"base64-hex-upper"`, or `"none"`: no
+//! key at all, and then an image is served as it is. `reference` is `"both"` (the default),
+//! `"param"`, `"full-url"` or `"neither"`; `full_url` is any string to take the place of the true
+//! one.
 
+mod fault;
 mod reading;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -64,9 +86,13 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::endpoint::Endpoint;
-use super::people::Repeat;
+use super::files::Form;
+use fault::Limited;
+pub(super) use fault::{Break, DownloadAs, Fault, Inbound, Kind, SentAs, UploadUrl};
 pub(super) use reading::one_of;
-use reading::{burst, expiry, fault_queue, flag, inbound, milliseconds, number, optional};
+use reading::{
+    burst, expiry, fault_queue, files, flag, inbound, milliseconds, number, optional, text,
+};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -95,7 +121,9 @@ pub(super) struct Rules {
     pub(super) expiry: Option<Expiry>,
     pub(super) needs_start: bool,
     pub(super) needs_app_headers: bool,
+    pub(super) cdn_base_url: Option<String>,
     inbound: Option<Limited<Inbound>>,
+    files: Option<Limited<Form>>,
     faults: BTreeMap<Endpoint, VecDeque<Limited<Fault>>>,
 }
 
@@ -123,98 +151,6 @@ impl Expiry {
     }
 }
 
-/// What happens to a request instead of, or around, its true answer.
-#[derive(Clone, Default)]
-pub(super) struct Fault {
-    pub(super) delay: Duration,
-    pub(super) processed: bool,
-    pub(super) kind: Kind,
-}
-
-#[derive(Clone, Default)]
-pub(super) enum Kind {
-    /// The true answer.
-    #[default]
-    None,
-    Status(u16),
-    Body(String),
-    Result(Map<String, Value>),
-    Without(Vec<String>),
-    Truncated,
-    Cut(Break),
-    Stall(Break),
-    Drip(Duration),
-    Sent(SentAs),
-}
-
-/// Where an exchange breaks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Break {
-    /// Before the request takes effect.
-    Before,
-    /// After it took effect: before any answer when cut, after the headers when stalled.
-    After,
-    /// In the middle of the answer's body.
-    Body,
-}
-
-/// How an accepted send is answered.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum SentAs {
-    #[default]
-    Id,
-    NoRet,
-    StringId,
-    Empty,
-    BlackHole,
-}
-
-impl Fault {
-    /// Whether the request takes effect.
-    pub(super) fn takes_effect(&self) -> bool {
-        match self.kind {
-            Kind::Status(_) | Kind::Body(_) | Kind::Result(_) => self.processed,
-            Kind::Cut(at) | Kind::Stall(at) => at != Break::Before,
-            _ => true,
-        }
-    }
-}
-
-/// What happens to a person's message.
-#[derive(Clone, Default)]
-pub(super) struct Inbound {
-    pub(super) set: Map<String, Value>,
-    pub(super) without: Vec<String>,
-    pub(super) string_ids: bool,
-    pub(super) duplicate: Option<Repeat>,
-}
-
-/// Something that passes over a number of requests and then happens a number of times.
-#[derive(Clone, Default)]
-struct Limited<T> {
-    skip: u64,
-    /// `None` is until cleared.
-    times: Option<u64>,
-    what: T,
-}
-
-impl<T: Clone> Limited<T> {
-    fn next(&mut self) -> Option<T> {
-        if self.skip > 0 {
-            self.skip -= 1;
-            return None;
-        }
-        if let Some(times) = &mut self.times {
-            *times = times.checked_sub(1)?;
-        }
-        Some(self.what.clone())
-    }
-
-    fn is_over(&self) -> bool {
-        self.skip == 0 && self.times == Some(0)
-    }
-}
-
 impl Rules {
     pub(super) fn new(strict: bool, hold: Duration) -> Rules {
         Rules {
@@ -232,7 +168,9 @@ impl Rules {
             expiry: None,
             needs_start: false,
             needs_app_headers: false,
+            cdn_base_url: None,
             inbound: None,
+            files: None,
             faults: BTreeMap::new(),
         }
     }
@@ -249,6 +187,12 @@ impl Rules {
     /// What happens to this message of a person, if anything; counts it.
     pub(super) fn inbound(&mut self) -> Option<Inbound> {
         self.inbound.as_mut()?.next()
+    }
+
+    /// How this file of a person is referred to; counts it.
+    pub(super) fn form(&mut self) -> Form {
+        let form = self.files.as_mut().and_then(Limited::next);
+        form.unwrap_or_default()
     }
 
     /// Changes what `changes` names. On an error the rules may be half changed.
@@ -295,6 +239,8 @@ impl Rules {
                 "needs_start" => self.needs_start = flag(key, value)?,
                 "needs_app_headers" => self.needs_app_headers = flag(key, value)?,
                 "inbound" => self.inbound = optional(key, value, inbound)?,
+                "files" => self.files = optional(key, value, files)?,
+                "cdn_base_url" => self.cdn_base_url = optional(key, value, text)?,
                 "*" => {
                     let queue = fault_queue(key, value)?;
                     self.faults = Endpoint::ALL
@@ -335,7 +281,7 @@ mod tests {
         let mut next = || match rules.fault(Endpoint::SendMessage).map(|fault| fault.kind) {
             None => "none",
             Some(Kind::Result(_)) => "result",
-            Some(Kind::Status(500)) => "status",
+            Some(Kind::Status(status)) if status.code == 500 => "status",
             Some(_) => "other",
         };
         let seen: Vec<&str> = (0..6).map(|_| next()).collect();
@@ -397,6 +343,17 @@ mod tests {
                 "more than one",
             ),
             (json!({"getupdates": 3}), "getupdates"),
+            (
+                json!({"getupdates": {"extra_bytes": 3}}),
+                "getupdates.extra_bytes",
+            ),
+            (json!({"upload": {"message": "why"}}), "upload"),
+            (
+                json!({"download": {"redirect": "a\nb"}}),
+                "download.redirect",
+            ),
+            (json!({"files": {"key": "lost"}}), "base64-hex-upper"),
+            (json!({"cdn_base_url": 3}), "cdn_base_url"),
             (json!({"burst": {"per_second": -1}}), "burst.per_second"),
             (json!({"session": {"expired": true}}), "session.expired"),
             (

@@ -21,8 +21,8 @@ pub(super) fn store(world: &World, bot: &Bot, user: &str, items: Vec<Value>) -> 
         .map(|item| completed(item, now_ms, id))
         .collect();
     for item in &items {
-        let mut entry = shown(bot, user, "user", item);
-        entry.insert("message_id".to_owned(), id.into());
+        let mut entry = entry(bot, user, "user", id);
+        entry.extend([own(world, item)]);
         world.show(entry.into());
     }
     let person = state.people.entry(user.to_owned()).or_default();
@@ -89,17 +89,26 @@ pub(super) fn text_item(text: &str) -> Value {
     json!({"type": 1, "text_item": {"text": text}})
 }
 
-/// The part of a phone's entry that is the same in both directions.
-pub(super) fn shown(bot: &Bot, user: &str, from: &str, item: &Value) -> Map<String, Value> {
-    let mut entry = Map::new();
-    entry.insert("account".to_owned(), (*bot.account).into());
-    entry.insert("user".to_owned(), user.into());
-    entry.insert("from".to_owned(), from.into());
+/// A phone's entry, so far as it is the same in both directions and without what it shows.
+pub(super) fn entry(bot: &Bot, user: &str, from: &str, message_id: u64) -> Map<String, Value> {
+    Map::from_iter([
+        ("account".to_owned(), (*bot.account).into()),
+        ("user".to_owned(), user.into()),
+        ("from".to_owned(), from.into()),
+        ("message_id".to_owned(), message_id.into()),
+    ])
+}
+
+/// What a phone shows of an item that a person sent.
+fn own(world: &World, item: &Value) -> (String, Value) {
     match item["text_item"]["text"].as_str() {
-        Some(text) if item["type"] == 1 => entry.insert("text".to_owned(), text.into()),
-        _ => entry.insert("item".to_owned(), item.clone()),
-    };
-    entry
+        Some(text) if item["type"] == 1 => ("text".to_owned(), text.into()),
+        _ => {
+            let blob = world.cdn.of_item(item);
+            let shown = blob.map_or_else(|| item.clone(), |blob| blob.summary());
+            ("item".to_owned(), shown)
+        }
+    }
 }
 
 /// How a message is delivered again.

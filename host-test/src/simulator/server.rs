@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use super::breakage::{AnswerBody, Cut, whole};
 use super::call::Call;
 use super::endpoint::Endpoint;
-use super::{World, control};
+use super::{World, cdn, control};
 
 /// Bytes of a request's body that are read.
 pub(super) const REQUEST_BYTES: usize = 4 * 1024 * 1024;
@@ -89,6 +89,9 @@ async fn answer(
             "The control paths are for this machine only.",
         ));
     }
+    if head.uri.path().starts_with("/c2c/") {
+        return cdn::answer(world, head, body).await;
+    }
     let Ok(body) = Limited::new(body, REQUEST_BYTES).collect().await else {
         return Ok(problem(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -97,7 +100,15 @@ async fn answer(
     };
     let body = body.to_bytes();
     if let Some(path) = control {
-        return Ok(match control::answer(&world, &head.method, &path, &body) {
+        // A request may name a file on this machine, and reading it blocks.
+        let answering = tokio::task::spawn_blocking(move || {
+            control::answer(&world, &head.method, &path, &body)
+        });
+        let answered = answering.await.unwrap_or_else(|_| {
+            let sentence = "The simulator failed over this request.".to_owned();
+            Err((StatusCode::INTERNAL_SERVER_ERROR, sentence))
+        });
+        return Ok(match answered {
             Ok(value) => json_answer(StatusCode::OK, value.to_string().into()),
             Err((status, sentence)) => problem(status, &sentence),
         });

@@ -3,6 +3,8 @@
 //! The real server ignores most of what is checked here, so a violation is only reported. No
 //! sentence of a violation holds a secret.
 
+mod item;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
@@ -12,6 +14,18 @@ use super::endpoint::Endpoint;
 
 /// A header, what it must be, and whether it is.
 type Check<'a> = (&'a str, &'a str, &'a dyn Fn(&str) -> bool);
+
+/// The fields of `getuploadurl`.
+const UPLOAD_FIELDS: [&str; 8] = [
+    "filekey",
+    "media_type",
+    "to_user_id",
+    "rawsize",
+    "rawfilemd5",
+    "filesize",
+    "no_need_thumb",
+    "aeskey",
+];
 
 /// What is wrong with the app headers and `base_info`; the bearer token was checked before.
 pub(super) fn app_headers(headers: &HeaderMap, body: &Value) -> Vec<String> {
@@ -72,6 +86,10 @@ pub(super) fn body(endpoint: Endpoint, body: &Value) -> Vec<String> {
         Endpoint::GetConfig => (&["ilink_user_id"], &["context_token"]),
         Endpoint::SendTyping => (&["ilink_user_id", "typing_ticket", "status"], &[]),
         Endpoint::NotifyStart | Endpoint::NotifyStop => (&[], &[]),
+        // What is missing or wrong is refused and reported without strict mode, too.
+        Endpoint::GetUploadUrl => (&[], &UPLOAD_FIELDS),
+        // The CDN's bodies are no JSON.
+        Endpoint::Upload | Endpoint::Download => return found.0,
     };
     let wanted: Vec<&str> = own.0.iter().copied().chain(["base_info"]).collect();
     let wrapped = Value::Object(Map::from_iter([("the body".to_owned(), body.clone())]));
@@ -133,36 +151,7 @@ fn message(body: &Value, found: &mut Found) {
         found.add("msg.item_list has not exactly one item".to_owned());
         return;
     };
-    let wanted: &[&str] = match item["type"].as_u64() {
-        Some(1) => &["type", "text_item"],
-        Some(2) => &["type", "image_item"],
-        Some(4) => &["type", "file_item"],
-        Some(5) => &["type", "video_item"],
-        Some(11) => &[
-            "type",
-            "create_time_ms",
-            "is_completed",
-            "tool_call_start_item",
-        ],
-        Some(12) => &[
-            "type",
-            "create_time_ms",
-            "is_completed",
-            "tool_call_result_item",
-        ],
-        _ => {
-            found.add("the item is of a type that the official client never sends".to_owned());
-            return;
-        }
-    };
-    let wrapped = Value::Object(Map::from_iter([("the item".to_owned(), item.clone())]));
-    found.members(&wrapped, "the item", wanted, &[]);
-    if item["type"] == 1
-        && let Some(text_item) = found.members(item, "text_item", &["text"], &[])
-        && text_item["text"].as_str().is_none_or(str::is_empty)
-    {
-        found.add("text_item.text is no text".to_owned());
-    }
+    item::check(item, found);
 }
 
 #[derive(Default)]

@@ -122,7 +122,16 @@ fn mask(value: &mut Value) {
         Value::Object(members) => {
             for (key, member) in members {
                 match key.as_str() {
-                    "context_token" | "typing_ticket" | "bot_token" | "local_token_list" => {
+                    "context_token"
+                    | "typing_ticket"
+                    | "bot_token"
+                    | "local_token_list"
+                    | "aes_key"
+                    | "aeskey"
+                    | "encrypt_query_param"
+                    | "full_url"
+                    | "upload_full_url"
+                    | "upload_param" => {
                         *member = "***".into();
                     }
                     _ => mask(member),
@@ -156,6 +165,8 @@ mod tests {
         let secret = r#"{"msgs":[{"context_token":"SECRET","message_id":18446744073709551615}]}"#;
         wire.record(|| exchange(r#"{"typing_ticket":"SECRET"}"#, secret));
         wire.record(|| exchange("", &secret[..30]));
+        let signed = r#"{"upload_full_url":"http://SECRET","upload_param":"SECRET","aeskey":"SECRET","item_list":[{"media":{"aes_key":"SECRET","full_url":"SECRET","encrypt_query_param":"SECRET"}}]}"#;
+        wire.record(|| exchange(signed, signed));
         let entries = wire.entries();
         assert!(!format!("{entries:?}").contains("SECRET"), "{entries:?}");
         assert_eq!(

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, broadcast, mpsc};
 
 use super::Event;
 use super::account::Bot;
+use super::cdn::Cdn;
 use super::faults::Rules;
 use super::wire::Wire;
 use crate::clock::Clock;
@@ -35,6 +36,7 @@ pub(super) struct World {
     /// Marks the tokens, tickets and cursors of this start.
     pub(super) start: u64,
     pub(super) phone: Mutex<VecDeque<Value>>,
+    pub(super) cdn: Cdn,
     pub(super) wire: Wire,
     pub(super) violations: Mutex<Vec<String>>,
     pub(super) events: broadcast::Sender<Event>,

@@ -18,12 +18,24 @@ pub struct NewPost {
     pub answers: Option<String>,
     /// As the caller wrote it.
     pub text: String,
+    /// Handles of what follows the text.
+    pub media: Vec<String>,
+}
+
+/// What one platform message says or shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// A text within the platform's limits.
+    Text(String),
+    /// The handle of an upload; a secret.
+    Media(String),
 }
 
 impl NewPost {
     /// Tells one content from another.
     pub(super) fn fingerprint(&self) -> u64 {
-        let content = (&self.conversation, &self.answers, &self.text);
+        let content = (&self.conversation, &self.answers, &self.text, &self.media);
         fnv1a(&to_json(&content))
     }
 }
@@ -117,7 +129,7 @@ pub(super) struct Record {
 /// A part as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredPart {
-    pub text: String,
+    pub content: Content,
     pub client_id: String,
     /// How often it may have been sent, also just now.
     tries: u8,
@@ -129,9 +141,9 @@ pub(super) struct StoredPart {
 }
 
 impl StoredPart {
-    pub fn new(text: String, client_id: String) -> StoredPart {
+    pub fn new(content: Content, client_id: String) -> StoredPart {
         StoredPart {
-            text,
+            content,
             client_id,
             tries: 0,
             is_marked: false,

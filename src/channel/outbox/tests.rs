@@ -15,11 +15,23 @@ fn post(key: &str, conversation: &str) -> NewPost {
         conversation: conversation.into(),
         answers: None,
         text: "text".into(),
+        media: Vec::new(),
     }
 }
 
-fn parts(count: usize) -> impl Iterator<Item = (String, String)> {
-    (0..count).map(|part| (format!("part {part}"), format!("client {part}")))
+fn parts(count: usize) -> impl Iterator<Item = (Content, String)> {
+    (0..count).map(|part| {
+        (
+            Content::Text(format!("part {part}")),
+            format!("client {part}"),
+        )
+    })
+}
+
+fn text(job: &Job) -> &str {
+    match &job.content {
+        Content::Text(text) | Content::Media(text) => text,
+    }
 }
 
 fn accepted() -> Outcome {
@@ -53,9 +65,9 @@ fn parts_go_out_in_order_and_one_at_a_time() {
     let mut outbox = outbox(Duration::ZERO);
     outbox.accept(NOW, post("a", "alice"), parts(2));
     outbox.accept(NOW, post("b", "alice"), parts(1));
-    for (key, text) in [("a", "part 0"), ("a", "part 1"), ("b", "part 0")] {
+    for expect in [("a", "part 0"), ("a", "part 1"), ("b", "part 0")] {
         let (job, _) = outbox.next(NOW).unwrap();
-        assert_eq!((job.key.as_str(), job.text.as_str()), (key, text));
+        assert_eq!((job.key.as_str(), text(&job)), expect);
         assert!(outbox.next(NOW).is_none());
         outbox.settle(NOW, 0, &job, accepted());
     }
@@ -134,7 +146,7 @@ fn a_part_whose_answer_is_unknown_is_sent_once_more_and_then_called_unknown() {
         [PartState::Unknown, PartState::Pending]
     );
     let (next, _) = outbox.next(later).unwrap();
-    assert_eq!(next.text, "part 1");
+    assert_eq!(text(&next), "part 1");
 }
 
 #[test]
@@ -292,7 +304,8 @@ proptest! {
                 .collect();
             let texts = parts.iter().map(|(text, _)| text.clone());
             expected.entry(peer.clone()).or_default().extend(texts);
-            let write = outbox.accept(NOW, post(&format!("k{number}"), &peer), parts.into_iter());
+            let parts = parts.into_iter().map(|(text, id)| (Content::Text(text), id));
+            let write = outbox.accept(NOW, post(&format!("k{number}"), &peer), parts);
             store.insert(write.key, write.value.unwrap());
         }
         let mut now = NOW;
@@ -310,8 +323,8 @@ proptest! {
             }
             prop_assert!(!settled.contains(&job.client_id));
             let list = sent.entry(job.conversation.clone()).or_default();
-            if !list.contains(&job.text) {
-                list.push(job.text.clone());
+            if !list.iter().any(|sent| sent == text(&job)) {
+                list.push(text(&job).to_owned());
             }
             let outcome = match outcomes.next() {
                 Some(0) => Outcome::Unknown(failure(ErrorKind::UnknownOutcome)),

@@ -1,6 +1,7 @@
 //! The one lane that sends, and the calls that put something on it.
 
 use super::*;
+use crate::weixin::media::Handle;
 
 /// How long `send` waits for the parts to settle.
 const SEND_WAIT: Duration = Duration::from_secs(15);
@@ -16,6 +17,7 @@ impl Instance {
         }
         self.ready()?;
         self.channel.borrow().check(&post)?;
+        check_media(&post)?;
         let key = post.key.clone();
         let is_known = self.channel.borrow_mut().outbox().known(&post)?.is_some();
         if !is_known {
@@ -199,6 +201,22 @@ impl Instance {
             self.send_trouble.replace(Some(message));
         }
     }
+}
+
+/// Only what was uploaded for this conversation can be sent to it.
+fn check_media(post: &NewPost) -> Result<(), Error> {
+    for handle in &post.media {
+        match Handle::decode(handle)? {
+            Handle::Uploaded(uploaded) if uploaded.to == post.conversation => {}
+            Handle::Uploaded(_) | Handle::Received(_) => {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    "only media that were `put` for this conversation can be sent to it",
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn next<F: Future>(requests: &mut FuturesUnordered<F>) -> F::Output {

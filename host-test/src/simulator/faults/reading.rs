@@ -3,10 +3,20 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use http::header::LOCATION;
+use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::{Break, Burst, Expiry, Fault, Inbound, Kind, Limited, SentAs};
+use super::fault::Status;
+use super::{
+    Break, Burst, DownloadAs, Endpoint, Expiry, Fault, Inbound, Kind, Limited, SentAs, UploadUrl,
+};
+use crate::simulator::files::{Form, KeyForm, Reference};
 use crate::simulator::people::Repeat;
+
+/// Why the CDN refuses.
+const ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
+const ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
 
 pub(super) fn fault_queue(key: &str, value: &Value) -> Result<VecDeque<Limited<Fault>>, String> {
     match value {
@@ -18,7 +28,11 @@ pub(super) fn fault_queue(key: &str, value: &Value) -> Result<VecDeque<Limited<F
 
 pub(super) fn fault(of: &str, value: &Value) -> Result<Limited<Fault>, String> {
     let mut limited = Limited::<Fault>::default();
+    let of_cdn = Endpoint::named(of).is_some_and(Endpoint::is_of_cdn);
     let mut result = Map::new();
+    let mut status = Status::default();
+    let mut redirected = false;
+    let mut upload_url = None::<UploadUrl>;
     let mut kinds = Vec::new();
     for (key, value) in members(of, value)? {
         let name = &format!("{of}.{key}");
@@ -28,9 +42,20 @@ pub(super) fn fault(of: &str, value: &Value) -> Result<Limited<Fault>, String> {
             "delay_ms" => limited.what.delay = milliseconds(name, value)?,
             "processed" => limited.what.processed = flag(name, value)?,
             "status" => match number(name, value)? {
-                status @ 200..=599 => kinds.push(Kind::Status(status as u16)),
+                code @ 200..=599 => status.code = code as u16,
                 _ => return Err(format!("`{name}` must be an HTTP status from 200 to 599.")),
             },
+            "message" if of_cdn => {
+                let header = (ERROR_MESSAGE, header_value(name, value)?);
+                status.headers.push(header);
+            }
+            "code" if of_cdn => status
+                .headers
+                .push((ERROR_CODE, header_value(name, value)?)),
+            "redirect" => {
+                status.headers.push((LOCATION, header_value(name, value)?));
+                redirected = true;
+            }
             "body" => kinds.push(Kind::Body(text(name, value)?)),
             "ret" | "errcode" | "errmsg" => drop(result.insert(key.clone(), value.clone())),
             "without" => kinds.push(Kind::Without(texts(name, value)?)),
@@ -61,9 +86,38 @@ pub(super) fn fault(of: &str, value: &Value) -> Result<Limited<Fault>, String> {
                 ];
                 kinds.push(Kind::Sent(one_of(name, value, &answers)?));
             }
+            "answer" if of == "getuploadurl" => {
+                upload_url.get_or_insert_default().reference = Reference::read(name, value)?;
+            }
+            "upload_full_url" if of == "getuploadurl" => {
+                upload_url.get_or_insert_default().full_url = Some(text(name, value)?);
+            }
+            "read_ms" if of == "upload" => {
+                kinds.push(Kind::SlowRead(milliseconds(name, value)?));
+            }
+            "wrong_key" if of == "download" => {
+                let wrong = Kind::Download(DownloadAs::WrongKey);
+                kinds.extend(flag(name, value)?.then_some(wrong));
+            }
+            "bad_padding" if of == "download" => {
+                let wrong = Kind::Download(DownloadAs::BadPadding);
+                kinds.extend(flag(name, value)?.then_some(wrong));
+            }
+            "extra_bytes" if of == "download" => {
+                kinds.push(Kind::Download(DownloadAs::Extra(number(name, value)?)));
+            }
             _ => return Err(format!("`{name}` is nothing that a fault can have.")),
         }
     }
+    if redirected && status.code == 0 {
+        status.code = 302;
+    }
+    if status.code != 0 {
+        kinds.push(Kind::Status(status));
+    } else if !status.headers.is_empty() {
+        return Err(format!("`{of}` has a message or code, but no `status`."));
+    }
+    kinds.extend(upload_url.map(Kind::UploadUrl));
     if !result.is_empty() {
         kinds.push(Kind::Result(result));
     }
@@ -88,6 +142,22 @@ pub(super) fn inbound(of: &str, value: &Value) -> Result<Limited<Inbound>, Strin
             "string_ids" => limited.what.string_ids = flag(name, value)?,
             "duplicate" => limited.what.duplicate = optional(name, value, Repeat::read)?,
             _ => return Err(format!("`{name}` is nothing that can happen to a message.")),
+        }
+    }
+    Ok(limited)
+}
+
+pub(super) fn files(of: &str, value: &Value) -> Result<Limited<Form>, String> {
+    let mut limited = Limited::<Form>::default();
+    for (key, value) in members(of, value)? {
+        let name = &format!("{of}.{key}");
+        match key.as_str() {
+            "times" => limited.times = Some(number(name, value)?),
+            "skip" => limited.skip = number(name, value)?,
+            "key" => limited.what.key = KeyForm::read(name, value)?,
+            "reference" => limited.what.reference = Reference::read(name, value)?,
+            "full_url" => limited.what.full_url = optional(name, value, text)?,
+            _ => return Err(format!("`{name}` is nothing that can happen to a file.")),
         }
     }
     Ok(limited)
@@ -150,6 +220,11 @@ pub(super) fn expiry(of: &str, value: &Value, now: Duration) -> Result<Expiry, S
     }
     expiry.until = lasts.map(|lasts| expiry.from.saturating_add(lasts));
     Ok(expiry)
+}
+
+fn header_value(key: &str, value: &Value) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(&text(key, value)?)
+        .map_err(|_| format!("`{key}` cannot be the value of a header."))
 }
 
 /// `null` is none; all else is read.
