@@ -1,7 +1,7 @@
 //! The component: connects the core to the world of `wit/`.
 //!
-//! [`imports`] alone calls the host, [`convert`] alone knows both the WIT's types and the core's,
-//! [`instance`] runs the poll and the lane. This file only hands the exports on.
+//! [`imports`] alone calls the host, [`convert`] alone turns the WIT's types into the core's and
+//! back, [`instance`] runs the poll, the lane and the transfers. This file only hands the exports on.
 
 mod convert;
 mod imports;

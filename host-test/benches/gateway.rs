@@ -148,6 +148,7 @@ async fn send_beside_a_poll() {
             ("send-interval-ms".to_owned(), "0".to_owned()),
         ]
         .into(),
+        media: host_test::media::MediaRules::default(),
     };
     let state = Arc::new(MemoryState::default());
     let account = Account::start(&runtime, &plugin, state, Arc::new(EchoAgent), options)

@@ -5,6 +5,7 @@
 //! is replaced, and what it had under way is done again by its successor.
 
 mod lanes;
+mod message;
 mod rules;
 mod typing;
 
@@ -21,7 +22,8 @@ use crate::clock::Clock;
 use crate::egress::credential::Secrets;
 use crate::egress::{Egress, Limits};
 use crate::instance::{CallError, Ended, Instance};
-use crate::runtime::{self, Plugin, Runtime};
+use crate::media::MediaRules;
+use crate::runtime::{Plugin, Runtime};
 use crate::sandbox::Sandbox;
 use crate::state::State;
 use lanes::Lanes;
@@ -47,6 +49,8 @@ pub struct AccountOptions {
     pub secrets: BTreeMap<String, String>,
     /// The component's configuration, by the keys of its schema; `account-id` is added.
     pub config: BTreeMap<String, String>,
+    /// What the agent may send and get.
+    pub media: MediaRules,
 }
 
 impl std::fmt::Debug for AccountOptions {
@@ -54,6 +58,7 @@ impl std::fmt::Debug for AccountOptions {
         f.debug_struct("AccountOptions")
             .field("id", &self.id)
             .field("config", &self.config)
+            .field("media", &self.media)
             .finish_non_exhaustive()
     }
 }
@@ -83,6 +88,7 @@ pub struct Setup {
     id: Arc<str>,
     config: Arc<BTreeMap<String, String>>,
     egress: Egress,
+    media: MediaRules,
 }
 
 impl Setup {
@@ -100,6 +106,7 @@ impl Setup {
             id,
             secrets,
             mut config,
+            media,
         } = options;
         let held = Secrets::default();
         for (name, value) in &secrets {
@@ -115,6 +122,7 @@ impl Setup {
             id: id.into(),
             config: Arc::new(config),
             egress: Egress::new(client, rules, held, Limits::default(), clock),
+            media,
         })
     }
 
@@ -129,7 +137,6 @@ impl Setup {
             Arc::clone(&self.state),
             self.egress.clone(),
             self.runtime.clock.clone(),
-            runtime::limits(),
         );
         Instance::new(&self.runtime, &self.plugin, sandbox)
             .await
@@ -198,6 +205,12 @@ impl Account {
             Some(instance) => instance.send(post).await,
             None => Err(CallError::Ended(Ended("it is being replaced".into()))),
         }
+    }
+
+    /// Bytes of the instance's linear memory; none while it is being replaced.
+    pub async fn memory_bytes(&self) -> Option<usize> {
+        let instance = self.shared.current.borrow().clone()?;
+        Some(instance.memory_bytes())
     }
 
     /// Ends polling at once, gives requests under way up to a second, and announces the stop; within
@@ -304,7 +317,7 @@ impl Shared {
                         for event in events {
                             match event.body {
                                 EventBody::Message(message) => {
-                                    let message = lanes::message(&self.id, message);
+                                    let message = self.message(message).await;
                                     Lanes::push(self, message);
                                 }
                                 EventBody::Recalled(_)

@@ -30,6 +30,7 @@ Options of run:
   --state SPEC        memory or dir:PATH (default: dir:./weixin-state)
   --durability LEVEL  process (survives kill -9) or full (survives a power cut)
   --agent SPEC        echo, http://…, https://… or exec:COMMAND (default: echo)
+  --media-dir DIR     where replies may name files by path; repeatable (default: the current one)
   --simulator         use the built-in simulated server (default without WEIXIN_TOKEN)
 
 Options of simulator:
@@ -89,6 +90,8 @@ pub struct RunOptions {
     pub durability: Durability,
     /// Who answers.
     pub agent: AgentSpec,
+    /// Where replies may name files by path; empty: the current directory.
+    pub media_dirs: Vec<PathBuf>,
     /// The account; none: the built-in simulator's.
     pub account: Option<AccountOptions>,
     /// Settings of the environment that hold for the simulator's account, too.
@@ -96,7 +99,7 @@ pub struct RunOptions {
 }
 
 /// Options of the contract that this version does not have.
-const LATER: [&str; 5] = ["accounts", "admin", "media-dir", "watch", "webhooks"];
+const LATER: [&str; 4] = ["accounts", "admin", "watch", "webhooks"];
 
 /// Reads the command line (without the program's name) and the environment.
 ///
@@ -115,6 +118,7 @@ pub fn parse(
     let mut durability = Durability::default();
     let mut agent = AgentSpec::Echo;
     let mut simulator = false;
+    let mut media_dirs = Vec::new();
     let mut listen = SocketAddr::from(([127, 0, 0, 1], 0));
     // Which commands take the options that were given.
     let mut used: Vec<(&'static str, &'static [&'static str])> = Vec::new();
@@ -148,6 +152,17 @@ pub fn parse(
             Arg::Long("agent") => {
                 used.push(("--agent", &["run"]));
                 agent = text(&mut parser, "--agent")?.parse().map_err(line)?;
+            }
+            Arg::Long("media-dir") => {
+                used.push(("--media-dir", &["run"]));
+                let dir = PathBuf::from(value(&mut parser, "--media-dir")?);
+                if !dir.is_dir() {
+                    return Err(UsageError(format!(
+                        "--media-dir {} is no directory: name one that exists",
+                        dir.display()
+                    )));
+                }
+                media_dirs.push(dir);
             }
             Arg::Long("simulator") => {
                 used.push(("--simulator", &["run"]));
@@ -192,6 +207,7 @@ pub fn parse(
                 state,
                 durability,
                 agent,
+                media_dirs,
                 account: found.account.filter(|_| !simulator),
                 config: found.config,
             }))
@@ -291,6 +307,7 @@ mod tests {
                 &["run", "--listen", "127.0.0.1:1"],
                 "--listen is no option of run",
             ),
+            (&["run", "--media-dir", "/nowhere"], "--media-dir /nowhere"),
             (&["run", "--admin", "x"], "--admin is not in this version"),
             (&["--simulator=yes"], "--simulator"),
         ] {

@@ -3,6 +3,7 @@
 //! A trap ends the instance; every open call then fails with [`Ended`], which says why. Dropping a
 //! call does not end it in the component: what ends calls is `drain`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use crate::bindings::Channel;
 use crate::bindings::exports::gateway::channel::lifecycle::Health;
 use crate::bindings::exports::gateway::channel::media_transfer::Upload;
 use crate::bindings::exports::gateway::channel::outbound::Post;
-use crate::bindings::gateway::channel::types::{Error, Event, Media, Receipt};
+use crate::bindings::gateway::channel::types::{Error, ErrorKind, Event, Media, Receipt};
 use crate::runtime::{Plugin, Runtime};
 use crate::sandbox::Sandbox;
 use crate::transfer::{self, Content};
@@ -40,10 +41,25 @@ pub enum CallError {
 }
 
 fn kind(error: &Error) -> String {
-    let platform = error.platform.as_deref();
-    match platform {
-        Some(platform) => format!("{:?} ({platform})", error.kind),
-        None => format!("{:?}", error.kind),
+    let kind = match error.kind {
+        ErrorKind::Transient => "transient",
+        ErrorKind::RateLimited => "rate-limited",
+        ErrorKind::UnknownOutcome => "unknown-outcome",
+        ErrorKind::LoginRequired => "login-required",
+        ErrorKind::WindowClosed => "window-closed",
+        ErrorKind::Forbidden => "forbidden",
+        ErrorKind::NotFound => "not-found",
+        ErrorKind::Invalid => "invalid",
+        ErrorKind::TooLarge => "too-large",
+        ErrorKind::Unsupported => "unsupported",
+        ErrorKind::KeyConflict => "key-conflict",
+        ErrorKind::Fenced => "fenced",
+        ErrorKind::Draining => "draining",
+        ErrorKind::Storage => "storage",
+    };
+    match error.platform.as_deref() {
+        Some(platform) => format!("{kind} ({platform})"),
+        None => kind.to_owned(),
     }
 }
 
@@ -58,6 +74,7 @@ pub struct Instance {
     calls: mpsc::UnboundedSender<Call>,
     end: Arc<OnceLock<Ended>>,
     ended: watch::Receiver<()>,
+    memory: Arc<AtomicUsize>,
 }
 
 impl Instance {
@@ -71,6 +88,7 @@ impl Instance {
         sandbox: Sandbox,
     ) -> wasmtime::Result<Instance> {
         let stderr = sandbox.stderr();
+        let memory = sandbox.limits.memory();
         let (mut store, channel) = plugin.instantiate(runtime, sandbox).await?;
         let (calls, mut queue) = mpsc::unbounded_channel::<Call>();
         let end = Arc::new(OnceLock::new());
@@ -100,7 +118,12 @@ impl Instance {
             drop(store);
             drop(alive);
         });
-        Ok(Instance { calls, end, ended })
+        Ok(Instance {
+            calls,
+            end,
+            ended,
+            memory,
+        })
     }
 
     /// Calls an export and waits for its result.
@@ -129,6 +152,11 @@ impl Instance {
             Ok(result) => Ok(result),
             Err(_) => Err(self.ended().await),
         }
+    }
+
+    /// Bytes of its linear memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.load(Ordering::Relaxed)
     }
 
     /// Waits for the instance's end.

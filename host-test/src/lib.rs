@@ -5,6 +5,11 @@
 //! [`agent`]; [`egress`], [`state`] and [`clock`] are what the sandbox is made of; [`simulator`]
 //! plays the iLink server. The rest is the command line.
 
+// The README's example is compiled by the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 pub mod account;
 pub mod agent;
 mod bindings;
@@ -12,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod egress;
 pub mod instance;
+pub mod media;
 pub mod run;
 pub mod runtime;
 pub mod sandbox;

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use host_test::cli::{self, Command, LogFormat};
 use host_test::run;
@@ -51,8 +52,9 @@ fn main() -> ExitCode {
             runtime.block_on(run::check(&component))
         }
     };
-    // A read of standard input can't be cancelled; it must not hold up the exit.
-    runtime.shutdown_background();
+    // Tasks end here, and with them the agent's process. A read of standard input can't be ended: it
+    // must not hold up the exit.
+    runtime.shutdown_timeout(Duration::from_millis(200));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::account::{Account, AccountOptions, StartError};
+use crate::bindings::exports::gateway::channel::meta::Placement;
 use crate::cli::{RunOptions, UsageError};
 use crate::clock::Clock;
+use crate::media::MediaRules;
 use crate::runtime::{PACKAGE, PACKAGE_VERSION, Runtime};
 use crate::simulator::{Options, Simulator};
-use crate::state::StateError;
+use crate::state::{StateError, StateSpec};
 
 /// Why a command failed, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +64,10 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         None => beside_the_binary()?,
     };
     let (state_spec, durability) = (options.state, options.durability);
+    let state_directory = match &state_spec {
+        StateSpec::Directory(path) => Some(path.clone()),
+        StateSpec::Memory => None,
+    };
     let opening = tokio::task::spawn_blocking(move || state_spec.open(durability));
     let runtime = Runtime::new(clock.clone()).map_err(other)?;
     let plugin = runtime.load(&component).await.map_err(other)?;
@@ -70,20 +76,31 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         error => other(error),
     })?;
 
-    let (account, simulator) = match options.account {
+    let media = MediaRules {
+        allowed: match options.media_dirs.is_empty() {
+            true => vec![std::env::current_dir().map_err(other)?],
+            false => options.media_dirs,
+        },
+        denied: state_directory.into_iter().collect(),
+        ..MediaRules::default()
+    };
+    let (mut account, simulator) = match options.account {
         Some(account) => (account, None),
         None => {
             let simulator = built_in_simulator(&clock).await?;
             let mut config = options.config;
             config.insert("base-url".to_owned(), simulator.base_url());
+            config.insert("cdn-base-url".to_owned(), simulator.cdn_base_url());
             let account = AccountOptions {
                 id: simulator.account_id(),
                 secrets: [("bot-token".to_owned(), simulator.token())].into(),
                 config,
+                media: MediaRules::default(),
             };
             (account, Some(simulator))
         }
     };
+    account.media = media;
     let agent = options.agent.start(clock, Some(umask));
     let account = Account::start(&runtime, &plugin, state, agent, account)
         .await
@@ -123,8 +140,13 @@ fn beside_the_binary() -> Result<PathBuf, Failure> {
 }
 
 async fn built_in_simulator(clock: &Clock) -> Result<Simulator, Failure> {
+    // A new account each time: what an earlier run left in the state is not this person's.
+    let account_id = format!("{:012x}@im.bot", rand::random::<u64>() >> 16);
     Simulator::start(Options {
         clock: clock.clone(),
+        account_id,
+        // Files that the agent sends are saved for the person.
+        whole_bytes: 100 * 1024 * 1024,
         ..Options::default()
     })
     .await
@@ -183,12 +205,20 @@ pub async fn check(component: &Path) -> Result<(), Failure> {
         let credential = egress
             .credential
             .as_ref()
-            .map(|used| format!(" with {} in a {:?}", used.name, used.placement))
+            .map(|used| match used.placement {
+                Placement::Header => format!(" with {} in a header", used.name),
+                Placement::JsonBody => format!(" with {} in a JSON body", used.name),
+            })
             .unwrap_or_default();
         let (scheme, host, path) = (&egress.scheme, &egress.host, &egress.path_prefix);
-        text.push_str(&format!(
-            "reaches {scheme}://{host}{port}{path}*{credential}\n"
-        ));
+        let key = host
+            .strip_prefix('{')
+            .and_then(|host| host.strip_suffix('}'));
+        let place = match key {
+            Some(key) => format!("what the operator sets as {key}"),
+            None => format!("{scheme}://{host}{port}{path}*"),
+        };
+        text.push_str(&format!("reaches {place}{credential}\n"));
     }
     for import in plugin.imports.iter() {
         text.push_str(&format!("imports {import}\n"));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Cache, Config, Engine, Store, StoreLimits, StoreLimitsBuilder};
+use wasmtime::{Cache, Config, Engine, Store};
 
 use crate::bindings::exports::gateway::channel::meta::Descriptor;
 use crate::bindings::{Channel, ChannelPre};
@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::egress::client::HttpClient;
 use crate::egress::credential::Secrets;
 use crate::egress::{Egress, Limits};
+use crate::media::server::MediaServer;
 use crate::sandbox::{self, Sandbox};
 use crate::state::memory::MemoryState;
 
@@ -27,8 +28,6 @@ pub const PACKAGE: &str = "gateway:channel";
 pub const PACKAGE_VERSION: &str = "0.1.0";
 /// An interface that every channel exports.
 const MARK: &str = "lifecycle";
-/// Linear memory of an instance.
-const MEMORY_BYTES: usize = 256 * 1024 * 1024;
 
 /// What all accounts of a process share.
 #[derive(Clone)]
@@ -39,6 +38,7 @@ pub struct Runtime {
     pub client: HttpClient,
     /// The time.
     pub clock: Clock,
+    media: Arc<tokio::sync::OnceCell<MediaServer>>,
 }
 
 /// A component that fits the contract.
@@ -100,7 +100,17 @@ impl Runtime {
             linker: Arc::new(linker),
             client: HttpClient::new(),
             clock,
+            media: Arc::default(),
         })
+    }
+
+    /// The server of media for agents, started when it is first needed.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub async fn media_server(&self) -> std::io::Result<&MediaServer> {
+        let start = || MediaServer::start(self.clock.clone());
+        self.media.get_or_try_init(start).await
     }
 
     /// Loads, compiles and checks a component.
@@ -203,7 +213,6 @@ impl Runtime {
             Arc::new(MemoryState::default()),
             egress,
             self.clock.clone(),
-            limits(),
         );
         let (mut store, channel) = self.instantiate(pre, sandbox).await?;
         store
@@ -234,14 +243,6 @@ impl Plugin {
     ) -> wasmtime::Result<(Store<Sandbox>, Channel)> {
         runtime.instantiate(&self.pre, sandbox).await
     }
-}
-
-/// The limits of one instance.
-pub(crate) fn limits() -> StoreLimits {
-    StoreLimitsBuilder::new()
-        .memory_size(MEMORY_BYTES)
-        .trap_on_grow_failure(true)
-        .build()
 }
 
 /// The cause in one line.

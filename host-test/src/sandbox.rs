@@ -12,8 +12,9 @@ pub mod logging;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wasmtime::StoreLimits;
+use wasmtime::ResourceLimiter;
 use wasmtime::component::{HasData, HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -26,6 +27,10 @@ use crate::state::State;
 
 /// What std may print before a panic; more traps.
 const STDERR_BYTES: usize = 64 * 1024;
+/// Linear memory of an instance.
+const MEMORY_BYTES: usize = 256 * 1024 * 1024;
+/// Elements of a table of an instance.
+const TABLE_ELEMENTS: usize = 100_000;
 
 /// The data of one instance's store.
 pub struct Sandbox {
@@ -39,7 +44,44 @@ pub struct Sandbox {
     table: ResourceTable,
     stderr: MemoryOutputPipe,
     /// Limits of memory and tables.
-    pub limits: StoreLimits,
+    pub limits: Limits,
+}
+
+/// What an instance may take, and what it has taken.
+#[derive(Default)]
+pub struct Limits {
+    memory: Arc<AtomicUsize>,
+}
+
+impl Limits {
+    /// Bytes of linear memory, as they grow.
+    pub fn memory(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.memory)
+    }
+}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired > MEMORY_BYTES {
+            wasmtime::bail!("more than {MEMORY_BYTES} bytes of linear memory");
+        }
+        self.memory.fetch_max(desired, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS)
+    }
 }
 
 impl Sandbox {
@@ -50,7 +92,6 @@ impl Sandbox {
         state: Arc<dyn State>,
         egress: Egress,
         clock: Clock,
-        limits: StoreLimits,
     ) -> Sandbox {
         let stderr = MemoryOutputPipe::new(STDERR_BYTES);
         Sandbox {
@@ -63,7 +104,7 @@ impl Sandbox {
             hooks: http::Hooks::new(egress),
             table: ResourceTable::new(),
             stderr,
-            limits,
+            limits: Limits::default(),
         }
     }
 

@@ -192,15 +192,18 @@ impl Waiting {
         }
     }
 
+    /// Takes the last `length` bytes, at most a block.
     fn keep(&mut self, buffer: &mut Vec<u8>, length: usize) {
-        let from = buffer.len() - length;
-        self.bytes[..length].copy_from_slice(&buffer[from..]);
+        let kept = buffer.split_at(buffer.len() - length).1;
+        for (place, byte) in self.bytes.iter_mut().zip(kept) {
+            *place = *byte;
+        }
         self.length = length;
-        buffer.truncate(from);
+        buffer.truncate(buffer.len() - length);
     }
 
     fn take(&mut self) -> &[u8] {
-        &self.bytes[..std::mem::take(&mut self.length)]
+        self.bytes.split_at(std::mem::take(&mut self.length)).0
     }
 }
 

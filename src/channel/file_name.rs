@@ -64,7 +64,7 @@ fn shorten(name: &str) -> String {
     let tail = extension
         .map(|extension| format!(".{extension}"))
         .unwrap_or_default();
-    let stem = &name[..name.floor_char_boundary(MAX_BYTES - tail.len())];
+    let (stem, _) = name.split_at(name.floor_char_boundary(MAX_BYTES - tail.len()));
     format!("{}{tail}", stem.trim_end_matches(is_edge))
 }
 

@@ -52,6 +52,8 @@ struct Failure {
     reason: String,
     is_login: bool,
     since: Duration,
+    /// How long the poll had been open.
+    after: Duration,
 }
 
 impl Health {
@@ -82,7 +84,10 @@ impl Health {
 
     /// A poll failed; the reason tells how, and what to do.
     pub fn poll_failed(&mut self, now: Duration, reason: String, is_login: bool) {
-        self.poll_opened = None;
+        let after = self
+            .poll_opened
+            .take()
+            .map_or(Duration::ZERO, |opened| now.saturating_sub(opened));
         let since = match &self.failure {
             Some(failure) if failure.is_login == is_login => failure.since,
             _ => now,
@@ -91,6 +96,7 @@ impl Health {
             reason,
             is_login,
             since,
+            after,
         });
     }
 
@@ -120,7 +126,20 @@ impl Health {
         if let Some(reason) = &self.draining {
             return (Phase::Draining, Some(reason.clone()));
         }
-        if let Some(failure) = &self.failure {
+        let within = |at: Duration, span: Duration| now.saturating_sub(at) <= span;
+        // A poll that is open for longer than the one before it took to fail has got over that.
+        let after = self
+            .failure
+            .as_ref()
+            .map_or(Duration::ZERO, |failure| failure.after);
+        let is_open = self.poll_opened.is_some_and(|opened| {
+            self.start_accepted
+                && now.saturating_sub(opened) >= OPEN_LONG_ENOUGH + after
+                && within(opened, self.hold * 2)
+        });
+        if let Some(failure) = &self.failure
+            && (failure.is_login || !is_open)
+        {
             let phase = if failure.is_login {
                 Phase::LoginRequired
             } else {
@@ -133,15 +152,6 @@ impl Health {
                           dealt with half of them";
             return (Phase::Paused, Some(reason.to_owned()));
         }
-        let within = |at: Duration, span: Duration| now.saturating_sub(at) <= span;
-        let is_open = self.poll_opened.is_some_and(|opened| {
-            self.start_accepted
-                && !within(
-                    opened,
-                    OPEN_LONG_ENOUGH.saturating_sub(Duration::from_nanos(1)),
-                )
-                && within(opened, self.hold * 2)
-        });
         match self.poll_answered {
             Some(answered) if within(answered, self.hold * 2) => (Phase::Connected, None),
             _ if is_open => (Phase::Connected, None),
@@ -213,6 +223,22 @@ mod tests {
         assert_eq!(health.login_required_since(), Some(seconds(6)));
         health.poll_answered(seconds(8));
         assert_eq!(health.check(seconds(8)).0, Phase::Connected);
+    }
+
+    #[test]
+    fn an_open_poll_gets_over_a_failure_that_came_sooner() {
+        let mut health = health();
+        health.start_accepted = true;
+        health.poll_opened(seconds(10));
+        health.poll_failed(seconds(10), "refused".into(), false);
+        health.poll_opened(seconds(12));
+        assert_eq!(health.check(seconds(12)).0, Phase::Degraded);
+        assert_eq!(health.check(seconds(13)).0, Phase::Connected);
+        // An edge that cuts each poll after 16 s is no connection after one second.
+        health.poll_failed(seconds(28), "HTTP 524".into(), false);
+        health.poll_opened(seconds(30));
+        assert_eq!(health.check(seconds(46)).0, Phase::Degraded);
+        assert_eq!(health.check(seconds(47)).0, Phase::Connected);
     }
 
     #[test]

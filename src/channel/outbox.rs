@@ -20,8 +20,11 @@ use record::{Record, StoredPart};
 
 /// Conversations that send at the same time when there is no pace.
 const MAX_PARALLEL: usize = 16;
-/// A part whose answer stays unknown is sent this often.
+/// A part whose answer stays unknown is sent this often by one instance.
 const MAX_TRIES: u8 = 2;
+/// Each crash between request and answer sends a part once more; one that is always in the way of a
+/// crash may be its cause.
+const MAX_CRASHES: u8 = 10;
 /// Pause before a part is sent again whose answer is not known.
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(1);
 
@@ -102,7 +105,7 @@ impl Outbox {
         for (key, value) in entries.iter().filter(|(key, _)| key.starts_with(POST)) {
             match serde_json::from_slice::<Record>(value) {
                 Ok(mut record) => {
-                    record.give_up_on_unknown(MAX_TRIES);
+                    record.give_up_on_unknown(MAX_CRASHES);
                     self.hold(record);
                 }
                 Err(error) => problems.push(format!("stored {key} is unreadable: {error}")),

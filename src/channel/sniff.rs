@@ -127,7 +127,7 @@ fn by_extension(name: &str) -> Option<&'static Format> {
 }
 
 fn by_start(start: &[u8]) -> Option<&'static str> {
-    let start = &start[..start.len().min(START_BYTES)];
+    let (start, _) = start.split_at(start.len().min(START_BYTES));
     let at = |offset: usize, length: usize| start.get(offset..offset + length).unwrap_or_default();
     Some(match start {
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => "image/png",

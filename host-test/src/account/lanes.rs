@@ -13,11 +13,9 @@ use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::typing::Typing;
-use crate::agent::message::{
-    Conversation, ConversationKind, Media, MediaKind, Message, Quote, Reply, Sender,
-};
+use crate::agent::message::{Message, Reply};
 use crate::bindings::exports::gateway::channel::outbound::Post;
-use crate::bindings::gateway::channel::types::{self, ErrorKind};
+use crate::bindings::gateway::channel::types::ErrorKind;
 use crate::instance::{CallError, Instance};
 
 /// Messages that may be with the agent at the same time.
@@ -145,26 +143,31 @@ impl Shared {
     }
 
     async fn deliver(&self, message: &Message, reply: Option<Reply>) {
-        if let Some(reply) = &reply
-            && !reply.media.is_empty()
-        {
-            tracing::warn!(
-                account = &*self.id,
-                "the reply has media, which this version can't send: only its text goes out"
-            );
-        }
         let acknowledgement = Settlement::Acknowledge(message.id.clone());
-        let settlement = match reply.and_then(|reply| reply.text) {
+        let settlement = match reply {
             None => acknowledgement.clone(),
-            Some(text) => Settlement::Send(Post {
-                key: reply_key(&message.id),
-                conversation: message.conversation.id.clone(),
-                answers: Some(message.id.clone()),
-                text,
-                media: Vec::new(),
-                progress: false,
-                queue_until: None,
-            }),
+            Some(reply) => {
+                let mut text = reply.text.unwrap_or_default();
+                let (media, failed) = self.upload(message, &reply.media).await;
+                if *self.stopping.borrow() {
+                    // The next start asks the agent again.
+                    return;
+                }
+                if failed > 0 {
+                    // The person is not left to wonder.
+                    let gap = if text.is_empty() { "" } else { "\n\n" };
+                    text.push_str(&format!("{gap}[files that could not be sent: {failed}]"));
+                }
+                Settlement::Send(Post {
+                    key: reply_key(&message.id),
+                    conversation: message.conversation.id.clone(),
+                    answers: Some(message.id.clone()),
+                    text,
+                    media,
+                    progress: false,
+                    queue_until: None,
+                })
+            }
         };
         if let Err(error) = self.settle(settlement).await {
             // Asking the agent again would bring the same reply.
@@ -251,48 +254,6 @@ fn reply_key(message_id: &str) -> String {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     format!("reply-sha256:{hex}")
-}
-
-/// A message as agents see it.
-pub fn message(account: &str, message: types::Message) -> Message {
-    Message {
-        id: message.id,
-        account: account.to_owned(),
-        conversation: Conversation {
-            id: message.conversation.id,
-            kind: match message.conversation.kind {
-                types::ChatKind::Direct => ConversationKind::Direct,
-                types::ChatKind::Group => ConversationKind::Group,
-            },
-        },
-        sender: Sender {
-            id: message.sender.id,
-        },
-        sent_at_ms: message.sent_at,
-        text: message.text,
-        quote: message.quote.map(|quote| Quote {
-            id: quote.message_id,
-            text: quote.text,
-        }),
-        media: message.media.into_iter().map(media).collect(),
-    }
-}
-
-fn media(media: types::Media) -> Media {
-    Media {
-        kind: match media.kind {
-            types::MediaKind::Image => MediaKind::Image,
-            types::MediaKind::Voice => MediaKind::Voice,
-            types::MediaKind::Video => MediaKind::Video,
-            types::MediaKind::File => MediaKind::File,
-        },
-        name: media.name,
-        mime: media.mime,
-        size: media.size,
-        transcript: media.transcript,
-        url: None,
-        wav_url: None,
-    }
 }
 
 #[cfg(test)]

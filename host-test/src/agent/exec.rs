@@ -102,6 +102,9 @@ impl Agent for ExecAgent {
     }
 }
 
+/// Variables of the runner that the agent's process has no use for.
+const SECRETS: [&str; 2] = ["WEIXIN_TOKEN", "HOST_ADMIN_TOKEN"];
+
 /// Keeps the process running.
 struct Keeper {
     command: String,
@@ -152,6 +155,9 @@ impl Keeper {
                 .arg(&self.command),
             None => shell.arg(&self.command),
         };
+        for name in SECRETS {
+            shell.env_remove(name);
+        }
         let mut child = shell
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

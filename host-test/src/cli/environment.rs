@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use super::UsageError;
 use crate::account::AccountOptions;
 use crate::egress::rule::Rule;
+use crate::media::MediaRules;
 
 /// What the environment says.
 pub struct Environment {
@@ -30,8 +31,9 @@ enum Kind {
 }
 
 /// Each variable, the component's key for it, and what it may hold.
-const VARIABLES: [(&str, &str, Kind); 7] = [
+const VARIABLES: [(&str, &str, Kind); 8] = [
     ("WEIXIN_BASE_URL", "base-url", Kind::Url),
+    ("WEIXIN_CDN_BASE_URL", "cdn-base-url", Kind::Url),
     ("WEIXIN_ALLOWED_USERS", "allowed-users", Kind::List),
     ("WEIXIN_DM_POLICY", "dm-policy", Kind::Policy),
     ("WEIXIN_GROUP_POLICY", "group-policy", Kind::Policy),
@@ -54,6 +56,14 @@ const VARIABLES: [(&str, &str, Kind); 7] = [
     ("WEIXIN_BOT_AGENT", "bot-agent", Kind::Text),
 ];
 
+/// Variables of the contract that this version does not have: better said than ignored.
+const LATER: [&str; 4] = [
+    "WEIXIN_MARKDOWN",
+    "WEIXIN_MAX_PARTS",
+    "WEIXIN_REPLY_WINDOW_HOURS",
+    "WEIXIN_SENDS_PER_MESSAGE",
+];
+
 /// Reads and checks the variables.
 ///
 /// # Errors
@@ -66,6 +76,13 @@ pub fn read(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Environment, Us
             .map(Some)
             .map_err(|_| UsageError(format!("{name} is no UTF-8 text"))),
     };
+    for name in LATER {
+        if text(name)?.is_some() {
+            return Err(UsageError(format!(
+                "{name} is not in this version: unset it"
+            )));
+        }
+    }
     let mut config = BTreeMap::new();
     for (name, key, kind) in &VARIABLES {
         let Some(value) = text(name)? else {
@@ -84,11 +101,19 @@ pub fn read(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Environment, Us
             .map(|value| value.filter(|value| !value.is_empty()))
     };
     let account = match (set("WEIXIN_TOKEN")?, set("WEIXIN_ACCOUNT_ID")?) {
+        (None, None) if config.contains_key("base-url") => {
+            return Err(UsageError(
+                "WEIXIN_BASE_URL is set without WEIXIN_TOKEN: set the token and \
+                 WEIXIN_ACCOUNT_ID, or unset it to talk to the built-in simulator"
+                    .to_owned(),
+            ));
+        }
         (None, None) => None,
         (Some(token), Some(id)) => Some(AccountOptions {
             id,
             secrets: BTreeMap::from([("bot-token".to_owned(), token)]),
             config: config.clone(),
+            media: MediaRules::default(),
         }),
         (Some(_), None) => {
             return Err(UsageError(
@@ -162,6 +187,11 @@ mod tests {
             (
                 &[("WEIXIN_SEND_INTERVAL_MS", "1s")],
                 "WEIXIN_SEND_INTERVAL_MS",
+            ),
+            (&[("WEIXIN_MAX_PARTS", "3")], "WEIXIN_MAX_PARTS"),
+            (
+                &[("WEIXIN_BASE_URL", "https://a.example")],
+                "WEIXIN_BASE_URL is set",
             ),
             (&[("WEIXIN_BASE_URL", "example.com")], "WEIXIN_BASE_URL"),
             (

@@ -1,6 +1,7 @@
 //! A person in front of the simulated server: what is typed is said as a WeChat user, and what that
 //! user's phone would show is printed.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustyline::error::ReadlineError;
@@ -11,14 +12,18 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::account::Account;
-use crate::simulator::{DEFAULT_USER, Event, Simulator};
+use crate::simulator::{Content, DEFAULT_USER, Event, File, MediaKind, Simulator};
 
 /// How often it is looked whether everything is answered.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// Where files from the agent are saved.
+const FOLDER: &str = "weixin-files";
+
 const WELCOME: &str = "\
 You are a WeChat user, and the other side is the agent. Between you: the WebAssembly component in
-its sandbox, and a simulated iLink server. Write a line and press Enter; Ctrl-C or Ctrl-D ends.
+its sandbox, and a simulated iLink server. Write a line and press Enter; /file PATH sends a file;
+files from the agent are saved in weixin-files. Ctrl-C or Ctrl-D ends.
 ";
 
 /// Talks with a person at a terminal until Ctrl-C or Ctrl-D.
@@ -44,14 +49,16 @@ pub async fn terminal(simulator: &Simulator) -> rustyline::Result<()> {
             line = said.recv() => match line {
                 Some(Ok(line)) if line.trim().is_empty() => {}
                 Some(Ok(line)) => {
-                    simulator.say(DEFAULT_USER, &line);
+                    if let Err(why) = say(simulator, &line).await {
+                        printer.print(format!("{why}\n"))?;
+                    }
                 }
                 None | Some(Err(ReadlineError::Interrupted | ReadlineError::Eof)) => return Ok(()),
                 Some(Err(error)) => return Err(error),
             },
             event = events.recv() => match event {
                 Ok(event) => {
-                    if let Some(line) = shown(&event) {
+                    if let Some(line) = shown(simulator, &event) {
                         printer.print(format!("{line}\n"))?;
                     }
                 }
@@ -62,23 +69,83 @@ pub async fn terminal(simulator: &Simulator) -> rustyline::Result<()> {
     }
 }
 
-fn shown(event: &Event) -> Option<String> {
+/// Says a line as the person, or sends the file that it names.
+async fn say(simulator: &Simulator, line: &str) -> Result<(), String> {
+    let Some(path) = line.strip_prefix("/file ") else {
+        simulator.say(DEFAULT_USER, line);
+        return Ok(());
+    };
+    let path = PathBuf::from(path.trim());
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let content = tokio::task::spawn_blocking(move || Content::path(&path))
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| format!("/file: {error}"))?;
+    let file = File::new(MediaKind::of_name(&name), &name, content);
+    let account = simulator.first();
+    account.push(DEFAULT_USER, vec![account.place(&file)]);
+    Ok(())
+}
+
+fn shown(simulator: &Simulator, event: &Event) -> Option<String> {
     match event {
-        Event::Shown(bubble) => Some(format!("bot> {}", answer(bubble)?)),
+        Event::Shown(bubble) => Some(format!("bot> {}", answer(simulator, bubble)?)),
         Event::Typing { on: true, .. } => Some("     … is typing".to_owned()),
         Event::Typing { on: false, .. } => None,
     }
 }
 
-/// The text of a bubble of the bot.
-fn answer(bubble: &Value) -> Option<String> {
+/// A bubble of the bot in a line; a file is saved.
+fn answer(simulator: &Simulator, bubble: &Value) -> Option<String> {
     if bubble["from"] != "bot" {
         return None;
     }
-    Some(match bubble["text"].as_str() {
-        Some(text) => text.to_owned(),
-        None => format!("[{}]", bubble["item"]),
+    if let Some(text) = bubble["text"].as_str() {
+        return Some(text.to_owned());
+    }
+    if let Some(why) = bubble["broken"].as_str() {
+        return Some(format!("[a phone could not show this: {why}]"));
+    }
+    let item = &bubble["item"];
+    let kind = item["kind"].as_str().unwrap_or("item");
+    let bytes = bubble["message_id"]
+        .as_u64()
+        .and_then(|id| simulator.phone_file(id));
+    Some(match bytes {
+        None => format!("[{kind} {item}]"),
+        Some(bytes) => match save(kind, item["name"].as_str(), &bytes) {
+            Ok(path) => format!("[{kind} saved as {}]", path.display()),
+            Err(error) => format!("[{kind} that can't be saved: {error}]"),
+        },
     })
+}
+
+/// Saves a file under its name, of which only the last part counts; never over another one.
+fn save(kind: &str, name: Option<&str>, bytes: &[u8]) -> std::io::Result<PathBuf> {
+    std::fs::create_dir_all(FOLDER)?;
+    let name = name
+        .and_then(|name| name.rsplit(['/', '\\']).next())
+        .map(|name| name.trim_start_matches('.'))
+        .filter(|name| !name.is_empty())
+        .unwrap_or(kind);
+    let mut number = 0;
+    loop {
+        let path = match number {
+            0 => Path::new(FOLDER).join(name),
+            number => Path::new(FOLDER).join(format!("{number}-{name}")),
+        };
+        match std::fs::File::create_new(&path) {
+            Ok(mut file) => {
+                std::io::Write::write_all(&mut file, bytes)?;
+                return Ok(path);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Reads lines from standard input, prints the answers, and returns when the input has ended and
@@ -90,7 +157,7 @@ pub async fn lines(simulator: &Simulator, account: &Account) -> std::io::Result<
         loop {
             match events.recv().await {
                 Ok(Event::Shown(bubble)) => {
-                    if let Some(answer) = answer(&bubble) {
+                    if let Some(answer) = answer(simulator, &bubble) {
                         println!("{answer}");
                     }
                 }
@@ -101,8 +168,10 @@ pub async fn lines(simulator: &Simulator, account: &Account) -> std::io::Result<
     };
     let reading = async {
         while let Some(line) = input.next_line().await? {
-            if !line.trim().is_empty() {
-                simulator.say(DEFAULT_USER, &line);
+            if !line.trim().is_empty()
+                && let Err(why) = say(simulator, &line).await
+            {
+                eprintln!("{why}");
             }
         }
         while !is_quiet(simulator, account).await {

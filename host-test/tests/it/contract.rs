@@ -157,7 +157,7 @@ async fn a_newer_instance_fences_the_older_one() {
     // What the old poll brings is stored by the old instance, and returned by the new one.
     world.simulator.say(ALICE, "hello");
     let error = receiving.await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("Fenced"), "{error}");
+    assert!(error.to_string().contains("fenced"), "{error}");
     world.clock.advance(std::time::Duration::from_secs(6));
     let events = new.receive().await.unwrap();
     assert_eq!(events.len(), 1);

@@ -385,7 +385,7 @@ async fn a_key_is_sent_once() {
         .send(proactive("k", ALICE, "other news"))
         .await
         .unwrap_err();
-    assert!(conflict.to_string().contains("KeyConflict"), "{conflict}");
+    assert!(conflict.to_string().contains("key-conflict"), "{conflict}");
     account.stop().await;
     let account = world.start(Arc::new(EchoAgent), &[]).await;
     let third = account.send(proactive("k", ALICE, "news")).await.unwrap();

@@ -105,7 +105,9 @@ async fn survives(cursor: &str, seed: u64) {
             *bubbles.entry(text).or_default() += 1;
         }
         assert_eq!(firsts, *texts, "in order, {person}");
-        assert!(bubbles.values().all(|count| *count <= 2), "{bubbles:?}");
+        // Twice after a crash between request and answer; more only where a second crash hit the
+        // same bubble.
+        assert!(bubbles.values().all(|count| *count <= 3), "{bubbles:?}");
     }
     assert_eq!(simulator.violations(), Vec::<String>::new());
     println!(

@@ -13,6 +13,7 @@ use host_test::agent::message::{Message, Reply};
 use host_test::agent::{Agent, AgentError};
 use host_test::clock::Clock;
 use host_test::instance::Instance;
+use host_test::media::MediaRules;
 use host_test::runtime::{Plugin, Runtime};
 use host_test::simulator::{Options, Simulator};
 use host_test::state::State;
@@ -37,6 +38,7 @@ pub struct World {
     pub state: Arc<dyn State>,
     pub runtime: Runtime,
     pub plugin: Plugin,
+    pub media: MediaRules,
 }
 
 impl World {
@@ -61,6 +63,7 @@ impl World {
             state,
             runtime,
             plugin,
+            media: MediaRules::default(),
         }
     }
 
@@ -78,6 +81,7 @@ impl World {
             id: self.simulator.account_id(),
             secrets: BTreeMap::from([("bot-token".to_owned(), self.simulator.token())]),
             config,
+            media: self.media.clone(),
         }
     }
 

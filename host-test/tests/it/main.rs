@@ -9,6 +9,7 @@ mod conversations;
 mod crash;
 mod failures;
 mod lifecycle;
+mod media;
 mod runner;
 mod secrets;
 mod typing;

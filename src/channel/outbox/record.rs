@@ -258,15 +258,15 @@ impl Record {
         }
     }
 
-    /// What an instance before this one tried as often as it may.
-    pub fn give_up_on_unknown(&mut self, max_tries: u8) {
+    /// Gives up on what instances before this one died with too often.
+    pub fn give_up_on_unknown(&mut self, max_crashes: u8) {
         for part in &mut self.parts {
-            if part.part.state == PartState::Pending && part.tries >= max_tries {
+            if part.part.state == PartState::Pending && part.tries >= max_crashes {
                 part.part.state = PartState::Unknown;
                 part.part.error.get_or_insert_with(|| {
                     Error::new(
                         ErrorKind::UnknownOutcome,
-                        "the process ended between the request and its answer, twice",
+                        "the process ended between the request and its answer, again and again",
                     )
                 });
             }

@@ -182,7 +182,9 @@ impl Instance {
             Outcome::Accepted {
                 message_id: Some(_),
             } => {
-                self.send_trouble.replace(None);
+                if self.send_trouble.replace(None).is_some() {
+                    log(Level::Info, "sends work again");
+                }
                 return;
             }
             Outcome::Accepted { message_id: None } => (

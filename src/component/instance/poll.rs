@@ -97,7 +97,7 @@ impl Instance {
     /// A poll that stays open is a connection, and nobody should have to wait for its end to hear
     /// so.
     async fn show_connected(&self) -> Infallible {
-        if *self.logged.borrow() != Some(Phase::Connected) {
+        while *self.logged.borrow() != Some(Phase::Connected) {
             imports::sleep_until(imports::now() + OPEN_LONG_ENOUGH).await;
             self.log_phase();
         }
@@ -119,6 +119,13 @@ impl Instance {
         self.lane.raise();
 
         let events = read_all(&updates.messages);
+        if !updates.messages.is_empty() {
+            let (count, read) = (updates.messages.len(), events.len());
+            log(
+                Level::Debug,
+                &format!("received messages: {count}, of people: {read}"),
+            );
+        }
         for message in events.iter().filter_map(Event::message) {
             self.load_peer(&message.conversation.id)?;
         }
@@ -134,7 +141,7 @@ impl Instance {
             let count = received.refused;
             log(
                 Level::Info,
-                &format!("{count} messages of people who are not admitted were dropped"),
+                &format!("messages dropped, because the sender is not admitted: {count}"),
             );
         }
         if received.write.is_some() {

@@ -1,0 +1,145 @@
+//! Messages and media between the component's terms and the agent's.
+
+use std::time::Duration;
+
+use super::Shared;
+use crate::agent::message::{
+    Conversation, ConversationKind, Media, MediaKind, Message, Quote, ReplyMedia, Sender,
+};
+use crate::bindings::exports::gateway::channel::media_transfer::Upload;
+use crate::bindings::gateway::channel::types::{self, ErrorKind};
+use crate::instance::CallError;
+use crate::media::outgoing::Outgoing;
+use crate::media::server::Link;
+
+/// An upload that may pass is tried this often.
+const UPLOAD_TRIES: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+impl Shared {
+    /// A message as agents see it, with URLs for its media.
+    pub(super) async fn message(&self, message: types::Message) -> Message {
+        let mut media = Vec::with_capacity(message.media.len());
+        for item in message.media {
+            media.push(self.media(item).await);
+        }
+        Message {
+            id: message.id,
+            account: self.id.to_string(),
+            conversation: Conversation {
+                id: message.conversation.id,
+                kind: match message.conversation.kind {
+                    types::ChatKind::Direct => ConversationKind::Direct,
+                    types::ChatKind::Group => ConversationKind::Group,
+                },
+            },
+            sender: Sender {
+                id: message.sender.id,
+            },
+            sent_at_ms: message.sent_at,
+            text: message.text,
+            quote: message.quote.map(|quote| Quote {
+                id: quote.message_id,
+                text: quote.text,
+            }),
+            media,
+        }
+    }
+
+    async fn media(&self, media: types::Media) -> Media {
+        let link = media.handle.map(|handle| Link {
+            instance: self.current.subscribe(),
+            handle,
+            name: media.name.clone(),
+            mime: media.mime.clone(),
+            size: media.size,
+            max_bytes: self.setup.media.max_in,
+        });
+        let url = match link {
+            None => None,
+            Some(link) => match self.setup.runtime.media_server().await {
+                Ok(server) => Some(server.link(link)),
+                Err(error) => {
+                    tracing::error!(account = &*self.id, "media can't be served: {error}");
+                    None
+                }
+            },
+        };
+        Media {
+            kind: match media.kind {
+                types::MediaKind::Image => MediaKind::Image,
+                types::MediaKind::Voice => MediaKind::Voice,
+                types::MediaKind::Video => MediaKind::Video,
+                types::MediaKind::File => MediaKind::File,
+            },
+            name: media.name,
+            mime: media.mime,
+            size: media.size,
+            transcript: media.transcript,
+            url,
+            wav_url: None,
+        }
+    }
+
+    /// Uploads what a reply names; also how many of them could not be.
+    pub(super) async fn upload(
+        &self,
+        message: &Message,
+        media: &[ReplyMedia],
+    ) -> (Vec<types::Media>, usize) {
+        let mut uploaded = Vec::new();
+        for item in media {
+            match self.upload_one(&message.conversation.id, item).await {
+                Ok(media) => uploaded.push(media),
+                Err(why) => {
+                    tracing::error!(account = &*self.id, "a file of a reply is not sent: {why}");
+                }
+            }
+        }
+        let failed = media.len() - uploaded.len();
+        (uploaded, failed)
+    }
+
+    async fn upload_one(
+        &self,
+        conversation: &str,
+        media: &ReplyMedia,
+    ) -> Result<types::Media, String> {
+        let runtime = &self.setup.runtime;
+        let file =
+            Outgoing::prepare(media, &self.setup.media, &runtime.client, &runtime.clock).await?;
+        let mut pause = FIRST_PAUSE;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let content = file.content().map_err(|error| error.to_string())?;
+            let info = Upload {
+                conversation: conversation.to_owned(),
+                kind: None,
+                name: file.name.clone(),
+                mime: file.mime.clone(),
+                size: file.size,
+                md5: file.md5.to_vec(),
+            };
+            let instance = self.current.borrow().clone();
+            let error = match instance {
+                Some(instance) => match instance.put(info, content).await {
+                    Ok(media) => return Ok(media),
+                    Err(error) => error,
+                },
+                None => CallError::Ended(crate::instance::Ended("it is being replaced".into())),
+            };
+            let may_pass = match &error {
+                CallError::Channel(error) => error.kind == ErrorKind::Transient,
+                CallError::Ended(_) => true,
+            };
+            if !may_pass || tries >= UPLOAD_TRIES {
+                return Err(error.to_string());
+            }
+            tokio::select! {
+                () = self.clock().sleep(pause) => pause *= 2,
+                () = self.stopped() => return Err(error.to_string()),
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! What an agent's reply names: a file of this machine, a URL, or the content itself.
+//!
+//! Size and MD5 are known before the first byte goes out, and nothing is read into memory but what the
+//! reply already brought. A `path` must lie, with all links resolved, under a directory that the
+//! operator allows. A `url` must lead to a public address or to this machine, and is not redirected.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
+use http::{Request, Uri, header};
+use http_body_util::{BodyExt, Empty};
+use md5::{Digest, Md5};
+use tokio_util::io::ReaderStream;
+
+use super::MediaRules;
+use crate::agent::message::ReplyMedia;
+use crate::clock::Clock;
+use crate::egress::client::HttpClient;
+use crate::egress::credential::Secrets;
+use crate::egress::rule::Rule;
+use crate::egress::{Egress, Limits, Timeouts};
+
+const READ_BYTES: usize = 256 * 1024;
+
+/// A file that is ready to be uploaded, as often as it takes.
+pub struct Outgoing {
+    /// File name, as the agent or its place gives it.
+    pub name: String,
+    /// Media type, where the agent or the server told it.
+    pub mime: Option<String>,
+    /// Bytes.
+    pub size: u64,
+    /// Of the content.
+    pub md5: [u8; 16],
+    source: Source,
+}
+
+enum Source {
+    File(std::fs::File),
+    Bytes(Bytes),
+}
+
+impl Outgoing {
+    /// Finds and measures what a reply names.
+    ///
+    /// # Errors
+    /// One sentence, without the content and without a URL's query.
+    pub async fn prepare(
+        media: &ReplyMedia,
+        rules: &MediaRules,
+        client: &HttpClient,
+        clock: &Clock,
+    ) -> Result<Outgoing, String> {
+        match media {
+            ReplyMedia::Path(path) => {
+                let (path, rules) = (PathBuf::from(path), rules.clone());
+                blocking(move || open(&path, &rules)).await
+            }
+            ReplyMedia::Url(url) => download(url, rules, client, clock).await,
+            ReplyMedia::Data { name, mime, data } => {
+                let too_large = data.len() as u64 / 4 * 3 > rules.max_out + 3;
+                let bytes = match too_large {
+                    true => return Err(too_large_for(rules)),
+                    false => STANDARD
+                        .decode(data)
+                        .map_err(|_| "its data is no base64".to_owned())?,
+                };
+                if bytes.len() as u64 > rules.max_out {
+                    return Err(too_large_for(rules));
+                }
+                Ok(Outgoing {
+                    name: name.clone().unwrap_or_else(|| "file".to_owned()),
+                    mime: mime.clone(),
+                    size: bytes.len() as u64,
+                    md5: Md5::digest(&bytes).into(),
+                    source: Source::Bytes(bytes.into()),
+                })
+            }
+        }
+    }
+
+    /// The content from its start. One reader at a time.
+    ///
+    /// # Errors
+    /// When the file can't be read any more.
+    pub fn content(&self) -> std::io::Result<BoxStream<'static, std::io::Result<Bytes>>> {
+        Ok(match &self.source {
+            Source::Bytes(bytes) => stream::iter([Ok(bytes.clone())]).boxed(),
+            Source::File(file) => {
+                let mut file = file.try_clone()?;
+                file.seek(SeekFrom::Start(0))?;
+                let file = tokio::fs::File::from_std(file);
+                ReaderStream::with_capacity(file, READ_BYTES).boxed()
+            }
+        })
+    }
+}
+
+fn too_large_for(rules: &MediaRules) -> String {
+    format!("it has more than {} bytes", rules.max_out)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(error.to_string()))
+}
+
+/// Opens a file of this machine, if it may be sent.
+fn open(path: &Path, rules: &MediaRules) -> Result<Outgoing, String> {
+    let failed = |error: std::io::Error| format!("its file can't be read: {error}");
+    if !path.is_absolute() {
+        return Err("its path is not absolute".to_owned());
+    }
+    let real = path.canonicalize().map_err(failed)?;
+    let is_under = |folder: &PathBuf| {
+        folder
+            .canonicalize()
+            .is_ok_and(|folder| real.starts_with(folder))
+    };
+    if !rules.allowed.iter().any(is_under) || rules.denied.iter().any(is_under) {
+        return Err(
+            "its path is not in a directory that may be sent from: see --media-dir".to_owned(),
+        );
+    }
+    // The last step may have become a link since: then it is not followed, and not waited for.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = rustix::fs::open(
+        &real,
+        flags | rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .map_err(|error| failed(error.into()))?;
+    let file = std::fs::File::from(file);
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err("its path is no regular file".to_owned());
+    }
+    let name = real
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    measured(file, name, None, rules)
+}
+
+fn measured(
+    mut file: std::fs::File,
+    name: String,
+    mime: Option<String>,
+    rules: &MediaRules,
+) -> Result<Outgoing, String> {
+    let failed = |error: std::io::Error| format!("its file can't be read: {error}");
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    let mut digest = Md5::new();
+    let mut window = vec![0; READ_BYTES];
+    let mut size = 0;
+    loop {
+        let read = file.read(&mut window).map_err(failed)?;
+        if read == 0 {
+            break;
+        }
+        size += read as u64;
+        if size > rules.max_out {
+            return Err(too_large_for(rules));
+        }
+        digest.update(window.get(..read).unwrap_or_default());
+    }
+    Ok(Outgoing {
+        name,
+        mime,
+        size,
+        md5: digest.finalize().into(),
+        source: Source::File(file),
+    })
+}
+
+/// Downloads a URL to a file that has no name, so that it goes with its last reader.
+async fn download(
+    url: &str,
+    rules: &MediaRules,
+    client: &HttpClient,
+    clock: &Clock,
+) -> Result<Outgoing, String> {
+    let uri: Uri = url.parse().map_err(|_| "its URL is none".to_owned())?;
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    let scheme = uri.scheme_str().unwrap_or_default();
+    let mut rule = Rule::new(scheme, host, uri.port_u16(), "/")
+        .map_err(|error| format!("its URL is refused: {error}"))?;
+    // A configured origin may be on this machine, or plain http; nothing of the kind is public.
+    rule.configured = is_here;
+    let limits = Limits {
+        response_bytes: rules.max_out,
+        ..Limits::default()
+    };
+    let egress = Egress::new(
+        client.clone(),
+        vec![rule],
+        Secrets::default(),
+        limits,
+        clock.clone(),
+    );
+    let request = Request::get(&uri)
+        .body(Empty::<Bytes>::new())
+        .map_err(|_| "its URL is none".to_owned())?;
+    let failed = |error: &dyn std::fmt::Display| format!("its URL can't be fetched: {error}");
+    let response = egress
+        .send(request, Timeouts::default())
+        .await
+        .map_err(|error| failed(&error))?;
+    if !response.status().is_success() {
+        return Err(failed(&format!("HTTP {}", response.status().as_u16())));
+    }
+    let mime = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let name = uri.path().rsplit('/').next().unwrap_or_default().to_owned();
+    let mut file = tempfile::tempfile().map_err(|error| failed(&error))?;
+    let mut body = response.into_body();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| failed(&error))?;
+        if let Ok(window) = frame.into_data() {
+            // A write to the page cache; a slow disk shows in the copy, not here.
+            file.write_all(&window).map_err(|error| failed(&error))?;
+        }
+    }
+    let rules = rules.clone();
+    blocking(move || measured(file, name, mime, &rules)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(allowed: &Path, denied: &Path) -> MediaRules {
+        MediaRules {
+            allowed: vec![allowed.to_owned()],
+            denied: vec![denied.to_owned()],
+            max_out: 1000,
+            ..MediaRules::default()
+        }
+    }
+
+    #[test]
+    fn only_regular_files_under_the_allowed_directories_are_sent() {
+        let root = tempfile::tempdir().unwrap();
+        let (inside, state) = (root.path().join("in"), root.path().join("in/state"));
+        std::fs::create_dir_all(&state).unwrap();
+        let write = |path: &Path, size| std::fs::write(path, vec![7; size]).unwrap();
+        write(&inside.join("ok.txt"), 3);
+        write(&inside.join("big.txt"), 1001);
+        write(&root.path().join("outside.txt"), 3);
+        write(&state.join("secret"), 3);
+        std::os::unix::fs::symlink(root.path().join("outside.txt"), inside.join("link")).unwrap();
+        std::os::unix::fs::symlink(inside.join("ok.txt"), inside.join("good-link")).unwrap();
+        std::os::unix::fs::symlink(&state, inside.join("way")).unwrap();
+        let rules = rules(&inside, &state);
+        let open = |path: &Path| open(path, &rules);
+
+        let file = open(&inside.join("ok.txt")).unwrap();
+        assert_eq!((file.size, file.name.as_str()), (3, "ok.txt"));
+        assert_eq!(file.md5, <[u8; 16]>::from(Md5::digest([7, 7, 7])));
+        assert!(open(&inside.join("good-link")).is_ok());
+        for refused in [
+            inside.join("big.txt"),
+            root.path().join("outside.txt"),
+            inside.join("link"),
+            inside.join("../outside.txt"),
+            state.join("secret"),
+            inside.join("way/secret"),
+            inside.clone(),
+            inside.join("missing"),
+            PathBuf::from("ok.txt"),
+            PathBuf::from("/dev/zero"),
+            PathBuf::from("/proc/self/environ"),
+        ] {
+            assert!(open(&refused).is_err(), "{}", refused.display());
+        }
+    }
+
+    #[tokio::test]
+    async fn data_is_decoded_and_bounded() {
+        let rules = rules(Path::new("/"), Path::new("/"));
+        let prepare = async |data: &str| {
+            let media = ReplyMedia::Data {
+                name: Some("a.txt".into()),
+                mime: None,
+                data: data.into(),
+            };
+            Outgoing::prepare(&media, &rules, &HttpClient::new(), &Clock::new()).await
+        };
+        let file = prepare("aGVsbG8=").await.unwrap();
+        assert_eq!(file.size, 5);
+        assert!(prepare("!").await.is_err());
+        assert!(prepare(&STANDARD.encode([0; 1001])).await.is_err());
+    }
+}

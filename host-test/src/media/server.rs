@@ -1,0 +1,269 @@
+//! `media[].url`: the decrypted content of what people sent, for the agent.
+//!
+//! A URL is unguessable, belongs to one piece of media of one account, and expires. Content is fetched
+//! when it is asked for. What is not whole is broken off, and never ends as if it were.
+
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::bindings::gateway::channel::types::ErrorKind;
+use crate::clock::Clock;
+use crate::instance::{CallError, Instance};
+use crate::transfer::Content;
+
+/// How long a URL works: as long as a person can be answered.
+const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// URLs that work at the same time; the oldest go first.
+const MAX_LINKS: usize = 10_000;
+const UNKNOWN_MIME: &str = "application/octet-stream";
+
+/// Serves media to agents on this machine. Clones share it.
+#[derive(Clone)]
+pub struct MediaServer {
+    address: SocketAddr,
+    links: Arc<Mutex<Links>>,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct Links {
+    by_secret: HashMap<String, Link>,
+    /// Oldest first.
+    order: VecDeque<(Duration, String)>,
+}
+
+/// What a URL stands for.
+#[derive(Clone)]
+pub struct Link {
+    /// The account's instance.
+    pub instance: watch::Receiver<Option<Instance>>,
+    /// The component's handle.
+    pub handle: String,
+    /// File name.
+    pub name: Option<String>,
+    /// Media type, where it is known without the content.
+    pub mime: Option<String>,
+    /// Bytes, where the platform told it.
+    pub size: Option<u64>,
+    /// More than this is broken off.
+    pub max_bytes: u64,
+}
+
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+impl MediaServer {
+    /// Listens on a free port of the loopback interface.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn start(clock: Clock) -> std::io::Result<MediaServer> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let server = MediaServer {
+            address: listener.local_addr()?,
+            links: Arc::default(),
+            clock,
+        };
+        let serving = server.clone();
+        tokio::spawn(async move {
+            loop {
+                // A connection that can't be taken is the client's trouble; the next one may be.
+                let Ok((connection, _)) = listener.accept().await else {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                };
+                let server = serving.clone();
+                tokio::spawn(async move {
+                    let service = service_fn(|request| {
+                        let server = server.clone();
+                        async move { Ok::<_, Infallible>(server.answer(request).await) }
+                    });
+                    let connection = TokioIo::new(connection);
+                    // How a transfer ends is told by the transfer.
+                    let _ = http1::Builder::new()
+                        .serve_connection(connection, service)
+                        .await;
+                });
+            }
+        });
+        Ok(server)
+    }
+
+    /// A URL for a piece of media.
+    pub fn link(&self, link: Link) -> String {
+        let secret = format!("{:032x}", rand::random::<u128>());
+        let url = format!("http://{}/media/{secret}", self.address);
+        let expires = self.clock.elapsed() + LIFETIME;
+        let mut links = self.links();
+        links.forget_old(self.clock.elapsed());
+        links.order.push_back((expires, secret.clone()));
+        links.by_secret.insert(secret, link);
+        url
+    }
+
+    fn links(&self) -> std::sync::MutexGuard<'_, Links> {
+        // What a panicked holder left is whole: each change is one call.
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let secret = request.uri().path().strip_prefix("/media/");
+        let link = {
+            let mut links = self.links();
+            links.forget_old(self.clock.elapsed());
+            secret.and_then(|secret| links.by_secret.get(secret).cloned())
+        };
+        let Some(link) = link else {
+            let why = "there is no such media, or its URL has expired";
+            return refusal(StatusCode::NOT_FOUND, why);
+        };
+        match *request.method() {
+            Method::HEAD => {
+                let mime = link.mime.as_deref().unwrap_or(UNKNOWN_MIME);
+                let mut response = head(&link, mime).map(|()| empty());
+                if let Some(size) = link.size {
+                    let headers = response.headers_mut();
+                    headers.insert(header::CONTENT_LENGTH, size.into());
+                }
+                response
+            }
+            Method::GET => link.serve().await,
+            _ => refusal(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD"),
+        }
+    }
+}
+
+impl Links {
+    fn forget_old(&mut self, now: Duration) {
+        while let Some((expires, secret)) = self.order.front()
+            && (*expires <= now || self.order.len() >= MAX_LINKS)
+        {
+            self.by_secret.remove(secret);
+            self.order.pop_front();
+        }
+    }
+}
+
+impl Link {
+    async fn serve(self) -> Response<Body> {
+        let instance = self.instance.borrow().clone();
+        let Some(instance) = instance else {
+            let why = "the account's instance is being replaced: try again";
+            return refusal(StatusCode::SERVICE_UNAVAILABLE, why);
+        };
+        let content = match instance.fetch(self.handle.clone()).await {
+            Ok(content) => content,
+            Err(error) => {
+                let status = match &error {
+                    CallError::Channel(error) => match error.kind {
+                        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+                        ErrorKind::Transient => StatusCode::SERVICE_UNAVAILABLE,
+                        _ => StatusCode::BAD_GATEWAY,
+                    },
+                    CallError::Ended(_) => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                tracing::warn!("media can't be fetched: {error}");
+                return refusal(status, &error.to_string());
+            }
+        };
+        let mime = content.mime.clone();
+        let windows = Windows {
+            content,
+            left: self.max_bytes,
+            // It lives as long as its content is read.
+            _instance: instance,
+        };
+        let body = stream::try_unfold(windows, |mut windows| async move {
+            let window = windows.next().await?;
+            Ok(window.map(|window| (Frame::data(window), windows)))
+        });
+        // In chunks, so that only the good word about the last byte ends it: by its length alone, a
+        // content that does not decrypt can look whole.
+        head(&self, &mime).map(|()| StreamBody::new(body).boxed_unsync())
+    }
+}
+
+struct Windows {
+    content: Content,
+    left: u64,
+    _instance: Instance,
+}
+
+impl Windows {
+    /// The next window; none after the last one of a content that is whole.
+    async fn next(&mut self) -> std::io::Result<Option<Bytes>> {
+        let broken = |why: &str| {
+            tracing::warn!("media is broken off: {why}");
+            Err(std::io::Error::other(why.to_owned()))
+        };
+        if let Some(window) = self.content.bytes.recv().await {
+            let Some(left) = self.left.checked_sub(window.len() as u64) else {
+                return broken("it is larger than allowed");
+            };
+            self.left = left;
+            return Ok(Some(window));
+        }
+        match (&mut self.content.done).await {
+            Ok(Ok(())) => Ok(None),
+            Ok(Err(error)) => broken(&error.message),
+            Err(_) => broken("the instance ended"),
+        }
+    }
+}
+
+/// The head of an answer. The content is data: no browser is to make anything else of it.
+fn head(link: &Link, mime: &str) -> Response<()> {
+    let mut response = Response::new(());
+    let headers = response.headers_mut();
+    let mime = HeaderValue::from_str(mime);
+    headers.insert(
+        header::CONTENT_TYPE,
+        mime.unwrap_or(HeaderValue::from_static(UNKNOWN_MIME)),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    let name = link.name.as_deref().unwrap_or_default();
+    let encoded: String = name
+        .bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => {
+                char::from(byte).to_string()
+            }
+            byte => format!("%{byte:02X}"),
+        })
+        .collect();
+    if !encoded.is_empty()
+        && let Ok(value) = HeaderValue::from_str(&format!("attachment; filename*=UTF-8''{encoded}"))
+    {
+        headers.insert(header::CONTENT_DISPOSITION, value);
+    }
+    response
+}
+
+fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+fn refusal(status: StatusCode, why: &str) -> Response<Body> {
+    let body = Full::new(Bytes::from(format!("{why}\n")));
+    let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = status;
+    response
+}
