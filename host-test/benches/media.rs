@@ -1,0 +1,334 @@
+//! 100 MiB in and out through the component: seconds, CPU, memory, and what a send beside it waits.
+//!
+//! `cargo bench` runs the runner's binary as a process of its own against the simulated server and
+//! its CDN in this one. It prints figures; nothing is asserted.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use bytes::Bytes;
+use host_test::simulator::{Event, MediaKind, Options, Simulator};
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+const ALICE: &str = "wxid_alice@im.wechat";
+const BOB: &str = "wxid_bob@im.wechat";
+const SIZE: u64 = 100 * 1024 * 1024;
+const ROUNDS: usize = 5;
+
+#[tokio::main]
+async fn main() {
+    let (decrypt, encrypt) = cipher_alone().await;
+    println!(
+        "cipher alone, in the sandbox: decrypt {decrypt:.0} MiB/s, encrypt {encrypt:.0} MiB/s"
+    );
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("big.bin");
+    let created = std::fs::File::create(&file).expect("a file");
+    created.set_len(SIZE).expect("room for it");
+
+    let simulator = simulator().await;
+    let (agent, mut media) = agent(&file).await;
+    let runner = Runner::new(&simulator, folder.path(), &agent);
+    simulator
+        .wait_for(|simulator| simulator.counters().polls > 0)
+        .await;
+    let mut downloads = Vec::new();
+    let mut uploads = Vec::new();
+    let (before, mut cpu) = (runner.memory_kib(), Duration::ZERO);
+    for round in 0..ROUNDS {
+        simulator.push_generated(ALICE, MediaKind::File, SIZE, round as u64);
+        let url = media.recv().await.expect("the agent gets it");
+        let (begun, used) = (Instant::now(), runner.cpu());
+        assert_eq!(download(&url).await, SIZE);
+        downloads.push(begun.elapsed());
+        cpu += runner.cpu() - used;
+    }
+    report(
+        "download of 100 MiB to the agent's last byte",
+        &downloads,
+        decrypt,
+    );
+    println!(
+        "  CPU of the runner: {:.2} s each",
+        cpu.as_secs_f64() / ROUNDS as f64
+    );
+    cpu = Duration::ZERO;
+    for round in 1..=ROUNDS {
+        let (begun, used) = (Instant::now(), runner.cpu());
+        simulator.say(ALICE, "upload");
+        simulator
+            .wait_for(|simulator| simulator.counters().accepted == round as u64)
+            .await;
+        uploads.push(begun.elapsed());
+        cpu += runner.cpu() - used;
+    }
+    report(
+        "upload of 100 MiB, MD5 and message included",
+        &uploads,
+        encrypt,
+    );
+    println!(
+        "  CPU of the runner: {:.2} s each",
+        cpu.as_secs_f64() / ROUNDS as f64
+    );
+    println!(
+        "the runner's memory grew by {} KiB at its peak",
+        runner.memory_kib() - before
+    );
+    let alone = answers(&simulator, async {}).await;
+    simulator.push_generated(ALICE, MediaKind::File, SIZE, 99);
+    let url = media.recv().await.expect("the agent gets it");
+    simulator.say(ALICE, "upload");
+    let beside = answers(&simulator, async {
+        download(&url).await;
+    })
+    .await;
+    println!(
+        "a message and its answer: alone p50 {:.2} ms p99 {:.2} ms, beside a download and an upload \
+         p50 {:.2} ms p99 {:.2} ms, n {}",
+        at(&alone, 0.5),
+        at(&alone, 0.99),
+        at(&beside, 0.5),
+        at(&beside, 0.99),
+        beside.len()
+    );
+}
+
+/// Builds the cipher's example for the sandbox, and runs it there.
+async fn cipher_alone() -> (f64, f64) {
+    use wasmtime::component::{Component, Linker, ResourceTable};
+    use wasmtime::{Engine, Store};
+    use wasmtime_wasi::p2::bindings::Command as Program;
+    use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+    use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+    struct Host(WasiCtx, ResourceTable);
+    impl WasiView for Host {
+        fn ctx(&mut self) -> WasiCtxView<'_> {
+            WasiCtxView {
+                ctx: &mut self.0,
+                table: &mut self.1,
+            }
+        }
+    }
+    let component = Path::new(env!("COMPONENT"));
+    let target = component
+        .ancestors()
+        .nth(3)
+        .expect("TARGET_DIR/TARGET/PROFILE");
+    let built = Command::new(env!("CARGO"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .args([
+            "build",
+            "--package",
+            "weixin",
+            "--example",
+            "cipher",
+            "--locked",
+        ])
+        .args([
+            "--profile",
+            "component",
+            "--target",
+            "wasm32-wasip2",
+            "--target-dir",
+        ])
+        .arg(target)
+        .env_remove("RUSTFLAGS")
+        .stderr(Stdio::null())
+        .status();
+    assert!(
+        built.is_ok_and(|status| status.success()),
+        "the example can't be built"
+    );
+    let program: PathBuf = component.with_file_name("examples").join("cipher.wasm");
+
+    let engine = Engine::default();
+    let program = Component::from_file(&engine, program).expect("a component");
+    let mut linker = Linker::new(&engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
+    let out = MemoryOutputPipe::new(1024);
+    let wasi = WasiCtx::builder().stdout(out.clone()).build();
+    let mut store = Store::new(&engine, Host(wasi, ResourceTable::new()));
+    let program = Program::instantiate_async(&mut store, &program, &linker).await;
+    let run = program
+        .expect("it fits")
+        .wasi_cli_run()
+        .call_run(&mut store)
+        .await;
+    run.expect("it runs").expect("it succeeds");
+    let text = String::from_utf8_lossy(&out.contents()).into_owned();
+    let mut figures = text
+        .split_whitespace()
+        .map(|figure| figure.parse().expect("a figure"));
+    let mut next = || figures.next().expect("two figures");
+    (next(), next())
+}
+
+async fn simulator() -> Simulator {
+    let simulator = Simulator::start(Options {
+        wire_log: 0,
+        ..Options::default()
+    })
+    .await
+    .expect("a free port");
+    simulator
+        .faults(&json!({"budget": null}))
+        .expect("a rule of the simulator");
+    simulator
+}
+
+/// An agent that hands on the URLs it gets, and sends the file when it is asked to.
+async fn agent(file: &Path) -> (String, mpsc::UnboundedReceiver<String>) {
+    type Shared = (mpsc::UnboundedSender<String>, String);
+    async fn answer(State((urls, file)): State<Shared>, Json(message): Json<Value>) -> Json<Value> {
+        if let Some(url) = message["media"][0]["url"].as_str() {
+            let _ = urls.send(url.to_owned());
+            return Json(json!({}));
+        }
+        match message["text"].as_str() {
+            Some("upload") => Json(json!({"media": [{"path": file}]})),
+            text => Json(json!({"text": text})),
+        }
+    }
+    let (urls, received) = mpsc::unbounded_channel();
+    let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let file = file.to_str().expect("UTF-8").to_owned();
+    let app = Router::new()
+        .route("/", post(answer))
+        .with_state((urls, file));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (url, received)
+}
+
+async fn download(url: &str) -> u64 {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let request = Request::get(url).body(Empty::new()).expect("a request");
+    let mut body = client
+        .request(request)
+        .await
+        .expect("an answer")
+        .into_body();
+    let mut total = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.expect("a whole file");
+        total += frame.into_data().map_or(0, |data| data.len() as u64);
+    }
+    total
+}
+
+/// Milliseconds of messages and answers until `work` is done, at least 200 of them.
+async fn answers(simulator: &Simulator, work: impl Future<Output = ()>) -> Vec<f64> {
+    let mut events = simulator.subscribe();
+    let mut work = std::pin::pin!(work);
+    let mut is_done = false;
+    let mut times = Vec::new();
+    while times.len() < 200 || !is_done {
+        let begun = Instant::now();
+        simulator.say(BOB, "ping");
+        loop {
+            tokio::select! {
+                biased;
+                event = events.recv() => match event {
+                    Ok(Event::Shown(bubble))
+                        if bubble["from"] == "bot" && bubble["user"] == BOB => break,
+                    _ => {}
+                },
+                () = &mut work, if !is_done => is_done = true,
+            }
+        }
+        times.push(begun.elapsed().as_secs_f64() * 1000.0);
+        if is_done && times.len() >= 200 {
+            break;
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+fn at(sorted: &[f64], share: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
+}
+
+fn report(name: &str, times: &[Duration], cipher: f64) {
+    let mut seconds: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
+    seconds.sort_by(f64::total_cmp);
+    let median = at(&seconds, 0.5);
+    let rate = SIZE as f64 / 1024.0 / 1024.0 / median;
+    println!(
+        "{name}: median {median:.2} s, {rate:.0} MiB/s, {:.0} % of the cipher alone, n {}",
+        rate / cipher * 100.0,
+        seconds.len()
+    );
+}
+
+struct Runner(Child);
+
+impl Runner {
+    fn new(simulator: &Simulator, folder: &Path, agent: &str) -> Runner {
+        let state = format!("dir:{}", folder.join("state").display());
+        let child = Command::new(env!("CARGO_BIN_EXE_host-test"))
+            .args(["run", "--state", &state, "--agent", agent])
+            .args(["--component", env!("COMPONENT"), "--media-dir"])
+            .arg(folder)
+            .env("RUST_LOG", "warn")
+            .env("WEIXIN_BASE_URL", simulator.base_url())
+            .env("WEIXIN_CDN_BASE_URL", simulator.cdn_base_url())
+            .env("WEIXIN_TOKEN", simulator.token())
+            .env("WEIXIN_ACCOUNT_ID", simulator.account_id())
+            .env("WEIXIN_SEND_INTERVAL_MS", "0")
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the runner starts");
+        Runner(child)
+    }
+
+    /// CPU time that the process has taken.
+    fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()));
+        let stat = stat.expect("Linux");
+        let fields = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace();
+        let ticks: u64 = fields
+            .skip(11)
+            .take(2)
+            .filter_map(|ticks| ticks.parse::<u64>().ok())
+            .sum();
+        // Linux counts in hundredths of a second.
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Most that was ever resident.
+    fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()));
+        status
+            .expect("Linux")
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .and_then(|line| line.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0)
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
