@@ -35,8 +35,9 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-/// Largest answer of an API call that is read; more is a failure of the transport.
-pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Largest answer of an API call that is read; more is a failure of the transport. What a batch
+/// becomes in the store is within what stores take for one value.
+pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

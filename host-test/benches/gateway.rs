@@ -4,7 +4,6 @@
 //! this one, with the durable store on. It prints the machine and the figures; nothing is asserted.
 
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use axum::routing::post;
@@ -12,6 +11,10 @@ use axum::{Json, Router};
 use host_test::simulator::{Event, Options, Simulator};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
+
+mod runner;
+
+use runner::Runner;
 
 const PERSON: &str = "wxid_alice@im.wechat";
 const STARTS: usize = 20;
@@ -39,12 +42,12 @@ async fn start() {
         let simulator = simulator().await;
         let folder = tempfile::tempdir().expect("a temporary directory");
         let begun = Instant::now();
-        let mut runner = Runner::new(&simulator, folder.path().to_str().unwrap(), "echo");
+        let runner = Runner::new(&simulator, folder.path(), "echo");
         simulator
             .wait_for(|simulator| simulator.counters().polls > 0)
             .await;
         times.push(begun.elapsed());
-        runner.stop();
+        drop(runner);
     }
     // The first one may have compiled the component.
     times.remove(0);
@@ -55,7 +58,7 @@ async fn start() {
 async fn latency(name: &str, agent: &str) {
     let simulator = simulator().await;
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let mut runner = Runner::new(&simulator, folder.path().to_str().unwrap(), agent);
+    let runner = Runner::new(&simulator, folder.path(), agent);
     let mut events = simulator.subscribe();
     let mut times = Vec::new();
     for number in 0..MESSAGES {
@@ -67,7 +70,7 @@ async fn latency(name: &str, agent: &str) {
         answer(&mut events).await;
         times.push(begun.elapsed());
     }
-    runner.stop();
+    drop(runner);
     times.drain(..MESSAGES / 10);
     report(
         &format!("message to accepted answer, agent {name}"),
@@ -95,7 +98,7 @@ async fn backlog(name: &str, agent: &str) {
     for number in 0..BACKLOG {
         simulator.say(&people[number % PEOPLE], &number.to_string());
     }
-    let mut runner = Runner::new(&simulator, folder.path().to_str().unwrap(), agent);
+    let runner = Runner::new(&simulator, folder.path(), agent);
     simulator
         .wait_for(|simulator| simulator.counters().polls > 0)
         .await;
@@ -104,8 +107,8 @@ async fn backlog(name: &str, agent: &str) {
         .wait_for(|simulator| simulator.counters().accepted == BACKLOG as u64)
         .await;
     let (time, cpu) = (begun.elapsed(), runner.cpu() - cpu);
-    let memory = runner.memory_mib();
-    runner.stop();
+    let memory = runner.memory_kib() / 1024;
+    drop(runner);
     let is_ordered = people.iter().all(|person| {
         let numbers: Vec<usize> = simulator
             .answers(person)
@@ -204,65 +207,6 @@ async fn http_agent() -> String {
     let app = Router::new().route("/", post(answer));
     tokio::spawn(async move { axum::serve(listener, app).await });
     url
-}
-
-struct Runner(Child);
-
-impl Runner {
-    fn new(simulator: &Simulator, folder: &str, agent: &str) -> Runner {
-        let child = Command::new(env!("CARGO_BIN_EXE_host-test"))
-            .args([
-                "run",
-                "--state",
-                &format!("dir:{folder}/state"),
-                "--agent",
-                agent,
-            ])
-            .args(["--component", env!("COMPONENT")])
-            .env("RUST_LOG", "warn")
-            .env("WEIXIN_BASE_URL", simulator.base_url())
-            .env("WEIXIN_TOKEN", simulator.token())
-            .env("WEIXIN_ACCOUNT_ID", simulator.account_id())
-            .env("WEIXIN_SEND_INTERVAL_MS", "0")
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the runner starts");
-        Runner(child)
-    }
-
-    /// CPU time that the process has taken.
-    fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()));
-        let stat = stat.expect("Linux");
-        let fields: Vec<&str> = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .collect();
-        let ticks: u64 = fields[11..13]
-            .iter()
-            .filter_map(|ticks| ticks.parse::<u64>().ok())
-            .sum();
-        // Linux counts in hundredths of a second.
-        Duration::from_millis(ticks * 10)
-    }
-
-    fn memory_mib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()));
-        status
-            .expect("Linux")
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
-            .unwrap_or(0)
-            / 1024
-    }
-
-    fn stop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn report(name: &str, times: &mut [Duration]) {

@@ -65,7 +65,13 @@ fn main() -> ExitCode {
 }
 
 fn log_to_stderr(format: LogFormat, default: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    // At its lower levels wasmtime logs what a component passes: URLs that are signed, and headers.
+    for target in ["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http"] {
+        if let Ok(directive) = format!("{target}=warn").parse() {
+            filter = filter.add_directive(directive);
+        }
+    }
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -19,8 +19,15 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 impl Shared {
     /// A message as agents see it, with URLs for its media.
     pub(super) async fn message(&self, message: types::Message) -> Message {
-        let mut media = Vec::with_capacity(message.media.len());
-        for item in message.media {
+        // The picture that a text answers is what the text is about.
+        let mut items = message.media;
+        if items.is_empty()
+            && let Some(quote) = &message.quote
+        {
+            items.clone_from(&quote.media);
+        }
+        let mut media = Vec::with_capacity(items.len());
+        for item in items {
             media.push(self.media(item).await);
         }
         Message {

@@ -240,6 +240,18 @@ async fn media_of_a_quote_is_read_and_a_transcript_passed_on() {
     let media = received(&agent).await;
     assert_eq!(media[0].transcript.as_deref(), Some("good morning"));
     assert!(media[0].url.is_some());
+
+    let picture = File::new(SentKind::Image, "p", Content::bytes(content(50)));
+    let mut question = json!({"type": 1, "text_item": {"text": "what is this?"}});
+    question["ref_msg"] = json!({"message_item": account.place(&picture)});
+    account.push(ALICE, vec![question]);
+    eventually(async || agent.texts().len() == 2).await;
+    let url = {
+        let asked = agent.asked.lock().unwrap();
+        assert_eq!(asked[1].text, "what is this?");
+        asked[1].media[0].url.clone().unwrap()
+    };
+    assert_eq!(get("GET", &url).await.2.unwrap(), content(50));
 }
 
 #[tokio::test]

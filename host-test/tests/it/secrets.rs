@@ -3,8 +3,17 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use host_test::simulator::{Options, Simulator};
-use serde_json::json;
+use axum::routing::post;
+use axum::{Json, Router};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use host_test::simulator::{MediaKind, Options, Simulator};
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
 use crate::harness::{ALICE, runner_of, signal, until};
@@ -60,6 +69,75 @@ async fn no_log_and_no_stored_file_has_the_token() {
     assert!(!contains(&state, CANARY.as_bytes()));
     assert_private(&state);
     assert_eq!(simulator.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn no_log_has_a_key_or_a_signed_url() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    // Gets each file, and sends it back.
+    let agent = async |Json(message): Json<Value>| {
+        let Some(url) = message["media"][0]["url"].as_str() else {
+            return Json(json!({}));
+        };
+        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+        let request = Request::get(url).body(Empty::new()).unwrap();
+        let body = client.request(request).await.unwrap().into_body();
+        let data = STANDARD.encode(body.collect().await.unwrap().to_bytes());
+        Json(json!({"media": [{"name": "back.bin", "data": data}]}))
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = Router::new().route("/", post(agent));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let mut child = runner_of(&simulator, "memory", &url)
+        .env("WEIXIN_CDN_BASE_URL", simulator.cdn_base_url())
+        .env("RUST_LOG", "trace")
+        .spawn()
+        .unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let reading = tokio::spawn(async move {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).await.unwrap();
+        text
+    });
+    let mut secrets = Vec::new();
+    for reference in ["param", "full-url"] {
+        let files = json!({"files": {"reference": reference}});
+        simulator.faults(&files).unwrap();
+        let sent = simulator.send_file(ALICE, MediaKind::File, "a.bin", vec![1; 1000]);
+        let media = &sent["item_list"][0]["file_item"]["media"];
+        for name in ["aes_key", "encrypt_query_param", "full_url"] {
+            secrets.extend(media[name].as_str().map(str::to_owned));
+        }
+    }
+    until(&simulator, |simulator| {
+        let phone = simulator.phone();
+        phone
+            .iter()
+            .filter(|bubble| bubble["from"] == "bot")
+            .count()
+            == 2
+    })
+    .await;
+    signal(&child, rustix::process::Signal::TERM);
+    assert!(child.wait().await.unwrap().success());
+    let log = reading.await.unwrap();
+    assert!(secrets.len() >= 4, "{secrets:?}");
+    for secret in secrets {
+        // Percent-encoded or not.
+        let part: String = secret
+            .chars()
+            .take_while(char::is_ascii_alphanumeric)
+            .collect();
+        let part = if secret.starts_with("http") {
+            secret.clone()
+        } else {
+            part
+        };
+        for line in log.lines() {
+            assert!(part.len() < 6 || !line.contains(&part), "{part} in {line}");
+        }
+    }
 }
 
 /// The newest context token; it is on the wire, and masked in the simulator's own log.
