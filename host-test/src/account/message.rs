@@ -1,6 +1,9 @@
 //! Messages and media between the component's terms and the agent's.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use http::StatusCode;
 
 use super::Shared;
 use crate::agent::message::{
@@ -8,9 +11,9 @@ use crate::agent::message::{
 };
 use crate::bindings::exports::gateway::channel::media_transfer::Upload;
 use crate::bindings::gateway::channel::types::{self, ErrorKind};
-use crate::instance::CallError;
+use crate::instance::{CallError, Ended};
 use crate::media::outgoing::Outgoing;
-use crate::media::server::Link;
+use crate::media::server::{Fetch, Link, Unavailable};
 
 /// An upload that may pass is tried this often.
 const UPLOAD_TRIES: u32 = 3;
@@ -55,8 +58,7 @@ impl Shared {
 
     async fn media(&self, media: types::Media) -> Media {
         let link = media.handle.map(|handle| Link {
-            instance: self.current.subscribe(),
-            handle,
+            fetch: self.fetch(handle),
             name: media.name.clone(),
             mime: media.mime.clone(),
             size: media.size,
@@ -86,6 +88,32 @@ impl Shared {
             url,
             wav_url: None,
         }
+    }
+
+    /// Opens a handle with the instance that serves then.
+    fn fetch(&self, handle: String) -> Fetch {
+        let current = self.current.subscribe();
+        Arc::new(move || {
+            let instance = current.borrow().clone();
+            let handle = handle.clone();
+            Box::pin(async move {
+                let result = match instance {
+                    Some(instance) => instance.fetch(handle).await,
+                    None => Err(CallError::Ended(Ended("it is being replaced".into()))),
+                };
+                result.map_err(|error| Unavailable {
+                    status: match &error {
+                        CallError::Channel(error) => match error.kind {
+                            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+                            ErrorKind::Transient => StatusCode::SERVICE_UNAVAILABLE,
+                            _ => StatusCode::BAD_GATEWAY,
+                        },
+                        CallError::Ended(_) => StatusCode::SERVICE_UNAVAILABLE,
+                    },
+                    why: error.to_string(),
+                })
+            })
+        })
     }
 
     /// Uploads what a reply names; also how many of them could not be.
@@ -134,7 +162,7 @@ impl Shared {
                     Ok(media) => return Ok(media),
                     Err(error) => error,
                 },
-                None => CallError::Ended(crate::instance::Ended("it is being replaced".into())),
+                None => CallError::Ended(Ended("it is being replaced".into())),
             };
             let may_pass = match &error {
                 CallError::Channel(error) => error.kind == ErrorKind::Transient,

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
@@ -20,11 +21,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
-use crate::bindings::gateway::channel::types::ErrorKind;
 use crate::clock::Clock;
-use crate::instance::{CallError, Instance};
 use crate::transfer::Content;
 
 /// How long a URL works: as long as a person can be answered.
@@ -48,13 +46,22 @@ struct Links {
     order: VecDeque<(Duration, String)>,
 }
 
+/// Why there is no content.
+pub struct Unavailable {
+    /// What the agent gets.
+    pub status: StatusCode,
+    /// In one line, for the agent and the log.
+    pub why: String,
+}
+
+/// Opens the content of one piece of media.
+pub type Fetch = Arc<dyn Fn() -> BoxFuture<'static, Result<Content, Unavailable>> + Send + Sync>;
+
 /// What a URL stands for.
 #[derive(Clone)]
 pub struct Link {
-    /// The account's instance.
-    pub instance: watch::Receiver<Option<Instance>>,
-    /// The component's handle.
-    pub handle: String,
+    /// Opens it, each time anew.
+    pub fetch: Fetch,
     /// File name.
     pub name: Option<String>,
     /// Media type, where it is known without the content.
@@ -161,32 +168,17 @@ impl Links {
 
 impl Link {
     async fn serve(self) -> Response<Body> {
-        let instance = self.instance.borrow().clone();
-        let Some(instance) = instance else {
-            let why = "the account's instance is being replaced: try again";
-            return refusal(StatusCode::SERVICE_UNAVAILABLE, why);
-        };
-        let content = match instance.fetch(self.handle.clone()).await {
+        let content = match (self.fetch)().await {
             Ok(content) => content,
-            Err(error) => {
-                let status = match &error {
-                    CallError::Channel(error) => match error.kind {
-                        ErrorKind::NotFound => StatusCode::NOT_FOUND,
-                        ErrorKind::Transient => StatusCode::SERVICE_UNAVAILABLE,
-                        _ => StatusCode::BAD_GATEWAY,
-                    },
-                    CallError::Ended(_) => StatusCode::SERVICE_UNAVAILABLE,
-                };
-                tracing::warn!("media can't be fetched: {error}");
-                return refusal(status, &error.to_string());
+            Err(Unavailable { status, why }) => {
+                tracing::warn!("media can't be fetched: {why}");
+                return refusal(status, &why);
             }
         };
         let mime = content.mime.clone();
         let windows = Windows {
             content,
             left: self.max_bytes,
-            // It lives as long as its content is read.
-            _instance: instance,
         };
         let body = stream::try_unfold(windows, |mut windows| async move {
             let window = windows.next().await?;
@@ -201,7 +193,6 @@ impl Link {
 struct Windows {
     content: Content,
     left: u64,
-    _instance: Instance,
 }
 
 impl Windows {
