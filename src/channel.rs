@@ -69,7 +69,8 @@ impl Channel {
         generation: u64,
         entries: &[(String, Vec<u8>)],
     ) -> (Channel, Vec<String>) {
-        let mut outbox = Outbox::new(Pace::new(settings.send_interval, BURST));
+        let pace = Pace::new(settings.send_interval, BURST);
+        let mut outbox = Outbox::new(pace, generation);
         let mut problems = outbox.load(entries);
         let mut journal = Journal::new(generation);
         problems.extend(journal.load(entries, &outbox.answered()));
@@ -89,6 +90,7 @@ impl Channel {
         let (channel, problems) = Channel::load(self.settings.clone(), self.generation, entries);
         let before = std::mem::replace(self, channel);
         self.journal.follow(before.journal);
+        self.outbox.follow(before.outbox);
         problems
     }
 
@@ -141,6 +143,7 @@ impl Channel {
                 self.peers.heard(message.into());
             }
         }
+        self.peers.shrink();
         Received {
             write: self.journal.accept(cursor, admitted),
             refused,

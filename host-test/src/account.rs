@@ -225,6 +225,8 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         self.shared.stopping.send_replace(true);
+        // Links to media hold a receiver: with it they would hold the instance.
+        self.shared.current.send_replace(None);
         self.task.abort();
     }
 }
@@ -266,6 +268,7 @@ impl Shared {
                         why = self.serve(&instance) => why,
                         () = self.stopped() => {
                             self.shut_down(&instance).await;
+                            self.current.send_replace(None);
                             return;
                         }
                     };
@@ -307,13 +310,13 @@ impl Shared {
     /// newer owner.
     async fn serve(self: &Arc<Self>, instance: &Instance) -> Option<String> {
         let receiving = async {
+            let mut done = Vec::new();
             loop {
                 match instance.receive().await {
                     Ok(events) => {
                         if events.is_empty() {
                             return Some("the instance drains".to_owned());
                         }
-                        let mut done = Vec::new();
                         for event in events {
                             match event.body {
                                 EventBody::Message(message) => {
@@ -325,10 +328,15 @@ impl Shared {
                                 | EventBody::Other(_) => done.push(event.id),
                             }
                         }
-                        if !done.is_empty()
-                            && let Err(error) = instance.ack(done).await
-                        {
-                            tracing::warn!(account = &*self.id, "acknowledging failed: {error}");
+                        // What fails is tried again with the next events.
+                        if !done.is_empty() {
+                            match instance.ack(done.clone()).await {
+                                Ok(()) => done.clear(),
+                                Err(error) => tracing::warn!(
+                                    account = &*self.id,
+                                    "acknowledging failed: {error}"
+                                ),
+                            }
                         }
                     }
                     Err(error) => self.after(error).await?,
@@ -338,7 +346,8 @@ impl Shared {
         let sending = async {
             loop {
                 match instance.run().await {
-                    Ok(()) => return Some("the instance drains".to_owned()),
+                    // `receive` ends with it, and knows why.
+                    Ok(()) => std::future::pending().await,
                     Err(error) => self.after(error).await?,
                 }
             }

@@ -50,6 +50,8 @@ pub enum AgentError {
     TooLarge,
     #[error("the agent did not answer within {} minutes", ANSWER_TIME.as_secs() / 60)]
     TimedOut,
+    #[error("the agent panicked")]
+    Panicked,
     #[error("the agent's process ended before it answered")]
     ProcessEnded,
     #[error("the agent's process does not run, and is started again after a pause")]

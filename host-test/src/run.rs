@@ -102,12 +102,16 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     };
     account.media = media;
     let agent = options.agent.start(clock, Some(umask));
-    let account = Account::start(&runtime, &plugin, state, agent, account)
-        .await
-        .map_err(|error| match error {
+    let starting = Account::start(&runtime, &plugin, state, agent, account);
+    let account = tokio::select! {
+        account = starting => account.map_err(|error| match error {
             StartError::Invalid(why) => Failure::Usage(why),
             StartError::Failed(why) => Failure::Other(why),
-        })?;
+        })?,
+        // A server that does not answer must not hold up the end.
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let account = Arc::new(account);
     tracing::info!(
         account = account.id(),

@@ -152,12 +152,12 @@ impl Journal {
         problems
     }
 
-    /// Whether a key is a batch that another instance stored after this one had read the store.
+    /// Whether a key is a batch that an older instance stored after this one had read the store.
     pub fn is_foreign(&self, key: &str) -> bool {
         key.strip_prefix(JOURNAL)
             .and_then(Place::parse)
             .is_some_and(|place| {
-                place.generation != self.next.generation && !self.batches.contains_key(&place)
+                place.generation < self.next.generation && !self.batches.contains_key(&place)
             })
     }
 

@@ -80,12 +80,13 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An empty outbox that sends with `pace`.
-    pub fn new(pace: Pace) -> Outbox {
+    /// An empty outbox of the instance `generation` that sends with `pace`.
+    pub fn new(pace: Pace, generation: u64) -> Outbox {
         Outbox {
             posts: BTreeMap::new(),
             orders: HashMap::new(),
-            next_order: 0,
+            // No two instances give the same one, also when they overlap.
+            next_order: generation << 32,
             queues: HashMap::new(),
             ready: VecDeque::new(),
             delayed: BTreeSet::new(),
@@ -214,7 +215,7 @@ impl Outbox {
         let job = Job {
             key: record.key.clone(),
             index,
-            conversation: conversation.clone(),
+            conversation: record.conversation.clone(),
             content: part.content.clone(),
             client_id: part.client_id.clone(),
         };
@@ -258,8 +259,15 @@ impl Outbox {
         outcome: Outcome,
     ) -> Option<Write> {
         self.in_flight.remove(&job.conversation);
-        let order = *self.orders.get(&job.key)?;
-        let record = self.posts.get_mut(&order)?;
+        let record = self
+            .orders
+            .get(&job.key)
+            .and_then(|order| Some((*order, self.posts.get_mut(order)?)));
+        let Some((order, record)) = record.filter(|(_, record)| record.is_pending(job.index))
+        else {
+            self.requeue(&job.conversation, None);
+            return None;
+        };
         let mut delay = None;
         let mut changed = true;
         match outcome {
@@ -278,12 +286,10 @@ impl Outbox {
             Outcome::NotSent(error) => {
                 record.not_sent(job.index, error);
                 self.not_before = Some(now + self.backoff.fail(random));
-                changed = false;
             }
             Outcome::LoginRequired(error) => {
                 record.not_sent(job.index, error);
                 self.not_before = Some(Duration::MAX);
-                changed = false;
             }
         }
         let is_settled = record.is_settled();
@@ -329,6 +335,22 @@ impl Outbox {
     pub fn resume(&mut self) {
         self.not_before = None;
         self.backoff.reset();
+    }
+
+    /// Goes on where this instance was before it loaded again: its requests are still under way.
+    pub fn follow(&mut self, before: Outbox) {
+        self.ready
+            .retain(|conversation| !before.in_flight.contains(conversation));
+        self.in_flight = before.in_flight;
+        self.pace = before.pace;
+        self.backoff = before.backoff;
+        self.not_before = before.not_before;
+        self.next_order = self.next_order.max(before.next_order);
+    }
+
+    /// The requests under way were given up. Load again after this.
+    pub fn forget_requests(&mut self) {
+        self.in_flight.clear();
     }
 
     /// Posts that are not settled.

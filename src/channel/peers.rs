@@ -76,25 +76,31 @@ impl Peers {
             .and_then(|value| serde_json::from_slice(value).ok())
             .unwrap_or_default();
         self.known.insert(id.to_owned(), (peer, Written::Yes));
-        if self.known.len() > CACHED
-            && let Some(other) = self
+    }
+
+    /// Lets go of peers that the store has, when there are too many. Not between loading a peer and
+    /// hearing of it.
+    pub fn shrink(&mut self) {
+        while self.known.len() > CACHED
+            && let Some(id) = self
                 .known
                 .iter()
-                .find(|(other, (_, written))| *written == Written::Yes && *other != id)
-                .map(|(other, _)| other.clone())
+                .find(|(_, (_, written))| *written == Written::Yes)
+                .map(|(id, _)| id.clone())
         {
-            self.known.remove(&other);
+            self.known.remove(&id);
         }
     }
 
-    /// Takes in what a message tells. Messages come in their order, so the newest token wins; one
-    /// without a token leaves the one before. The peer has to be loaded.
+    /// Takes in what a message tells. The token of the newest message wins; one without a token
+    /// leaves the one before. The peer has to be loaded.
     pub fn heard(&mut self, heard: Heard) {
         let (peer, written) = self
             .known
             .entry(heard.peer)
             .or_insert((Peer::default(), Written::No));
-        if heard.reply_token.is_some() {
+        let is_newest = heard.sent_at_ms == 0 || heard.sent_at_ms >= peer.last_message_ms;
+        if is_newest && heard.reply_token.is_some() {
             peer.reply_token = heard.reply_token;
         }
         peer.last_message_ms = peer.last_message_ms.max(heard.sent_at_ms);
@@ -157,8 +163,10 @@ mod tests {
         for id in 0..1000 {
             peers.load(&id.to_string(), None);
         }
-        assert!(peers.known.len() <= CACHED + 1);
-        assert!(peers.peer("999").is_some());
+        peers.heard(heard("7", Some("token"), 1));
+        peers.shrink();
+        assert_eq!(peers.known.len(), CACHED);
+        assert!(peers.peer("7").is_some());
     }
 
     #[test]

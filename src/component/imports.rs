@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::future::{Either, join, select, try_join};
+use futures::future::{Either, join, select};
 use wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult, StreamWriter};
 
 use super::bindings::wasi::clocks::{monotonic_clock, system_clock};
@@ -211,13 +211,21 @@ pub async fn upload(
     let body = async {
         send(writer).await?;
         let _ = trailers.write(Ok(None)).await;
-        Ok(())
+        Ok::<(), Error>(())
     };
     let answer = async {
         let answer = client::send(outgoing).await;
         answer.map_err(|code| transport(failure(code)))
     };
-    let (response, ()) = try_join(answer, body).await?;
+    let (answer, body) = (std::pin::pin!(answer), std::pin::pin!(body));
+    let response = match select(answer, body).await {
+        // An answer that comes before the end is a refusal: the rest is not sent.
+        Either::Left((answer, _)) => answer?,
+        Either::Right((sent, answer)) => {
+            sent?;
+            answer.await?
+        }
+    };
     let headers = response.get_headers();
     let header = |name: &str| {
         let value = headers.get(name).into_iter().next()?;

@@ -59,6 +59,8 @@ pub struct Instance {
     channel: RefCell<Channel>,
     /// A write failed: the state has to be loaded again.
     is_stale: Cell<bool>,
+    /// What a poll brought and the store did not take yet.
+    unstored: RefCell<Option<wire::Updates>>,
     health: RefCell<Health>,
     logged: RefCell<Option<Phase>>,
     tickets: RefCell<Tickets>,
@@ -116,6 +118,7 @@ pub async fn start() -> Result<(), Error> {
         buckets,
         channel: RefCell::new(channel),
         is_stale: Cell::new(false),
+        unstored: RefCell::default(),
         health: RefCell::new(Health::new(api::DEFAULT_HOLD)),
         logged: RefCell::new(None),
         tickets: RefCell::default(),
@@ -377,9 +380,17 @@ impl Instance {
         Ok(())
     }
 
-    /// Removes what is done.
+    /// Removes what is done. What memory says of it has to be what is stored, and the account has to
+    /// be this instance's.
     fn retire(&self, at_once: bool) -> Result<(), Error> {
+        if self.is_stale.get() {
+            return Ok(());
+        }
         let writes = self.channel.borrow_mut().retire(imports::now_ms(), at_once);
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.check_fence()?;
         self.store(writes)
     }
 

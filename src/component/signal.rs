@@ -1,6 +1,7 @@
 //! Wakes tasks of one instance; the tasks look at the state themselves.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
@@ -8,14 +9,15 @@ use std::task::{Poll, Waker};
 #[derive(Default)]
 pub struct Signal {
     raised: Cell<u64>,
-    waiting: RefCell<Vec<Waker>>,
+    next_wait: Cell<u64>,
+    waiting: RefCell<BTreeMap<u64, Waker>>,
 }
 
 impl Signal {
     /// Wakes everybody who waits.
     pub fn raise(&self) {
         self.raised.set(self.raised.get() + 1);
-        for waker in self.waiting.take() {
+        for waker in self.waiting.take().into_values() {
             waker.wake();
         }
     }
@@ -27,16 +29,32 @@ impl Signal {
 
     /// Waits until it was raised more often than `seen`.
     pub async fn wait(&self, seen: u64) {
+        let number = self.next_wait.get();
+        self.next_wait.set(number + 1);
+        let _waiting = Waiting {
+            signal: self,
+            number,
+        };
         poll_fn(|context| {
             if self.raised.get() > seen {
                 return Poll::Ready(());
             }
             let mut waiting = self.waiting.borrow_mut();
-            if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                waiting.push(context.waker().clone());
-            }
+            waiting.insert(number, context.waker().clone());
             Poll::Pending
         })
         .await;
+    }
+}
+
+/// A wait that is given up leaves nothing behind.
+struct Waiting<'a> {
+    signal: &'a Signal,
+    number: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.signal.waiting.borrow_mut().remove(&self.number);
     }
 }

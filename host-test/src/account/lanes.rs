@@ -4,15 +4,18 @@
 //! has it is not given to the agent a second time.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::typing::Typing;
+use crate::agent::AgentError;
 use crate::agent::message::{Message, Reply};
 use crate::bindings::exports::gateway::channel::outbound::Post;
 use crate::bindings::gateway::channel::types::ErrorKind;
@@ -108,7 +111,8 @@ impl Shared {
             let asked = async {
                 // The semaphore is never closed.
                 let _permit = self.lanes.with_agent.acquire().await;
-                self.agent.answer(message).await
+                let answer = AssertUnwindSafe(self.agent.answer(message)).catch_unwind();
+                answer.await.unwrap_or(Err(AgentError::Panicked))
             };
             let answer = tokio::select! {
                 biased;

@@ -18,6 +18,7 @@ use crate::media::server::{Fetch, Link, Unavailable};
 /// An upload that may pass is tried this often.
 const UPLOAD_TRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl Shared {
     /// A message as agents see it, with URLs for its media.
@@ -164,15 +165,24 @@ impl Shared {
                 },
                 None => CallError::Ended(Ended("it is being replaced".into())),
             };
+            // A file waits as text does for a login, a successor or the store; the media server has
+            // three tries.
             let may_pass = match &error {
-                CallError::Channel(error) => error.kind == ErrorKind::Transient,
+                CallError::Channel(error) => match error.kind {
+                    ErrorKind::Transient => tries < UPLOAD_TRIES,
+                    ErrorKind::LoginRequired
+                    | ErrorKind::Draining
+                    | ErrorKind::Fenced
+                    | ErrorKind::Storage => true,
+                    _ => false,
+                },
                 CallError::Ended(_) => true,
             };
-            if !may_pass || tries >= UPLOAD_TRIES {
+            if !may_pass {
                 return Err(error.to_string());
             }
             tokio::select! {
-                () = self.clock().sleep(pause) => pause *= 2,
+                () = self.clock().sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
                 () = self.stopped() => return Err(error.to_string()),
             }
         }

@@ -1,6 +1,7 @@
 //! A person in front of the simulated server: what is typed is said as a WeChat user, and what that
 //! user's phone would show is printed.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -139,7 +140,7 @@ fn save(kind: &str, name: Option<&str>, bytes: &[u8]) -> std::io::Result<PathBuf
         };
         match std::fs::File::create_new(&path) {
             Ok(mut file) => {
-                std::io::Write::write_all(&mut file, bytes)?;
+                file.write_all(bytes)?;
                 return Ok(path);
             }
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
@@ -158,11 +159,12 @@ pub async fn lines(simulator: &Simulator, account: &Account) -> std::io::Result<
             match events.recv().await {
                 Ok(Event::Shown(bubble)) => {
                     if let Some(answer) = answer(simulator, &bubble) {
-                        println!("{answer}");
+                        let mut out = std::io::stdout();
+                        writeln!(out, "{answer}").and_then(|()| out.flush())?;
                     }
                 }
                 Ok(Event::Typing { .. }) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
             }
         }
     };
@@ -181,7 +183,7 @@ pub async fn lines(simulator: &Simulator, account: &Account) -> std::io::Result<
     };
     tokio::select! {
         biased;
-        never = printing => never,
+        result = printing => result,
         result = reading => result,
     }
 }

@@ -12,4 +12,5 @@ mod lifecycle;
 mod media;
 mod runner;
 mod secrets;
+mod storage;
 mod typing;

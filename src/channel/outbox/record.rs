@@ -250,12 +250,19 @@ impl Record {
         is_last
     }
 
-    /// The try had no effect: it is not counted, and the store may go on counting it as the next.
+    /// The try had no effect: it does not count.
     pub fn not_sent(&mut self, index: usize, error: Error) {
         if let Some(part) = self.parts.get_mut(index) {
             part.part.error = Some(error);
-            part.is_marked = true;
+            part.tries = part.tries.saturating_sub(1);
+            part.is_marked = false;
         }
+    }
+
+    pub fn is_pending(&self, index: usize) -> bool {
+        self.parts
+            .get(index)
+            .is_some_and(|part| part.part.state == PartState::Pending)
     }
 
     /// Gives up on what instances before this one died with too often.

@@ -25,6 +25,7 @@ impl Instance {
                 return receipt.of(&post);
             }
             self.check_login(&post)?;
+            self.check_fence()?;
             let write = {
                 let mut channel = self.channel.borrow_mut();
                 channel.post(imports::now(), post, client_id)
@@ -95,6 +96,11 @@ impl Instance {
         }
         let result = self.send_all().await;
         self.is_running.set(false);
+        if result.is_err() {
+            // Its requests went with it: what they did is for the store's count to tell.
+            self.channel.borrow_mut().outbox().forget_requests();
+            self.is_stale.set(true);
+        }
         self.waiting.borrow_mut().clear();
         self.lane_ended.raise();
         result
@@ -118,7 +124,7 @@ impl Instance {
             let abandoned = std::pin::pin!(self.abandon.wait(0));
             let done = std::pin::pin!(next(&mut requests));
             match select(done, select(abandoned, news)).await {
-                Either::Left(((job, outcome), _)) => self.finish(&job?, outcome)?,
+                Either::Left(((job, outcome), _)) => self.finish(&job, outcome)?,
                 Either::Right((Either::Left(_), _)) => return Ok(()),
                 Either::Right((Either::Right(_), _)) => {}
             }
@@ -142,15 +148,15 @@ impl Instance {
         }
     }
 
-    async fn perform(&self, job: Job) -> (Result<Job, Error>, Outcome) {
+    async fn perform(&self, job: Job) -> (Job, Outcome) {
         let token = match self.reply_token(&job.conversation) {
             Ok(token) => token,
-            Err(error) => return (Err(error.clone()), Outcome::NotSent(error)),
+            Err(error) => return (job, Outcome::NotSent(error)),
         };
         let random = imports::random();
         let request = api::send_message(&self.options, random, &job, token.as_deref());
         let outcome = api::sent(imports::fetch(request).await);
-        (Ok(job), outcome)
+        (job, outcome)
     }
 
     fn finish(&self, job: &Job, outcome: Outcome) -> Result<(), Error> {

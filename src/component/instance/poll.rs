@@ -12,6 +12,8 @@ const LOGIN_LATER: Duration = Duration::from_secs(300);
 /// How long after the start a batch of an older instance may still arrive in the store.
 const ADOPT_FOR: Duration = Duration::from_secs(300);
 const ADOPT_EVERY: Duration = Duration::from_secs(5);
+/// An empty poll that ends sooner was not held.
+const SHORT_POLL: Duration = Duration::from_millis(500);
 
 impl Instance {
     /// Waits for events; empty when draining.
@@ -30,11 +32,13 @@ impl Instance {
     async fn next_events(&self) -> Result<Vec<Event>, Error> {
         let mut failures = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
         let mut refusals = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        let mut idle = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
         loop {
             if self.is_draining.get() {
                 return Ok(Vec::new());
             }
             self.ready()?;
+            self.accept_unstored()?;
             self.adopt()?;
             let events = self.channel.borrow_mut().journal().take(MAX_EVENTS);
             if !events.is_empty() {
@@ -44,6 +48,7 @@ impl Instance {
                 continue;
             }
             self.check_fence()?;
+            let begun = imports::now();
             let Some(answer) = self.poll().await else {
                 return Ok(Vec::new());
             };
@@ -51,7 +56,15 @@ impl Instance {
                 Ok(updates) => {
                     failures.reset();
                     refusals.reset();
-                    self.accept(updates)?;
+                    let is_empty = updates.messages.is_empty();
+                    self.unstored.replace(Some(updates));
+                    self.accept_unstored()?;
+                    // A server that has nothing to say and does not hold the poll sets no pace.
+                    if is_empty && imports::now().saturating_sub(begun) < SHORT_POLL {
+                        self.sleep(idle.fail(imports::random())).await;
+                    } else {
+                        idle.reset();
+                    }
                 }
                 // The server had nothing to say and did not say so.
                 Err(CallError::Transport(Failure::TimedOut)) => {
@@ -104,12 +117,27 @@ impl Instance {
         std::future::pending().await
     }
 
+    /// Stores what a poll brought. What can't be stored now is kept: the server may not say it again.
+    fn accept_unstored(&self) -> Result<(), Error> {
+        let Some(updates) = self.unstored.take() else {
+            return Ok(());
+        };
+        let result = self.accept(&updates);
+        if let Err(error) = &result
+            && error.kind == ErrorKind::Storage
+        {
+            self.is_stale.set(true);
+            self.unstored.replace(Some(updates));
+        }
+        result
+    }
+
     /// Stores a batch with its cursor. A fenced instance does so, too: its successor finds it.
-    fn accept(&self, updates: wire::Updates) -> Result<(), Error> {
+    fn accept(&self, updates: &wire::Updates) -> Result<(), Error> {
         {
             let mut health = self.health.borrow_mut();
             health.poll_answered(imports::now());
-            if let Some(hold) = api::hold(&updates) {
+            if let Some(hold) = api::hold(updates) {
                 health.hold = hold;
             }
         }
@@ -131,8 +159,8 @@ impl Instance {
         }
         let received = {
             let mut channel = self.channel.borrow_mut();
-            let cursor = match updates.cursor {
-                Some(cursor) => cursor,
+            let cursor = match &updates.cursor {
+                Some(cursor) => cursor.clone(),
                 None => channel.journal().cursor().to_owned(),
             };
             channel.receive(cursor, events)
@@ -148,7 +176,8 @@ impl Instance {
             self.last_event_ms.set(Some(imports::now_ms()));
         }
         self.store(received.write)?;
-        self.check_fence()
+        self.check_fence()?;
+        self.retire(false)
     }
 
     /// The platform refuses the credential: after a pause, the start is announced again.
