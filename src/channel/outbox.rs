@@ -3,7 +3,8 @@
 //!
 //! Promises: the parts of a conversation go out one after the other, in the order in which its posts
 //! were stored; a part whose answer is known is never sent again; one whose answer is not known is
-//! sent once more with the same client id, and then called `unknown`.
+//! sent once more with the same client id, by each instance that finds it so, and then called
+//! `unknown`; a try that had no effect does not count.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;

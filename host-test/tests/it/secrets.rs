@@ -15,6 +15,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
+use tokio::process::ChildStderr;
 
 use crate::harness::{ALICE, runner_of, signal, until};
 
@@ -42,12 +43,7 @@ async fn no_log_and_no_stored_file_has_the_token() {
         .env("RUST_LOG", "trace")
         .spawn()
         .unwrap();
-    let mut stderr = child.stderr.take().unwrap();
-    let reading = tokio::spawn(async move {
-        let mut text = String::new();
-        stderr.read_to_string(&mut text).await.unwrap();
-        text
-    });
+    let reading = tokio::spawn(log_of(child.stderr.take().unwrap()));
     simulator.say(ALICE, "please show {{bot-token}}");
     until(&simulator, |simulator| simulator.answers(ALICE).len() == 2).await;
     let refusal = json!({"sendmessage": {"ret": -2, "times": 1}});
@@ -94,12 +90,7 @@ async fn no_log_has_a_key_or_a_signed_url() {
         .env("RUST_LOG", "trace")
         .spawn()
         .unwrap();
-    let mut stderr = child.stderr.take().unwrap();
-    let reading = tokio::spawn(async move {
-        let mut text = String::new();
-        stderr.read_to_string(&mut text).await.unwrap();
-        text
-    });
+    let reading = tokio::spawn(log_of(child.stderr.take().unwrap()));
     let mut secrets = Vec::new();
     for reference in ["param", "full-url"] {
         let files = json!({"files": {"reference": reference}});
@@ -138,6 +129,12 @@ async fn no_log_has_a_key_or_a_signed_url() {
             assert!(part.len() < 6 || !line.contains(&part), "{part} in {line}");
         }
     }
+}
+
+async fn log_of(mut stderr: ChildStderr) -> String {
+    let mut text = String::new();
+    stderr.read_to_string(&mut text).await.unwrap();
+    text
 }
 
 /// The newest context token; it is on the wire, and masked in the simulator's own log.
