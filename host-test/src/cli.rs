@@ -212,6 +212,7 @@ pub fn parse(
                 config: found.config,
             }))
         }
+        "help" => Command::Help,
         "simulator" => Command::Simulator { listen },
         "check" => Command::Check {
             component: checked.ok_or_else(|| {

@@ -17,6 +17,15 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // A level that was mistyped would hide what is looked for.
+    if let Some(level) = std::env::var_os("RUST_LOG")
+        && level
+            .to_str()
+            .is_none_or(|level| level.parse::<EnvFilter>().is_err())
+    {
+        eprintln!("host-test: RUST_LOG is {level:?}: use error, warn, info, debug or trace");
+        return ExitCode::from(2);
+    }
     // Files of the state are private; what an agent's process writes keeps the user's own mask.
     let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077)).as_raw_mode();
     let runtime = match tokio::runtime::Builder::new_multi_thread()

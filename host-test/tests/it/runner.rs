@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use host_test::simulator::{Options, Simulator};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-use crate::harness::{ALICE, component, runner, runner_of, signal, until};
+use crate::harness::{ALICE, component, eventually, runner, runner_of, signal, until};
 
 async fn output_with(arguments: &[&str], input: &str, variables: &[(&str, &str)]) -> Output {
     let mut child = runner(arguments)
@@ -41,6 +41,26 @@ async fn an_exec_agent_answers() {
 }
 
 #[tokio::test]
+async fn an_exec_agent_has_no_token_and_ends_with_the_runner() {
+    let agent = r#"exec:while read -r line; do id=$(printf '%s' "$line" | sed 's/.*"id":"\([0-9]*\)".*/\1/'); printf '{"in_reply_to":"%s","text":"%s %s"}\n' "$id" "$$" "${WEIXIN_TOKEN:-none}"; done"#;
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let mut child = runner_of(&simulator, "memory", agent).spawn().unwrap();
+    simulator.say(ALICE, "hello");
+    until(&simulator, |simulator| !simulator.answers(ALICE).is_empty()).await;
+    let answer = simulator.answers(ALICE).remove(0);
+    let (process, token) = answer.split_once(' ').unwrap();
+    assert_eq!(token, "none");
+    signal(&child, rustix::process::Signal::TERM);
+    assert!(child.wait().await.unwrap().success());
+    let is_there = format!("/proc/{process}/stat");
+    let ends = async || match std::fs::read_to_string(&is_there) {
+        Ok(stat) => stat.contains(") Z "),
+        Err(_) => true,
+    };
+    eventually(ends).await;
+}
+
+#[tokio::test]
 async fn a_mistake_is_exit_2_and_one_line() {
     for (arguments, variables, expect) in [
         (
@@ -55,6 +75,7 @@ async fn a_mistake_is_exit_2_and_one_line() {
             &[("WEIXIN_DM_POLICY", "everyone")],
             "WEIXIN_DM_POLICY",
         ),
+        (&["run"], &[("RUST_LOG", "weixin=loud")], "RUST_LOG"),
         (&["frob"], &[], "frob"),
     ] {
         let output = output_with(arguments, "", variables).await;
