@@ -21,7 +21,7 @@ use record::{Record, StoredPart};
 
 /// Conversations that send at the same time when there is no pace.
 const MAX_PARALLEL: usize = 16;
-/// A part whose answer stays unknown is sent this often by one instance.
+/// A try without an answer is the last one from this count on; tries that a crash cut off count, too.
 const MAX_TRIES: u8 = 2;
 /// Each crash between request and answer sends a part once more; one that is always in the way of a
 /// crash may be its cause.
@@ -259,7 +259,9 @@ impl Outbox {
         job: &Job,
         outcome: Outcome,
     ) -> Option<Write> {
-        self.in_flight.remove(&job.conversation);
+        if !self.in_flight.remove(&job.conversation) {
+            return None;
+        }
         let record = self
             .orders
             .get(&job.key)

@@ -81,15 +81,12 @@ impl Peers {
     /// Lets go of peers that the store has, when there are too many. Not between loading a peer and
     /// hearing of it.
     pub fn shrink(&mut self) {
-        while self.known.len() > CACHED
-            && let Some(id) = self
-                .known
-                .iter()
-                .find(|(_, (_, written))| *written == Written::Yes)
-                .map(|(id, _)| id.clone())
-        {
-            self.known.remove(&id);
-        }
+        let mut excess = self.known.len().saturating_sub(CACHED);
+        self.known.retain(|_, (_, written)| {
+            let goes = excess > 0 && *written == Written::Yes;
+            excess -= usize::from(goes);
+            !goes
+        });
     }
 
     /// Takes in what a message tells. The token of the newest message wins; one without a token

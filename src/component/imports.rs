@@ -1,5 +1,6 @@
 //! Everything that the component asks of its host: the only file that calls an import.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use futures::future::{Either, join, select};
@@ -184,8 +185,17 @@ pub struct Download {
 /// Begins a download. What it may take is up to the pauses within it.
 pub async fn download(request: http::Request) -> Result<Download, Failure> {
     let (outgoing, writer, trailers) = outgoing(request)?;
-    drop((writer, trailers));
-    let response = client::send(outgoing).await.map_err(failure)?;
+    drop(writer);
+    let end = async {
+        // Without a body, a host need not ask for its end.
+        let _ = trailers.write(Ok(None)).await;
+        std::future::pending::<Infallible>().await
+    };
+    let (send, end) = (std::pin::pin!(client::send(outgoing)), std::pin::pin!(end));
+    let response = match select(send, end).await {
+        Either::Left((response, _)) => response.map_err(failure)?,
+        Either::Right((never, _)) => match never {},
+    };
     Ok(Download {
         status: response.get_status_code(),
         body: Body::of(response),

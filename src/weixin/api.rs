@@ -182,19 +182,18 @@ pub fn hold(updates: &wire::Updates) -> Option<Duration> {
 }
 
 /// One part of a post.
+///
+/// # Errors
+/// `not-found` and `invalid` when a stored part holds no upload.
 pub fn send_message(
     options: &Options,
     random: u64,
     job: &Job,
     context_token: Option<&str>,
-) -> Request {
+) -> Result<Request, Error> {
     let item = match &job.content {
         Content::Text(text) => wire::text_item(text),
-        Content::Media(handle) => match Handle::decode(handle) {
-            Ok(Handle::Uploaded(uploaded)) => wire::media_item(&uploaded.item()),
-            // A post is checked before it is stored.
-            Ok(Handle::Received(_)) | Err(_) => wire::text_item("[media]"),
-        },
+        Content::Media(handle) => wire::media_item(&Handle::uploaded(handle)?.item()),
     };
     let body = wire::send_message(
         &job.conversation,
@@ -203,7 +202,7 @@ pub fn send_message(
         context_token,
         &options.bot_agent,
     );
-    post(options, random, "sendmessage", SEND_TIMEOUT, &body)
+    Ok(post(options, random, "sendmessage", SEND_TIMEOUT, &body))
 }
 
 /// Asks where an upload goes.

@@ -118,6 +118,22 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// What can be sent.
+    ///
+    /// # Errors
+    /// `not-found` for what is no handle, `invalid` for what came with a message.
+    pub fn uploaded(text: &str) -> Result<Uploaded, Error> {
+        match Handle::decode(text)? {
+            Handle::Uploaded(uploaded) => Ok(uploaded),
+            Handle::Received(_) => Err(Error::new(
+                ErrorKind::Invalid,
+                "only media that were `put` can be sent",
+            )),
+        }
+    }
+}
+
 impl Received {
     /// The key; none for plain content.
     ///

@@ -63,13 +63,9 @@ impl Outgoing {
             }
             ReplyMedia::Url(url) => download(url, rules, client, clock).await,
             ReplyMedia::Data { name, mime, data } => {
-                let too_large = data.len() as u64 / 4 * 3 > rules.max_out + 3;
-                let bytes = match too_large {
-                    true => return Err(too_large_for(rules)),
-                    false => STANDARD
-                        .decode(data)
-                        .map_err(|_| "its data is no base64".to_owned())?,
-                };
+                let bytes = STANDARD
+                    .decode(data)
+                    .map_err(|_| "its data is no base64".to_owned())?;
                 if bytes.len() as u64 > rules.max_out {
                     return Err(too_large_for(rules));
                 }

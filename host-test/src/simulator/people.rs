@@ -194,8 +194,8 @@ fn set_ids(message: &mut Value, id: &Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Simulator;
     use super::super::client::{Client, strict_simulator};
+    use super::super::{Clock, Options, Simulator};
     use super::*;
 
     const ALICE: &str = "wxid_alice@im.wechat";
@@ -235,8 +235,13 @@ mod tests {
     #[tokio::test]
     async fn ids_differ_from_those_of_an_earlier_start() {
         let earlier = strict_simulator().await.say(ALICE, "one");
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        let later = strict_simulator().await.say(ALICE, "one");
+        let clock = Clock::new();
+        clock.advance(std::time::Duration::from_millis(1));
+        let later = Simulator::start(Options {
+            clock,
+            ..Options::default()
+        });
+        let later = later.await.unwrap().say(ALICE, "one");
         assert!(earlier["message_id"].as_u64() < later["message_id"].as_u64());
     }
 

@@ -155,7 +155,10 @@ impl Instance {
         };
         let random = imports::random();
         let request = api::send_message(&self.options, random, &job, token.as_deref());
-        let outcome = api::sent(imports::fetch(request).await);
+        let outcome = match request {
+            Ok(request) => api::sent(imports::fetch(request).await),
+            Err(error) => Outcome::Refused(error),
+        };
         (job, outcome)
     }
 
@@ -214,14 +217,11 @@ impl Instance {
 /// Only what was uploaded for this conversation can be sent to it.
 fn check_media(post: &NewPost) -> Result<(), Error> {
     for handle in &post.media {
-        match Handle::decode(handle)? {
-            Handle::Uploaded(uploaded) if uploaded.to == post.conversation => {}
-            Handle::Uploaded(_) | Handle::Received(_) => {
-                return Err(Error::new(
-                    ErrorKind::Invalid,
-                    "only media that were `put` for this conversation can be sent to it",
-                ));
-            }
+        if Handle::uploaded(handle)?.to != post.conversation {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "only media that were `put` for this conversation can be sent to it",
+            ));
         }
     }
     Ok(())

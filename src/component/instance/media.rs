@@ -3,8 +3,6 @@
 //! Promises: memory does not grow with a file, no other call waits for a transfer, and what is not
 //! whole never ends as if it were.
 
-use std::cell::Cell;
-
 use wit_bindgen::{
     FutureReader, StreamReader, StreamResult, StreamWriter, spawn_local, yield_async,
 };
@@ -160,7 +158,7 @@ impl Instance {
             encryptor: Encryptor::new(key.bytes()),
             buffer: Vec::with_capacity(BUFFER_BYTES),
             size: upload.size,
-            sent: Cell::new(0),
+            sent: 0,
         };
         let answer = imports::upload(api::upload(url, padded_size), async |writer| {
             outgoing.send(writer).await
@@ -285,7 +283,7 @@ struct Outgoing {
     encryptor: Encryptor,
     buffer: Vec<u8>,
     size: u64,
-    sent: Cell<u64>,
+    sent: u64,
 }
 
 impl Outgoing {
@@ -306,16 +304,12 @@ impl Outgoing {
             self.encryptor.reuse(&mut buffer);
             let waiting = buffer.len();
             let (result, mut buffer) = self.content.read(buffer).await;
-            let read = buffer.len().saturating_sub(waiting) as u64;
-            self.sent.set(self.sent.get() + read);
-            if self.sent.get() > self.size {
-                return Err(wrong_size(self.sent.get(), self.size));
-            }
+            self.sent += buffer.len().saturating_sub(waiting) as u64;
             let is_end = !matches!(result, StreamResult::Complete(_));
+            if self.sent > self.size || (is_end && self.sent < self.size) {
+                return Err(wrong_size(self.sent, self.size));
+            }
             if is_end {
-                if self.sent.get() != self.size {
-                    return Err(wrong_size(self.sent.get(), self.size));
-                }
                 self.encryptor.finish(&mut buffer);
                 // What the server does not take shows in its answer.
                 let _ = writer.write_all(buffer).await;
