@@ -63,8 +63,8 @@ impl lifecycle::Guest for Component {
 
 impl inbound::Guest for Component {
     async fn receive() -> Result<Vec<types::Event>, types::Error> {
-        let events = instance::current()?.receive().await?;
-        Ok(events.into_iter().map(types::Event::from).collect())
+        let deliveries = instance::current()?.receive().await?;
+        Ok(deliveries.into_iter().map(types::Event::from).collect())
     }
 
     async fn ack(ids: Vec<String>) -> Result<(), types::Error> {
@@ -74,9 +74,6 @@ impl inbound::Guest for Component {
 
 impl outbound::Guest for Component {
     async fn send(post: outbound::Post) -> Result<types::Receipt, types::Error> {
-        if post.queue_until.is_some() {
-            return Err(unsupported("queue for posts that the platform refuses"));
-        }
         let receipt = instance::current()?.send(post.into()).await?;
         Ok(receipt.into())
     }

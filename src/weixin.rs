@@ -9,11 +9,12 @@ pub mod bot_agent;
 pub mod inbound;
 pub mod media;
 pub mod media_key;
+pub mod quote;
 pub mod typing;
 pub mod wire;
 
 use crate::channel::error::Error;
-use crate::channel::settings::{Lookup, invalid};
+use crate::channel::settings::{Dialect, Lookup, invalid};
 
 /// The version of the official client that this one speaks like.
 pub const CLIENT_VERSION: &str = "2.4.9";
@@ -23,6 +24,12 @@ pub const DEFAULT_BASE_URL: &str = "https://ilinkai.weixin.qq.com";
 pub const DEFAULT_CDN_BASE_URL: &str = "https://novac2c.cdn.weixin.qq.com/c2c";
 /// Longest text of one message in bytes; the server refuses more than 16,384.
 pub const MAX_TEXT_BYTES: usize = 16_000;
+/// What its messages may hold.
+pub const DIALECT: Dialect = Dialect {
+    max_text_bytes: MAX_TEXT_BYTES,
+    plain: str::to_owned,
+    native: str::to_owned,
+};
 /// What the host replaces by the bot's token.
 pub const TOKEN_PLACEHOLDER: &str = "{{bot-token}}";
 /// Name of that credential.

@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::agent::Agent;
-use crate::bindings::gateway::channel::types::{ErrorKind, EventBody};
+use crate::bindings::gateway::channel::types::ErrorKind;
 use crate::clock::Clock;
 use crate::egress::credential::Secrets;
 use crate::egress::{Egress, Limits};
@@ -30,7 +30,7 @@ use lanes::Lanes;
 
 pub use crate::bindings::exports::gateway::channel::lifecycle::{Health, Phase};
 pub use crate::bindings::exports::gateway::channel::outbound::Post;
-pub use crate::bindings::gateway::channel::types::{PartState, Receipt};
+pub use crate::bindings::gateway::channel::types::{Event, EventBody, PartState, Receipt};
 
 /// What requests under way may still take when an account stops.
 const GRACE: Duration = Duration::from_secs(1);
@@ -203,6 +203,18 @@ impl Account {
         let instance = self.shared.current.borrow().clone();
         match instance {
             Some(instance) => instance.send(post).await,
+            None => Err(CallError::Ended(Ended("it is being replaced".into()))),
+        }
+    }
+
+    /// The receipt of a post; see `outbound.find` of the world.
+    ///
+    /// # Errors
+    /// Those of `outbound.find`; [`CallError::Ended`] while an instance is being replaced.
+    pub async fn find(&self, key: String) -> Result<Option<Receipt>, CallError> {
+        let instance = self.shared.current.borrow().clone();
+        match instance {
+            Some(instance) => instance.find(key).await,
             None => Err(CallError::Ended(Ended("it is being replaced".into()))),
         }
     }

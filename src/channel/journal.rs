@@ -6,13 +6,17 @@
 //! never moves the cursor back.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::message::Event;
-use super::peers::Heard;
-use super::seen::Seen;
-use super::store::{ACKS, CURSOR, JOURNAL, Write, to_json};
+use super::seen::{Seen, fnv1a};
+use super::store::{ACKS, BURST, CURSOR, JOURNAL, Write, to_json};
+
+mod burst;
+
+use burst::Bursts;
 
 /// Polling stops at this many unacknowledged events and goes on below half of it.
 pub const MAX_UNACKNOWLEDGED: usize = 10_000;
@@ -63,7 +67,15 @@ struct Live {
     acks_stored: bool,
 }
 
-/// The inbox of one account.
+/// Where an event is stored, and the hash of its conversation if it is a message.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    place: Place,
+    index: usize,
+    conversation: Option<u64>,
+}
+
+/// The inbox of one account; times are on one monotonic clock.
 #[derive(Debug, Default)]
 pub struct Journal {
     next: Place,
@@ -72,9 +84,14 @@ pub struct Journal {
     /// Batches that are acknowledged as a whole, and how many events they have.
     complete: BTreeSet<Place>,
     complete_events: usize,
-    places: HashMap<String, (Place, usize)>,
+    places: HashMap<String, Entry>,
     undelivered: VecDeque<Event>,
-    replay: Vec<Heard>,
+    /// What waits for nothing but a call that takes it.
+    later: VecDeque<Event>,
+    bursts: Bursts,
+    replay: Vec<Event>,
+    /// Messages that are not acknowledged, by the hash of their conversation.
+    awaiting: HashMap<u64, usize>,
     delivered: HashSet<String>,
     unacknowledged: usize,
     paused: bool,
@@ -82,13 +99,15 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// An empty journal of the instance `generation`; [`Journal::load`] what is stored.
-    pub fn new(generation: u64) -> Journal {
+    /// An empty journal of the instance `generation`; [`Journal::load`] what is stored. What comes
+    /// within `moment` of each other from one person is returned as one message; zero joins nothing.
+    pub fn new(generation: u64, moment: Duration) -> Journal {
         Journal {
             next: Place {
                 generation,
                 sequence: 0,
             },
+            bursts: Bursts::new(moment),
             ..Journal::default()
         }
     }
@@ -118,36 +137,56 @@ impl Journal {
                 }
             } else if let Some(place) = key.strip_prefix(ACKS).and_then(Place::parse) {
                 acks.insert(place, value);
+            } else if let Some(last) = key.strip_prefix(BURST) {
+                if !self.bursts.load(last, value) {
+                    problems.push(format!("stored {key} is unreadable"));
+                }
             } else {
                 self.seen.load(key, value);
             }
         }
-        for (place, batch) in stored {
-            self.replay.extend(
-                batch
-                    .events
-                    .iter()
-                    .filter_map(Event::message)
-                    .map(Heard::from),
-            );
-            let bits = acks.get(&place);
-            let ids: Vec<String> = batch.events.iter().map(|event| event.id.clone()).collect();
-            let acknowledged = ids
+        let bits = |place: &Place, index| acks.get(place).is_some_and(|bits| bit(bits, index));
+        let mut acknowledged: HashSet<&str> = answered.iter().map(String::as_str).collect();
+        for (place, batch) in &stored {
+            let ids = batch
+                .events
                 .iter()
-                .enumerate()
-                .map(|(index, id)| {
-                    bits.is_some_and(|bits| bit(bits, index))
-                        || answered.contains(id)
-                        || self.seen.contains(id)
-                })
-                .collect();
+                .map(|event| event.id.as_str())
+                .enumerate();
+            acknowledged.extend(
+                ids.filter(|(index, id)| bits(place, *index) || self.seen.contains(id))
+                    .map(|(_, id)| id),
+            );
+        }
+        // A burst is settled by the id of its last message.
+        let settled = self.bursts.all();
+        let settled = settled
+            .filter(|(last, _)| acknowledged.contains(last.as_str()) || self.seen.contains(last));
+        let settled: Vec<&str> = settled
+            .flat_map(|(_, ids)| ids.iter().map(String::as_str))
+            .collect();
+        acknowledged.extend(settled);
+        let mut held = Vec::new();
+        for (place, batch) in &stored {
+            let ids: Vec<String> = batch.events.iter().map(|event| event.id.clone()).collect();
             let live = Live {
-                cursor: batch.cursor,
+                cursor: batch.cursor.clone(),
+                acknowledged: ids
+                    .iter()
+                    .map(|id| acknowledged.contains(id.as_str()))
+                    .collect(),
                 ids,
-                acknowledged,
-                acks_stored: bits.is_some(),
+                acks_stored: acks.contains_key(place),
             };
+            held.push((*place, live));
+        }
+        for ((place, live), batch) in held.into_iter().zip(stored.into_values()) {
+            self.replay.extend(batch.events.iter().cloned());
             self.hold(place, live, batch.events);
+        }
+        if !self.bursts.is_off() {
+            let restored = self.bursts.restore(self.undelivered.drain(..));
+            self.later.extend(restored);
         }
         problems
     }
@@ -161,8 +200,9 @@ impl Journal {
             })
     }
 
-    /// What the loaded batches tell of the peers, oldest first; newer than what is stored of them.
-    pub fn take_replay(&mut self) -> Vec<Heard> {
+    /// The events of the loaded batches, oldest first: what they tell of the peers is newer than what
+    /// is stored of these.
+    pub fn take_replay(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.replay)
     }
 
@@ -181,7 +221,7 @@ impl Journal {
 
     /// Takes in a batch with its cursor: one write, or none when neither is new. Repeats are
     /// dropped.
-    pub fn accept(&mut self, cursor: String, events: Vec<Event>) -> Option<Write> {
+    pub fn accept(&mut self, now: Duration, cursor: String, events: Vec<Event>) -> Option<Write> {
         let mut ids = HashSet::new();
         let events: Vec<Event> = events
             .into_iter()
@@ -189,6 +229,9 @@ impl Journal {
             .collect();
         if events.is_empty() && cursor == self.cursor() {
             return None;
+        }
+        for message in events.iter().filter_map(Event::message) {
+            self.bursts.arrived(now, &message.conversation.id);
         }
         let place = self.next;
         self.next.sequence += 1;
@@ -207,15 +250,24 @@ impl Journal {
 
     fn hold(&mut self, place: Place, live: Live, events: Vec<Event>) {
         for (index, event) in events.into_iter().enumerate() {
+            let conversation = event
+                .message()
+                .map(|message| fnv1a(message.conversation.id.as_bytes()));
+            let entry = Entry {
+                place,
+                index,
+                conversation,
+            };
+            self.places.insert(event.id.clone(), entry);
             if live.acknowledged.get(index) == Some(&false) {
                 self.unacknowledged += 1;
+                if let Some(conversation) = conversation {
+                    *self.awaiting.entry(conversation).or_default() += 1;
+                }
                 if !self.delivered.contains(&event.id) {
                     self.undelivered.push_back(event);
                 }
             }
-        }
-        for (index, id) in live.ids.iter().enumerate() {
-            self.places.insert(id.clone(), (place, index));
         }
         if !live.acknowledged.contains(&false) {
             self.complete.insert(place);
@@ -227,13 +279,32 @@ impl Journal {
         }
     }
 
-    /// The next events that this instance has not returned yet, oldest first.
-    pub fn take(&mut self, limit: usize) -> Vec<Event> {
-        let count = limit.min(self.undelivered.len());
-        let events: Vec<Event> = self.undelivered.drain(..count).collect();
-        self.delivered
-            .extend(events.iter().map(|event| event.id.clone()));
-        events
+    /// The next events that this instance has not returned yet, oldest first, and what has to be
+    /// written before they are returned.
+    pub fn take(&mut self, now: Duration, limit: usize) -> (Vec<Event>, Vec<Write>) {
+        let mut writes = Vec::new();
+        if self.bursts.is_off() {
+            let count = limit.min(self.undelivered.len());
+            self.later.extend(self.undelivered.drain(..count));
+        } else {
+            let (joined, unripe);
+            (joined, unripe, writes) = self.bursts.join(now, self.undelivered.drain(..));
+            self.undelivered.extend(unripe);
+            self.later.extend(joined);
+        }
+        let count = limit.min(self.later.len());
+        let events: Vec<Event> = self.later.drain(..count).collect();
+        for event in &events {
+            self.delivered.insert(event.id.clone());
+            self.delivered
+                .extend(self.bursts.ids(&event.id).iter().cloned());
+        }
+        (events, writes)
+    }
+
+    /// When [`Journal::take`] has something that now still waits for more.
+    pub fn ripe_at(&self) -> Option<Duration> {
+        self.bursts.next()
     }
 
     /// Goes on where this instance was before it loaded again: with its count of batches, and
@@ -242,18 +313,21 @@ impl Journal {
         self.next = self.next.max(before.next);
         self.undelivered
             .retain(|event| !before.delivered.contains(&event.id));
+        self.later
+            .retain(|event| !before.delivered.contains(&event.id));
         self.delivered = before.delivered;
     }
 
     /// Acknowledges events. The bits are for those that no stored post answers: write them before
     /// the acknowledgement is confirmed. Unknown ids are ignored.
     pub fn acknowledge<'a>(&mut self, ids: impl Iterator<Item = &'a str>) -> Vec<Write> {
-        let mut places = BTreeSet::new();
+        let mut places = Vec::new();
         for id in ids {
-            if let Some(place) = self.mark(id) {
-                places.insert(place);
-            }
+            // The last one of a burst comes first: it stands for all.
+            places.extend(self.mark(id));
         }
+        let mut written = HashSet::new();
+        places.retain(|place| written.insert(*place));
         places
             .into_iter()
             .filter_map(|place| {
@@ -269,26 +343,47 @@ impl Journal {
         self.mark(id);
     }
 
-    fn mark(&mut self, id: &str) -> Option<Place> {
-        let (place, index) = *self.places.get(id)?;
-        let live = self.batches.get_mut(&place)?;
-        if std::mem::replace(live.acknowledged.get_mut(index)?, true) {
-            return Some(place);
+    /// Marks an event, and what was joined under its id.
+    fn mark(&mut self, id: &str) -> Vec<Place> {
+        let others = self.bursts.ids(id).to_vec();
+        let mut places: Vec<Place> = self.mark_one(id).into_iter().collect();
+        for other in others.iter().filter(|other| *other != id) {
+            places.extend(self.mark_one(other));
+        }
+        places
+    }
+
+    fn mark_one(&mut self, id: &str) -> Option<Place> {
+        let entry = *self.places.get(id)?;
+        let live = self.batches.get_mut(&entry.place)?;
+        if std::mem::replace(live.acknowledged.get_mut(entry.index)?, true) {
+            return Some(entry.place);
         }
         if !live.acknowledged.contains(&false) {
-            self.complete.insert(place);
+            self.complete.insert(entry.place);
             self.complete_events += live.ids.len();
         }
         self.unacknowledged -= 1;
+        if let Some(conversation) = entry.conversation
+            && let Some(count) = self.awaiting.get_mut(&conversation)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.awaiting.remove(&conversation);
+            }
+        }
         if self.unacknowledged < MAX_UNACKNOWLEDGED / 2 {
             self.paused = false;
         }
-        if !self.delivered.remove(id)
-            && let Some(index) = self.undelivered.iter().position(|event| event.id == id)
-        {
-            self.undelivered.remove(index);
+        if !self.delivered.remove(id) {
+            let waiting = [&mut self.undelivered, &mut self.later];
+            for events in waiting {
+                if let Some(index) = events.iter().position(|event| event.id == id) {
+                    events.remove(index);
+                }
+            }
         }
-        Some(place)
+        Some(entry.place)
     }
 
     /// How much [`Journal::retire`] would remove: batches, or their events if those are more.
@@ -329,12 +424,20 @@ impl Journal {
                 writes.push(Write::delete(place.key(ACKS)));
             }
         }
+        let places = &self.places;
+        writes.extend(self.bursts.retire(|id| places.contains_key(id)));
         writes
     }
 
-    /// Whether an event is still stored.
+    /// Whether an event is still stored, or what was joined under its id.
     pub fn holds(&self, id: &str) -> bool {
-        self.places.contains_key(id)
+        let mut others = self.bursts.ids(id).iter();
+        self.places.contains_key(id) || others.any(|other| self.places.contains_key(other))
+    }
+
+    /// Whether a conversation has messages that are not acknowledged.
+    pub fn awaits(&self, conversation: &str) -> bool {
+        self.awaiting.contains_key(&fnv1a(conversation.as_bytes()))
     }
 
     /// Events that are not acknowledged.

@@ -2,21 +2,25 @@
 //! until its fate is known.
 //!
 //! Promises: the parts of a conversation go out one after the other, in the order in which its posts
-//! were stored; a part whose answer is known is never sent again; one whose answer is not known is
-//! sent once more with the same client id, by each instance that finds it so, and then called
-//! `unknown`; a try that had no effect does not count.
+//! were stored, but that an answer goes before what has to wait for the peer; a part whose answer is
+//! known is never sent again; one whose answer is not known is sent once more with the same client
+//! id, by each instance that finds it so, and then called `unknown`; a try that had no effect does
+//! not count. What is told as queued is reported when it is settled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use super::backoff::Backoff;
 use super::error::{Error, ErrorKind};
 use super::pace::Pace;
 use super::store::{POST, Write, to_json};
 
+mod brake;
+mod lane;
 mod record;
 
-pub use record::{Content, NewPost, Part, PartState, Receipt};
+use brake::Brake;
+pub use lane::{Room, Standing};
+pub use record::{Content, Count, NewPost, Part, PartState, Receipt};
 use record::{Record, StoredPart};
 
 /// Conversations that send at the same time when there is no pace.
@@ -28,6 +32,11 @@ const MAX_TRIES: u8 = 2;
 const MAX_CRASHES: u8 = 10;
 /// Pause before a part is sent again whose answer is not known.
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(1);
+/// Pause before a file is uploaded again.
+const UPLOAD_PAUSE: Duration = Duration::from_secs(30);
+/// Posts that may wait, and the bytes of their content.
+pub const MAX_POSTS: usize = 10_000;
+const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// One request that the lane has to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +51,8 @@ pub struct Job {
     pub content: Content,
     /// The part's own id for the platform.
     pub client_id: String,
+    /// When the peer had last written, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
 }
 
 /// What became of a request.
@@ -54,12 +65,29 @@ pub enum Outcome {
     },
     /// Nothing took effect; it will be tried again.
     NotSent(Error),
+    /// The file that it is could not be uploaded; its conversation waits for it, and no other.
+    NotUploaded(Error),
     /// It may have taken effect.
     Unknown(Error),
     /// Refused for good.
     Refused(Error),
+    /// The platform does not want it now: of this peer, or of the account.
+    Declined {
+        /// What it said.
+        error: Error,
+        /// It said that there is too much.
+        is_throttle: bool,
+    },
     /// The credential is not valid; the lane waits for [`Outbox::resume`].
     LoginRequired(Error),
+}
+
+/// The posts of one conversation that are not settled, in order.
+#[derive(Debug, Default)]
+struct Queue {
+    orders: VecDeque<u64>,
+    /// How many of them are answers.
+    answers: usize,
 }
 
 /// The outbox of one account; all times but those that end in `_ms` are on one monotonic clock.
@@ -68,16 +96,25 @@ pub struct Outbox {
     posts: BTreeMap<u64, Record>,
     orders: HashMap<String, u64>,
     next_order: u64,
-    queues: HashMap<String, VecDeque<u64>>,
+    /// What the posts that are not settled hold.
+    bytes: usize,
+    queues: HashMap<String, Queue>,
     ready: VecDeque<String>,
     delayed: BTreeSet<(Duration, String)>,
-    in_flight: HashSet<String>,
+    /// Conversations that wait for their peer, or for the time of a post to pass.
+    held: HashSet<String>,
+    expiries: BTreeSet<(u64, u64)>,
+    /// Of each conversation that has a request under way, the post.
+    in_flight: HashMap<String, u64>,
     settled: Vec<u64>,
-    /// How many of them answer nothing.
+    /// How many of them answer nothing and need no report.
     settled_alone: usize,
+    /// Settled posts whose report this instance has not returned.
+    reports: VecDeque<u64>,
+    /// Keys of posts whose caller need not wait any longer.
+    decided: Vec<String>,
     pace: Pace,
-    backoff: Backoff,
-    not_before: Option<Duration>,
+    brake: Brake,
 }
 
 impl Outbox {
@@ -88,15 +125,19 @@ impl Outbox {
             orders: HashMap::new(),
             // No two instances give the same one, also when they overlap.
             next_order: generation << 32,
+            bytes: 0,
             queues: HashMap::new(),
             ready: VecDeque::new(),
             delayed: BTreeSet::new(),
-            in_flight: HashSet::new(),
+            held: HashSet::new(),
+            expiries: BTreeSet::new(),
+            in_flight: HashMap::new(),
             settled: Vec::new(),
             settled_alone: 0,
+            reports: VecDeque::new(),
+            decided: Vec::new(),
             pace,
-            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
-            not_before: None,
+            brake: Brake::default(),
         }
     }
 
@@ -118,35 +159,107 @@ impl Outbox {
 
     /// Ids of the events that stored posts answer.
     pub fn answered(&self) -> BTreeSet<String> {
-        self.posts
-            .values()
+        let answered = self.posts.values();
+        answered
             .filter_map(|record| record.answers.clone())
             .collect()
     }
 
-    /// The receipt of a post in memory, if its content is that of `post`.
+    /// The receipt of a post in memory, if its content is that of `post`; none for one that failed
+    /// as a whole for a reason that passes.
     ///
     /// # Errors
     /// `key-conflict` when the key was used for another content.
     pub fn known(&self, post: &NewPost) -> Result<Option<Receipt>, Error> {
         match self.receipt(&post.key) {
-            Some(receipt) => receipt.of(post).map(Some),
-            None => Ok(None),
+            Some(receipt) if !receipt.may_be_repeated() => receipt.of(post).map(Some),
+            _ => Ok(None),
         }
+    }
+
+    fn record(&self, key: &str) -> Option<&Record> {
+        self.posts.get(self.orders.get(key)?)
     }
 
     /// The receipt of a post in memory.
     pub fn receipt(&self, key: &str) -> Option<Receipt> {
-        let record = self.posts.get(self.orders.get(key)?)?;
-        Some(record.receipt())
+        let record = self.record(key)?;
+        Some(match self.is_queued(record) {
+            true => record.queued_receipt(),
+            false => record.receipt(),
+        })
     }
 
-    /// Whether every part of a post in memory is settled; true for one that is not there any more.
-    pub fn is_settled(&self, key: &str) -> bool {
-        self.orders
-            .get(key)
-            .and_then(|order| self.posts.get(order))
-            .is_none_or(Record::is_settled)
+    /// Whether every part of a post in memory is settled or queued; true for one that is not there
+    /// any more.
+    pub fn is_decided(&self, key: &str) -> bool {
+        self.record(key)
+            .is_none_or(|record| record.is_settled() || self.is_queued(record))
+    }
+
+    /// Keys of posts that have become settled or queued since the last call, and maybe others.
+    pub fn take_decided(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.decided)
+    }
+
+    fn is_queued(&self, record: &Record) -> bool {
+        record.queue_until_ms.is_some()
+            && !record.is_settled()
+            && (self.held.contains(&record.conversation) || self.brake.holds(&record.conversation))
+    }
+
+    /// The caller is about to be told of a post: when it is queued, its end will be reported. The
+    /// write comes before the telling.
+    pub fn tell(&mut self, key: &str) -> Option<Write> {
+        let record = self.record(key)?;
+        if record.is_reported || !self.is_queued(record) {
+            return None;
+        }
+        let record = self.posts.get_mut(self.orders.get(key)?)?;
+        record.is_reported = true;
+        Some(write(record))
+    }
+
+    /// Why no more posts can be taken in.
+    ///
+    /// # Errors
+    /// `transient` when too much waits already.
+    pub fn check_room(&self) -> Result<(), Error> {
+        if self.queued() < MAX_POSTS && self.bytes < MAX_BYTES {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Transient,
+            format!(
+                "too much waits to be sent already ({} posts, {} MiB): try again later",
+                self.queued(),
+                self.bytes >> 20
+            ),
+        ))
+    }
+
+    /// Whether a post that would not wait can be tried now.
+    ///
+    /// # Errors
+    /// `rate-limited` while the platform wants less.
+    pub fn check_throttle(&self, now: Duration, conversation: &str) -> Result<(), Error> {
+        match self.brake.retry_after(now, conversation) {
+            Some(pause) => Err(throttled(pause)),
+            None => Ok(()),
+        }
+    }
+
+    /// What the stored posts tell of what their peers were sent.
+    pub fn counts(&self) -> Vec<(String, Count)> {
+        let records = self.posts.values();
+        records
+            .filter_map(|record| Some((record.conversation.clone(), record.count?)))
+            .collect()
+    }
+
+    /// Texts of the stored posts that the platform has named: where, the name, the text.
+    pub fn said(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.posts.values().flat_map(Record::said)
     }
 
     /// Takes in a post with its parts and their client ids. The write is its storing.
@@ -155,6 +268,7 @@ impl Outbox {
         now: Duration,
         post: NewPost,
         parts: impl Iterator<Item = (Content, String)>,
+        room: &Room,
     ) -> Write {
         let mut record = Record {
             order: self.next_order,
@@ -162,20 +276,84 @@ impl Outbox {
             key: post.key,
             conversation: post.conversation,
             answers: post.answers,
+            is_progress: post.is_progress,
+            queue_until_ms: post.queue_until_ms,
+            is_reported: false,
+            count: None,
             parts: parts
                 .map(|(content, client_id)| StoredPart::new(content, client_id))
                 .collect(),
         };
+        if record.is_progress && !room.is_open_to(&record) {
+            record.drop_rest();
+        }
+        self.forget_failed(&record.key);
+        if self.held.remove(&record.conversation) {
+            self.ready.push_back(record.conversation.clone());
+        }
         // The mark of the first attempt rides on this write when that attempt starts at once.
         if self.ready.is_empty()
+            && self.brake.delay(now, &record.conversation).is_none()
             && !self.queues.contains_key(&record.conversation)
             && self.wake_after(now).is_none()
+            && room.is_open_to(&record)
         {
             record.mark_next();
         }
         let write = write(&record);
+        let conversation = record.conversation.clone();
         self.hold(record);
+        if let Some(until) = self.brake.delay(now, &conversation)
+            && self.ready.back() == Some(&conversation)
+        {
+            self.ready.pop_back();
+            self.delayed.insert((until, conversation));
+        }
         write
+    }
+
+    /// A key whose post failed as a whole is free again.
+    fn forget_failed(&mut self, key: &str) {
+        if let Some(order) = self.orders.remove(key)
+            && let Some(record) = self.posts.remove(&order)
+        {
+            self.settled.retain(|other| *other != order);
+            self.settled_alone -= usize::from(record.is_alone());
+            self.reports.retain(|other| *other != order);
+        }
+    }
+
+    /// Settles the progress of a conversation that is not sent yet, and returns its texts: something
+    /// newer is there to be said.
+    pub fn drop_progress(&mut self, conversation: &str) -> (Vec<Write>, Vec<String>) {
+        let Some(queue) = self.queues.get(conversation) else {
+            return Default::default();
+        };
+        let sending = self.in_flight.get(conversation);
+        let orders: Vec<u64> = queue
+            .orders
+            .iter()
+            .copied()
+            .filter(|order| sending != Some(order))
+            .filter(|order| {
+                let record = self.posts.get(order);
+                record.is_some_and(|record| record.is_progress && !record.is_begun())
+            })
+            .collect();
+        let mut writes = Vec::new();
+        let mut texts = Vec::new();
+        for order in orders {
+            if let Some(record) = self.posts.get_mut(&order) {
+                texts.extend(record.parts.iter().filter_map(|part| match &part.content {
+                    Content::Text(text) => Some(text.clone()),
+                    Content::Media(_) | Content::Document { .. } => None,
+                }));
+                record.drop_rest();
+                writes.push(write(record));
+            }
+            self.leave_queue(order);
+        }
+        (writes, texts)
     }
 
     fn hold(&mut self, record: Record) {
@@ -184,171 +362,70 @@ impl Outbox {
         self.orders.insert(record.key.clone(), order);
         if record.is_settled() {
             self.settled.push(order);
-            self.settled_alone += usize::from(record.answers.is_none());
+            self.settled_alone += usize::from(record.is_alone());
+            if record.is_reported {
+                self.reports.push_back(order);
+            }
         } else {
+            self.bytes += record.bytes();
+            if let Some(until_ms) = record.queue_until_ms {
+                self.expiries.insert((until_ms, order));
+            }
             let queue = self.queues.entry(record.conversation.clone()).or_default();
-            if queue.is_empty() {
+            if queue.orders.is_empty() {
                 self.ready.push_back(record.conversation.clone());
             }
+            queue.answers += usize::from(record.answers.is_some());
             // Stored posts come in the order of their keys, not of their storing.
-            let place = queue.partition_point(|other| *other < order);
-            queue.insert(place, order);
+            let place = queue.orders.partition_point(|other| *other < order);
+            queue.orders.insert(place, order);
         }
         self.posts.insert(order, record);
     }
 
-    /// The next request to make, and what has to be written before it is made.
-    pub fn next(&mut self, now: Duration) -> Option<(Job, Option<Write>)> {
-        while let Some((due, _)) = self.delayed.first()
-            && *due <= now
-        {
-            let (_, conversation) = self.delayed.pop_first()?;
-            self.ready.push_back(conversation);
-        }
-        if self.wake_after(now).is_some() {
-            return None;
-        }
-        let conversation = self.ready.pop_front()?;
-        let order = self.queues.get(&conversation)?.front()?;
-        let record = self.posts.get_mut(order)?;
-        let write = record.begin().then(|| write(record));
-        let (index, part) = record.next_part()?;
-        let job = Job {
-            key: record.key.clone(),
-            index,
-            conversation: record.conversation.clone(),
-            content: part.content.clone(),
-            client_id: part.client_id.clone(),
-        };
-        self.in_flight.insert(conversation);
-        self.pace.take(now);
-        Some((job, write))
+    /// What was told as queued and is settled now, as far as this instance has not returned it.
+    pub fn take_reports(&mut self, limit: usize) -> Vec<Receipt> {
+        let count = limit.min(self.reports.len());
+        let orders: Vec<u64> = self.reports.drain(..count).collect();
+        orders
+            .iter()
+            .filter_map(|order| Some(self.posts.get(order)?.receipt()))
+            .collect()
     }
 
-    /// The reason why [`Outbox::next`] has nothing although something may be ready: the time to ask
-    /// again, or [`Duration::MAX`] when a running request has to end first.
-    fn wake_after(&self, now: Duration) -> Option<Duration> {
-        let parallel = if self.pace.is_unlimited() {
-            MAX_PARALLEL
-        } else {
-            1
-        };
-        if self.in_flight.len() >= parallel {
-            return Some(Duration::MAX);
-        }
-        let ready_at = self.pace.ready_at(now).max(self.not_before.unwrap_or(now));
-        (ready_at > now).then_some(ready_at)
+    /// Whether there is something for [`Outbox::take_reports`].
+    pub fn has_reports(&self) -> bool {
+        !self.reports.is_empty()
     }
 
-    /// When to ask [`Outbox::next`] again if nothing else happens.
-    pub fn wake_at(&self, now: Duration) -> Option<Duration> {
-        let delayed = self.delayed.first().map(|(due, _)| *due);
-        let ready = (!self.ready.is_empty()).then(|| self.wake_after(now).unwrap_or(now));
-        let at = match (delayed, ready) {
-            (Some(delayed), Some(ready)) => delayed.min(ready),
-            (at, None) | (None, at) => at?,
-        };
-        (at != Duration::MAX).then_some(at)
-    }
-
-    /// Takes in what became of a request. `random` spreads the pauses.
-    pub fn settle(
-        &mut self,
-        now: Duration,
-        random: u64,
-        job: &Job,
-        outcome: Outcome,
-    ) -> Option<Write> {
-        if !self.in_flight.remove(&job.conversation) {
+    /// A report was acknowledged: its post may be retired.
+    pub fn acknowledge(&mut self, key: &str) -> Option<Write> {
+        let record = self.posts.get_mut(self.orders.get(key)?)?;
+        if !record.is_settled() || !std::mem::replace(&mut record.is_reported, false) {
             return None;
         }
-        let record = self
-            .orders
-            .get(&job.key)
-            .and_then(|order| Some((*order, self.posts.get_mut(order)?)));
-        let Some((order, record)) = record.filter(|(_, record)| record.is_pending(job.index))
-        else {
-            self.requeue(&job.conversation, None);
-            return None;
-        };
-        let mut delay = None;
-        let mut changed = true;
-        match outcome {
-            Outcome::Accepted { message_id } => {
-                self.backoff.reset();
-                record.accept(job.index, message_id);
-            }
-            Outcome::Refused(error) => {
-                self.backoff.reset();
-                record.fail(job.index, &error);
-            }
-            Outcome::Unknown(error) => {
-                changed = record.not_answered(job.index, error, MAX_TRIES);
-                delay = (!changed).then(|| now + UNKNOWN_PAUSE);
-            }
-            Outcome::NotSent(error) => {
-                record.not_sent(job.index, error);
-                self.not_before = Some(now + self.backoff.fail(random));
-            }
-            Outcome::LoginRequired(error) => {
-                record.not_sent(job.index, error);
-                self.not_before = Some(Duration::MAX);
-            }
-        }
-        let is_settled = record.is_settled();
-        if is_settled {
-            self.settled.push(order);
-            self.settled_alone += usize::from(record.answers.is_none());
-            self.leave_queue(order, &job.conversation);
-        }
-        self.requeue(&job.conversation, delay);
-        if !changed {
-            return None;
-        }
-        let goes_on = !is_settled && self.wake_after(now).is_none();
-        let record = self.posts.get_mut(&order)?;
-        if goes_on {
-            record.mark_next();
-        }
+        self.settled_alone += usize::from(record.is_alone());
         Some(write(record))
-    }
-
-    fn leave_queue(&mut self, order: u64, conversation: &str) {
-        if let Some(queue) = self.queues.get_mut(conversation) {
-            queue.retain(|other| *other != order);
-            if queue.is_empty() {
-                self.queues.remove(conversation);
-            }
-        }
-    }
-
-    fn requeue(&mut self, conversation: &str, delay: Option<Duration>) {
-        if !self.queues.contains_key(conversation) {
-            return;
-        }
-        match delay {
-            Some(due) => {
-                self.delayed.insert((due, conversation.to_owned()));
-            }
-            None => self.ready.push_back(conversation.to_owned()),
-        }
     }
 
     /// The platform can be reached again with a valid credential: nothing waits for that any more.
     pub fn resume(&mut self) {
-        self.not_before = None;
-        self.backoff.reset();
+        self.brake.resume();
     }
 
     /// Goes on where this instance was before it loaded again: its requests are still under way.
     pub fn follow(&mut self, before: Outbox) {
         self.ready
-            .retain(|conversation| !before.in_flight.contains(conversation));
+            .retain(|conversation| !before.in_flight.contains_key(conversation));
         self.in_flight = before.in_flight;
         self.pace = before.pace;
-        self.backoff = before.backoff;
-        self.not_before = before.not_before;
+        self.brake = before.brake;
         self.next_order = self.next_order.max(before.next_order);
+        let returned = |order: &u64| {
+            let was_settled = before.posts.get(order).is_some_and(Record::is_settled);
+            was_settled && !before.reports.contains(order)
+        };
+        self.reports.retain(|order| !returned(order));
     }
 
     /// The requests under way were given up. Load again after this.
@@ -361,26 +438,27 @@ impl Outbox {
         self.posts.len() - self.settled.len()
     }
 
-    /// Whether a request is under way.
-    pub fn is_sending(&self) -> bool {
-        !self.in_flight.is_empty()
-    }
-
     /// Settled posts in memory that acknowledge nothing.
     pub fn settled(&self) -> usize {
         self.settled_alone
     }
 
     /// Moves the settled posts to the receipts, but for those that answer an event which is still in
-    /// the journal: they are its acknowledgement.
-    pub fn retire(&mut self, now_ms: u64, is_journalled: impl Fn(&str) -> bool) -> Vec<Write> {
+    /// the journal, since they are its acknowledgement, and those whose report is not acknowledged.
+    /// Also the keys of the receipts.
+    pub fn retire(
+        &mut self,
+        now_ms: u64,
+        is_journalled: impl Fn(&str) -> bool,
+    ) -> (Vec<Write>, Vec<String>) {
         let mut writes = Vec::new();
+        let mut keys = Vec::new();
         self.settled_alone = 0;
         for order in std::mem::take(&mut self.settled) {
             let Some(record) = self.posts.remove(&order) else {
                 continue;
             };
-            if record.answers.as_deref().is_some_and(&is_journalled) {
+            if record.is_reported || record.answers.as_deref().is_some_and(&is_journalled) {
                 self.posts.insert(order, record);
                 self.settled.push(order);
                 continue;
@@ -388,8 +466,16 @@ impl Outbox {
             self.orders.remove(&record.key);
             writes.push(record.receipt().write(now_ms));
             writes.push(Write::delete(key(&record.key)));
+            keys.push(record.key);
         }
-        writes
+        (writes, keys)
+    }
+}
+
+impl Record {
+    /// Whether nothing but its own end keeps it in the outbox.
+    fn is_alone(&self) -> bool {
+        self.answers.is_none() && !self.is_reported
     }
 }
 
@@ -398,6 +484,34 @@ fn not_reached() -> Error {
     Error::new(
         ErrorKind::Forbidden,
         "not sent, because the part before it was refused",
+    )
+}
+
+/// The error of a post that would not wait for the platform.
+fn throttled(pause: Duration) -> Error {
+    Error {
+        retry_after: Some(pause),
+        ..Error::new(
+            ErrorKind::RateLimited,
+            "the platform wants less, and nothing is sent for now: try again after the pause, with \
+             the same key",
+        )
+    }
+}
+
+/// The error of a post for a peer that has to write first.
+pub fn window_closed() -> Error {
+    Error::new(
+        ErrorKind::WindowClosed,
+        "the platform accepts no more messages for this peer until it writes again",
+    )
+}
+
+/// The error of a post whose time has passed.
+fn expired() -> Error {
+    Error::new(
+        ErrorKind::WindowClosed,
+        "its time passed before the platform accepted messages for this peer again",
     )
 }
 

@@ -1,12 +1,15 @@
-//! What is known of each peer: the newest context token and when the peer last wrote.
+//! What is known of each peer: the newest context token, when the peer last wrote, and what was sent
+//! since.
 //!
-//! Only peers that are in use are in memory; the store has them all.
+//! Only peers that are in use are in memory; the store has them all. The count of sends is a brake and
+//! no proof: what the platform says decides.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::message::Message;
+use super::outbox::Count;
 use super::store::{PEER, Write, to_json};
 
 /// Peers that may be in memory without being written; more are let go.
@@ -18,9 +21,52 @@ pub struct Peer {
     /// What an answer has to carry, of the newest message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_token: Option<String>,
-    /// When the peer last wrote, in milliseconds since the Unix epoch.
+    /// When the peer last wrote, in milliseconds since the Unix epoch; zero when it never did.
     #[serde(default)]
     pub last_message_ms: u64,
+    /// What was accepted for the peer since then.
+    #[serde(default)]
+    pub sent: u32,
+    /// The platform refuses everything until the peer writes again.
+    #[serde(default)]
+    pub is_closed: bool,
+}
+
+/// What a platform accepts of a bot between two messages of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Messages; zero is any number.
+    pub sends: u32,
+    /// Milliseconds after the peer's message; zero is for ever.
+    pub window_ms: u64,
+}
+
+impl Allowance {
+    /// Sends that are kept for answers: the last three of ten.
+    pub fn reserve(self) -> u32 {
+        (self.sends / 3).clamp(1, 3)
+    }
+}
+
+impl Peer {
+    /// Sends that are left; none where there is no limit.
+    pub fn left(&self, allowance: Allowance) -> Option<u32> {
+        (allowance.sends > 0).then(|| allowance.sends.saturating_sub(self.sent))
+    }
+
+    /// Whether so much time has passed since the peer wrote that nothing is accepted any more. Of a
+    /// peer that never wrote nothing is known.
+    pub fn is_silent(&self, now_ms: u64, allowance: Allowance) -> bool {
+        let silent_ms = now_ms.saturating_sub(self.last_message_ms);
+        self.last_message_ms > 0 && allowance.window_ms > 0 && silent_ms >= allowance.window_ms
+    }
+
+    /// Whether a refusal of the platform is what this peer's silence or its share explains.
+    pub fn explains_refusal(&self, now_ms: u64, allowance: Allowance) -> bool {
+        self.last_message_ms == 0
+            || self.left(allowance) == Some(0)
+            || self.is_silent(now_ms, allowance)
+    }
 }
 
 /// What a message tells of its peer.
@@ -90,7 +136,7 @@ impl Peers {
     }
 
     /// Takes in what a message tells. The token of the newest message wins; one without a token
-    /// leaves the one before. The peer has to be loaded.
+    /// leaves the one before. A newer message opens the peer again. The peer has to be loaded.
     pub fn heard(&mut self, heard: Heard) {
         let (peer, written) = self
             .known
@@ -100,8 +146,39 @@ impl Peers {
         if is_newest && heard.reply_token.is_some() {
             peer.reply_token = heard.reply_token;
         }
+        // A repeat of what is stored, as after a restart, opens nothing.
+        if heard.sent_at_ms == 0 || heard.sent_at_ms > peer.last_message_ms {
+            peer.sent = 0;
+            peer.is_closed = false;
+        }
         peer.last_message_ms = peer.last_message_ms.max(heard.sent_at_ms);
         *written = Written::No;
+    }
+
+    /// Counts a message that the platform accepted for a peer in memory.
+    pub fn sent(&mut self, id: &str) {
+        self.change(id, |peer| peer.sent = peer.sent.saturating_add(1));
+    }
+
+    /// Takes in what a stored post tells of the sends to a peer in memory.
+    pub fn counted(&mut self, id: &str, count: Count) {
+        self.change(id, |peer| {
+            if peer.last_message_ms == count.since_ms {
+                peer.sent = peer.sent.max(count.sent);
+            }
+        });
+    }
+
+    /// The platform refuses everything to a peer in memory until it writes again.
+    pub fn close(&mut self, id: &str) {
+        self.change(id, |peer| peer.is_closed = true);
+    }
+
+    fn change(&mut self, id: &str, change: impl FnOnce(&mut Peer)) {
+        if let Some((peer, written)) = self.known.get_mut(id) {
+            change(peer);
+            *written = Written::No;
+        }
     }
 
     /// What has to be written before the messages that it came from are removed.
@@ -164,6 +241,62 @@ mod tests {
         peers.shrink();
         assert_eq!(peers.known.len(), CACHED);
         assert!(peers.peer("7").is_some());
+    }
+
+    #[test]
+    fn sends_are_counted_until_a_newer_message() {
+        let allowance = Allowance {
+            sends: 2,
+            window_ms: 1000,
+        };
+        let mut peers = Peers::default();
+        peers.heard(heard("alice", None, 5));
+        peers.sent("alice");
+        peers.sent("alice");
+        peers.close("alice");
+        peers.sent("nobody");
+        let alice = peers.peer("alice").unwrap().clone();
+        assert_eq!(alice.left(allowance), Some(0));
+        assert!(alice.is_closed && alice.explains_refusal(5, allowance));
+        peers.heard(heard("alice", None, 5));
+        assert_eq!(peers.peer("alice"), Some(&alice));
+        peers.heard(heard("alice", None, 6));
+        let old = Count {
+            since_ms: 5,
+            sent: 2,
+        };
+        peers.counted("alice", old);
+        let alice = peers.peer("alice").unwrap();
+        assert_eq!(alice.left(allowance), Some(2));
+        assert!(!alice.is_closed && !alice.explains_refusal(1005, allowance));
+        assert!(alice.is_silent(1006, allowance));
+        assert_eq!(peers.peer("nobody"), None);
+    }
+
+    #[test]
+    fn a_zero_allowance_never_ends() {
+        let allowance = Allowance {
+            sends: 0,
+            window_ms: 0,
+        };
+        let peer = Peer {
+            last_message_ms: 1,
+            sent: 9,
+            ..Peer::default()
+        };
+        assert!(!peer.explains_refusal(u64::MAX, allowance));
+        assert!(Peer::default().explains_refusal(1, allowance));
+    }
+
+    #[test]
+    fn the_last_sends_are_for_answers() {
+        for (sends, reserve) in [(0, 1), (1, 1), (4, 1), (6, 2), (10, 3), (100, 3)] {
+            let allowance = Allowance {
+                sends,
+                window_ms: 0,
+            };
+            assert_eq!(allowance.reserve(), reserve);
+        }
     }
 
     #[test]

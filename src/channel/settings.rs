@@ -4,11 +4,32 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::error::{Error, ErrorKind};
+use super::peers::Allowance;
 use super::policy::{Access, Policy};
 use super::split::Limits;
 
 /// Looks a configuration key up.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// How Markdown of the agent is written for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Markdown {
+    /// As text without markup.
+    Plain,
+    /// As the platform's clients render it.
+    Native,
+}
+
+/// What a platform's messages may hold, and how Markdown is written for its clients.
+#[derive(Debug, Clone, Copy)]
+pub struct Dialect {
+    /// Longest text of one message in bytes.
+    pub max_text_bytes: usize,
+    /// For [`Markdown::Plain`].
+    pub plain: fn(&str) -> String,
+    /// For [`Markdown::Native`].
+    pub native: fn(&str) -> String,
+}
 
 /// What an operator may set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +38,20 @@ pub struct Settings {
     pub account: String,
     /// Who may speak to the agent.
     pub access: Access,
+    /// How Markdown is written.
+    pub markdown: Markdown,
     /// Longest text of one platform message.
     pub limits: Limits,
     /// Pace of the account; zero is no pace.
     pub send_interval: Duration,
+    /// Platform messages that one text may take; a longer one goes as a file.
+    pub max_parts: usize,
+    /// Whether each of several parts says which one it is.
+    pub part_marks: bool,
+    /// What the platform accepts between two messages of a peer.
+    pub allowance: Allowance,
+    /// What a person writes within this time of each other is one message; zero keeps them apart.
+    pub merge: Duration,
 }
 
 impl Settings {
@@ -51,6 +82,14 @@ impl Settings {
                 group: policy(lookup, "group-policy", Policy::Disabled)?,
                 allowed: allowed.unwrap_or_default(),
             },
+            markdown: match lookup("markdown").as_deref() {
+                None | Some("plain") => Markdown::Plain,
+                Some("native") => Markdown::Native,
+                Some(other) => {
+                    let why = format!("`{other}` is neither `plain` nor `native`");
+                    return Err(invalid("markdown", &why));
+                }
+            },
             limits: Limits {
                 chars: number(lookup, "text-limit", 2000, 1..=1_000_000)?,
                 bytes: max_bytes,
@@ -61,7 +100,25 @@ impl Settings {
                 1000,
                 0..=3_600_000,
             )?),
+            max_parts: number(lookup, "max-parts", 10, 1..=100)?,
+            part_marks: flag(lookup, "part-marks")?,
+            allowance: Allowance {
+                sends: number(lookup, "sends-per-message", 10, 0..=1_000_000)?,
+                window_ms: number(lookup, "reply-window-hours", 24, 0..=8760u64)? * 3_600_000,
+            },
+            merge: Duration::from_millis(number(lookup, "merge-ms", 0, 0..=10_000)?),
         })
+    }
+}
+
+fn flag(lookup: Lookup<'_>, key: &str) -> Result<bool, Error> {
+    match lookup(key).as_deref() {
+        None | Some("off") => Ok(false),
+        Some("on") => Ok(true),
+        Some(other) => Err(invalid(
+            key,
+            &format!("`{other}` is neither `on` nor `off`"),
+        )),
     }
 }
 
@@ -123,6 +180,11 @@ mod tests {
         assert_eq!(settings.access.group, Policy::Disabled);
         assert_eq!(settings.limits.chars, 2000);
         assert_eq!(settings.send_interval, Duration::from_secs(1));
+        assert_eq!(settings.max_parts, 10);
+        assert!(!settings.part_marks);
+        assert_eq!(settings.allowance.sends, 10);
+        assert_eq!(settings.allowance.window_ms, 24 * 3_600_000);
+        assert_eq!(settings.merge, Duration::ZERO);
     }
 
     #[test]
@@ -145,6 +207,10 @@ mod tests {
             (
                 ("text-limit", "0"),
                 "configuration key text-limit `0` is no number from 1 to 1000000",
+            ),
+            (
+                ("part-marks", "yes"),
+                "configuration key part-marks `yes` is neither `on` nor `off`",
             ),
             (
                 ("send-interval-ms", "fast"),

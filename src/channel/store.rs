@@ -10,7 +10,11 @@
 //! | state | `seen/<chunk>` | ids of acknowledged events, 8 bytes each |
 //! | state | `peer/<id>` | what is known of a peer, JSON |
 //! | state | `post/<key>` | a post and how far it has come, JSON |
+//! | state | `burst/<id>` | ids of the messages that the agent gets as the message `<id>`, JSON |
+//! | state | `retired/<time>` | keys of receipts that go 72 h after that time, JSON |
+//! | state | `messages/<time>` | ids of messages that go 30 days after that time, JSON |
 //! | receipts | `<key>` | what became of a post, JSON |
+//! | messages | `<id>` | what was said, for quotes, JSON |
 
 /// Version of the layout.
 pub const STATE_VERSION: u32 = 1;
@@ -32,13 +36,22 @@ pub const PEER: &str = "peer/";
 /// Prefix of posts that are not retired.
 pub const POST: &str = "post/";
 
-/// The two buckets of an account.
+/// Prefix of messages that were joined for the agent.
+pub const BURST: &str = "burst/";
+/// Prefix of the keys of receipts, by time.
+pub const RETIRED: &str = "retired/";
+/// Prefix of the ids of what was said, by time.
+pub const MESSAGES: &str = "messages/";
+
+/// The three buckets of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bucket {
     /// Small, read at every start.
     State,
-    /// Looked up by key.
+    /// Looked up by the key of a post.
     Receipts,
+    /// Looked up by the id of a message.
+    Messages,
 }
 
 /// One change of the store.
@@ -75,7 +88,7 @@ impl Write {
 /// Which of the keys of the state bucket a start reads; the others are read when they are needed.
 pub fn is_read_at_start(key: &str) -> bool {
     key == CURSOR
-        || [JOURNAL, ACKS, SEEN, POST]
+        || [JOURNAL, ACKS, SEEN, POST, BURST]
             .iter()
             .any(|prefix| key.starts_with(prefix))
 }

@@ -10,6 +10,7 @@ use super::bindings::exports::gateway::channel::meta::{
 use super::bindings::exports::gateway::channel::outbound::Post;
 use super::bindings::gateway::channel::types as wit;
 use super::instance::{Opened, Report, Upload};
+use crate::channel::Delivery;
 use crate::channel::error::{Error, ErrorKind};
 use crate::channel::health;
 use crate::channel::message::{Body, ChatKind, Conversation, Event, Media, MediaKind, Quote};
@@ -121,6 +122,18 @@ impl From<Event> for wit::Event {
     }
 }
 
+impl From<Delivery> for wit::Event {
+    fn from(delivery: Delivery) -> wit::Event {
+        match delivery {
+            Delivery::Event(event) => event.into(),
+            Delivery::Settled { id, receipt } => wit::Event {
+                id,
+                body: wit::EventBody::Settled(receipt.into()),
+            },
+        }
+    }
+}
+
 impl From<Post> for NewPost {
     fn from(post: Post) -> NewPost {
         NewPost {
@@ -133,6 +146,8 @@ impl From<Post> for NewPost {
                 .into_iter()
                 .filter_map(|media| media.handle)
                 .collect(),
+            is_progress: post.progress,
+            queue_until_ms: post.queue_until,
         }
     }
 }
@@ -172,6 +187,8 @@ impl From<Part> for wit::Part {
                 PartState::Pending => wit::PartState::Pending,
                 PartState::Accepted => wit::PartState::Accepted,
                 PartState::Unconfirmed => wit::PartState::Unconfirmed,
+                PartState::Queued => wit::PartState::Queued,
+                PartState::Dropped => wit::PartState::Dropped,
                 PartState::Failed => wit::PartState::Failed,
                 PartState::Unknown => wit::PartState::Unknown,
             },

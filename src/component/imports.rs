@@ -66,10 +66,11 @@ pub fn config(key: &str) -> Option<String> {
     }
 }
 
-/// The two buckets of the account.
+/// The buckets of the account.
 pub struct Buckets {
     state: store::Bucket,
     receipts: store::Bucket,
+    messages: store::Bucket,
 }
 
 impl Buckets {
@@ -78,6 +79,7 @@ impl Buckets {
         Ok(Buckets {
             state: store::open("state").map_err(storage)?,
             receipts: store::open("receipts").map_err(storage)?,
+            messages: store::open("messages").map_err(storage)?,
         })
     }
 
@@ -119,6 +121,7 @@ impl Buckets {
         match bucket {
             Bucket::State => &self.state,
             Bucket::Receipts => &self.receipts,
+            Bucket::Messages => &self.messages,
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::channel::Channel;
 use crate::channel::backoff::Backoff;
 use crate::channel::error::{Error, ErrorKind};
 use crate::channel::health::{Health, Phase};
-use crate::channel::message::Event;
-use crate::channel::outbox::{Job, NewPost, Outcome, Receipt};
+use crate::channel::message::{Body, Event};
+use crate::channel::outbox::{Content, Job, NewPost, Outcome, Receipt};
 use crate::channel::settings::Settings;
 use crate::channel::store::{self, Bucket, GENERATION, STATE_VERSION, Write};
 use crate::weixin::api::{self, CallError};
@@ -70,12 +70,17 @@ pub struct Instance {
     last_event_ms: Cell<Option<u64>>,
     last_send_ms: Cell<Option<u64>>,
     is_receiving: Cell<bool>,
+    is_polling: Cell<bool>,
+    /// What ended the poll, for the next caller of `receive`.
+    poll_error: Cell<Option<Error>>,
     is_running: Cell<bool>,
     is_draining: Cell<bool>,
     /// Draining began.
     drain: Signal,
     /// The time of `drain` is up: requests under way are given up.
     abandon: Signal,
+    /// There may be something for `receive`.
+    inbox: Signal,
     /// There may be something to send.
     lane: Signal,
     /// The lane has ended.
@@ -106,12 +111,15 @@ pub async fn start() -> Result<(), Error> {
             "the instance was started before: make a new one",
         ));
     }
-    let settings = Settings::read(&imports::config, crate::weixin::MAX_TEXT_BYTES)?;
+    let dialect = crate::weixin::DIALECT;
+    let settings = Settings::read(&imports::config, dialect.max_text_bytes)?;
     let options = Options::read(&imports::config)?;
     let buckets = Buckets::open()?;
     check_version(&buckets)?;
     let generation = buckets.next_generation()?;
-    let (channel, problems) = Channel::load(settings, generation, &read_state(&buckets)?);
+    let keys = buckets.keys()?;
+    let entries = read_state(&buckets, &keys)?;
+    let (channel, problems) = Channel::load(settings, dialect, generation, &keys, &entries);
     log_problems(problems);
     let instance = Rc::new(Instance {
         options,
@@ -128,10 +136,13 @@ pub async fn start() -> Result<(), Error> {
         last_event_ms: Cell::new(None),
         last_send_ms: Cell::new(None),
         is_receiving: Cell::new(false),
+        is_polling: Cell::new(false),
+        poll_error: Cell::default(),
         is_running: Cell::new(false),
         is_draining: Cell::new(false),
         drain: Signal::default(),
         abandon: Signal::default(),
+        inbox: Signal::default(),
         lane: Signal::default(),
         lane_ended: Signal::default(),
         acknowledged: Signal::default(),
@@ -227,13 +238,13 @@ fn check_version(buckets: &Buckets) -> Result<(), Error> {
 }
 
 /// The entries that a start reads.
-fn read_state(buckets: &Buckets) -> Result<Vec<(String, Vec<u8>)>, Error> {
+fn read_state(buckets: &Buckets, keys: &[String]) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut entries = Vec::new();
-    for key in buckets.keys()? {
-        if store::is_read_at_start(&key)
-            && let Some(value) = buckets.get(Bucket::State, &key)?
+    for key in keys {
+        if store::is_read_at_start(key)
+            && let Some(value) = buckets.get(Bucket::State, key)?
         {
-            entries.push((key, value));
+            entries.push((key.clone(), value));
         }
     }
     Ok(entries)
@@ -264,11 +275,7 @@ impl Instance {
     /// Acknowledges events that no post answers.
     pub fn ack(&self, ids: &[String]) -> Result<(), Error> {
         self.ready()?;
-        let writes = self
-            .channel
-            .borrow_mut()
-            .journal()
-            .acknowledge(ids.iter().map(String::as_str));
+        let writes = self.channel.borrow_mut().acknowledge(ids);
         self.store(writes)?;
         self.acknowledged.raise();
         self.retire(false)
@@ -347,10 +354,12 @@ impl Instance {
 
     /// What the stored batches tell of the peers is newer than what is stored of these.
     fn replay_peers(&self) -> Result<(), Error> {
-        let replay = self.channel.borrow_mut().journal().take_replay();
-        for heard in replay {
-            self.load_peer(&heard.peer)?;
-            self.channel.borrow_mut().peers().heard(heard);
+        let replay = self.channel.borrow_mut().take_replay();
+        for replay in replay {
+            if let Some(peer) = replay.peer() {
+                self.load_peer(peer)?;
+            }
+            self.channel.borrow_mut().replay(replay);
         }
         Ok(())
     }
@@ -360,12 +369,14 @@ impl Instance {
         if !self.is_stale.get() {
             return Ok(());
         }
-        let entries = read_state(&self.buckets)?;
-        let problems = self.channel.borrow_mut().reload(&entries);
+        let keys = self.buckets.keys()?;
+        let entries = read_state(&self.buckets, &keys)?;
+        let problems = self.channel.borrow_mut().reload(&keys, &entries);
         log_problems(problems);
         self.replay_peers()?;
         self.is_stale.set(false);
         self.lane.raise();
+        self.inbox.raise();
         Ok(())
     }
 

@@ -27,6 +27,8 @@ const SHORT_TIMEOUT: Duration = Duration::from_secs(10);
 const SESSION_EXPIRED: i64 = -14;
 /// The answer for a throttle, a used-up budget, a closed window or a stale context.
 const REFUSED_FOR_NOW: i64 = -2;
+/// Reported as a throttle by one bridge.
+const RATE_LIMITED: i64 = -12;
 
 /// Why a call has no good answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,17 @@ impl CallError {
         matches!(self, CallError::Refused(status) if status.is_session_expired())
     }
 
+    /// Whether the platform says that there is too much; its code alone may mean anything.
+    fn is_throttle(&self) -> bool {
+        let CallError::Refused(Status { errmsg, .. }) = self else {
+            return false;
+        };
+        let errmsg = errmsg.as_deref().unwrap_or_default().to_ascii_lowercase();
+        ["rate limit", "freq limit"]
+            .iter()
+            .any(|words| errmsg.contains(words))
+    }
+
     /// The error for a caller.
     pub fn into_error(self) -> Error {
         let message = self.to_string();
@@ -61,7 +74,7 @@ impl CallError {
             CallError::Refused(status) => {
                 let kind = match status.code() {
                     SESSION_EXPIRED => ErrorKind::LoginRequired,
-                    REFUSED_FOR_NOW => ErrorKind::RateLimited,
+                    REFUSED_FOR_NOW | RATE_LIMITED => ErrorKind::RateLimited,
                     _ => ErrorKind::Forbidden,
                 };
                 Error::new(kind, message).with_platform(status.to_string())
@@ -183,17 +196,24 @@ pub fn hold(updates: &wire::Updates) -> Option<Duration> {
 
 /// One part of a post.
 ///
+/// `content` is that of the job, or the upload of its document.
+///
 /// # Errors
 /// `not-found` and `invalid` when a stored part holds no upload.
 pub fn send_message(
     options: &Options,
     random: u64,
     job: &Job,
+    content: &Content,
     context_token: Option<&str>,
 ) -> Result<Request, Error> {
-    let item = match &job.content {
+    let item = match content {
         Content::Text(text) => wire::text_item(text),
         Content::Media(handle) => wire::media_item(&Handle::uploaded(handle)?.item()),
+        Content::Document { .. } => {
+            let why = "a document is sent as an upload";
+            return Err(Error::new(ErrorKind::Invalid, why));
+        }
     };
     let body = wire::send_message(
         &job.conversation,
@@ -293,11 +313,13 @@ pub fn sent(answer: Result<Response, Failure>) -> Outcome {
             message_id: wire::sent_message_id(&object),
         },
         Err(error) => {
+            let is_throttle = error.is_throttle();
             let error = error.into_error();
             match error.kind {
                 ErrorKind::Transient => Outcome::NotSent(error),
                 ErrorKind::UnknownOutcome => Outcome::Unknown(error),
                 ErrorKind::LoginRequired => Outcome::LoginRequired(error),
+                ErrorKind::RateLimited => Outcome::Declined { error, is_throttle },
                 _ => Outcome::Refused(error),
             }
         }
@@ -453,6 +475,54 @@ mod tests {
             (302, "", Some(Forbidden)),
         ] {
             assert_eq!(kind(status, body).err(), expect, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_poll_is_read_like_everything_else() {
+        let codes = ["0", "-2", "-14", "\"-14\"", "-1", "null"];
+        let mut bodies: Vec<String> = ["", "{}", "<html>busy</html>", r#"{"ret":0,"ms"#, "[]", "5"]
+            .map(str::to_owned)
+            .to_vec();
+        for code in codes {
+            bodies.push(format!(r#"{{"ret":{code}}}"#));
+            bodies.push(format!(r#"{{"errcode":{code},"errmsg":"x"}}"#));
+            for other in codes {
+                bodies.push(format!(r#"{{"ret":{code},"errcode":{other}}}"#));
+            }
+        }
+        for status in [200, 204, 400, 429, 500, 502, 503, 524] {
+            for body in &bodies {
+                let one = read(answer(status, body)).err();
+                let poll = read_updates(answer(status, body)).err();
+                assert_eq!(one, poll, "{status} {body}");
+                let is_good = status < 300
+                    && body.starts_with('{')
+                    && body.ends_with('}')
+                    && !body.contains('-');
+                assert_eq!(one.is_none(), is_good, "{status} {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_is_final() {
+        let declined = |body| match sent(answer(200, body)) {
+            Outcome::Declined { is_throttle, .. } => Some(is_throttle),
+            _ => None,
+        };
+        for (body, expect) in [
+            (r#"{"ret":-2,"errmsg":"prepare failed"}"#, Some(false)),
+            (r#"{"ret":-2,"errmsg":"unknown error"}"#, Some(false)),
+            (r#"{"ret":-2}"#, Some(false)),
+            (r#"{"errcode":-2,"errmsg":""}"#, Some(false)),
+            (r#"{"ret":-2,"errmsg":"rate limited"}"#, Some(true)),
+            (r#"{"ret":-2,"errmsg":"Freq limit"}"#, Some(true)),
+            (r#"{"ret":-12}"#, Some(false)),
+            (r#"{"ret":-1,"errmsg":"invalid arguments"}"#, None),
+            (r#"{"ret":-14}"#, None),
+        ] {
+            assert_eq!(declined(body), expect, "{body}");
         }
     }
 

@@ -6,11 +6,10 @@
 use std::time::Duration;
 
 use super::media::{Handle, KeyIs};
-use super::wire::{self, Content, Item, Object, WeixinMessage};
+use super::quote;
+use super::wire::{self, Content, Item, Object, QuoteReference, WeixinMessage};
 use crate::channel::file_name;
-use crate::channel::message::{
-    Body, ChatKind, Conversation, Event, Media, MediaKind, Message, Quote,
-};
+use crate::channel::message::{Body, ChatKind, Conversation, Event, Media, MediaKind, Message};
 use crate::channel::seen::fnv1a;
 use crate::channel::sniff;
 
@@ -18,10 +17,11 @@ use crate::channel::sniff;
 const MAX_ID_BYTES: usize = 512;
 
 /// What one message of a batch became.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Reading {
-    /// Something for the agent.
-    Event(Box<Event>),
+    /// Something for the agent. The reference is of a quote whose content was not sent along: look it
+    /// up, and read it once more with [`quote::read`].
+    Event(Box<Event>, Option<Box<QuoteReference>>),
     /// Nothing for the agent, as it should be.
     Ignored,
     /// It can't be used, for this reason.
@@ -59,16 +59,19 @@ pub fn read(json: &str) -> Reading {
         },
     };
     if message.is_recalled {
-        return Reading::Event(Box::new(Event {
+        let event = Event {
             id: format!("recalled:{id}"),
             body: Body::Recalled {
                 conversation,
                 message_id: id,
             },
-        }));
+        };
+        return Reading::Event(Box::new(event), None);
     }
-    let quote = message.items.iter().find_map(|item| item.quote.as_ref());
-    Reading::Event(Box::new(Event {
+    let quoted = message.items.iter().find_map(|item| item.quote.as_ref());
+    let unresolved = quoted.filter(|quoted| quoted.id.is_some() && quote::is_by_id_alone(quoted));
+    let unresolved = unresolved.cloned().map(Box::new);
+    let event = Event {
         id,
         body: Body::Message(Message {
             conversation,
@@ -80,18 +83,11 @@ pub fn read(json: &str) -> Reading {
                 .iter()
                 .filter_map(|item| media(&item.content))
                 .collect(),
-            quote: quote.map(|quote| Quote {
-                message_id: quote.id.clone(),
-                text: match &quote.content {
-                    Content::Text(text) => Some(text.clone()),
-                    Content::Voice { text, .. } => text.clone(),
-                    _ => quote.title.clone().filter(|title| !title.is_empty()),
-                },
-                media: media(&quote.content).into_iter().collect(),
-            }),
+            quote: quoted.map(|quoted| quote::read(quoted, None)),
             reply_token: message.context_token,
         }),
-    }))
+    };
+    Reading::Event(Box::new(event), unresolved)
 }
 
 /// The server's id; where that is missing, the next best that is the same at every delivery.
@@ -131,7 +127,7 @@ fn text(items: &[Item]) -> String {
     texts.join("\n")
 }
 
-fn media(content: &Content) -> Option<Media> {
+pub(super) fn media(content: &Content) -> Option<Media> {
     let plain = |kind, handle| Media {
         handle,
         kind,
@@ -199,7 +195,7 @@ mod tests {
 
     fn event(json: serde_json::Value) -> Event {
         match read(&json.to_string()) {
-            Reading::Event(event) => *event,
+            Reading::Event(event, _) => *event,
             other => panic!("{other:?}"),
         }
     }
@@ -296,7 +292,7 @@ mod tests {
         let recalled = event(json!({"message_id": 5, "from_user_id": "a", "delete_time_ms": 9}));
         assert_eq!(recalled.id, "recalled:5");
         let bot = json!({"message_id": 5, "from_user_id": "a", "message_type": 2});
-        assert_eq!(read(&bot.to_string()), Reading::Ignored);
+        assert!(matches!(read(&bot.to_string()), Reading::Ignored));
     }
 
     #[test]

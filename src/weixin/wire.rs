@@ -268,6 +268,23 @@ pub struct QuoteReference {
     pub content: Content,
     /// A summary.
     pub title: Option<String>,
+    /// Which part of its text was chosen.
+    pub part: Option<QuotedPart>,
+}
+
+/// A chosen part of a text: from the `start_index`-th `start` to the `end_index`-th `end`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotedPart {
+    /// How it begins.
+    pub start: String,
+    /// How it ends.
+    pub end: String,
+    /// Counted from zero; negative is none.
+    pub start_index: i64,
+    /// Counted from zero; negative is none.
+    pub end_index: i64,
+    /// MD5 of the part in hex; may be empty.
+    pub md5: String,
 }
 
 /// Reads a message; none for what is no object.
@@ -300,6 +317,13 @@ fn item(object: &Object) -> Item {
                     .or_else(|| quoted.as_ref().and_then(|item| item.id("msg_id"))),
                 content: quoted.as_ref().map(content).unwrap_or_default(),
                 title: quote.text("title").map(str::to_owned),
+                part: quote.object("partial_text").map(|part| QuotedPart {
+                    start: part.text("start").unwrap_or_default().to_owned(),
+                    end: part.text("end").unwrap_or_default().to_owned(),
+                    start_index: part.integer("startindex").unwrap_or(0),
+                    end_index: part.integer("endindex").unwrap_or(0),
+                    md5: part.text("quotemd5").unwrap_or_default().to_owned(),
+                }),
             }
         }),
     }

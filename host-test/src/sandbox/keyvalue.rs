@@ -10,7 +10,7 @@ use crate::bindings::wasi::keyvalue::{atomics, store};
 use crate::state::{Bucket, StateError};
 
 /// The buckets that a component may open; see the world's documentation.
-const BUCKETS: [&str; 2] = ["state", "receipts"];
+const BUCKETS: [&str; 3] = ["state", "receipts", "messages"];
 /// Listings of one bucket that may be under way.
 const MAX_LISTINGS: usize = 16;
 

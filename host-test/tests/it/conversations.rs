@@ -10,7 +10,7 @@ use host_test::simulator::Repeat;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use crate::harness::{ALICE, BOB, Recorder, World, eventually};
+use crate::harness::{ALICE, BOB, Recorder, World, eventually, proactive};
 
 #[tokio::test]
 async fn a_message_reaches_the_agent_and_its_answer_the_phone() {
@@ -412,33 +412,6 @@ async fn a_send_does_not_wait_for_the_poll() {
 }
 
 #[tokio::test]
-async fn the_window_closes_after_a_day_and_the_refusal_says_so() {
-    let world = World::new().await;
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
-    world.simulator.say(ALICE, "hello");
-    world
-        .until(|simulator| simulator.answers(ALICE).len() == 1)
-        .await;
-    eventually(async || account.health().await.unwrap().queued == 0).await;
-    world.clock.advance(Duration::from_secs(22 * 3600));
-    account
-        .send(proactive("k1", ALICE, "in time"))
-        .await
-        .unwrap();
-    world.clock.advance(Duration::from_secs(3 * 3600));
-    let receipt = account
-        .send(proactive("k2", ALICE, "too late"))
-        .await
-        .unwrap();
-    let error = receipt.parts[0].error.as_ref().unwrap();
-    assert_eq!(
-        error.platform.as_deref(),
-        Some("ret=-2 errcode=0 errmsg=prepare failed")
-    );
-    assert_eq!(world.simulator.answers(ALICE), ["hello", "in time"]);
-}
-
-#[tokio::test]
 async fn a_reply_that_can_t_be_sent_is_given_up_and_the_next_one_goes_out() {
     let world = World::new().await;
     let asked = Arc::new(AtomicUsize::new(0));
@@ -461,16 +434,4 @@ async fn a_reply_that_can_t_be_sent_is_given_up_and_the_next_one_goes_out() {
         .await;
     assert_eq!(world.simulator.answers(ALICE), ["short"]);
     assert_eq!(asked.load(Ordering::Relaxed), 2);
-}
-
-fn proactive(key: &str, conversation: &str, text: &str) -> host_test::account::Post {
-    host_test::account::Post {
-        key: key.into(),
-        conversation: conversation.into(),
-        answers: None,
-        text: text.into(),
-        media: Vec::new(),
-        progress: false,
-        queue_until: None,
-    }
 }

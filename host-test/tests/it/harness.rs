@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use host_test::account::{Account, AccountOptions, Setup, StartError};
+use host_test::account::{Account, AccountOptions, Post, Setup, StartError};
 use host_test::agent::message::{Message, Reply};
 use host_test::agent::{Agent, AgentError};
 use host_test::clock::Clock;
@@ -192,6 +192,19 @@ impl Agent for Recorder {
         asked.push(message.clone());
         let times = asked.iter().filter(|other| other.id == message.id).count();
         (self.answer)(message, times)
+    }
+}
+
+/// A message of the gateway's own accord.
+pub fn proactive(key: &str, conversation: &str, text: &str) -> Post {
+    Post {
+        key: key.into(),
+        conversation: conversation.into(),
+        answers: None,
+        text: text.into(),
+        media: Vec::new(),
+        progress: false,
+        queue_until: None,
     }
 }
 

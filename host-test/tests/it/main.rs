@@ -4,12 +4,15 @@
 
 mod harness;
 
+mod bursts;
 mod contract;
 mod conversations;
 mod crash;
 mod failures;
 mod lifecycle;
 mod media;
+mod outbox;
+mod quotes;
 mod runner;
 mod secrets;
 mod storage;

@@ -20,6 +20,10 @@ pub struct NewPost {
     pub text: String,
     /// Handles of what follows the text.
     pub media: Vec<String>,
+    /// It may be left out to keep room for the answer.
+    pub is_progress: bool,
+    /// Keep it until then, in milliseconds since the Unix epoch, if the platform accepts nothing.
+    pub queue_until_ms: Option<u64>,
 }
 
 /// What one platform message says or shows.
@@ -30,6 +34,23 @@ pub enum Content {
     Text(String),
     /// The handle of an upload; a secret.
     Media(String),
+    /// A text that goes as a file.
+    Document {
+        /// File name.
+        name: String,
+        /// The file's content.
+        text: String,
+    },
+}
+
+impl Content {
+    /// What it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Content::Text(text) | Content::Media(text) => text.len(),
+            Content::Document { name, text } => name.len() + text.len(),
+        }
+    }
 }
 
 impl NewPost {
@@ -50,7 +71,11 @@ pub enum PartState {
     Accepted,
     /// Accepted without a platform id: it may not arrive.
     Unconfirmed,
-    /// Refused for good.
+    /// Waits until the platform accepts messages for this peer again. Told, never stored.
+    Queued,
+    /// Left out (progress only).
+    Dropped,
+    /// Refused for good, or its time has passed.
     Failed,
     /// It may have taken effect.
     Unknown,
@@ -85,6 +110,22 @@ impl Receipt {
     /// Reads a stored receipt.
     pub fn parse(value: &[u8]) -> Option<Receipt> {
         serde_json::from_slice(value).ok()
+    }
+
+    /// Whether nothing of the post took effect, for a reason that passes: its key may be used again.
+    pub fn may_be_repeated(&self) -> bool {
+        let mut parts = self.parts.iter();
+        parts.all(|part| part.state == PartState::Failed)
+            && self.parts.first().is_some_and(|part| {
+                part.error.as_ref().is_some_and(|error| {
+                    matches!(error.kind, ErrorKind::RateLimited | ErrorKind::WindowClosed)
+                })
+            })
+    }
+
+    /// When the post was retired, in milliseconds since the Unix epoch.
+    pub fn retired_ms(&self) -> u64 {
+        self.retired_ms
     }
 
     /// This receipt, if it is that of `post`.
@@ -123,7 +164,26 @@ pub(super) struct Record {
     pub conversation: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_progress: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_until_ms: Option<u64>,
+    /// The caller was told that it is queued: what becomes of it is an event, until that is
+    /// acknowledged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_reported: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<Count>,
     pub parts: Vec<StoredPart>,
+}
+
+/// What the peer had been sent when a part was accepted: a crash forgets no send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// When the peer had last written, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// What was accepted for it since then.
+    pub sent: u32,
 }
 
 /// A part as it is stored.
@@ -166,8 +226,71 @@ impl Record {
         }
     }
 
+    /// The same while the platform accepts nothing.
+    pub fn queued_receipt(&self) -> Receipt {
+        let mut receipt = self.receipt();
+        for part in &mut receipt.parts {
+            if part.state == PartState::Pending {
+                part.state = PartState::Queued;
+            }
+        }
+        receipt
+    }
+
     pub fn is_settled(&self) -> bool {
         self.next_part().is_none()
+    }
+
+    /// Whether some of it has reached the platform, or may have: then the rest belongs to it.
+    pub fn is_begun(&self) -> bool {
+        self.parts.iter().any(|part| {
+            let tries = part.tries.saturating_sub(u8::from(part.is_marked));
+            tries > 0 || part.part.state != PartState::Pending
+        })
+    }
+
+    /// Whether it fails when the platform accepts nothing for now, instead of waiting.
+    pub fn is_impatient(&self) -> bool {
+        self.answers.is_none() && self.queue_until_ms.is_none() && !self.is_begun()
+    }
+
+    /// Whether its time has passed.
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.queue_until_ms.is_some_and(|until| now_ms >= until)
+    }
+
+    /// Texts that the platform has named: where, the name, the text.
+    pub fn said(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.parts.iter().filter_map(|part| match &part.content {
+            Content::Text(text) => {
+                let id = part.part.message_id.as_deref()?;
+                Some((self.conversation.as_str(), id, text.as_str()))
+            }
+            Content::Media(_) | Content::Document { .. } => None,
+        })
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.content.bytes()).sum()
+    }
+
+    /// Settles what is not sent yet as left out.
+    pub fn drop_rest(&mut self) {
+        for part in &mut self.parts {
+            if part.part.state == PartState::Pending {
+                part.part.state = PartState::Dropped;
+            }
+        }
+    }
+
+    /// Fails what is not sent yet, all for the same reason.
+    pub fn fail_rest(&mut self, error: &Error) {
+        for part in &mut self.parts {
+            if part.part.state == PartState::Pending {
+                part.part.state = PartState::Failed;
+                part.part.error = Some(error.clone());
+            }
+        }
     }
 
     pub fn next_part(&self) -> Option<(usize, &StoredPart)> {

@@ -19,22 +19,30 @@ impl Instance {
         self.channel.borrow().check(&post)?;
         check_media(&post)?;
         let key = post.key.clone();
-        let is_known = self.channel.borrow_mut().outbox().known(&post)?.is_some();
-        if !is_known {
-            if let Some(receipt) = self.stored_receipt(&key)? {
+        let known = self.channel.borrow_mut().outbox().known(&post)?;
+        if known.is_none() {
+            let stored = self.stored_receipt(&key)?;
+            if let Some(receipt) = stored.filter(|receipt| !receipt.may_be_repeated()) {
                 return receipt.of(&post);
             }
             self.check_login(&post)?;
+            self.load_peer(&post.conversation)?;
+            let (now, now_ms) = (imports::now(), imports::now_ms());
+            self.channel.borrow().admit(now, now_ms, &post)?;
             self.check_fence()?;
-            let write = {
+            let writes = {
                 let mut channel = self.channel.borrow_mut();
-                channel.post(imports::now(), post, client_id)
+                channel.post(now, now_ms, post, client_id)
             };
-            self.store([write])?;
+            self.store(writes)?;
             self.acknowledged.raise();
             self.lane.raise();
+            self.wake_callers();
         }
-        self.settled(&key).await;
+        self.decided(&key).await;
+        self.ready()?;
+        let told = self.channel.borrow_mut().outbox().tell(&key);
+        self.store(told)?;
         self.find(&key)?.ok_or_else(|| {
             Error::new(
                 ErrorKind::Storage,
@@ -43,10 +51,11 @@ impl Instance {
         })
     }
 
-    /// A post that answers nothing is refused while the credential is; an answer is kept.
+    /// A post that neither answers nor would wait is refused while the credential is.
     fn check_login(&self, post: &NewPost) -> Result<(), Error> {
         let (phase, _, reason) = self.health.borrow_mut().check(imports::now());
-        if phase != Phase::LoginRequired || post.answers.is_some() {
+        let waits = post.answers.is_some() || post.queue_until_ms.is_some();
+        if phase != Phase::LoginRequired || waits {
             return Ok(());
         }
         Err(Error::new(
@@ -65,14 +74,15 @@ impl Instance {
         }
     }
 
-    fn stored_receipt(&self, key: &str) -> Result<Option<Receipt>, Error> {
+    pub(super) fn stored_receipt(&self, key: &str) -> Result<Option<Receipt>, Error> {
         let value = self.buckets.get(Bucket::Receipts, key)?;
         Ok(value.and_then(|value| Receipt::parse(&value)))
     }
 
-    /// Waits until every part of a post is settled, at most [`SEND_WAIT`], or until the lane ends.
-    async fn settled(&self, key: &str) {
-        if self.channel.borrow_mut().outbox().is_settled(key) {
+    /// Waits until every part of a post is settled or queued, at most [`SEND_WAIT`], or until the lane
+    /// ends.
+    async fn decided(&self, key: &str) {
+        if self.channel.borrow_mut().outbox().is_decided(key) {
             return;
         }
         let (sender, receiver) = oneshot::channel();
@@ -111,12 +121,13 @@ impl Instance {
         loop {
             let seen = self.lane.count();
             self.ready()?;
+            self.expire()?;
             while !self.is_draining.get()
-                && let Some((job, write)) = self.next_job()
+                && let Some(job) = self.next_job()?
             {
-                self.store(write)?;
                 requests.push(self.perform(job));
             }
+            self.wake_callers();
             if self.is_draining.get() && requests.is_empty() {
                 return Ok(());
             }
@@ -131,13 +142,59 @@ impl Instance {
         }
     }
 
-    fn next_job(&self) -> Option<(Job, Option<Write>)> {
-        self.channel.borrow_mut().outbox().next(imports::now())
+    /// The next request; its count is stored.
+    fn next_job(&self) -> Result<Option<Job>, Error> {
+        loop {
+            let now = imports::now();
+            let turn = self.channel.borrow_mut().outbox().turn(now);
+            let Some(conversation) = turn else {
+                return Ok(None);
+            };
+            if let Err(error) = self.load_peer(&conversation) {
+                // Its turn is over, and would not come again.
+                self.is_stale.set(true);
+                return Err(error);
+            }
+            let (job, writes) = {
+                let mut channel = self.channel.borrow_mut();
+                channel.next(now, imports::now_ms(), &conversation)
+            };
+            self.store(writes)?;
+            if job.is_some() {
+                return Ok(job);
+            }
+        }
+    }
+
+    /// Fails what waited for too long.
+    fn expire(&self) -> Result<(), Error> {
+        let writes = self.channel.borrow_mut().outbox().expire(imports::now_ms());
+        self.store(writes)
+    }
+
+    /// Tells callers, and `receive`, of posts that are settled or queued.
+    fn wake_callers(&self) {
+        let (keys, has_reports) = {
+            let mut channel = self.channel.borrow_mut();
+            let outbox = channel.outbox();
+            (outbox.take_decided(), outbox.has_reports())
+        };
+        for key in keys {
+            if self.channel.borrow_mut().outbox().is_decided(&key) {
+                self.waiting.borrow_mut().remove(&key);
+            }
+        }
+        if has_reports {
+            self.inbox.raise();
+        }
     }
 
     /// Waits until there may be something to send.
     async fn news(&self, seen: u64) {
-        let wake_at = self.channel.borrow_mut().outbox().wake_at(imports::now());
+        let wake_at = {
+            let mut channel = self.channel.borrow_mut();
+            channel.outbox().wake_at(imports::now(), imports::now_ms())
+        };
         let raised = std::pin::pin!(self.lane.wait(seen));
         match wake_at {
             Some(at) if !self.is_draining.get() => {
@@ -149,12 +206,29 @@ impl Instance {
     }
 
     async fn perform(&self, job: Job) -> (Job, Outcome) {
+        let content = match &job.content {
+            Content::Document { name, text } => {
+                let uploaded = self.put_text(&job.conversation, name, text).await;
+                match uploaded {
+                    Ok(handle) => Content::Media(handle),
+                    Err(error) => {
+                        let outcome = match error.kind {
+                            ErrorKind::LoginRequired => Outcome::LoginRequired(error),
+                            ErrorKind::Forbidden => Outcome::Refused(error),
+                            _ => Outcome::NotUploaded(error),
+                        };
+                        return (job, outcome);
+                    }
+                }
+            }
+            content => content.clone(),
+        };
         let token = match self.reply_token(&job.conversation) {
             Ok(token) => token,
             Err(error) => return (job, Outcome::NotSent(error)),
         };
         let random = imports::random();
-        let request = api::send_message(&self.options, random, &job, token.as_deref());
+        let request = api::send_message(&self.options, random, &job, &content, token.as_deref());
         let outcome = match request {
             Ok(request) => api::sent(imports::fetch(request).await),
             Err(error) => Outcome::Refused(error),
@@ -172,16 +246,19 @@ impl Instance {
                 self.health.borrow_mut().poll_failed(now, reason, true);
                 self.log_phase();
             }
-            Outcome::NotSent(_) | Outcome::Unknown(_) | Outcome::Refused(_) => {}
+            Outcome::NotSent(_)
+            | Outcome::NotUploaded(_)
+            | Outcome::Unknown(_)
+            | Outcome::Refused(_)
+            | Outcome::Declined { .. } => {}
         }
+        self.load_peer(&job.conversation)?;
         let writes = {
             let mut channel = self.channel.borrow_mut();
-            channel.settle(now, imports::random(), job, outcome)
+            channel.settle(now, imports::now_ms(), imports::random(), job, outcome)
         };
         self.store(writes)?;
-        if self.channel.borrow_mut().outbox().is_settled(&job.key) {
-            self.waiting.borrow_mut().remove(&job.key);
-        }
+        self.wake_callers();
         self.retire(false)
     }
 
@@ -202,6 +279,14 @@ impl Instance {
                     .to_owned(),
             ),
             Outcome::Refused(error) => (Level::Error, format!("a message is refused: {error}")),
+            Outcome::Declined { error, .. } => (
+                Level::Warn,
+                format!("WeChat wants no message now, and is tried again less often: {error}"),
+            ),
+            Outcome::NotUploaded(error) => (
+                Level::Warn,
+                format!("a long text can't be uploaded as a file, and is tried again: {error}"),
+            ),
             Outcome::NotSent(error) | Outcome::Unknown(error) => {
                 (Level::Warn, format!("sends fail and are retried: {error}"))
             }

@@ -3,6 +3,7 @@
 //! Promises: memory does not grow with a file, no other call waits for a transfer, and what is not
 //! whole never ends as if it were.
 
+use md5::{Digest, Md5};
 use wit_bindgen::{
     FutureReader, StreamReader, StreamResult, StreamWriter, spawn_local, yield_async,
 };
@@ -102,6 +103,39 @@ impl Instance {
                 result => return result,
             }
         }
+    }
+
+    /// Uploads a text as a file; returns the handle.
+    pub async fn put_text(
+        &self,
+        conversation: &str,
+        name: &str,
+        text: &str,
+    ) -> Result<String, Error> {
+        let upload = Upload {
+            conversation: conversation.to_owned(),
+            kind: Some(MediaKind::File),
+            name: name.to_owned(),
+            mime: None,
+            size: text.len() as u64,
+            md5: Md5::digest(text).to_vec(),
+        };
+        let (mut writer, content) = wit_stream::new();
+        let bytes = text.as_bytes().to_vec();
+        let writing = std::pin::pin!(async move {
+            // What the upload does not take shows in its result.
+            let _ = writer.write_all(bytes).await;
+            drop(writer);
+            std::future::pending::<std::convert::Infallible>().await
+        });
+        let putting = std::pin::pin!(self.put(upload, content));
+        let media = match select(putting, writing).await {
+            Either::Left((media, _)) => media?,
+            Either::Right((never, _)) => match never {},
+        };
+        media
+            .handle
+            .ok_or_else(|| Error::new(ErrorKind::Transient, "the upload has no handle"))
     }
 
     /// Encrypts and uploads.

@@ -2,9 +2,14 @@
 
 use std::convert::Infallible;
 
+use wit_bindgen::spawn_local;
+
 use super::*;
 use crate::channel::health::OPEN_LONG_ENOUGH;
+use crate::channel::said::Said;
+use crate::channel::{Delivery, is_old};
 use crate::http::Failure;
+use crate::weixin::quote;
 
 /// A refused credential is tried again at growing pauses for this long, then each [`LOGIN_LATER`].
 const LOGIN_SOON: Duration = Duration::from_secs(600);
@@ -17,7 +22,7 @@ const SHORT_POLL: Duration = Duration::from_millis(500);
 
 impl Instance {
     /// Waits for events; empty when draining.
-    pub async fn receive(&self) -> Result<Vec<Event>, Error> {
+    pub async fn receive(self: &Rc<Self>) -> Result<Vec<Delivery>, Error> {
         if self.is_receiving.replace(true) {
             return Err(Error::new(
                 ErrorKind::Invalid,
@@ -29,20 +34,57 @@ impl Instance {
         result
     }
 
-    async fn next_events(&self) -> Result<Vec<Event>, Error> {
+    async fn next_events(self: &Rc<Self>) -> Result<Vec<Delivery>, Error> {
+        loop {
+            if let Some(error) = self.poll_error.take() {
+                return Err(error);
+            }
+            if self.is_draining.get() {
+                return Ok(Vec::new());
+            }
+            let seen = self.inbox.count();
+            self.ready()?;
+            let (deliveries, writes) = {
+                let mut channel = self.channel.borrow_mut();
+                channel.take(imports::now(), MAX_EVENTS)
+            };
+            self.store(writes)?;
+            if !deliveries.is_empty() {
+                return Ok(deliveries);
+            }
+            if !self.is_polling.replace(true) {
+                let instance = Rc::clone(self);
+                // The poll goes on when this call returns: a poll that is given up may take messages
+                // with it.
+                spawn_local(async move { instance.keep_polling().await });
+            }
+            let ripe_at = self.channel.borrow_mut().journal().ripe_at();
+            let news = std::pin::pin!(self.inbox.wait(seen));
+            let ripe = std::pin::pin!(imports::sleep_until(ripe_at.unwrap_or(Duration::MAX)));
+            let drained = std::pin::pin!(self.drain.wait(0));
+            select(drained, select(news, ripe)).await;
+        }
+    }
+
+    async fn keep_polling(&self) {
+        let result = self.poll_on().await;
+        self.is_polling.set(false);
+        self.poll_error.replace(result.err());
+        self.inbox.raise();
+    }
+
+    /// Polls until draining, or until something fails that the caller of `receive` has to know.
+    async fn poll_on(&self) -> Result<(), Error> {
         let mut failures = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
         let mut refusals = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         let mut idle = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
         loop {
-            if self.is_draining.get() {
-                return Ok(Vec::new());
-            }
             self.ready()?;
             self.accept_unstored()?;
             self.adopt()?;
-            let events = self.channel.borrow_mut().journal().take(MAX_EVENTS);
-            if !events.is_empty() {
-                return Ok(events);
+            self.sweep()?;
+            if self.is_draining.get() {
+                return Ok(());
             }
             if self.pause().await {
                 continue;
@@ -50,7 +92,7 @@ impl Instance {
             self.check_fence()?;
             let begun = imports::now();
             let Some(answer) = self.poll().await else {
-                return Ok(Vec::new());
+                return Ok(());
             };
             match answer {
                 Ok(updates) => {
@@ -146,7 +188,7 @@ impl Instance {
         self.channel.borrow_mut().outbox().resume();
         self.lane.raise();
 
-        let events = read_all(&updates.messages);
+        let events = self.read_all(&updates.messages)?;
         if !updates.messages.is_empty() {
             let (count, read) = (updates.messages.len(), events.len());
             log(
@@ -163,7 +205,7 @@ impl Instance {
                 Some(cursor) => cursor.clone(),
                 None => channel.journal().cursor().to_owned(),
             };
-            channel.receive(cursor, events)
+            channel.receive(imports::now(), cursor, events)
         };
         if received.refused > 0 {
             let count = received.refused;
@@ -176,6 +218,9 @@ impl Instance {
             self.last_event_ms.set(Some(imports::now_ms()));
         }
         self.store(received.write)?;
+        self.inbox.raise();
+        // Who wrote may be written to again.
+        self.lane.raise();
         self.check_fence()?;
         self.retire(false)
     }
@@ -243,18 +288,91 @@ impl Instance {
         log_problems(problems);
         self.replay_peers()
     }
-}
 
-fn read_all(messages: &[String]) -> Vec<Event> {
-    let mut events = Vec::new();
-    for json in messages {
-        match inbound::read(json) {
-            Reading::Event(event) => events.push(*event),
-            Reading::Ignored => {}
-            Reading::Unreadable(why) => {
-                log(Level::Warn, &format!("a message was skipped: it {why}"));
+    /// Reads the messages of a batch, and looks up what they quote by its id alone.
+    fn read_all(&self, messages: &[String]) -> Result<Vec<Event>, Error> {
+        let mut events: Vec<Event> = Vec::new();
+        for json in messages {
+            match inbound::read(json) {
+                Reading::Event(mut event, reference) => {
+                    if let Some(reference) = reference
+                        && let Body::Message(message) = &mut event.body
+                    {
+                        let id = reference.id.as_deref().unwrap_or_default();
+                        let said = match said_in(&events, id) {
+                            Some(said) => Some(said),
+                            None => self.said(id)?,
+                        };
+                        let said = said.filter(|said| said.conversation == message.conversation.id);
+                        message.quote = Some(quote::read(&reference, said.as_ref()));
+                    }
+                    events.push(*event);
+                }
+                Reading::Ignored => {}
+                Reading::Unreadable(why) => {
+                    log(Level::Warn, &format!("a message was skipped: it {why}"));
+                }
             }
         }
+        Ok(events)
     }
-    events
+
+    /// What was said under an id, as far as it is remembered.
+    fn said(&self, id: &str) -> Result<Option<Said>, Error> {
+        if let Some(said) = self.channel.borrow_mut().messages().find(id) {
+            return Ok(Some(said.clone()));
+        }
+        let value = self.buckets.get(Bucket::Messages, id)?;
+        Ok(value.and_then(|value| serde_json::from_slice(&value).ok()))
+    }
+
+    /// Removes receipts and messages that have had their time, a chunk of each at once.
+    fn sweep(&self) -> Result<(), Error> {
+        let now_ms = imports::now_ms();
+        let due = self.channel.borrow_mut().receipts().due(now_ms);
+        if let Some(key) = due {
+            let value = self.buckets.get(Bucket::State, &key)?;
+            let (names, chunk) = {
+                let mut channel = self.channel.borrow_mut();
+                channel.receipts().remove(&key, value.as_deref())
+            };
+            let mut writes = Vec::new();
+            for name in names {
+                // The key of a post that failed may have been used again since.
+                if self
+                    .stored_receipt(&name)?
+                    .is_some_and(|receipt| is_old(&receipt, now_ms))
+                {
+                    writes.push(Write {
+                        bucket: Bucket::Receipts,
+                        key: name,
+                        value: None,
+                    });
+                }
+            }
+            writes.push(chunk);
+            self.store(writes)?;
+        }
+        let due = self.channel.borrow_mut().messages().due(now_ms);
+        if let Some(key) = due {
+            let value = self.buckets.get(Bucket::State, &key)?;
+            let writes = {
+                let mut channel = self.channel.borrow_mut();
+                channel.messages().forget(&key, value.as_deref())
+            };
+            self.store(writes)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a message of the same batch says.
+fn said_in(events: &[Event], id: &str) -> Option<Said> {
+    let event = events.iter().find(|event| event.id == id)?;
+    let message = event.message()?;
+    Some(Said {
+        conversation: message.conversation.id.clone(),
+        text: message.text.clone(),
+        media: message.media.clone(),
+    })
 }

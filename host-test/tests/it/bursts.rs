@@ -1,0 +1,111 @@
+//! What a person writes within a moment reaches the agent as one message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use host_test::agent::EchoAgent;
+use host_test::simulator::MediaKind;
+
+use crate::harness::{ALICE, BOB, Recorder, World, eventually};
+
+const MERGE: [(&str, &str); 1] = [("merge-ms", "3000")];
+
+#[tokio::test]
+async fn texts_and_pictures_of_a_moment_are_one_message() {
+    let world = World::new().await;
+    let agent = Recorder::replying();
+    let account = world.start(agent.clone(), &MERGE).await;
+    world.simulator.say(ALICE, "look at this");
+    world
+        .simulator
+        .push_generated(ALICE, MediaKind::Image, 100, 1);
+    eventually(async || account.health().await.unwrap().unacknowledged == 2).await;
+    world.clock.advance(Duration::from_secs(2));
+    let last = world.simulator.say(ALICE, "what is it?");
+    world.simulator.say(BOB, "hello");
+    eventually(async || account.health().await.unwrap().unacknowledged == 4).await;
+    assert!(agent.texts().is_empty());
+    world.clock.advance(Duration::from_secs(3));
+    world
+        .until(|simulator| simulator.answers(ALICE).len() == 1 && simulator.answers(BOB).len() == 1)
+        .await;
+    {
+        let asked = agent.asked.lock().unwrap();
+        let message = asked
+            .iter()
+            .find(|message| message.sender.id == ALICE)
+            .unwrap();
+        assert_eq!(message.text, "look at this\nwhat is it?");
+        assert_eq!(message.media.len(), 1);
+        assert_eq!(message.id, last["message_id"].to_string());
+        assert_eq!(asked.len(), 2);
+    }
+    eventually(async || account.health().await.unwrap().unacknowledged == 0).await;
+    world.check();
+}
+
+#[tokio::test]
+async fn a_burst_is_the_same_after_a_crash_and_settled_as_a_whole() {
+    let world = World::new().await;
+    let silent = Recorder::new(|_, _| std::future::pending());
+    let account = world.start(silent.clone(), &MERGE).await;
+    world.simulator.say(ALICE, "one");
+    world.simulator.say(ALICE, "two");
+    eventually(async || account.health().await.unwrap().unacknowledged == 2).await;
+    world.clock.advance(Duration::from_secs(3));
+    eventually(async || silent.texts() == ["one\ntwo"]).await;
+    drop(account);
+
+    let agent = Recorder::replying();
+    let account = world.start(agent.clone(), &MERGE).await;
+    world.simulator.say(ALICE, "three");
+    world
+        .until(|simulator| simulator.answers(ALICE).len() == 1)
+        .await;
+    assert_eq!(agent.texts(), ["one\ntwo"]);
+    assert_eq!(
+        agent.asked.lock().unwrap()[0].id,
+        silent.asked.lock().unwrap()[0].id
+    );
+    eventually(async || account.health().await.unwrap().unacknowledged == 1).await;
+    world.clock.advance(Duration::from_secs(3));
+    world
+        .until(|simulator| simulator.answers(ALICE).len() == 2)
+        .await;
+    assert_eq!(agent.texts(), ["one\ntwo", "three"]);
+    eventually(async || account.health().await.unwrap().unacknowledged == 0).await;
+    drop(account);
+
+    // Nothing of it comes again, without joining either.
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    world.simulator.say(ALICE, "four");
+    world
+        .until(|simulator| simulator.answers(ALICE).len() == 3)
+        .await;
+    eventually(async || account.health().await.unwrap().unacknowledged == 0).await;
+    assert_eq!(
+        world.simulator.answers(ALICE),
+        ["re: one\ntwo", "re: three", "four"]
+    );
+    world.check();
+}
+
+#[tokio::test]
+async fn who_never_pauses_is_heard_all_the_same() {
+    let world = World::new().await;
+    let agent = Recorder::replying();
+    let account = world.start(agent.clone(), &MERGE).await;
+    for number in 1..=8 {
+        world.simulator.say(ALICE, "and another thing");
+        world
+            .until(|simulator| simulator.counters().delivered == number)
+            .await;
+        let stored = async || {
+            let waiting = account.health().await.unwrap().unacknowledged as usize;
+            waiting + agent.texts().join("\n").lines().count() >= number as usize
+        };
+        eventually(stored).await;
+        world.clock.advance(Duration::from_millis(2500));
+    }
+    eventually(async || !agent.texts().is_empty()).await;
+}

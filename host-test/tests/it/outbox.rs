@@ -1,0 +1,524 @@
+//! What the agent says arrives, or is told not to: shares, windows, throttles, the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use host_test::account::{Account, PartState, Post};
+use host_test::agent::message::Reply;
+use host_test::agent::{AgentError, EchoAgent};
+use serde_json::json;
+use tokio::sync::Notify;
+
+use crate::harness::{ALICE, BOB, Recorder, World, eventually, proactive};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn progress(number: usize) -> Post {
+    Post {
+        progress: true,
+        ..proactive(&format!("p{number}"), ALICE, &format!("step {number}"))
+    }
+}
+
+fn queued(world: &World, key: &str, conversation: &str, text: &str) -> Post {
+    let day_ms = 24 * 3600 * 1000;
+    Post {
+        queue_until: Some(world.clock.unix_ms() + 10 * day_ms),
+        ..proactive(key, conversation, text)
+    }
+}
+
+async fn state(account: &Account, post: Post) -> PartState {
+    account.send(post).await.unwrap().parts[0].state
+}
+
+/// An agent that answers when it is told to.
+fn patient(answer: &Arc<Notify>) -> Arc<Recorder> {
+    let answer = Arc::clone(answer);
+    Recorder::new(move |_, _| {
+        let answer = Arc::clone(&answer);
+        async move {
+            answer.notified().await;
+            Ok::<_, AgentError>(Reply::of_text("the answer".to_owned()))
+        }
+    })
+}
+
+/// Moves the clock on by `step` until a condition comes true; how long that was.
+async fn advance_until(world: &World, step: Duration, what: impl AsyncFn() -> bool) -> Duration {
+    let begun = world.clock.elapsed();
+    eventually(async || {
+        world.clock.advance(step);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        what().await
+    })
+    .await;
+    world.clock.elapsed() - begun
+}
+
+#[tokio::test]
+async fn progress_leaves_room_for_the_answer_also_after_a_crash() {
+    let world = World::new().await;
+    let answer = Arc::new(Notify::new());
+    let mut account = world.start(patient(&answer), &[]).await;
+    world.simulator.say(ALICE, "work");
+    world
+        .until(|simulator| simulator.counters().typings > 0)
+        .await;
+    let mut states = Vec::new();
+    for number in 0..30 {
+        if number == 5 {
+            // As with kill -9: nothing is tidied.
+            drop(account);
+            account = world.start(patient(&answer), &[]).await;
+        }
+        states.push(state(&account, progress(number)).await);
+    }
+    let accepted = |states: &[PartState]| {
+        let accepted = states.iter().filter(|state| **state == PartState::Accepted);
+        accepted.count()
+    };
+    assert_eq!(accepted(&states[..7]), 7, "{states:?}");
+    assert_eq!(accepted(&states), 7, "{states:?}");
+    answer.notify_one();
+    answer.notify_waiters();
+    world
+        .until(|simulator| simulator.answers(ALICE).last().unwrap() == "the answer")
+        .await;
+    assert_eq!(world.simulator.counters().refused, 0);
+    world.check();
+}
+
+#[tokio::test]
+async fn progress_that_waits_for_the_pace_becomes_one_message() {
+    let world = World::new().await;
+    let answer = Arc::new(Notify::new());
+    let config = [("send-interval-ms", "60000")];
+    let account = world.start(patient(&answer), &config).await;
+    world.simulator.say(ALICE, "work");
+    eventually(async || account.health().await.unwrap().unacknowledged == 1).await;
+    for number in 0..2 {
+        assert_eq!(state(&account, progress(number)).await, PartState::Accepted);
+    }
+    let waiting = (2..6).map(|number| account.send(progress(number)));
+    let sent = async {
+        let receipts = join_all(waiting).await;
+        let states: Vec<PartState> = receipts
+            .into_iter()
+            .map(|receipt| receipt.unwrap().parts[0].state)
+            .collect();
+        use PartState::{Dropped, Pending};
+        assert_eq!(states, [Dropped, Dropped, Dropped, Pending]);
+    };
+    let moved = async {
+        eventually(async || account.health().await.unwrap().queued == 1).await;
+        world.clock.advance(Duration::from_secs(16));
+    };
+    tokio::join!(sent, moved);
+    advance_until(&world, Duration::from_secs(5), async || {
+        world.simulator.answers(ALICE).len() == 3
+    })
+    .await;
+    let merged = "step 2\nstep 3\nstep 4\nstep 5";
+    assert_eq!(world.simulator.answers(ALICE)[2], merged);
+    // What waits when the answer is there is said by it.
+    let (late, ()) = tokio::join!(account.send(progress(9)), async {
+        eventually(async || account.health().await.unwrap().queued == 1).await;
+        answer.notify_one();
+    });
+    assert_eq!(late.unwrap().parts[0].state, PartState::Dropped);
+    advance_until(&world, Duration::from_secs(5), async || {
+        world.simulator.answers(ALICE).len() == 4
+    })
+    .await;
+    assert_eq!(world.simulator.answers(ALICE)[3], "the answer");
+    world.check();
+}
+
+#[tokio::test]
+async fn fifty_questions_get_fifty_answers() {
+    let world = World::new().await;
+    let account = world.start(Recorder::replying(), &[]).await;
+    for turn in 1..=50 {
+        world.simulator.say(ALICE, &format!("question {turn}"));
+        world
+            .until(|simulator| simulator.answers(ALICE).len() == turn)
+            .await;
+    }
+    assert_eq!(world.simulator.counters().refused, 0);
+    eventually(async || account.health().await.unwrap().queued == 0).await;
+    world.check();
+}
+
+#[tokio::test]
+async fn the_window_closes_after_a_day_without_a_request() {
+    let world = World::new().await;
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    world.simulator.say(ALICE, "hello");
+    world
+        .until(|simulator| simulator.answers(ALICE).len() == 1)
+        .await;
+    eventually(async || account.health().await.unwrap().queued == 0).await;
+    world.clock.advance(22 * HOUR);
+    assert_eq!(
+        state(&account, proactive("k1", ALICE, "in time")).await,
+        PartState::Accepted
+    );
+    world.clock.advance(2 * HOUR);
+    let before = world.simulator.counters().sends;
+    let late = account.send(proactive("k2", ALICE, "too late")).await;
+    let error = late.unwrap_err().to_string();
+    assert!(error.contains("window-closed"), "{error}");
+    let first = queued(&world, "k3", ALICE, "first");
+    assert_eq!(state(&account, first.clone()).await, PartState::Queued);
+    let second = queued(&world, "k4", ALICE, "second");
+    assert_eq!(state(&account, second).await, PartState::Queued);
+    assert_eq!(account.health().await.unwrap().queued, 2);
+    assert_eq!(world.simulator.counters().sends, before);
+
+    // What is queued survives a crash, and goes out in order when the person writes.
+    drop(account);
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    assert_eq!(state(&account, first).await, PartState::Queued);
+    world.simulator.say(ALICE, "good morning");
+    world
+        .until(|simulator| simulator.answers(ALICE).len() == 5)
+        .await;
+    let answers = world.simulator.answers(ALICE);
+    assert_eq!(answers[..4], ["hello", "in time", "first", "second"]);
+    assert_eq!(answers[4], "good morning");
+    let phone = world.simulator.phone();
+    assert!(
+        phone[phone.len() - 3..]
+            .iter()
+            .all(|bubble| bubble["context"] == "newest")
+    );
+    // A key whose post did not go out is free again.
+    let again = proactive("k2", ALICE, "too late");
+    assert_eq!(state(&account, again).await, PartState::Accepted);
+    world.check();
+}
+
+#[tokio::test]
+async fn what_was_queued_is_reported_when_it_went_out_or_expired_until_that_is_acknowledged() {
+    let world = World::new().await;
+    let first = world.instance().await;
+    first.start().await.unwrap();
+    let lane = first.clone();
+    tokio::spawn(async move { lane.run().await });
+    world.simulator.say(ALICE, "hello");
+    let events = first.receive().await.unwrap();
+    first.ack(vec![events[0].id.clone()]).await.unwrap();
+    world.clock.advance(25 * HOUR);
+    let mut short = queued(&world, "short", ALICE, "soon stale");
+    short.queue_until = Some(world.clock.unix_ms() + 3_600_000);
+    for post in [short, queued(&world, "long", ALICE, "news")] {
+        let receipt = first.send(post).await.unwrap();
+        assert_eq!(receipt.parts[0].state, PartState::Queued);
+    }
+    let waiting = first.clone();
+    let report = tokio::spawn(async move { waiting.receive().await.unwrap() });
+    world.clock.advance(2 * HOUR);
+    let events = report.await.unwrap();
+    let settled = |events: &[host_test::account::Event]| match &events[0].body {
+        host_test::account::EventBody::Settled(receipt) => receipt.clone(),
+        other => panic!("{other:?}"),
+    };
+    let receipt = settled(&events);
+    assert_eq!(
+        (receipt.key.as_str(), receipt.parts[0].state),
+        ("short", PartState::Failed)
+    );
+    let error = receipt.parts[0].error.as_ref().unwrap();
+    assert!(error.message.contains("time passed"), "{}", error.message);
+
+    // Not acknowledged, it is told again by the next instance.
+    drop(first);
+    let second = world.instance().await;
+    second.start().await.unwrap();
+    let lane = second.clone();
+    tokio::spawn(async move { lane.run().await });
+    let again = second.receive().await.unwrap();
+    assert_eq!(again[0].id, events[0].id);
+    second.ack(vec![again[0].id.clone()]).await.unwrap();
+    world.simulator.say(ALICE, "I am back");
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        seen.extend(second.receive().await.unwrap());
+    }
+    let receipt = settled(&seen[1..]);
+    assert_eq!(
+        (receipt.key.as_str(), receipt.parts[0].state),
+        ("long", PartState::Accepted)
+    );
+    let ids = seen.iter().map(|event| event.id.clone()).collect();
+    second.ack(ids).await.unwrap();
+
+    drop(second);
+    let third = world.instance().await;
+    third.start().await.unwrap();
+    world.simulator.say(ALICE, "more");
+    let events = third.receive().await.unwrap();
+    assert_eq!(events.len(), 1, "{events:?}");
+    world.check();
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_closes_the_peer_and_nobody_else() {
+    let world = World::new().await;
+    let config = [("sends-per-message", "0")];
+    let account = world.start(Arc::new(EchoAgent), &config).await;
+    for person in [ALICE, BOB] {
+        world.simulator.say(person, "hello");
+        world
+            .until(|simulator| simulator.answers(person).len() == 1)
+            .await;
+    }
+    // The server counts to ten although the operator said that there is no limit.
+    let posts = (0..12).map(|number| {
+        let key = format!("k{number}");
+        account.send(queued(&world, &key, ALICE, &key))
+    });
+    let refused = async {
+        let states: Vec<PartState> = join_all(posts)
+            .await
+            .into_iter()
+            .map(|receipt| receipt.unwrap().parts[0].state)
+            .collect();
+        assert_eq!(states[..9], [PartState::Accepted; 9]);
+        assert_eq!(states[9..], [PartState::Queued; 3]);
+    };
+    refused.await;
+    for number in 0..4 {
+        let post = proactive(&format!("bob{number}"), BOB, "for bob");
+        assert_eq!(state(&account, post).await, PartState::Accepted);
+        world.clock.advance(Duration::from_secs(6));
+        tokio::task::yield_now().await;
+    }
+    // Refused once more while Bob is served: it is Alice, and she is not asked again.
+    eventually(async || world.simulator.counters().refused >= 2).await;
+    world.clock.advance(HOUR);
+    assert_eq!(
+        state(&account, proactive("late", BOB, "for bob")).await,
+        PartState::Accepted
+    );
+    assert_eq!(world.simulator.counters().refused, 2);
+    world.simulator.say(ALICE, "go on");
+    world
+        .until(|simulator| simulator.answers(ALICE).len() == 14)
+        .await;
+    let answers = world.simulator.answers(ALICE);
+    assert_eq!(answers[10..], ["k9", "k10", "k11", "go on"]);
+    world.check();
+}
+
+#[tokio::test]
+async fn a_refusal_that_passes_delays_its_answer_and_no_other() {
+    let world = World::new().await;
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    world
+        .simulator
+        .faults(&json!({"sendmessage": {"ret": -2, "errmsg": "prepare failed", "times": 1}}))
+        .unwrap();
+    world.simulator.say(ALICE, "one");
+    eventually(async || world.simulator.counters().sends == 1).await;
+    world.simulator.say(BOB, "two");
+    world
+        .until(|simulator| simulator.answers(BOB).len() == 1)
+        .await;
+    let waited = advance_until(&world, Duration::from_millis(500), async || {
+        world.simulator.answers(ALICE) == ["one"]
+    })
+    .await;
+    assert!(waited >= Duration::from_secs(4), "{waited:?}");
+    eventually(async || account.health().await.unwrap().queued == 0).await;
+    world.check();
+}
+
+#[tokio::test]
+async fn a_thousand_queued_messages_wait_for_a_throttle_with_few_requests_and_flat_memory() {
+    let world = World::new().await;
+    let config = [("sends-per-message", "0"), ("send-interval-ms", "200")];
+    let account = world.start(Arc::new(EchoAgent), &config).await;
+    world.simulator.faults(&json!({"budget": null})).unwrap();
+    world.simulator.say(ALICE, "hello");
+    world
+        .until(|simulator| simulator.answers(ALICE).len() == 1)
+        .await;
+    world
+        .simulator
+        .faults(&json!({"sendmessage": {"ret": -2, "errmsg": "prepare failed"}}))
+        .unwrap();
+    let before = world.simulator.counters().sends;
+    let text = "x".repeat(1000);
+    let posts = (0..1000).map(|number| {
+        let post = queued(
+            &world,
+            &format!("k{number}"),
+            ALICE,
+            &format!("{number} {text}"),
+        );
+        account.send(post)
+    });
+    let sending = join_all(posts);
+    let moving = async {
+        eventually(async || account.health().await.unwrap().queued == 1000).await;
+        advance_until(&world, Duration::from_secs(1), async || {
+            world.simulator.counters().sends - before >= 2
+        })
+        .await;
+    };
+    let (receipts, ()) = tokio::join!(sending, moving);
+    for receipt in receipts {
+        assert_eq!(receipt.unwrap().parts[0].state, PartState::Queued);
+    }
+    let memory = account.memory_bytes().await.unwrap();
+    let end = world.clock.elapsed() + Duration::from_secs(600);
+    while world.clock.elapsed() < end {
+        world.clock.advance(Duration::from_secs(1));
+        account.health().await.unwrap();
+    }
+    // 5 + 10 + 20 + … + 300 s, less jitter.
+    let requests = world.simulator.counters().sends - before;
+    assert!((6..=14).contains(&requests), "{requests}");
+    assert_eq!(account.memory_bytes().await.unwrap(), memory);
+    world
+        .simulator
+        .faults(&json!({"sendmessage": null}))
+        .unwrap();
+    advance_until(&world, Duration::from_secs(1), async || {
+        world.simulator.answers(ALICE).len() == 1001
+    })
+    .await;
+    let answers = world.simulator.answers(ALICE);
+    for (number, answer) in answers.iter().skip(1).enumerate() {
+        assert!(answer.starts_with(&format!("{number} ")), "{answer}");
+    }
+    eventually(async || account.health().await.unwrap().queued == 0).await;
+    assert_eq!(account.memory_bytes().await.unwrap(), memory);
+    world.check();
+}
+
+#[tokio::test]
+async fn two_hundred_messages_never_find_the_bucket_empty_and_keep_their_order() {
+    let world = World::new().await;
+    let config = [("sends-per-message", "0"), ("send-interval-ms", "1000")];
+    let account = world.start(Arc::new(EchoAgent), &config).await;
+    world
+        .simulator
+        .faults(&json!({
+            "budget": null,
+            "burst": {"size": 3, "per_second": 3.0, "penalty_ms": 3_600_000},
+        }))
+        .unwrap();
+    world.simulator.say(ALICE, "hello");
+    world
+        .until(|simulator| simulator.answers(ALICE).len() == 1)
+        .await;
+    let posts = (0..200).map(|number| {
+        let key = format!("k{number}");
+        account.send(proactive(&key, ALICE, &key))
+    });
+    let moving = advance_until(&world, Duration::from_millis(500), async || {
+        world.simulator.answers(ALICE).len() == 201
+    });
+    let (receipts, waited) = tokio::join!(join_all(posts), moving);
+    assert!(receipts.iter().all(Result::is_ok));
+    assert!(waited >= Duration::from_secs(190), "{waited:?}");
+    let expect: Vec<String> = (0..200).map(|number| format!("k{number}")).collect();
+    assert_eq!(world.simulator.answers(ALICE)[1..], expect);
+    assert_eq!(world.simulator.counters().refused, 0);
+    let receipt = account.find("k199".to_owned()).await.unwrap().unwrap();
+    assert_eq!(receipt.parts[0].state, PartState::Accepted);
+    world.check();
+}
+
+#[tokio::test]
+async fn a_text_of_too_many_parts_goes_as_a_file_behind_its_first_part() {
+    let world = World::new().await;
+    let cdn = world.simulator.cdn_base_url();
+    let config = [
+        ("text-limit", "100"),
+        ("max-parts", "3"),
+        ("cdn-base-url", cdn.as_str()),
+    ];
+    let long: String = (0..40).fold(String::new(), |text, line| {
+        text + &format!("- item **{line}** of a long list\n")
+    });
+    let answer = long.clone();
+    let agent = Recorder::new(move |_, _| {
+        let answer = answer.clone();
+        async move { Ok(Reply::of_text(answer)) }
+    });
+    let account = world.start(agent, &config).await;
+    world
+        .simulator
+        .faults(&json!({"upload": {"status": 503, "times": 1}}))
+        .unwrap();
+    world.simulator.say(ALICE, "a list, please");
+    advance_until(&world, Duration::from_secs(5), async || {
+        world.simulator.phone().len() == 3
+    })
+    .await;
+    let phone = world.simulator.phone();
+    let preview = phone[1]["text"].as_str().unwrap();
+    assert!(
+        preview.contains("of a long list") && preview.ends_with("message.md"),
+        "{preview}"
+    );
+    assert!(preview.chars().count() <= 100);
+    assert_eq!(phone[2]["item"]["name"], "message.md");
+    assert!(phone[2]["broken"].is_null(), "{}", phone[2]);
+    let file = world
+        .simulator
+        .phone_file(phone[2]["message_id"].as_u64().unwrap());
+    assert_eq!(String::from_utf8(file.unwrap()).unwrap(), long);
+    eventually(async || account.health().await.unwrap().unacknowledged == 0).await;
+    world.check();
+}
+
+#[tokio::test]
+async fn receipts_are_kept_for_three_days_and_the_store_does_not_grow() {
+    let world = World::new().await;
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    let keys = async |bucket: &str| {
+        let name = format!("{bucket}/{}", account.id());
+        let bucket = world.state.bucket(&name).unwrap();
+        let (mut count, mut cursor) = (0, None);
+        loop {
+            let page = bucket.list_keys(cursor.take()).await.unwrap();
+            count += page.keys.len();
+            match page.cursor {
+                Some(next) => cursor = Some(next),
+                None => return count,
+            }
+        }
+    };
+    for number in 0..40 {
+        world.simulator.say(ALICE, &format!("message {number}"));
+        world
+            .until(|simulator| simulator.answers(ALICE).len() == number + 1)
+            .await;
+    }
+    let key = "reply:7497484083968569737".to_owned();
+    let first = world.simulator.phone()[0]["message_id"].to_string();
+    let key = key.replace("7497484083968569737", &first);
+    eventually(async || keys("receipts").await >= 32).await;
+    assert!(account.find(key.clone()).await.unwrap().is_some());
+    world.clock.advance(71 * HOUR);
+    world.simulator.say(ALICE, "still there?");
+    world
+        .until(|simulator| simulator.answers(ALICE).len() == 41)
+        .await;
+    assert!(account.find(key.clone()).await.unwrap().is_some());
+    advance_until(&world, HOUR, async || {
+        account.find(key.clone()).await.unwrap().is_none()
+    })
+    .await;
+    eventually(async || keys("receipts").await <= 9).await;
+    assert!(keys("messages").await >= 80);
+    advance_until(&world, 24 * HOUR, async || keys("messages").await <= 16).await;
+    let left = keys("state").await;
+    assert!(left < 40, "{left}");
+}

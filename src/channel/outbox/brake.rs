@@ -1,0 +1,268 @@
+//! What holds up the sends of an account: a platform that can't be reached, that refuses the
+//! credential, or that wants less.
+//!
+//! Promises: while the platform wants less there is one probe at a time, at pauses that grow; one
+//! refusal without a reason holds up its own conversation and no other; a conversation that is refused
+//! while others are served is told from a throttle.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::channel::backoff::Backoff;
+
+/// Pauses while the platform wants less. Throttles that were measured last from 30 s to an hour, and
+/// each attempt may prolong them.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Conversations whose refusals are remembered.
+const MAX_SUSPECTS: usize = 1024;
+
+/// What a refusal without a reason means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// Nothing yet: this conversation waits until then.
+    Unclear(Duration),
+    /// The platform wants less of the account.
+    Throttle,
+    /// It accepts nothing for this conversation, while it does for others.
+    Closed,
+}
+
+/// All times are on one monotonic clock.
+#[derive(Debug)]
+pub struct Brake {
+    reach: Backoff,
+    unreachable_until: Option<Duration>,
+    needs_login: bool,
+    throttle: Backoff,
+    throttled_until: Option<Duration>,
+    last_decline: Duration,
+    /// Refusals without a reason since something was accepted.
+    in_a_row: u32,
+    accepted: u64,
+    suspects: HashMap<String, Suspect>,
+}
+
+/// A conversation that was refused without a reason.
+#[derive(Debug, Clone, Copy)]
+struct Suspect {
+    /// What had been accepted of the account until then.
+    accepted: u64,
+    /// It is not tried before.
+    until: Duration,
+}
+
+impl Default for Brake {
+    fn default() -> Brake {
+        Brake {
+            reach: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
+            unreachable_until: None,
+            needs_login: false,
+            throttle: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
+            throttled_until: None,
+            last_decline: Duration::ZERO,
+            in_a_row: 0,
+            accepted: 0,
+            suspects: HashMap::new(),
+        }
+    }
+}
+
+impl Brake {
+    /// When the next request may start; [`Duration::MAX`] when a login has to come first.
+    pub fn ready_at(&self, now: Duration) -> Duration {
+        if self.needs_login {
+            return Duration::MAX;
+        }
+        let until = self.unreachable_until.max(self.throttled_until);
+        until.unwrap_or(now).max(now)
+    }
+
+    /// Whether the platform wants less; then one request at a time is a probe.
+    pub fn is_throttled(&self) -> bool {
+        self.throttled_until.is_some()
+    }
+
+    /// Whether nothing is accepted for now: of the account, or of this conversation.
+    pub fn holds(&self, conversation: &str) -> bool {
+        self.is_throttled() || self.needs_login || self.suspects.contains_key(conversation)
+    }
+
+    /// Until when this conversation waits for a reason of its own.
+    pub fn delay(&self, now: Duration, conversation: &str) -> Option<Duration> {
+        let until = self.suspects.get(conversation)?.until;
+        (until > now).then_some(until)
+    }
+
+    /// The pause that is left for this conversation because the platform wants less.
+    pub fn retry_after(&self, now: Duration, conversation: &str) -> Option<Duration> {
+        let until = self.throttled_until.max(self.delay(now, conversation))?;
+        Some(until.saturating_sub(now).max(Duration::from_secs(1)))
+    }
+
+    /// The platform accepted something.
+    pub fn accepted(&mut self, conversation: &str) {
+        self.answered();
+        self.throttle.reset();
+        self.throttled_until = None;
+        self.in_a_row = 0;
+        self.accepted += 1;
+        self.suspects.remove(conversation);
+    }
+
+    /// The platform can be reached.
+    pub fn answered(&mut self) {
+        self.reach.reset();
+        self.unreachable_until = None;
+    }
+
+    /// It can't.
+    pub fn unreachable(&mut self, now: Duration, random: u64) {
+        self.unreachable_until = Some(now + self.reach.fail(random));
+    }
+
+    /// It refuses the credential: everything waits for [`Brake::resume`].
+    pub fn needs_login(&mut self) {
+        self.needs_login = true;
+    }
+
+    /// It can be reached with a valid credential. A throttle stays.
+    pub fn resume(&mut self) {
+        self.needs_login = false;
+        self.answered();
+    }
+
+    /// It declined a send; `is_throttle` when it said so.
+    pub fn declined(
+        &mut self,
+        now: Duration,
+        random: u64,
+        conversation: &str,
+        is_throttle: bool,
+    ) -> Meaning {
+        self.answered();
+        let before = self.suspects.get(conversation).copied();
+        if !is_throttle && before.is_some_and(|before| self.accepted > before.accepted) {
+            self.suspects.remove(conversation);
+            return Meaning::Closed;
+        }
+        self.last_decline = now;
+        if self.suspects.len() >= MAX_SUSPECTS {
+            self.suspects.clear();
+        }
+        let suspect = Suspect {
+            accepted: before.map_or(self.accepted, |before| before.accepted),
+            until: now + FIRST_PAUSE,
+        };
+        self.suspects.insert(conversation.to_owned(), suspect);
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        if !is_throttle && self.in_a_row == 1 {
+            return Meaning::Unclear(suspect.until);
+        }
+        self.throttled_until = Some(now + self.throttle.fail(random));
+        Meaning::Throttle
+    }
+
+    /// The peer wrote: what was refused for it before says nothing any more, and the next probe need
+    /// not wait for long.
+    pub fn heard(&mut self, conversation: &str) {
+        self.suspects.remove(conversation);
+        let soon = self.last_decline + FIRST_PAUSE;
+        self.throttled_until = self.throttled_until.map(|until| until.min(soon));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn one_opaque_refusal_holds_up_its_conversation_alone() {
+        let mut brake = Brake::default();
+        let meaning = brake.declined(SECOND, 0, "alice", false);
+        assert_eq!(meaning, Meaning::Unclear(SECOND + FIRST_PAUSE));
+        assert_eq!(brake.ready_at(SECOND), SECOND);
+        assert!(brake.holds("alice") && !brake.holds("bob"));
+        brake.accepted("alice");
+        assert!(!brake.holds("alice"));
+    }
+
+    #[test]
+    fn a_second_one_in_a_row_is_a_throttle_that_grows_to_its_cap() {
+        let mut brake = Brake::default();
+        brake.declined(SECOND, 0, "alice", false);
+        let mut now = SECOND;
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            assert_eq!(brake.declined(now, 0, "alice", false), Meaning::Throttle);
+            pauses.push((brake.ready_at(now) - now).as_secs());
+            now = brake.ready_at(now);
+        }
+        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
+        assert!(brake.holds("bob"));
+        brake.accepted("bob");
+        assert!(!brake.holds("bob") && brake.holds("alice"));
+        assert_eq!(brake.ready_at(now), now);
+    }
+
+    #[test]
+    fn a_named_throttle_counts_at_once() {
+        let mut brake = Brake::default();
+        assert_eq!(brake.declined(SECOND, 0, "alice", true), Meaning::Throttle);
+        assert_eq!(brake.retry_after(SECOND, "bob"), Some(FIRST_PAUSE));
+    }
+
+    #[test]
+    fn who_is_refused_while_others_are_served_is_closed() {
+        let mut brake = Brake::default();
+        brake.declined(SECOND, 0, "alice", false);
+        brake.accepted("bob");
+        assert_eq!(
+            brake.declined(SECOND * 6, 0, "alice", false),
+            Meaning::Closed
+        );
+        assert!(!brake.is_throttled());
+        // After a message it starts over.
+        brake.heard("alice");
+        assert!(matches!(
+            brake.declined(SECOND * 7, 0, "alice", false),
+            Meaning::Unclear(_)
+        ));
+    }
+
+    #[test]
+    fn a_message_brings_the_next_probe_forward_but_not_into_a_storm() {
+        let mut brake = Brake::default();
+        for _ in 0..6 {
+            brake.declined(SECOND, 0, "alice", true);
+        }
+        assert!(brake.ready_at(SECOND) > SECOND * 100);
+        for _ in 0..100 {
+            brake.heard("bob");
+        }
+        assert_eq!(brake.ready_at(SECOND), SECOND + FIRST_PAUSE);
+    }
+
+    #[test]
+    fn a_login_resumes_and_a_throttle_stays() {
+        let mut brake = Brake::default();
+        brake.needs_login();
+        assert_eq!(brake.ready_at(SECOND), Duration::MAX);
+        brake.declined(SECOND, 0, "alice", true);
+        brake.unreachable(SECOND, 0);
+        brake.resume();
+        assert!(brake.is_throttled());
+        assert_eq!(brake.ready_at(SECOND), SECOND + FIRST_PAUSE);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut brake = Brake::default();
+        for number in 0..10_000 {
+            brake.declined(SECOND, 0, &number.to_string(), true);
+        }
+        assert!(brake.suspects.len() <= MAX_SUSPECTS);
+    }
+}
