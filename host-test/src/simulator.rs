@@ -28,6 +28,7 @@ mod files;
 mod media;
 mod people;
 mod polling;
+mod reach;
 mod recent;
 mod sending;
 mod server;
@@ -58,6 +59,7 @@ pub use content::Content;
 use faults::Rules;
 pub use files::{File, MediaKind};
 pub use people::Repeat;
+use reach::Order;
 use wire::Wire;
 use world::{Bots, World, lock, new_token};
 
@@ -171,14 +173,17 @@ impl Simulator {
             clock: options.clock,
         });
         let (stop, stopped) = watch::channel(false);
+        let (orders, to_obey) = mpsc::unbounded_channel();
         let task = tokio::spawn(server::serve(
             listener,
             world.clone(),
             late_entries,
+            to_obey,
             stopped,
         ));
         let running = Arc::new(Running {
             stop,
+            orders,
             task: Mutex::new(Some(task)),
         });
         Ok(Simulator {
@@ -357,5 +362,6 @@ impl Simulator {
 /// Keeps the server alive; dropping it drops the sender, which the server takes for a stop.
 struct Running {
     stop: watch::Sender<bool>,
+    orders: mpsc::UnboundedSender<Order>,
     task: Mutex<Option<JoinHandle<()>>>,
 }

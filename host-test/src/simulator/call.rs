@@ -43,14 +43,38 @@ impl Call {
         let (fault, shown_at_all) = self.arrive(&bot, &head.headers, &body);
         self.world.changed.notify_waiters();
         let fault = fault.unwrap_or_default();
-        let truth = match fault.takes_effect() {
-            true => self.process(&bot, &body, &fault, shown_at_all).await,
-            false => String::new(),
+        let edge = bot.lock().rules.edge;
+        let effect = self.process(&bot, &body, &fault.kind, shown_at_all);
+        self.perform(Some(&bot), fault.clone(), edge, effect).await
+    }
+
+    /// Lets the request take effect and answers, each as far as the fault and the edge allow.
+    pub(super) async fn perform(
+        &self,
+        bot: Option<&Bot>,
+        mut fault: Fault,
+        edge: Option<Duration>,
+        effect: impl Future<Output = String>,
+    ) -> Result<Response<AnswerBody>, Cut> {
+        let clock = &self.world.clock;
+        let cut_off = async {
+            match edge.filter(|_| self.endpoint.is_poll()) {
+                Some(edge) => clock.sleep_until(self.at.saturating_add(edge)).await,
+                None => std::future::pending().await,
+            }
         };
-        if !fault.delay.is_zero() {
-            self.world.clock.sleep(fault.delay).await;
+        let mut truth = String::new();
+        if fault.takes_effect() {
+            tokio::select! {
+                biased;
+                answer = effect => truth = answer,
+                () = cut_off => fault = Fault::timed_out(),
+            }
         }
-        let answer = self.give(&bot, fault, truth).await;
+        if !fault.delay.is_zero() {
+            clock.sleep(fault.delay).await;
+        }
+        let answer = self.give(bot, fault, truth).await;
         self.world.changed.notify_waiters();
         answer
     }
@@ -95,7 +119,7 @@ impl Call {
         &self,
         bot: &Arc<Bot>,
         body: &Value,
-        fault: &Fault,
+        kind: &Kind,
         shown_at_all: bool,
     ) -> String {
         let world = &*self.world;
@@ -115,8 +139,8 @@ impl Call {
         match self.endpoint {
             Endpoint::GetUpdates => polling::getupdates(world, bot, body).await,
             Endpoint::SendMessage => {
-                let sent_as = match fault.kind {
-                    Kind::Sent(sent_as) => sent_as,
+                let sent_as = match kind {
+                    Kind::Sent(sent_as) => *sent_as,
                     _ => SentAs::Id,
                 };
                 sending::sendmessage(world, bot, body, sent_as, shown_at_all)
@@ -126,7 +150,7 @@ impl Call {
             Endpoint::NotifyStart => typing::notifystart(bot).to_owned(),
             Endpoint::NotifyStop => typing::notifystop(bot).to_owned(),
             Endpoint::GetUploadUrl => {
-                let given = match &fault.kind {
+                let given = match kind {
                     Kind::UploadUrl(given) => given.clone(),
                     _ => UploadUrl::default(),
                 };
@@ -140,7 +164,7 @@ impl Call {
     /// Puts the fault around the true answer.
     async fn give(
         &self,
-        bot: &Bot,
+        bot: Option<&Bot>,
         fault: Fault,
         truth: String,
     ) -> Result<Response<AnswerBody>, Cut> {
@@ -156,7 +180,7 @@ impl Call {
         };
         let cut = matches!(fault.kind, Kind::Cut(Break::Before | Break::After));
         let silent = matches!(fault.kind, Kind::Stall(Break::Before));
-        self.record(Some(bot), (!cut && !silent).then_some(status), &bytes);
+        self.record(bot, (!cut && !silent).then_some(status), &bytes);
         let length = bytes.len();
         let body = match &fault.kind {
             Kind::Cut(Break::Body) => cut_off(&bytes),

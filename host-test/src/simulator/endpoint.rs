@@ -32,6 +32,11 @@ impl Endpoint {
         matches!(self, Endpoint::Upload | Endpoint::Download)
     }
 
+    /// Whether its answer may be long in coming, so that a proxy on the way may give up on it.
+    pub(super) fn is_poll(self) -> bool {
+        self == Endpoint::GetUpdates
+    }
+
     /// The bot API's endpoint at this path of a URL.
     pub(super) fn at(path: &str) -> Option<Endpoint> {
         let name = path.strip_prefix("/ilink/bot/")?;

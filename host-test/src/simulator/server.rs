@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use super::breakage::{AnswerBody, Cut, whole};
 use super::call::Call;
 use super::endpoint::Endpoint;
+use super::reach::{Door, Order};
 use super::{World, cdn, control};
 
 /// Bytes of a request's body that are read.
@@ -32,19 +33,33 @@ pub(super) async fn serve(
     listener: TcpListener,
     world: Arc<World>,
     late: mpsc::UnboundedReceiver<(Duration, Value)>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    // Dropping the set ends what is in it.
-    let mut tasks = JoinSet::new();
-    tasks.spawn(show_late(world.clone(), late));
+    // Dropping a set ends what is in it.
+    let mut showing = JoinSet::new();
+    showing.spawn(show_late(world.clone(), late));
+    let mut connections = JoinSet::new();
+    let mut door = Door::Open(listener);
     loop {
         tokio::select! {
             // Told to stop, or the last handle is gone.
             _ = stopped.changed() => break,
-            Some(_) = tasks.join_next() => {}
-            accepted = listener.accept() => match accepted {
+            Some(order) = orders.recv() => match order {
+                // Who gave the order may have stopped waiting for it.
+                Order::GoDark(done) => {
+                    door.close(world.address);
+                    connections.shutdown().await;
+                    let _ = done.send(());
+                }
+                Order::ComeBack(done) => {
+                    let _ = done.send(door.open(world.address));
+                }
+            },
+            Some(_) = connections.join_next() => {}
+            accepted = door.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    tasks.spawn(connection(world.clone(), stream, peer));
+                    connections.spawn(connection(world.clone(), stream, peer));
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely; some may come free.
@@ -54,7 +69,8 @@ pub(super) async fn serve(
             },
         }
     }
-    tasks.shutdown().await;
+    connections.shutdown().await;
+    showing.shutdown().await;
 }
 
 async fn connection(world: Arc<World>, stream: TcpStream, peer: SocketAddr) {
