@@ -14,6 +14,7 @@
 //! [`control`].
 
 mod account;
+mod bots;
 mod breakage;
 mod call;
 mod cdn;
@@ -39,7 +40,6 @@ mod upload_url;
 mod wire;
 mod world;
 
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
@@ -54,6 +54,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use account::Bot;
 pub use account::{Account, Counters, Typing};
+use bots::{Bots, new_token};
 use cdn::Cdn;
 pub use content::Content;
 use faults::Rules;
@@ -61,7 +62,7 @@ pub use files::{File, MediaKind};
 pub use people::Repeat;
 use reach::Order;
 use wire::Wire;
-use world::{Bots, World, lock, new_token};
+use world::{World, lock};
 
 /// The person who writes when a request names none.
 pub const DEFAULT_USER: &str = "wxid_alice@im.wechat";
@@ -84,6 +85,9 @@ pub struct Options {
     pub account_id: String,
     /// The first account's bot token; `None` draws one.
     pub token: Option<String>,
+    /// The person whom the first account is bound to; `None` is nobody, and then no login ends
+    /// its session.
+    pub owner: Option<String>,
     /// Exchanges that the wire log keeps; 0 switches it off.
     pub wire_log: usize,
     /// Bytes up to which a file that a bot uploads is kept whole, for
@@ -100,6 +104,7 @@ impl Default for Options {
             hold: Duration::from_secs(35),
             account_id: "b0f5860fdecb@im.bot".to_owned(),
             token: None,
+            owner: Some(DEFAULT_USER.to_owned()),
             wire_log: 10_000,
             whole_bytes: 1024 * 1024,
         }
@@ -149,10 +154,11 @@ impl Simulator {
             token.clone(),
             initial.clone(),
         ));
-        let bots = Bots {
-            by_token: HashMap::from([(token, first.clone())]),
-            by_account: HashMap::from([(options.account_id, first.clone())]),
-        };
+        let mut bots = Bots::default();
+        bots.insert(&first, token);
+        if let Some(owner) = &options.owner {
+            bots.bind(&first, owner);
+        }
         let world = Arc::new(World {
             address,
             first: first.clone(),
@@ -201,26 +207,20 @@ impl Simulator {
         format!("http://{}/c2c", self.world().address)
     }
 
-    /// The first account. Its methods are also the simulator's, for a test with one bot.
+    /// The first account. Most of its methods are also the simulator's, for a test with one bot.
     pub fn first(&self) -> &Account {
         &self.first
     }
 
     /// The account with this id.
     pub fn account(&self, account_id: &str) -> Option<Account> {
-        let bot = self.world().bot(account_id)?;
-        Some(Account::new(
-            bot,
-            self.first.world.clone(),
-            self.first.running.clone(),
-        ))
+        Some(self.handle(self.world().bot(account_id)?))
     }
 
     /// Adds an account with a token of its own, under the rules that hold for all. Adding one
     /// that exists gives it a new token.
     pub fn add_account(&self, account_id: &str) -> Account {
-        let bot = self.world().add(account_id);
-        Account::new(bot, self.first.world.clone(), self.first.running.clone())
+        self.handle(self.world().add(account_id))
     }
 
     /// The first account's bot token.
@@ -233,17 +233,18 @@ impl Simulator {
         self.first.id().to_owned()
     }
 
-    /// A person writes to the first account; returns the stored message.
+    /// A person writes to [the account](Simulator::bot_of) that is theirs, or else to the first;
+    /// returns the stored message.
     pub fn say(&self, user: &str, text: &str) -> Value {
-        self.first.say(user, text)
+        self.bot_of(user).say(user, text)
     }
 
-    /// A person sends items to the first account; returns the stored message.
+    /// A person sends items, addressed as by [`Simulator::say`]; returns the stored message.
     pub fn push(&self, user: &str, items: Vec<Value>) -> Value {
-        self.first.push(user, items)
+        self.bot_of(user).push(user, items)
     }
 
-    /// A person sends a file to the first account; returns the stored message.
+    /// A person sends a file, addressed as by [`Simulator::say`]; returns the stored message.
     pub fn send_file(
         &self,
         user: &str,
@@ -251,12 +252,13 @@ impl Simulator {
         name: &str,
         bytes: impl Into<Bytes>,
     ) -> Value {
-        self.first.send_file(user, kind, name, bytes)
+        self.bot_of(user).send_file(user, kind, name, bytes)
     }
 
-    /// A person sends the first account a made-up file; see [`Account::push_generated`].
+    /// A person sends a made-up file, addressed as by [`Simulator::say`]; see
+    /// [`Account::push_generated`].
     pub fn push_generated(&self, user: &str, kind: MediaKind, size: u64, seed: u64) -> Value {
-        self.first.push_generated(user, kind, size, seed)
+        self.bot_of(user).push_generated(user, kind, size, seed)
     }
 
     /// Puts any JSON at all among the first account's next messages.
@@ -352,6 +354,10 @@ impl Simulator {
             // A server that panicked has ended, which is what was asked for.
             let _ = task.await;
         }
+    }
+
+    fn handle(&self, bot: Arc<Bot>) -> Account {
+        Account::new(bot, self.first.world.clone(), self.first.running.clone())
     }
 
     fn world(&self) -> &World {

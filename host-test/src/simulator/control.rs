@@ -71,7 +71,6 @@ fn speak(world: &World, request: &Map<String, Value>) -> Result<Value, Problem> 
     {
         return Err(bad(format!("`{unknown}` is no member of a message.")));
     }
-    let bot = addressed(world, request)?;
     let user = match request.get("user") {
         None => DEFAULT_USER,
         Some(user) => user
@@ -79,6 +78,7 @@ fn speak(world: &World, request: &Map<String, Value>) -> Result<Value, Problem> 
             .filter(|user| !user.is_empty())
             .ok_or_else(|| bad("`user` must be a person's id.".to_owned()))?,
     };
+    let bot = addressed(world, request, user)?;
     let items = match (
         request.get("text"),
         request.get("items"),
@@ -113,10 +113,10 @@ fn speak(world: &World, request: &Map<String, Value>) -> Result<Value, Problem> 
     Ok(people::store(world, &bot, user, items))
 }
 
-/// The account that is named, or the first one.
-fn addressed(world: &World, request: &Map<String, Value>) -> Result<Arc<Bot>, Problem> {
+/// The account that is named, or the one that this person writes to.
+fn addressed(world: &World, request: &Map<String, Value>, user: &str) -> Result<Arc<Bot>, Problem> {
     match request.get("account") {
-        None => Ok(world.first.clone()),
+        None => Ok(world.bot_of(user)),
         Some(account) => account
             .as_str()
             .and_then(|account_id| world.bot(account_id))

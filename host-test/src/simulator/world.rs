@@ -1,6 +1,6 @@
 //! What all accounts of the simulator share, and what happens to all of them at once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -11,6 +11,7 @@ use tokio::sync::{Notify, broadcast, mpsc};
 
 use super::Event;
 use super::account::Bot;
+use super::bots::Bots;
 use super::cdn::Cdn;
 use super::faults::Rules;
 use super::wire::Wire;
@@ -44,45 +45,7 @@ pub(super) struct World {
     pub(super) late: mpsc::UnboundedSender<(Duration, Value)>,
 }
 
-pub(super) struct Bots {
-    pub(super) by_token: HashMap<String, Arc<Bot>>,
-    pub(super) by_account: HashMap<String, Arc<Bot>>,
-}
-
 impl World {
-    pub(super) fn bot(&self, account_id: &str) -> Option<Arc<Bot>> {
-        let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
-        bots.by_account.get(account_id).cloned()
-    }
-
-    pub(super) fn bot_of_token(&self, token: &str) -> Option<Arc<Bot>> {
-        let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
-        bots.by_token.get(token).cloned()
-    }
-
-    /// Adds the account, or gives the one that exists a new token.
-    pub(super) fn add(&self, account_id: &str) -> Arc<Bot> {
-        let token = new_token(account_id);
-        let mut bots = self.bots.write().unwrap_or_else(PoisonError::into_inner);
-        let bot = match bots.by_account.get(account_id).cloned() {
-            Some(bot) => {
-                let replaced = bot.renew(token.clone());
-                bots.by_token.remove(&replaced);
-                bot
-            }
-            None => {
-                let rules = lock(&self.rules).clone();
-                let bot = Arc::new(Bot::new(account_id, token.clone(), rules));
-                bots.by_account.insert(account_id.to_owned(), bot.clone());
-                bot
-            }
-        };
-        bots.by_token.insert(token, bot.clone());
-        drop(bots);
-        self.changed.notify_waiters();
-        bot
-    }
-
     pub(super) fn switch(&self, changes: &Value) -> Result<(), String> {
         let Some(changes) = changes.as_object() else {
             return Err("faults must be a JSON object, such as {\"hold_ms\": 500}.".to_owned());
@@ -104,8 +67,7 @@ impl World {
             Some(bot) => vec![bot],
             None => {
                 *shared = tried;
-                let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
-                bots.by_account.values().cloned().collect()
+                self.all_bots()
             }
         };
         drop(shared);
@@ -143,10 +105,6 @@ impl World {
         drop(phone);
         self.changed.notify_waiters();
     }
-}
-
-pub(super) fn new_token(account_id: &str) -> String {
-    format!("{account_id}:{:032x}", rand::random::<u128>())
 }
 
 /// Locks; a panic elsewhere leaves nothing half written that would matter to a simulation.
