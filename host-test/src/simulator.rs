@@ -26,9 +26,11 @@ pub mod control;
 mod endpoint;
 pub mod faults;
 mod files;
+mod login;
 mod media;
 mod people;
 mod polling;
+mod query;
 mod reach;
 mod recent;
 mod sending;
@@ -59,6 +61,8 @@ use cdn::Cdn;
 pub use content::Content;
 use faults::Rules;
 pub use files::{File, MediaKind};
+use login::Login;
+pub use login::{Act, LoginCounters, QrCode};
 pub use people::Repeat;
 use reach::Order;
 use wire::Wire;
@@ -171,6 +175,7 @@ impl Simulator {
             start: rand::random(),
             phone: Mutex::default(),
             cdn: Cdn::new(options.whole_bytes),
+            login: Login::default(),
             wire: Wire::new(options.wire_log),
             violations: Mutex::default(),
             events: broadcast::channel(1024).0,
@@ -307,8 +312,9 @@ impl Simulator {
     }
 
     /// The wire, oldest first, secrets masked:
-    /// `{"at_ms", "account", "endpoint", "status", "request", "response"}`. `status` is null
-    /// where the connection was closed without an answer, `at_ms` is the request's arrival.
+    /// `{"at_ms", "host", "account", "endpoint", "status", "request", "response"}`. `status` is
+    /// null where the connection was closed without an answer, `at_ms` is the request's arrival,
+    /// and `request` of `get_qrcode_status` is its parameters.
     pub fn log(&self) -> Vec<Value> {
         self.world().wire.entries()
     }

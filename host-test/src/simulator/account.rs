@@ -272,6 +272,16 @@ impl Bot {
         self.lock().displaced
     }
 
+    /// Whether it is this person's, and its token good.
+    pub(super) fn is_live_of(&self, user: &str, now: Duration) -> bool {
+        let state = self.lock();
+        let expired = state
+            .rules
+            .expiry
+            .is_some_and(|expiry| expiry.answer(now).is_some());
+        state.owner.as_deref() == Some(user) && !state.displaced && !expired
+    }
+
     /// Makes this the live bot of this person; returns whose it was.
     pub(super) fn bind(&self, user: &str) -> Option<String> {
         let mut state = self.lock();
@@ -304,6 +314,8 @@ impl State {
             Endpoint::NotifyStart => &mut counters.starts,
             Endpoint::NotifyStop => &mut counters.stops,
             Endpoint::GetUploadUrl => &mut counters.upload_urls,
+            // Counted by the login, which has no account.
+            Endpoint::GetBotQrcode | Endpoint::GetQrcodeStatus => return,
             Endpoint::Upload => &mut counters.uploads,
             Endpoint::Download => &mut counters.downloads,
         } += 1;

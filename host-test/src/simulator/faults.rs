@@ -23,15 +23,21 @@
 //! | `session` | `{"expired": "errcode" \| "ret" \| "both", "after_ms", "for_ms"}`: -14 on every endpoint until a new token, or for `for_ms`; `null` ends it | `null` |
 //! | `needs_start` | -14 until `notifystart` was called | `false` |
 //! | `needs_app_headers` | sends with other headers or `base_info` than the official ones are accepted, but after the first one never shown | `false` |
+//! | `qr_ms` | life of a QR code | 120000 |
+//! | `qr_hold_ms` | how long `get_qrcode_status` waits for the scan | 30000 |
+//! | `wrong_codes` | wrong digits that block a login | 3 |
+//! | `baseurl` | of `confirmed`: this string, which may be empty, foreign or garbage; `false` leaves it out, `null` is this server's | `null` |
+//! | `auto_login` | `true` or `{"user"?, "after_ms"?}`: each QR code is scanned after a second or this time, and confirmed after another; `null` or `false`: not | `null` |
 //! | `inbound` | changes people's messages, see below | `null` |
 //! | `files` | how people's files are referred to, see below | `null` |
 //! | `cdn_base_url` | the CDN's base in full URLs, for one with a host of its own; `null` is this server's | `null` |
 //! | an endpoint, or `*` for each one | a fault, a list of faults in order, or `null` | `null` |
 //!
 //! Endpoints are `getupdates`, `sendmessage`, `getconfig`, `sendtyping`, `notifystart`,
-//! `notifystop` and `getuploadurl`, and of the CDN `upload` and `download`. A fault counts the
-//! requests of each account for itself; the CDN's belong to the account whose file it is, else
-//! to the first:
+//! `notifystop` and `getuploadurl`, of the login `get_bot_qrcode` and `get_qrcode_status`, and of
+//! the CDN `upload` and `download`. A fault counts the requests of each account for itself; the
+//! CDN's belong to the account whose file it is, else to the first. The login has no account:
+//! with `account`, its rules and the faults of its endpoints cannot be named.
 //!
 //! | key of a fault | meaning |
 //! |---|---|
@@ -55,6 +61,7 @@
 //! | `drip_ms` | the true answer, a byte at a time, of `download` a KiB, this far apart |
 //! | `answer` | of `sendmessage`: `"black-hole"` accepts with `{"ret":0}` and shows nothing, `"empty"` accepts with `{}`, `"no-ret"` with the id alone, `"string-id"` with the id as a string |
 //! | `answer` | of `getuploadurl`: `"full-url"` (the default), `"param"`, `"both"` or `"neither"` |
+//! | `answer` | of the login's two: this JSON object, such as `{"status": "unheard-of"}` |
 //! | `upload_full_url` | of `getuploadurl`: this string in the place of the true one, beside `answer` or alone |
 //! | `read_ms` | of `upload`: the body is read in pieces, this far apart |
 //! | `wrong_key` | of `download`: `true` serves a ciphertext under another key |
@@ -90,12 +97,11 @@ use serde_json::{Map, Value};
 
 use super::endpoint::Endpoint;
 use super::files::Form;
+use super::login::LoginRules;
 use fault::Limited;
 pub(super) use fault::{Break, DownloadAs, Fault, Inbound, Kind, SentAs, UploadUrl};
-pub(super) use reading::one_of;
-use reading::{
-    burst, expiry, fault_queue, files, flag, inbound, milliseconds, number, optional, text,
-};
+use reading::{burst, expiry, fault_queue, files, inbound};
+pub(super) use reading::{flag, members, milliseconds, number, one_of, optional, text};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -127,6 +133,7 @@ pub(super) struct Rules {
     pub(super) needs_start: bool,
     pub(super) needs_app_headers: bool,
     pub(super) cdn_base_url: Option<String>,
+    pub(super) login: LoginRules,
     inbound: Option<Limited<Inbound>>,
     files: Option<Limited<Form>>,
     faults: BTreeMap<Endpoint, VecDeque<Limited<Fault>>>,
@@ -175,6 +182,7 @@ impl Rules {
             needs_start: false,
             needs_app_headers: false,
             cdn_base_url: None,
+            login: LoginRules::default(),
             inbound: None,
             files: None,
             faults: BTreeMap::new(),
@@ -254,6 +262,7 @@ impl Rules {
                         .map(|endpoint| (endpoint, queue.clone()))
                         .into();
                 }
+                key if LoginRules::has(key) => self.login.set(key, value)?,
                 _ => {
                     let endpoint = Endpoint::named(key)
                         .ok_or_else(|| format!("`{key}` is neither a rule nor an endpoint."))?;

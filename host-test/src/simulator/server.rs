@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -23,7 +23,7 @@ use super::breakage::{AnswerBody, Cut, whole};
 use super::call::Call;
 use super::endpoint::Endpoint;
 use super::reach::{Door, Order};
-use super::{World, cdn, control};
+use super::{World, cdn, control, login};
 
 /// Bytes of a request's body that are read.
 pub(super) const REQUEST_BYTES: usize = 4 * 1024 * 1024;
@@ -135,20 +135,23 @@ async fn answer(
             "There is nothing at this path.",
         ));
     };
-    if head.method != Method::POST {
-        return Ok(problem(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "This path takes POST only.",
-        ));
+    if !endpoint.takes(&head.method) {
+        let sentence = format!("This path does not take {}.", head.method);
+        return Ok(problem(StatusCode::METHOD_NOT_ALLOWED, &sentence));
     }
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
     let call = Call {
         at: world.clock.elapsed(),
         at_ms: world.clock.unix_ms(),
         world,
+        host: host.map(Box::from),
         endpoint,
         body,
     };
-    call.answer(&head).await
+    match endpoint.is_of_login() {
+        true => login::answer(call, &head).await,
+        false => call.answer(&head).await,
+    }
 }
 
 /// The control paths are not for other machines.

@@ -13,7 +13,9 @@ use super::Event;
 use super::account::Bot;
 use super::bots::Bots;
 use super::cdn::Cdn;
+use super::endpoint::Endpoint;
 use super::faults::Rules;
+use super::login::{Login, LoginRules};
 use super::wire::Wire;
 use crate::clock::Clock;
 
@@ -30,7 +32,7 @@ pub(super) struct World {
     pub(super) first: Arc<Bot>,
     /// The rules of the start, for a reset.
     pub(super) initial: Rules,
-    /// The rules of accounts that are added later.
+    /// The rules of the login, and of accounts that are added later.
     pub(super) rules: Mutex<Rules>,
     pub(super) bots: RwLock<Bots>,
     pub(super) message_ids: AtomicU64,
@@ -38,6 +40,7 @@ pub(super) struct World {
     pub(super) start: u64,
     pub(super) phone: Mutex<VecDeque<Value>>,
     pub(super) cdn: Cdn,
+    pub(super) login: Login,
     pub(super) wire: Wire,
     pub(super) violations: Mutex<Vec<String>>,
     pub(super) events: broadcast::Sender<Event>,
@@ -58,6 +61,14 @@ impl World {
                 Some(found.ok_or_else(|| format!("there is no account {account}."))?)
             }
         };
+        let of_login = |key: &&String| {
+            LoginRules::has(key) || Endpoint::named(key).is_some_and(Endpoint::is_of_login)
+        };
+        if only.is_some()
+            && let Some(key) = changes.keys().find(of_login)
+        {
+            return Err(format!("`{key}` is of the login, which has no account."));
+        }
         // What one set of rules accepts, every other accepts too: tried on a copy first, so that
         // a mistake changes nothing.
         let mut shared = lock(&self.rules);
@@ -75,6 +86,7 @@ impl World {
             bot.lock().rules.apply(changes, &self.initial, now)?;
             bot.arrived.notify_waiters();
         }
+        self.login.wake();
         self.changed.notify_waiters();
         Ok(())
     }
