@@ -1,5 +1,6 @@
 //! Logins over HTTP, from the code to the bot, by a client with the headers of the official one.
 
+mod records;
 mod requests;
 
 use std::time::Duration;
