@@ -27,7 +27,7 @@
 //! | `qr_hold_ms` | how long `get_qrcode_status` waits for the scan | 30000 |
 //! | `wrong_codes` | wrong digits that block a login | 3 |
 //! | `baseurl` | of `confirmed`: this string, which may be empty, foreign or garbage; `false` leaves it out, `null` is this server's | `null` |
-//! | `auto_login` | `true` or `{"user"?, "after_ms"?}`: each QR code is scanned after a second or this time, and confirmed after another; `null` or `false`: not | `null` |
+//! | `auto_login` | `true` or `{"user"?, "after_ms"?}`: each QR code is scanned after a second or this time, and confirmed after another, as soon as a client asks; `null` or `false`: not | `null` |
 //! | `inbound` | changes people's messages, see below | `null` |
 //! | `files` | how people's files are referred to, see below | `null` |
 //! | `cdn_base_url` | the CDN's base in full URLs, for one with a host of its own; `null` is this server's | `null` |
