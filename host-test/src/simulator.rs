@@ -14,6 +14,7 @@
 //! [`control`].
 
 mod account;
+mod bots;
 mod breakage;
 mod call;
 mod cdn;
@@ -25,9 +26,12 @@ pub mod control;
 mod endpoint;
 pub mod faults;
 mod files;
+mod login;
 mod media;
 mod people;
 mod polling;
+mod query;
+mod reach;
 mod recent;
 mod sending;
 mod server;
@@ -38,7 +42,6 @@ mod upload_url;
 mod wire;
 mod world;
 
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
@@ -53,13 +56,17 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use account::Bot;
 pub use account::{Account, Counters, Typing};
+use bots::{Bots, new_token};
 use cdn::Cdn;
 pub use content::Content;
 use faults::Rules;
 pub use files::{File, MediaKind};
+use login::Login;
+pub use login::{Act, LoginCounters, QrCode};
 pub use people::Repeat;
+use reach::Order;
 use wire::Wire;
-use world::{Bots, World, lock, new_token};
+use world::{World, lock};
 
 /// The person who writes when a request names none.
 pub const DEFAULT_USER: &str = "wxid_alice@im.wechat";
@@ -82,6 +89,9 @@ pub struct Options {
     pub account_id: String,
     /// The first account's bot token; `None` draws one.
     pub token: Option<String>,
+    /// The person whom the first account is bound to; `None` is nobody, and then no login ends
+    /// its session.
+    pub owner: Option<String>,
     /// Exchanges that the wire log keeps; 0 switches it off.
     pub wire_log: usize,
     /// Bytes up to which a file that a bot uploads is kept whole, for
@@ -98,6 +108,7 @@ impl Default for Options {
             hold: Duration::from_secs(35),
             account_id: "b0f5860fdecb@im.bot".to_owned(),
             token: None,
+            owner: Some(DEFAULT_USER.to_owned()),
             wire_log: 10_000,
             whole_bytes: 1024 * 1024,
         }
@@ -147,10 +158,11 @@ impl Simulator {
             token.clone(),
             initial.clone(),
         ));
-        let bots = Bots {
-            by_token: HashMap::from([(token, first.clone())]),
-            by_account: HashMap::from([(options.account_id, first.clone())]),
-        };
+        let mut bots = Bots::default();
+        bots.insert(&first, token);
+        if let Some(owner) = &options.owner {
+            bots.bind(&first, owner);
+        }
         let world = Arc::new(World {
             address,
             first: first.clone(),
@@ -163,6 +175,7 @@ impl Simulator {
             start: rand::random(),
             phone: Mutex::default(),
             cdn: Cdn::new(options.whole_bytes),
+            login: Login::default(),
             wire: Wire::new(options.wire_log),
             violations: Mutex::default(),
             events: broadcast::channel(1024).0,
@@ -171,14 +184,17 @@ impl Simulator {
             clock: options.clock,
         });
         let (stop, stopped) = watch::channel(false);
+        let (orders, to_obey) = mpsc::unbounded_channel();
         let task = tokio::spawn(server::serve(
             listener,
             world.clone(),
             late_entries,
+            to_obey,
             stopped,
         ));
         let running = Arc::new(Running {
             stop,
+            orders,
             task: Mutex::new(Some(task)),
         });
         Ok(Simulator {
@@ -196,26 +212,20 @@ impl Simulator {
         format!("http://{}/c2c", self.world().address)
     }
 
-    /// The first account. Its methods are also the simulator's, for a test with one bot.
+    /// The first account. Most of its methods are also the simulator's, for a test with one bot.
     pub fn first(&self) -> &Account {
         &self.first
     }
 
     /// The account with this id.
     pub fn account(&self, account_id: &str) -> Option<Account> {
-        let bot = self.world().bot(account_id)?;
-        Some(Account::new(
-            bot,
-            self.first.world.clone(),
-            self.first.running.clone(),
-        ))
+        Some(self.handle(self.world().bot(account_id)?))
     }
 
     /// Adds an account with a token of its own, under the rules that hold for all. Adding one
     /// that exists gives it a new token.
     pub fn add_account(&self, account_id: &str) -> Account {
-        let bot = self.world().add(account_id);
-        Account::new(bot, self.first.world.clone(), self.first.running.clone())
+        self.handle(self.world().add(account_id))
     }
 
     /// The first account's bot token.
@@ -228,17 +238,18 @@ impl Simulator {
         self.first.id().to_owned()
     }
 
-    /// A person writes to the first account; returns the stored message.
+    /// A person writes to [the account](Simulator::bot_of) that is theirs, or else to the first;
+    /// returns the stored message.
     pub fn say(&self, user: &str, text: &str) -> Value {
-        self.first.say(user, text)
+        self.bot_of(user).say(user, text)
     }
 
-    /// A person sends items to the first account; returns the stored message.
+    /// A person sends items, addressed as by [`Simulator::say`]; returns the stored message.
     pub fn push(&self, user: &str, items: Vec<Value>) -> Value {
-        self.first.push(user, items)
+        self.bot_of(user).push(user, items)
     }
 
-    /// A person sends a file to the first account; returns the stored message.
+    /// A person sends a file, addressed as by [`Simulator::say`]; returns the stored message.
     pub fn send_file(
         &self,
         user: &str,
@@ -246,12 +257,13 @@ impl Simulator {
         name: &str,
         bytes: impl Into<Bytes>,
     ) -> Value {
-        self.first.send_file(user, kind, name, bytes)
+        self.bot_of(user).send_file(user, kind, name, bytes)
     }
 
-    /// A person sends the first account a made-up file; see [`Account::push_generated`].
+    /// A person sends a made-up file, addressed as by [`Simulator::say`]; see
+    /// [`Account::push_generated`].
     pub fn push_generated(&self, user: &str, kind: MediaKind, size: u64, seed: u64) -> Value {
-        self.first.push_generated(user, kind, size, seed)
+        self.bot_of(user).push_generated(user, kind, size, seed)
     }
 
     /// Puts any JSON at all among the first account's next messages.
@@ -300,8 +312,9 @@ impl Simulator {
     }
 
     /// The wire, oldest first, secrets masked:
-    /// `{"at_ms", "account", "endpoint", "status", "request", "response"}`. `status` is null
-    /// where the connection was closed without an answer, `at_ms` is the request's arrival.
+    /// `{"at_ms", "host", "account", "endpoint", "status", "request", "response"}`. `status` is
+    /// null where the connection was closed without an answer, `at_ms` is the request's arrival,
+    /// and `request` of `get_qrcode_status` is its parameters.
     pub fn log(&self) -> Vec<Value> {
         self.world().wire.entries()
     }
@@ -349,6 +362,10 @@ impl Simulator {
         }
     }
 
+    fn handle(&self, bot: Arc<Bot>) -> Account {
+        Account::new(bot, self.first.world.clone(), self.first.running.clone())
+    }
+
     fn world(&self) -> &World {
         &self.first.world
     }
@@ -357,5 +374,6 @@ impl Simulator {
 /// Keeps the server alive; dropping it drops the sender, which the server takes for a stop.
 struct Running {
     stop: watch::Sender<bool>,
+    orders: mpsc::UnboundedSender<Order>,
     task: Mutex<Option<JoinHandle<()>>>,
 }

@@ -112,6 +112,22 @@ impl Account {
         self.token()
     }
 
+    /// The person whom the account is bound to.
+    pub fn owner(&self) -> Option<String> {
+        self.bot.owner()
+    }
+
+    /// Binds the account to this person, as a login does. The session of the one that they had
+    /// before ends.
+    pub fn bind(&self, user: &str) {
+        self.world.bind(&self.bot, user);
+    }
+
+    /// Whether the account's person was not bound to another one since.
+    pub fn is_live(&self) -> bool {
+        !self.bot.is_displaced()
+    }
+
     /// A person writes; returns the stored message.
     pub fn say(&self, user: &str, text: &str) -> Value {
         self.push(user, vec![people::text_item(text)])
@@ -192,6 +208,9 @@ pub(super) struct Bot {
 
 pub(super) struct State {
     pub(super) token: String,
+    owner: Option<String>,
+    /// Whether the owner is bound to another bot by now.
+    displaced: bool,
     pub(super) rules: Rules,
     pub(super) counters: Counters,
     pub(super) inbox: Inbox,
@@ -226,6 +245,8 @@ impl Bot {
             arrived: Notify::new(),
             state: Mutex::new(State {
                 token,
+                owner: None,
+                displaced: false,
                 rules,
                 counters: Counters::default(),
                 inbox: Inbox::default(),
@@ -241,6 +262,37 @@ impl Bot {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    pub(super) fn owner(&self) -> Option<String> {
+        self.lock().owner.clone()
+    }
+
+    pub(super) fn is_displaced(&self) -> bool {
+        self.lock().displaced
+    }
+
+    /// Whether it is this person's, and its token good.
+    pub(super) fn is_live_of(&self, user: &str, now: Duration) -> bool {
+        let state = self.lock();
+        let expired = state
+            .rules
+            .expiry
+            .is_some_and(|expiry| expiry.answer(now).is_some());
+        state.owner.as_deref() == Some(user) && !state.displaced && !expired
+    }
+
+    /// Makes this the live bot of this person; returns whose it was.
+    pub(super) fn bind(&self, user: &str) -> Option<String> {
+        let mut state = self.lock();
+        state.displaced = false;
+        state.owner.replace(user.to_owned())
+    }
+
+    /// Ends the session, and with it the open poll.
+    pub(super) fn displace(&self) {
+        self.lock().displaced = true;
+        self.arrived.notify_waiters();
     }
 
     /// Sets a new token and returns the one it replaces.
@@ -262,6 +314,8 @@ impl State {
             Endpoint::NotifyStart => &mut counters.starts,
             Endpoint::NotifyStop => &mut counters.stops,
             Endpoint::GetUploadUrl => &mut counters.upload_urls,
+            // Counted by the login, which has no account.
+            Endpoint::GetBotQrcode | Endpoint::GetQrcodeStatus => return,
             Endpoint::Upload => &mut counters.uploads,
             Endpoint::Download => &mut counters.downloads,
         } += 1;
@@ -269,6 +323,9 @@ impl State {
 
     /// The answer to every request while the session is not usable.
     pub(super) fn session_answer(&self, endpoint: Endpoint, now: Duration) -> Option<&'static str> {
+        if self.displaced {
+            return Some(STALE);
+        }
         if self.rules.needs_start && !self.started && endpoint != Endpoint::NotifyStart {
             return Some(STALE);
         }

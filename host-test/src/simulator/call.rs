@@ -23,6 +23,8 @@ pub(super) struct Call {
     pub(super) world: Arc<World>,
     pub(super) at: Duration,
     pub(super) at_ms: u64,
+    /// The name that the client has for the server.
+    pub(super) host: Option<Box<str>>,
     pub(super) endpoint: Endpoint,
     pub(super) body: Bytes,
 }
@@ -43,14 +45,38 @@ impl Call {
         let (fault, shown_at_all) = self.arrive(&bot, &head.headers, &body);
         self.world.changed.notify_waiters();
         let fault = fault.unwrap_or_default();
-        let truth = match fault.takes_effect() {
-            true => self.process(&bot, &body, &fault, shown_at_all).await,
-            false => String::new(),
+        let edge = bot.lock().rules.edge;
+        let effect = self.process(&bot, &body, &fault.kind, shown_at_all);
+        self.perform(Some(&bot), fault.clone(), edge, effect).await
+    }
+
+    /// Lets the request take effect and answers, each as far as the fault and the edge allow.
+    pub(super) async fn perform(
+        &self,
+        bot: Option<&Bot>,
+        mut fault: Fault,
+        edge: Option<Duration>,
+        effect: impl Future<Output = String>,
+    ) -> Result<Response<AnswerBody>, Cut> {
+        let clock = &self.world.clock;
+        let cut_off = async {
+            match edge.filter(|_| self.endpoint.is_poll()) {
+                Some(edge) => clock.sleep_until(self.at.saturating_add(edge)).await,
+                None => std::future::pending().await,
+            }
         };
-        if !fault.delay.is_zero() {
-            self.world.clock.sleep(fault.delay).await;
+        let mut truth = String::new();
+        if fault.takes_effect() {
+            tokio::select! {
+                biased;
+                answer = effect => truth = answer,
+                () = cut_off => fault = Fault::timed_out(),
+            }
         }
-        let answer = self.give(&bot, fault, truth).await;
+        if !fault.delay.is_zero() {
+            clock.sleep(fault.delay).await;
+        }
+        let answer = self.give(bot, fault, truth).await;
         self.world.changed.notify_waiters();
         answer
     }
@@ -95,7 +121,7 @@ impl Call {
         &self,
         bot: &Arc<Bot>,
         body: &Value,
-        fault: &Fault,
+        kind: &Kind,
         shown_at_all: bool,
     ) -> String {
         let world = &*self.world;
@@ -115,8 +141,8 @@ impl Call {
         match self.endpoint {
             Endpoint::GetUpdates => polling::getupdates(world, bot, body).await,
             Endpoint::SendMessage => {
-                let sent_as = match fault.kind {
-                    Kind::Sent(sent_as) => sent_as,
+                let sent_as = match kind {
+                    Kind::Sent(sent_as) => *sent_as,
                     _ => SentAs::Id,
                 };
                 sending::sendmessage(world, bot, body, sent_as, shown_at_all)
@@ -126,21 +152,24 @@ impl Call {
             Endpoint::NotifyStart => typing::notifystart(bot).to_owned(),
             Endpoint::NotifyStop => typing::notifystop(bot).to_owned(),
             Endpoint::GetUploadUrl => {
-                let given = match &fault.kind {
+                let given = match kind {
                     Kind::UploadUrl(given) => given.clone(),
                     _ => UploadUrl::default(),
                 };
                 upload_url::getuploadurl(world, bot, body, &given)
             }
-            // No path of the API leads to the CDN.
-            Endpoint::Upload | Endpoint::Download => sending::INVALID.to_owned(),
+            // The login answers its own, and no path of the API leads to the CDN.
+            Endpoint::GetBotQrcode
+            | Endpoint::GetQrcodeStatus
+            | Endpoint::Upload
+            | Endpoint::Download => sending::INVALID.to_owned(),
         }
     }
 
     /// Puts the fault around the true answer.
     async fn give(
         &self,
-        bot: &Bot,
+        bot: Option<&Bot>,
         fault: Fault,
         truth: String,
     ) -> Result<Response<AnswerBody>, Cut> {
@@ -156,7 +185,7 @@ impl Call {
         };
         let cut = matches!(fault.kind, Kind::Cut(Break::Before | Break::After));
         let silent = matches!(fault.kind, Kind::Stall(Break::Before));
-        self.record(Some(bot), (!cut && !silent).then_some(status), &bytes);
+        self.record(bot, (!cut && !silent).then_some(status), &bytes);
         let length = bytes.len();
         let body = match &fault.kind {
             Kind::Cut(Break::Body) => cut_off(&bytes),
@@ -190,6 +219,7 @@ impl Call {
         self.world.wire.record(|| Exchange {
             at: self.at,
             at_ms: self.at_ms,
+            host: self.host.clone(),
             account: bot.map(|bot| bot.account.clone()),
             endpoint: self.endpoint.name(),
             status: status.map(|status| status.as_u16()),
@@ -241,139 +271,4 @@ fn without(truth: &Bytes, keys: &[String]) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::Method;
-    use serde_json::json;
-
-    use super::super::client::{Client, strict_simulator};
-    use super::super::server::REQUEST_BYTES;
-    use super::super::{Options, Simulator};
-    use super::*;
-
-    #[tokio::test]
-    async fn a_missing_or_unknown_token_is_a_stale_session() {
-        let simulator = strict_simulator().await;
-        let mut client = Client::new(&simulator);
-        let stale = json!({"errcode": -14, "errmsg": "session timeout"});
-        client
-            .headers
-            .insert("authorization", HeaderValue::from_static("Bearer nobody"));
-        assert_eq!(client.poll("").await, stale);
-        client.headers.remove("authorization");
-        assert_eq!(client.call("msg/notifystart", json!({})).await, stale);
-        assert_eq!(simulator.counters(), super::super::Counters::default());
-    }
-
-    #[tokio::test]
-    async fn strict_mode_reports_what_the_official_client_does_otherwise() {
-        let simulator = strict_simulator().await;
-        let mut client = Client::new(&simulator);
-        client.headers.remove("ilink-app-id");
-        client
-            .headers
-            .insert("ilink-app-clientversion", HeaderValue::from_static("1"));
-        client
-            .headers
-            .insert("x-wechat-uin", HeaderValue::from_static("EjRWeA=="));
-        assert_eq!(
-            client.call("msg/notifystart", json!({"extra": 1})).await["ret"],
-            0
-        );
-        let named = [
-            "X-WECHAT-UIN",
-            "iLink-App-Id",
-            "iLink-App-ClientVersion",
-            "extra",
-        ];
-        let violations = simulator.violations();
-        assert_eq!(violations.len(), named.len(), "{violations:?}");
-        for (violation, name) in violations.iter().zip(named) {
-            assert!(
-                violation.starts_with("notifystart: ") && violation.contains(name),
-                "{violation}"
-            );
-        }
-        client
-            .headers
-            .insert("x-wechat-uin", HeaderValue::from_static("MA=="));
-        client.call("msg/notifystart", json!({})).await;
-        let before = simulator.violations().len();
-        client.call("msg/notifystart", json!({})).await;
-        let repeated = |sentence: &String| sentence.contains("the request before");
-        assert!(simulator.violations()[before..].iter().any(repeated));
-    }
-
-    #[tokio::test]
-    async fn a_lax_server_takes_a_bare_client() {
-        let simulator = Simulator::start(Options::default()).await.unwrap();
-        let mut client = Client::new(&simulator);
-        let bearer = client
-            .headers
-            .remove("authorization")
-            .expect("the client has a token");
-        client.headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
-        simulator.say("a@im.wechat", "hi");
-        let poll = client
-            .request(Method::POST, "/ilink/bot/getupdates", "{}".to_owned())
-            .await;
-        assert!(poll.unwrap().1.contains("\"hi\""));
-        assert_eq!(simulator.violations(), Vec::<String>::new());
-    }
-
-    #[tokio::test]
-    async fn hostile_bodies_are_answered_and_reported() {
-        let simulator = strict_simulator().await;
-        let client = Client::new(&simulator);
-        let of_api = |endpoint: &Endpoint| !endpoint.is_of_cdn();
-        for endpoint in Endpoint::ALL.into_iter().filter(of_api) {
-            let folder = if endpoint.name().starts_with("notify") {
-                "msg/"
-            } else {
-                ""
-            };
-            let path = format!("/ilink/bot/{folder}{}", endpoint.name());
-            for body in [
-                "",
-                "{",
-                "null",
-                "[1]",
-                "\"text\"",
-                "{\"msg\":[],\"status\":[]}",
-            ] {
-                let answer = client.request(Method::POST, &path, body.to_owned()).await;
-                assert_eq!(
-                    answer.map(|(status, _)| status),
-                    Ok(StatusCode::OK),
-                    "{path} {body}"
-                );
-            }
-        }
-        assert!(!simulator.violations().is_empty());
-        let huge = "x".repeat(REQUEST_BYTES + 1);
-        let answer = client
-            .request(Method::POST, "/ilink/bot/getupdates", huge)
-            .await;
-        // The client may still be writing when it is told.
-        assert!(answer.is_ok_and(|(status, _)| status == 413) || simulator.log().len() == 42);
-    }
-
-    #[tokio::test]
-    async fn the_log_counts_requests_of_the_last_while() {
-        let simulator = strict_simulator().await;
-        let client = Client::new(&simulator);
-        client.call("msg/notifystart", json!({})).await;
-        simulator
-            .first()
-            .world
-            .clock
-            .advance(Duration::from_secs(60));
-        client.call("msg/notifystop", json!({})).await;
-        assert_eq!(simulator.requests(None, Duration::from_secs(3600)), 2);
-        assert_eq!(simulator.requests(None, Duration::from_secs(30)), 1);
-        assert_eq!(
-            simulator.requests(Some("notifystart"), Duration::from_secs(30)),
-            0
-        );
-        assert!(!simulator.log()[0].to_string().contains(&simulator.token()));
-    }
-}
+mod tests;

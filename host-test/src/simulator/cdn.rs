@@ -31,6 +31,7 @@ use super::cipher::Key;
 use super::endpoint::Endpoint;
 use super::faults::Fault;
 use super::media::payload_key;
+use super::query::{escaped, parameter};
 use super::recent::Recent;
 use super::wire::Exchange;
 use super::{Content, MediaKind, World, lock};
@@ -206,24 +207,6 @@ fn new_ticket() -> String {
     STANDARD.encode(bytes)
 }
 
-/// Percent-encodes all but what never needs it.
-fn escaped(text: &str) -> String {
-    use std::fmt::Write;
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                escaped.push(char::from(byte));
-            }
-            _ => {
-                // Writing to a string cannot fail.
-                let _ = write!(escaped, "%{byte:02X}");
-            }
-        }
-    }
-    escaped
-}
-
 /// Answers a path below `/c2c/`.
 pub(super) async fn answer(
     world: Arc<World>,
@@ -329,6 +312,7 @@ impl Visit {
             Exchange {
                 at: self.at,
                 at_ms: self.at_ms,
+                host: self.host.as_deref().map(Box::from),
                 account: Some(self.bot.account.clone()),
                 endpoint: self.endpoint.name(),
                 status: status.map(|status| status.as_u16()),
@@ -350,32 +334,6 @@ const API_HEADERS: [&str; 7] = [
     "skroutetag",
     "x-wechat-uin",
 ];
-
-/// The value of a parameter in a query; empty when it is not there.
-fn parameter(query: Option<&str>, name: &str) -> String {
-    let mut pairs = query.unwrap_or_default().split('&');
-    let value = pairs.find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name));
-    unescaped(value.map_or("", |(_, value)| value))
-}
-
-/// Undoes the percent-encoding; as in a form, `+` is a space.
-fn unescaped(text: &str) -> String {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let pair = |high, low| u8::try_from(digit(high)? * 16 + digit(low)?).ok();
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let escape = match rest {
-            [b'%', high, low, after @ ..] => pair(*high, *low).map(|byte| (byte, after)),
-            _ => None,
-        };
-        let plain = if *first == b'+' { b' ' } else { *first };
-        let (byte, after) = escape.unwrap_or((plain, after));
-        bytes.push(byte);
-        rest = after;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
 
 fn refusal(status: StatusCode, message: &'static str) -> Response<AnswerBody> {
     let mut response = Response::new(whole(Bytes::new()));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as Legacy;
@@ -12,13 +12,14 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
 use super::cipher::{Key, Sealing, padded};
+use super::query::escaped;
 use super::{Account, Simulator};
 
 /// An iLink client with the headers and bodies of the official one.
 #[derive(Clone)]
 pub(super) struct Client {
     http: Legacy<HttpConnector, Full<Bytes>>,
-    base_url: String,
+    pub(super) base_url: String,
     pub(super) headers: HeaderMap,
 }
 
@@ -157,6 +158,61 @@ impl Client {
         serde_json::from_str(&text).unwrap_or_else(|_| panic!("{endpoint}: no JSON: {text}"))
     }
 
+    /// The headers of the official client on its way to a QR code, or to what became of it.
+    pub(super) fn login_headers(&self, posts: bool) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.remove("authorization");
+        match posts {
+            true => drop(headers.insert("x-wechat-uin", HeaderValue::from_static("MA=="))),
+            false => {
+                headers.remove("content-type");
+                headers.remove("authorizationtype");
+            }
+        }
+        headers
+    }
+
+    /// Asks for a QR code as the official client does.
+    pub(super) async fn qr(&self, tokens: &[&str]) -> Value {
+        let url = format!("{}/ilink/bot/get_bot_qrcode?bot_type=3", self.base_url);
+        let body = json!({"local_token_list": tokens}).to_string();
+        let answer = self
+            .fetch(Method::POST, &url, self.login_headers(true), body)
+            .await;
+        json_of(&answer.expect("the exchange succeeds"))
+    }
+
+    /// Asks what became of a QR code as the official client does.
+    pub(super) async fn qr_status(&self, qr: &Value, digits: &str) -> Value {
+        let answer = self.try_qr_status(qr, digits, None).await;
+        json_of(&answer.expect("the exchange succeeds"))
+    }
+
+    /// Asks what became of a QR code; at another name of the server, if one is given.
+    pub(super) async fn try_qr_status(
+        &self,
+        qr: &Value,
+        digits: &str,
+        host: Option<&str>,
+    ) -> Result<Response<Bytes>, String> {
+        let mut url = format!(
+            "{}/ilink/bot/get_qrcode_status?qrcode={}",
+            self.base_url,
+            escaped(qr["qrcode"].as_str().unwrap_or_default())
+        );
+        if !digits.is_empty() {
+            url += &format!("&verify_code={}", escaped(digits));
+        }
+        let mut headers = self.login_headers(false);
+        if let Some(host) = host {
+            headers.insert(
+                HOST,
+                HeaderValue::from_str(host).expect("a host of the test"),
+            );
+        }
+        self.fetch(Method::GET, &url, headers, Bytes::new()).await
+    }
+
     pub(super) async fn poll(&self, cursor: &str) -> Value {
         self.call("getupdates", json!({"get_updates_buf": cursor}))
             .await
@@ -183,6 +239,12 @@ impl Client {
             serde_json::from_str(&text).expect("control answers are JSON"),
         )
     }
+}
+
+/// The JSON of a 200.
+pub(super) fn json_of(answer: &Response<Bytes>) -> Value {
+    assert_eq!(answer.status(), StatusCode::OK);
+    serde_json::from_slice(answer.body()).expect("the answer is JSON")
 }
 
 /// A text as the official client sends it, without context token.

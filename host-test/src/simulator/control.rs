@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `POST /sim/messages` | a person speaks: `{"text"}`, `{"user", "text"}`, `{"user", "items": […]}`, `{"user", "files": […]}` with `"text"` or without, or `{"raw": any JSON}`; `"account"` names another bot. The stored message |
 //! | `GET /sim/messages` | what the phones show, as [`Simulator::phone`](super::Simulator::phone) |
+//! | `POST /sim/login` | a person deals with a QR code, see below. The code, as in the list |
+//! | `GET /sim/login` | the QR codes, oldest first: `{"qrcode", "url", "status", "user", "digits", "account", "until_ms"}` |
 //! | `POST /sim/faults` | switches rules and faults, as [`super::faults`] has them; `{}` |
 //! | `POST /sim/clock` | `{"advance_ms"}` moves the clock; `{"now_ms"}` |
 //! | `GET /sim/log` | the wire, as [`Simulator::log`](super::Simulator::log) |
@@ -14,6 +16,23 @@
 //! without (bytes that are made up). `kind` is `image`, `voice`, `video` or `file`; without it
 //! `mime` or the name tells. All files of a request are items of one message.
 //!
+//! What a person does with a QR code is `{"do", "qrcode"?, "user"?}`. Without `qrcode`, which may
+//! be the value or the URL that the code shows, it is the newest; without `user` it is who scanned
+//! it, else the default person. `do` is
+//!
+//! - `"scan"`; with `"digits": true` the phone shows digits, told as `digits` in the answer, that
+//!   the client must send;
+//! - `"redirect"`: the client is sent to another host, `"host"`: any string, `null` for none, and
+//!   this server without it. Until it polls there, it is told nothing else;
+//! - `"confirm"`: a new bot, `account` in the answer. The person's bot before is stale from now on;
+//! - `"bound"`: the login ends, because this client has the person's live bot. A scan does so by
+//!   itself when `local_token_list` has that bot's token;
+//! - `"block"`, as too many wrong digits do;
+//! - `"expire"`, as time does, and as when the person declines;
+//! - `"elsewhere"`: without a QR code, the person binds a bot with another client.
+//!
+//! `redirect`, `confirm` and `bound` also scan a code that nobody has scanned.
+//!
 //! What is wrong with a request is told in `{"error": "a sentence"}`, with 400, 404 or 405.
 
 use std::sync::Arc;
@@ -23,7 +42,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::account::Bot;
-use super::{DEFAULT_USER, File, World, files, lock, people};
+use super::{DEFAULT_USER, File, World, files, lock, login, people};
 
 /// A clock moved further could overflow.
 const CENTURY_MS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
@@ -40,6 +59,8 @@ pub(super) fn answer(
     match (path, method.as_str()) {
         ("messages", "GET") => Ok(lock(&world.phone).iter().cloned().collect()),
         ("messages", "POST") => speak(world, &object(body)?),
+        ("login", "GET") => Ok(login::list(world)),
+        ("login", "POST") => login::control(world, &object(body)?).map_err(bad),
         ("faults", "POST") => {
             world.switch(&Value::Object(object(body)?)).map_err(bad)?;
             Ok(json!({}))
@@ -54,12 +75,12 @@ pub(super) fn answer(
         }
         ("log", "GET") => Ok(world.wire.entries().into()),
         ("violations", "GET") => Ok(lock(&world.violations).clone().into()),
-        ("messages" | "faults" | "clock" | "log" | "violations", _) => {
+        ("messages" | "login" | "faults" | "clock" | "log" | "violations", _) => {
             Err((StatusCode::METHOD_NOT_ALLOWED, format!("/sim/{path} does not take {method}.")))
         }
         _ => Err((
             StatusCode::NOT_FOUND,
-            "The control paths are /sim/messages, /sim/faults, /sim/clock, /sim/log and /sim/violations.".to_owned(),
+            "The control paths are /sim/messages, /sim/login, /sim/faults, /sim/clock, /sim/log and /sim/violations.".to_owned(),
         )),
     }
 }
@@ -71,7 +92,6 @@ fn speak(world: &World, request: &Map<String, Value>) -> Result<Value, Problem> 
     {
         return Err(bad(format!("`{unknown}` is no member of a message.")));
     }
-    let bot = addressed(world, request)?;
     let user = match request.get("user") {
         None => DEFAULT_USER,
         Some(user) => user
@@ -79,6 +99,7 @@ fn speak(world: &World, request: &Map<String, Value>) -> Result<Value, Problem> 
             .filter(|user| !user.is_empty())
             .ok_or_else(|| bad("`user` must be a person's id.".to_owned()))?,
     };
+    let bot = addressed(world, request, user)?;
     let items = match (
         request.get("text"),
         request.get("items"),
@@ -113,10 +134,10 @@ fn speak(world: &World, request: &Map<String, Value>) -> Result<Value, Problem> 
     Ok(people::store(world, &bot, user, items))
 }
 
-/// The account that is named, or the first one.
-fn addressed(world: &World, request: &Map<String, Value>) -> Result<Arc<Bot>, Problem> {
+/// The account that is named, or the one that this person writes to.
+fn addressed(world: &World, request: &Map<String, Value>, user: &str) -> Result<Arc<Bot>, Problem> {
     match request.get("account") {
-        None => Ok(world.first.clone()),
+        None => Ok(world.bot_of(user)),
         Some(account) => account
             .as_str()
             .and_then(|account_id| world.bot(account_id))

@@ -1,4 +1,7 @@
-//! What the simulator answers: the endpoints of the bot API, and the two of the CDN.
+//! What the simulator answers: the endpoints of the bot API, the login's among them, and the two
+//! of the CDN.
+
+use http::Method;
 
 /// An endpoint of the bot API or of the CDN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,12 +13,14 @@ pub(super) enum Endpoint {
     NotifyStart,
     NotifyStop,
     GetUploadUrl,
+    GetBotQrcode,
+    GetQrcodeStatus,
     Upload,
     Download,
 }
 
 impl Endpoint {
-    pub(super) const ALL: [Endpoint; 9] = [
+    pub(super) const ALL: [Endpoint; 11] = [
         Endpoint::GetUpdates,
         Endpoint::SendMessage,
         Endpoint::GetConfig,
@@ -23,6 +28,8 @@ impl Endpoint {
         Endpoint::NotifyStart,
         Endpoint::NotifyStop,
         Endpoint::GetUploadUrl,
+        Endpoint::GetBotQrcode,
+        Endpoint::GetQrcodeStatus,
         Endpoint::Upload,
         Endpoint::Download,
     ];
@@ -30,6 +37,26 @@ impl Endpoint {
     /// Whether it is one of the CDN's, which knows no bot and no token.
     pub(super) fn is_of_cdn(self) -> bool {
         matches!(self, Endpoint::Upload | Endpoint::Download)
+    }
+
+    /// Whether its answer may be long in coming, so that a proxy on the way may give up on it.
+    pub(super) fn is_poll(self) -> bool {
+        matches!(self, Endpoint::GetUpdates | Endpoint::GetQrcodeStatus)
+    }
+
+    /// Whether it is one of the login's, which comes before there is a bot.
+    pub(super) fn is_of_login(self) -> bool {
+        matches!(self, Endpoint::GetBotQrcode | Endpoint::GetQrcodeStatus)
+    }
+
+    /// Whether the server accepts this method.
+    pub(super) fn takes(self, method: &Method) -> bool {
+        match self {
+            // The official client posts; its early versions and others get.
+            Endpoint::GetBotQrcode => *method == Method::POST || *method == Method::GET,
+            Endpoint::GetQrcodeStatus | Endpoint::Download => *method == Method::GET,
+            _ => *method == Method::POST,
+        }
     }
 
     /// The bot API's endpoint at this path of a URL.
@@ -59,6 +86,8 @@ impl Endpoint {
             Endpoint::NotifyStart => "notifystart",
             Endpoint::NotifyStop => "notifystop",
             Endpoint::GetUploadUrl => "getuploadurl",
+            Endpoint::GetBotQrcode => "get_bot_qrcode",
+            Endpoint::GetQrcodeStatus => "get_qrcode_status",
             Endpoint::Upload => "upload",
             Endpoint::Download => "download",
         }

@@ -10,6 +10,7 @@
 //! | `reset` | `true`: first back to the rules of the start | |
 //! | `strict` | compare headers and bodies with the official client's | `false` |
 //! | `hold_ms` | how long a poll waits for a message, less a margin | 35000 |
+//! | `edge_ms` | a proxy before the server answers polls with 524 after this time, `null` is never | `null` |
 //! | `advertise_ms` | `longpolling_timeout_ms` of the answers; 0 leaves it out, `null` is `hold_ms` | `null` |
 //! | `batch` | messages of one answer at most | 100 |
 //! | `cursor` | `"rewind"`: an old cursor delivers again from there, an empty one from the start; `"acknowledge"`: what is before the newest cursor that came back never comes again; `"consume"`: what was delivered never comes again, even if its answer was lost | `"rewind"` |
@@ -22,15 +23,21 @@
 //! | `session` | `{"expired": "errcode" \| "ret" \| "both", "after_ms", "for_ms"}`: -14 on every endpoint until a new token, or for `for_ms`; `null` ends it | `null` |
 //! | `needs_start` | -14 until `notifystart` was called | `false` |
 //! | `needs_app_headers` | sends with other headers or `base_info` than the official ones are accepted, but after the first one never shown | `false` |
+//! | `qr_ms` | life of a QR code | 120000 |
+//! | `qr_hold_ms` | how long `get_qrcode_status` waits for the scan | 30000 |
+//! | `wrong_codes` | wrong digits that block a login | 3 |
+//! | `baseurl` | of `confirmed`: this string, which may be empty, foreign or garbage; `false` leaves it out, `null` is this server's | `null` |
+//! | `auto_login` | `true` or `{"user"?, "after_ms"?}`: each QR code is scanned after a second or this time, and confirmed after another, as soon as a client asks; `null` or `false`: not | `null` |
 //! | `inbound` | changes people's messages, see below | `null` |
 //! | `files` | how people's files are referred to, see below | `null` |
 //! | `cdn_base_url` | the CDN's base in full URLs, for one with a host of its own; `null` is this server's | `null` |
 //! | an endpoint, or `*` for each one | a fault, a list of faults in order, or `null` | `null` |
 //!
 //! Endpoints are `getupdates`, `sendmessage`, `getconfig`, `sendtyping`, `notifystart`,
-//! `notifystop` and `getuploadurl`, and of the CDN `upload` and `download`. A fault counts the
-//! requests of each account for itself; the CDN's belong to the account whose file it is, else
-//! to the first:
+//! `notifystop` and `getuploadurl`, of the login `get_bot_qrcode` and `get_qrcode_status`, and of
+//! the CDN `upload` and `download`. A fault counts the requests of each account for itself; the
+//! CDN's belong to the account whose file it is, else to the first. The login has no account:
+//! with `account`, its rules and the faults of its endpoints cannot be named.
 //!
 //! | key of a fault | meaning |
 //! |---|---|
@@ -54,6 +61,7 @@
 //! | `drip_ms` | the true answer, a byte at a time, of `download` a KiB, this far apart |
 //! | `answer` | of `sendmessage`: `"black-hole"` accepts with `{"ret":0}` and shows nothing, `"empty"` accepts with `{}`, `"no-ret"` with the id alone, `"string-id"` with the id as a string |
 //! | `answer` | of `getuploadurl`: `"full-url"` (the default), `"param"`, `"both"` or `"neither"` |
+//! | `answer` | of the login's two: this JSON object, such as `{"status": "unheard-of"}` |
 //! | `upload_full_url` | of `getuploadurl`: this string in the place of the true one, beside `answer` or alone |
 //! | `read_ms` | of `upload`: the body is read in pieces, this far apart |
 //! | `wrong_key` | of `download`: `true` serves a ciphertext under another key |
@@ -79,6 +87,8 @@
 
 mod fault;
 mod reading;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -87,12 +97,11 @@ use serde_json::{Map, Value};
 
 use super::endpoint::Endpoint;
 use super::files::Form;
+use super::login::LoginRules;
 use fault::Limited;
 pub(super) use fault::{Break, DownloadAs, Fault, Inbound, Kind, SentAs, UploadUrl};
-pub(super) use reading::one_of;
-use reading::{
-    burst, expiry, fault_queue, files, flag, inbound, milliseconds, number, optional, text,
-};
+use reading::{burst, expiry, fault_queue, files, inbound};
+pub(super) use reading::{flag, members, milliseconds, number, one_of, optional, text};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -109,6 +118,8 @@ pub(super) enum Cursors {
 pub(super) struct Rules {
     pub(super) strict: bool,
     pub(super) hold: Duration,
+    /// After how long a poll is cut off on its way.
+    pub(super) edge: Option<Duration>,
     pub(super) advertise: Option<Duration>,
     pub(super) batch: usize,
     pub(super) cursors: Cursors,
@@ -122,6 +133,7 @@ pub(super) struct Rules {
     pub(super) needs_start: bool,
     pub(super) needs_app_headers: bool,
     pub(super) cdn_base_url: Option<String>,
+    pub(super) login: LoginRules,
     inbound: Option<Limited<Inbound>>,
     files: Option<Limited<Form>>,
     faults: BTreeMap<Endpoint, VecDeque<Limited<Fault>>>,
@@ -156,6 +168,7 @@ impl Rules {
         Rules {
             strict,
             hold,
+            edge: None,
             advertise: None,
             batch: 100,
             cursors: Cursors::Rewind,
@@ -169,6 +182,7 @@ impl Rules {
             needs_start: false,
             needs_app_headers: false,
             cdn_base_url: None,
+            login: LoginRules::default(),
             inbound: None,
             files: None,
             faults: BTreeMap::new(),
@@ -215,6 +229,7 @@ impl Rules {
                 "account" | "reset" => {}
                 "strict" => self.strict = flag(key, value)?,
                 "hold_ms" => self.hold = milliseconds(key, value)?,
+                "edge_ms" => self.edge = optional(key, value, milliseconds)?,
                 "advertise_ms" => self.advertise = optional(key, value, milliseconds)?,
                 "batch" => {
                     self.batch = usize::try_from(number(key, value)?.max(1)).unwrap_or(usize::MAX)
@@ -247,6 +262,7 @@ impl Rules {
                         .map(|endpoint| (endpoint, queue.clone()))
                         .into();
                 }
+                key if LoginRules::has(key) => self.login.set(key, value)?,
                 _ => {
                     let endpoint = Endpoint::named(key)
                         .ok_or_else(|| format!("`{key}` is neither a rule nor an endpoint."))?;
@@ -255,114 +271,5 @@ impl Rules {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn rules() -> Rules {
-        Rules::new(false, Duration::from_secs(35))
-    }
-
-    fn apply(rules: &mut Rules, changes: Value) -> Result<(), String> {
-        let changes = changes.as_object().expect("the test gives an object");
-        rules.apply(changes, &self::rules(), Duration::from_secs(100))
-    }
-
-    #[test]
-    fn faults_come_in_order_and_end() {
-        let mut rules = rules();
-        let list = json!({"sendmessage": [{"ret": -1, "times": 2, "skip": 1}, {"status": 500, "times": 1}]});
-        apply(&mut rules, list).unwrap();
-        let mut next = || match rules.fault(Endpoint::SendMessage).map(|fault| fault.kind) {
-            None => "none",
-            Some(Kind::Result(_)) => "result",
-            Some(Kind::Status(status)) if status.code == 500 => "status",
-            Some(_) => "other",
-        };
-        let seen: Vec<&str> = (0..6).map(|_| next()).collect();
-        assert_eq!(seen, ["none", "result", "result", "status", "none", "none"]);
-        assert!(rules.fault(Endpoint::GetUpdates).is_none());
-    }
-
-    #[test]
-    fn a_star_is_each_endpoint_and_null_clears() {
-        let mut rules = rules();
-        apply(&mut rules, json!({"*": {"cut": "before"}})).unwrap();
-        assert!(
-            Endpoint::ALL
-                .into_iter()
-                .all(|endpoint| rules.fault(endpoint).is_some())
-        );
-        apply(&mut rules, json!({"getconfig": null})).unwrap();
-        assert!(rules.fault(Endpoint::GetConfig).is_none());
-        assert!(rules.fault(Endpoint::SendTyping).is_some());
-        apply(&mut rules, json!({"reset": true, "budget": null})).unwrap();
-        assert!(rules.fault(Endpoint::SendTyping).is_none());
-        assert_eq!(rules.budget, None);
-    }
-
-    #[test]
-    fn a_session_expires_from_and_until() {
-        let mut rules = rules();
-        let session = json!({"session": {"expired": "ret", "after_ms": 1000, "for_ms": 500}});
-        apply(&mut rules, session).unwrap();
-        let expiry = rules.expiry.expect("it was set");
-        assert_eq!(expiry.answer(Duration::from_millis(100_999)), None);
-        assert!(
-            expiry
-                .answer(Duration::from_millis(101_000))
-                .unwrap()
-                .contains("\"ret\":-14")
-        );
-        assert_eq!(expiry.answer(Duration::from_millis(101_500)), None);
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        for (changes, named) in [
-            (json!({"budgett": 3}), "budgett"),
-            (json!({"hold_ms": "1"}), "hold_ms"),
-            (json!({"hold_ms": -1}), "hold_ms"),
-            (
-                json!({"cursor": "back"}),
-                "\"rewind\", \"acknowledge\", \"consume\"",
-            ),
-            (json!({"getupdates": {"status": 99}}), "getupdates.status"),
-            (json!({"getupdates": {"stats": 500}}), "getupdates.stats"),
-            (
-                json!({"getupdates": {"answer": "empty"}}),
-                "getupdates.answer",
-            ),
-            (
-                json!({"getupdates": {"status": 500, "cut": "body"}}),
-                "more than one",
-            ),
-            (json!({"getupdates": 3}), "getupdates"),
-            (
-                json!({"getupdates": {"extra_bytes": 3}}),
-                "getupdates.extra_bytes",
-            ),
-            (json!({"upload": {"message": "why"}}), "upload"),
-            (
-                json!({"download": {"redirect": "a\nb"}}),
-                "download.redirect",
-            ),
-            (json!({"files": {"key": "lost"}}), "base64-hex-upper"),
-            (json!({"cdn_base_url": 3}), "cdn_base_url"),
-            (json!({"burst": {"per_second": -1}}), "burst.per_second"),
-            (json!({"session": {"expired": true}}), "session.expired"),
-            (
-                json!({"inbound": {"duplicate": "twice"}}),
-                "inbound.duplicate",
-            ),
-        ] {
-            let error = apply(&mut rules(), changes.clone()).expect_err("it is wrong");
-            assert!(error.contains(named), "{changes}: {error}");
-        }
     }
 }

@@ -201,6 +201,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_edge_cuts_a_poll_and_loses_nothing() {
+        let (simulator, client) = simulator().await;
+        let rules = json!({"edge_ms": 17_000, "cursor": "consume"});
+        simulator.faults(&rules).unwrap();
+        let waiting = client.clone();
+        let body = json!({"get_updates_buf": ""});
+        let poll = tokio::spawn(async move { waiting.post("getupdates", body).await });
+        simulator
+            .wait_for(|simulator| simulator.counters().polls_open == 1)
+            .await;
+        let clock = simulator.first().world.clock.clone();
+        clock.advance(Duration::from_secs(16));
+        assert!(!poll.is_finished());
+        clock.advance(Duration::from_secs(1));
+        let (status, page) = poll.await.unwrap().unwrap();
+        assert_eq!(status.as_u16(), 524);
+        assert!(page.starts_with("<html>"), "{page}");
+        simulator.say(ALICE, "hello");
+        assert_eq!(texts(&client.poll("").await), ["hello"]);
+    }
+
+    #[tokio::test]
     async fn a_rewound_cursor_delivers_again_from_there() {
         let (simulator, client) = simulator().await;
         simulator.say(ALICE, "one");

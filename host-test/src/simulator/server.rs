@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -22,7 +22,8 @@ use tokio::task::JoinSet;
 use super::breakage::{AnswerBody, Cut, whole};
 use super::call::Call;
 use super::endpoint::Endpoint;
-use super::{World, cdn, control};
+use super::reach::{Door, Order};
+use super::{World, cdn, control, login};
 
 /// Bytes of a request's body that are read.
 pub(super) const REQUEST_BYTES: usize = 4 * 1024 * 1024;
@@ -32,19 +33,33 @@ pub(super) async fn serve(
     listener: TcpListener,
     world: Arc<World>,
     late: mpsc::UnboundedReceiver<(Duration, Value)>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    // Dropping the set ends what is in it.
-    let mut tasks = JoinSet::new();
-    tasks.spawn(show_late(world.clone(), late));
+    // Dropping a set ends what is in it.
+    let mut showing = JoinSet::new();
+    showing.spawn(show_late(world.clone(), late));
+    let mut connections = JoinSet::new();
+    let mut door = Door::Open(listener);
     loop {
         tokio::select! {
             // Told to stop, or the last handle is gone.
             _ = stopped.changed() => break,
-            Some(_) = tasks.join_next() => {}
-            accepted = listener.accept() => match accepted {
+            Some(order) = orders.recv() => match order {
+                // Who gave the order may have stopped waiting for it.
+                Order::GoDark(done) => {
+                    door.close(world.address);
+                    connections.shutdown().await;
+                    let _ = done.send(());
+                }
+                Order::ComeBack(done) => {
+                    let _ = done.send(door.open(world.address));
+                }
+            },
+            Some(_) = connections.join_next() => {}
+            accepted = door.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    tasks.spawn(connection(world.clone(), stream, peer));
+                    connections.spawn(connection(world.clone(), stream, peer));
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely; some may come free.
@@ -54,7 +69,8 @@ pub(super) async fn serve(
             },
         }
     }
-    tasks.shutdown().await;
+    connections.shutdown().await;
+    showing.shutdown().await;
 }
 
 async fn connection(world: Arc<World>, stream: TcpStream, peer: SocketAddr) {
@@ -119,20 +135,23 @@ async fn answer(
             "There is nothing at this path.",
         ));
     };
-    if head.method != Method::POST {
-        return Ok(problem(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "This path takes POST only.",
-        ));
+    if !endpoint.takes(&head.method) {
+        let sentence = format!("This path does not take {}.", head.method);
+        return Ok(problem(StatusCode::METHOD_NOT_ALLOWED, &sentence));
     }
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
     let call = Call {
         at: world.clock.elapsed(),
         at_ms: world.clock.unix_ms(),
         world,
+        host: host.map(Box::from),
         endpoint,
         body,
     };
-    call.answer(&head).await
+    match endpoint.is_of_login() {
+        true => login::answer(call, &head).await,
+        false => call.answer(&head).await,
+    }
 }
 
 /// The control paths are not for other machines.

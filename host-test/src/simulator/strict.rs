@@ -4,6 +4,7 @@
 //! sentence of a violation holds a secret.
 
 mod item;
+mod login;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +12,7 @@ use http::HeaderMap;
 use serde_json::{Map, Value};
 
 use super::endpoint::Endpoint;
+pub(super) use login::login;
 
 /// A header, what it must be, and whether it is.
 type Check<'a> = (&'a str, &'a str, &'a dyn Fn(&str) -> bool);
@@ -48,17 +50,7 @@ pub(super) fn app_headers(headers: &HeaderMap, body: &Value) -> Vec<String> {
             &|value| client_version(version).is_some_and(|number| number.to_string() == value),
         ),
     ];
-    for (name, expected, is_right) in checks {
-        let mut values = headers.get_all(name).iter();
-        match (values.next(), values.next()) {
-            (None, _) => found.add(format!("the header {name} is missing")),
-            (Some(_), Some(_)) => found.add(format!("the header {name} is there twice")),
-            (Some(value), None) if !value.to_str().is_ok_and(is_right) => {
-                found.add(format!("the header {name} is not {expected}"));
-            }
-            _ => {}
-        }
-    }
+    found.headers(headers, &checks);
     if headers.get_all("Authorization").iter().count() != 1 {
         found.add("the header Authorization is not there exactly once".to_owned());
     }
@@ -90,6 +82,8 @@ pub(super) fn body(endpoint: Endpoint, body: &Value) -> Vec<String> {
         Endpoint::GetUploadUrl => (&[], &UPLOAD_FIELDS),
         // The CDN's bodies are no JSON.
         Endpoint::Upload | Endpoint::Download => return found.0,
+        // Looked at with their headers.
+        Endpoint::GetBotQrcode | Endpoint::GetQrcodeStatus => return found.0,
     };
     let wanted: Vec<&str> = own.0.iter().copied().chain(["base_info"]).collect();
     let wrapped = Value::Object(Map::from_iter([("the body".to_owned(), body.clone())]));
@@ -160,6 +154,20 @@ struct Found(Vec<String>);
 impl Found {
     fn add(&mut self, sentence: String) {
         self.0.push(sentence);
+    }
+
+    fn headers(&mut self, headers: &HeaderMap, checks: &[Check<'_>]) {
+        for (name, expected, is_right) in checks {
+            let mut values = headers.get_all(*name).iter();
+            match (values.next(), values.next()) {
+                (None, _) => self.add(format!("the header {name} is missing")),
+                (Some(_), Some(_)) => self.add(format!("the header {name} is there twice")),
+                (Some(value), None) if !value.to_str().is_ok_and(is_right) => {
+                    self.add(format!("the header {name} is not {expected}"));
+                }
+                _ => {}
+            }
+        }
     }
 
     /// The object at `key`, after checking which members it has.
@@ -264,132 +272,4 @@ fn is_word(word: &str, marks: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn the_uin_is_decimal_text_in_base64() {
-        for right in [
-            "MA==",
-            "MQ==",
-            "MTIzNDU=",
-            "MzA1NDE5ODk2",
-            "NDI5NDk2NzI5NQ==",
-        ] {
-            assert!(is_uin(right), "{right}");
-        }
-        // Raw bytes, 2^32, "+1", "01", nothing, no padding, no base64.
-        for wrong in [
-            "EjRWeA==",
-            "NDI5NDk2NzI5Ng==",
-            "KzE=",
-            "MDE=",
-            "",
-            "MQ",
-            "!",
-        ] {
-            assert!(!is_uin(wrong), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn the_client_version_is_packed_in_three_bytes() {
-        for (version, number) in [
-            ("0.0.0", 0),
-            ("1.0.11", 65547),
-            ("2.2.0", 131584),
-            ("2.4.9", 132105),
-            ("2.4.9-beta.0", 132105),
-            ("10.300.5", 666629),
-        ] {
-            assert_eq!(client_version(version), Some(number), "{version}");
-        }
-    }
-
-    #[test]
-    fn the_agent_follows_the_grammar() {
-        for right in [
-            "OpenClaw",
-            "MyBot/1.2.0",
-            "A/1 (multi word c) B/2",
-            "A_.-/1+b (c) C/3",
-        ] {
-            assert!(is_bot_agent(right), "{right}");
-        }
-        let long = "A/1 ".repeat(65) + "A/1";
-        for wrong in [
-            "",
-            "A",
-            "My Bot/1",
-            "A/1 ",
-            " A/1",
-            "A/1  B/2",
-            "A/1 ()",
-            "A/1 (c",
-            "A/1(c)",
-            "A/1 (c) (d)",
-            "Ä/1",
-            &long,
-        ] {
-            assert!(!is_bot_agent(wrong), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn the_official_bodies_pass() {
-        let base_info = json!({"channel_version": "2.4.9", "bot_agent": "OpenClaw"});
-        let text = json!({"msg": {
-            "from_user_id": "", "to_user_id": "u@im.wechat", "client_id": "c", "message_type": 2,
-            "message_state": 2, "item_list": [{"type": 1, "text_item": {"text": "hi"}}],
-            "context_token": "t", "run_id": "r",
-        }, "base_info": base_info});
-        assert_eq!(body(Endpoint::SendMessage, &text), Vec::<String>::new());
-        let poll = json!({"get_updates_buf": "", "base_info": base_info});
-        assert_eq!(body(Endpoint::GetUpdates, &poll), Vec::<String>::new());
-        assert_eq!(
-            body(Endpoint::NotifyStop, &json!({"base_info": base_info})),
-            Vec::<String>::new()
-        );
-    }
-
-    #[test]
-    fn each_deviation_is_named() {
-        let right = json!({"msg": {
-            "from_user_id": "", "to_user_id": "u", "client_id": "c", "message_type": 2,
-            "message_state": 2, "item_list": [{"type": 1, "text_item": {"text": "hi"}}],
-        }, "base_info": {}});
-        for (pointer, value, named) in [
-            ("/msg/from_user_id", json!("me"), "from_user_id"),
-            ("/msg/to_user_id", json!(""), "to_user_id"),
-            ("/msg/client_id", json!(7), "client_id"),
-            ("/msg/message_type", json!(1), "message_type"),
-            ("/msg/message_state", json!("2"), "message_state"),
-            ("/msg/item_list", json!([]), "exactly one"),
-            ("/msg/item_list/0/type", json!(3), "never sends"),
-            (
-                "/msg/item_list/0/text_item",
-                json!({"text": "hi", "x": 1}),
-                "x",
-            ),
-            (
-                "/msg/item_list/0",
-                json!({"type": 1, "text_item": {"text": "a"}, "msg_id": "1"}),
-                "msg_id",
-            ),
-            ("/msg", json!([]), "msg is no JSON object"),
-        ] {
-            let mut changed = right.clone();
-            *changed
-                .pointer_mut(pointer)
-                .expect("the pointer is into the body") = value;
-            let found = body(Endpoint::SendMessage, &changed);
-            assert!(
-                found.len() == 1 && found[0].contains(named),
-                "{pointer}: {found:?}"
-            );
-        }
-        assert_eq!(body(Endpoint::GetUpdates, &json!(3)).len(), 1);
-    }
-}
+mod tests;

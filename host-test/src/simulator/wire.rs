@@ -19,7 +19,9 @@ pub(super) struct Exchange {
     pub(super) at: Duration,
     /// The request's arrival since the Unix epoch.
     pub(super) at_ms: u64,
-    /// Unknown when the request's token was.
+    /// The name that the client has for the server.
+    pub(super) host: Option<Box<str>>,
+    /// Unknown when the request's token was, and of the login.
     pub(super) account: Option<Arc<str>>,
     pub(super) endpoint: &'static str,
     /// `None` when the connection was closed without an answer.
@@ -93,6 +95,7 @@ impl Exchange {
     fn entry(&self) -> Value {
         json!({
             "at_ms": self.at_ms,
+            "host": self.host,
             "account": self.account.as_deref(),
             "endpoint": self.endpoint,
             "status": self.status,
@@ -131,7 +134,10 @@ fn mask(value: &mut Value) {
                     | "encrypt_query_param"
                     | "full_url"
                     | "upload_full_url"
-                    | "upload_param" => {
+                    | "upload_param"
+                    | "qrcode"
+                    | "qrcode_img_content"
+                    | "verify_code" => {
                         *member = "***".into();
                     }
                     _ => mask(member),
@@ -151,6 +157,7 @@ mod tests {
         Exchange {
             at: Duration::ZERO,
             at_ms: 1,
+            host: None,
             account: None,
             endpoint: "getupdates",
             status: Some(200),
@@ -167,6 +174,8 @@ mod tests {
         wire.record(|| exchange("", &secret[..30]));
         let signed = r#"{"upload_full_url":"http://SECRET","upload_param":"SECRET","aeskey":"SECRET","item_list":[{"media":{"aes_key":"SECRET","full_url":"SECRET","encrypt_query_param":"SECRET"}}]}"#;
         wire.record(|| exchange(signed, signed));
+        let login = r#"{"qrcode":"SECRET","qrcode_img_content":"SECRET","verify_code":"SECRET","bot_token":"SECRET","local_token_list":["SECRET"]}"#;
+        wire.record(|| exchange(login, login));
         let entries = wire.entries();
         assert!(!format!("{entries:?}").contains("SECRET"), "{entries:?}");
         assert_eq!(

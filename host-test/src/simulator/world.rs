@@ -1,6 +1,6 @@
 //! What all accounts of the simulator share, and what happens to all of them at once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -11,8 +11,11 @@ use tokio::sync::{Notify, broadcast, mpsc};
 
 use super::Event;
 use super::account::Bot;
+use super::bots::Bots;
 use super::cdn::Cdn;
+use super::endpoint::Endpoint;
 use super::faults::Rules;
+use super::login::{Login, LoginRules};
 use super::wire::Wire;
 use crate::clock::Clock;
 
@@ -29,7 +32,7 @@ pub(super) struct World {
     pub(super) first: Arc<Bot>,
     /// The rules of the start, for a reset.
     pub(super) initial: Rules,
-    /// The rules of accounts that are added later.
+    /// The rules of the login, and of accounts that are added later.
     pub(super) rules: Mutex<Rules>,
     pub(super) bots: RwLock<Bots>,
     pub(super) message_ids: AtomicU64,
@@ -37,6 +40,7 @@ pub(super) struct World {
     pub(super) start: u64,
     pub(super) phone: Mutex<VecDeque<Value>>,
     pub(super) cdn: Cdn,
+    pub(super) login: Login,
     pub(super) wire: Wire,
     pub(super) violations: Mutex<Vec<String>>,
     pub(super) events: broadcast::Sender<Event>,
@@ -44,45 +48,7 @@ pub(super) struct World {
     pub(super) late: mpsc::UnboundedSender<(Duration, Value)>,
 }
 
-pub(super) struct Bots {
-    pub(super) by_token: HashMap<String, Arc<Bot>>,
-    pub(super) by_account: HashMap<String, Arc<Bot>>,
-}
-
 impl World {
-    pub(super) fn bot(&self, account_id: &str) -> Option<Arc<Bot>> {
-        let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
-        bots.by_account.get(account_id).cloned()
-    }
-
-    pub(super) fn bot_of_token(&self, token: &str) -> Option<Arc<Bot>> {
-        let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
-        bots.by_token.get(token).cloned()
-    }
-
-    /// Adds the account, or gives the one that exists a new token.
-    pub(super) fn add(&self, account_id: &str) -> Arc<Bot> {
-        let token = new_token(account_id);
-        let mut bots = self.bots.write().unwrap_or_else(PoisonError::into_inner);
-        let bot = match bots.by_account.get(account_id).cloned() {
-            Some(bot) => {
-                let replaced = bot.renew(token.clone());
-                bots.by_token.remove(&replaced);
-                bot
-            }
-            None => {
-                let rules = lock(&self.rules).clone();
-                let bot = Arc::new(Bot::new(account_id, token.clone(), rules));
-                bots.by_account.insert(account_id.to_owned(), bot.clone());
-                bot
-            }
-        };
-        bots.by_token.insert(token, bot.clone());
-        drop(bots);
-        self.changed.notify_waiters();
-        bot
-    }
-
     pub(super) fn switch(&self, changes: &Value) -> Result<(), String> {
         let Some(changes) = changes.as_object() else {
             return Err("faults must be a JSON object, such as {\"hold_ms\": 500}.".to_owned());
@@ -95,6 +61,14 @@ impl World {
                 Some(found.ok_or_else(|| format!("there is no account {account}."))?)
             }
         };
+        let of_login = |key: &&String| {
+            LoginRules::has(key) || Endpoint::named(key).is_some_and(Endpoint::is_of_login)
+        };
+        if only.is_some()
+            && let Some(key) = changes.keys().find(of_login)
+        {
+            return Err(format!("`{key}` is of the login, which has no account."));
+        }
         // What one set of rules accepts, every other accepts too: tried on a copy first, so that
         // a mistake changes nothing.
         let mut shared = lock(&self.rules);
@@ -104,8 +78,7 @@ impl World {
             Some(bot) => vec![bot],
             None => {
                 *shared = tried;
-                let bots = self.bots.read().unwrap_or_else(PoisonError::into_inner);
-                bots.by_account.values().cloned().collect()
+                self.all_bots()
             }
         };
         drop(shared);
@@ -113,6 +86,7 @@ impl World {
             bot.lock().rules.apply(changes, &self.initial, now)?;
             bot.arrived.notify_waiters();
         }
+        self.login.wake();
         self.changed.notify_waiters();
         Ok(())
     }
@@ -143,10 +117,6 @@ impl World {
         drop(phone);
         self.changed.notify_waiters();
     }
-}
-
-pub(super) fn new_token(account_id: &str) -> String {
-    format!("{account_id}:{:032x}", rand::random::<u128>())
 }
 
 /// Locks; a panic elsewhere leaves nothing half written that would matter to a simulation.

@@ -10,13 +10,14 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
-use super::{Blob, Visit, parameter, refusal};
+use super::{Blob, Visit, refusal};
 use crate::simulator::World;
 use crate::simulator::breakage::{AnswerBody, Cut, streamed, whole};
 use crate::simulator::cipher::{Key, Sealing, padded};
 use crate::simulator::content::{PIECE, Reader};
 use crate::simulator::endpoint::Endpoint;
 use crate::simulator::faults::{Break, DownloadAs, Kind};
+use crate::simulator::query::parameter;
 
 /// Bytes that drip at once.
 const DROP: usize = 1024;

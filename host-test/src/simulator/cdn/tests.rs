@@ -88,24 +88,6 @@ async fn an_upload_by_parameter_must_be_percent_encoded() {
     assert!(simulator.violations()[0].contains("percent-encoded"));
 }
 
-#[test]
-fn a_parameter_is_found_and_unescaped() {
-    for (query, value) in [
-        ("a=1&p=A%20b%2B%2F%3D%26%C3%A9&filekey=00", "A b+/=&é"),
-        ("p=a+b", "a b"),
-        ("p=%", "%"),
-        ("p=%4", "%4"),
-        ("p=%zz%é", "%zz%é"),
-        ("p=", ""),
-        ("p", ""),
-        ("pp=1", ""),
-        ("", ""),
-    ] {
-        assert_eq!(parameter(Some(query), "p"), value, "{query}");
-    }
-    assert_eq!(unescaped(&escaped("A b+/=&é~")), "A b+/=&é~");
-}
-
 #[tokio::test]
 async fn a_wrong_upload_is_refused_with_a_reason() {
     let (simulator, client, url) = ready(TEXT).await;

@@ -11,11 +11,12 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::Value;
 
-use super::{Announced, Blob, Visit, parameter};
+use super::{Announced, Blob, Visit};
 use crate::simulator::breakage::{AnswerBody, Cut, whole};
 use crate::simulator::cipher::{Opened, Opening, padded};
 use crate::simulator::endpoint::Endpoint;
 use crate::simulator::faults::{Break, Fault, Kind};
+use crate::simulator::query::parameter;
 use crate::simulator::{Content, World};
 
 /// Bytes past the announced end that are read, so that a client that sends too many gets to see

@@ -104,6 +104,18 @@ pub(in crate::simulator) enum SentAs {
 }
 
 impl Fault {
+    /// What a proxy says that waited for too long.
+    pub(in crate::simulator) fn timed_out() -> Fault {
+        let status = Status {
+            code: 524,
+            headers: Vec::new(),
+        };
+        Fault {
+            kind: Kind::Status(status),
+            ..Fault::default()
+        }
+    }
+
     /// Whether the request takes effect.
     pub(in crate::simulator) fn takes_effect(&self) -> bool {
         match self.kind {

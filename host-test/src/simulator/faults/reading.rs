@@ -28,6 +28,7 @@ pub(super) fn fault_queue(key: &str, value: &Value) -> Result<VecDeque<Limited<F
 
 pub(super) fn fault(of: &str, value: &Value) -> Result<Limited<Fault>, String> {
     let mut limited = Limited::<Fault>::default();
+    let of_login = Endpoint::named(of).is_some_and(Endpoint::is_of_login);
     let of_cdn = Endpoint::named(of).is_some_and(Endpoint::is_of_cdn);
     let mut result = Map::new();
     let mut status = Status::default();
@@ -89,6 +90,7 @@ pub(super) fn fault(of: &str, value: &Value) -> Result<Limited<Fault>, String> {
             "answer" if of == "getuploadurl" => {
                 upload_url.get_or_insert_default().reference = Reference::read(name, value)?;
             }
+            "answer" if of_login => kinds.push(Kind::Result(members(name, value)?.clone())),
             "upload_full_url" if of == "getuploadurl" => {
                 upload_url.get_or_insert_default().full_url = Some(text(name, value)?);
             }
@@ -228,7 +230,7 @@ fn header_value(key: &str, value: &Value) -> Result<HeaderValue, String> {
 }
 
 /// `null` is none; all else is read.
-pub(super) fn optional<T>(
+pub(in crate::simulator) fn optional<T>(
     key: &str,
     value: &Value,
     read: impl FnOnce(&str, &Value) -> Result<T, String>,
@@ -240,29 +242,32 @@ pub(super) fn optional<T>(
     }
 }
 
-pub(super) fn members<'a>(key: &str, value: &'a Value) -> Result<&'a Map<String, Value>, String> {
+pub(in crate::simulator) fn members<'a>(
+    key: &str,
+    value: &'a Value,
+) -> Result<&'a Map<String, Value>, String> {
     value
         .as_object()
         .ok_or_else(|| format!("`{key}` must be a JSON object."))
 }
 
-pub(super) fn flag(key: &str, value: &Value) -> Result<bool, String> {
+pub(in crate::simulator) fn flag(key: &str, value: &Value) -> Result<bool, String> {
     value
         .as_bool()
         .ok_or_else(|| format!("`{key}` must be true or false."))
 }
 
-pub(super) fn number(key: &str, value: &Value) -> Result<u64, String> {
+pub(in crate::simulator) fn number(key: &str, value: &Value) -> Result<u64, String> {
     value
         .as_u64()
         .ok_or_else(|| format!("`{key}` must be a whole number from 0."))
 }
 
-pub(super) fn milliseconds(key: &str, value: &Value) -> Result<Duration, String> {
+pub(in crate::simulator) fn milliseconds(key: &str, value: &Value) -> Result<Duration, String> {
     number(key, value).map(Duration::from_millis)
 }
 
-pub(super) fn text(key: &str, value: &Value) -> Result<String, String> {
+pub(in crate::simulator) fn text(key: &str, value: &Value) -> Result<String, String> {
     value
         .as_str()
         .map(str::to_owned)
