@@ -22,19 +22,9 @@ use bindings::exports::gateway::channel::{
 use bindings::gateway::channel::types;
 use wit_bindgen::StreamReader;
 
-use crate::channel::error::{Error, ErrorKind};
-
 struct Component;
 
 bindings::export!(Component with_types_in bindings);
-
-fn unsupported(what: &str) -> types::Error {
-    Error::new(
-        ErrorKind::Unsupported,
-        format!("this version of the component has no {what}"),
-    )
-    .into()
-}
 
 impl meta::Guest for Component {
     fn describe() -> meta::Descriptor {
@@ -109,18 +99,14 @@ impl media_transfer::Guest for Component {
 
 impl login::Guest for Component {
     async fn begin() -> Result<login::Step, types::Error> {
-        Err(unsupported("login"))
+        Ok(instance::login::begin().await?.into())
     }
 
     async fn next() -> Result<login::Step, types::Error> {
-        Err(unsupported("login"))
+        Ok(instance::login::next().await?.into())
     }
 
-    async fn submit(_code: String) -> Result<login::Step, types::Error> {
-        Err(unsupported("login"))
-    }
-
-    async fn logout() -> Result<(), types::Error> {
-        Err(unsupported("login"))
+    async fn submit(code: String) -> Result<login::Step, types::Error> {
+        Ok(instance::login::submit(&code).await?.into())
     }
 }

@@ -7,8 +7,10 @@
 pub mod api;
 pub mod bot_agent;
 pub mod inbound;
+pub mod login;
 pub mod media;
 pub mod media_key;
+pub mod place;
 pub mod quote;
 pub mod typing;
 pub mod wire;
@@ -20,6 +22,8 @@ use crate::channel::settings::{Dialect, Lookup, invalid};
 pub const CLIENT_VERSION: &str = "2.4.9";
 /// Where the API is unless the operator or a login says otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://ilinkai.weixin.qq.com";
+/// The configuration key for where the API is by what a login said; the operator's word wins.
+pub const LOGIN_BASE_URL: &str = "login-base-url";
 /// Where media are unless the operator says otherwise.
 pub const DEFAULT_CDN_BASE_URL: &str = "https://novac2c.cdn.weixin.qq.com/c2c";
 /// Longest text of one message in bytes; the server refuses more than 16,384.
@@ -40,6 +44,8 @@ pub const TOKEN_CREDENTIAL: &str = "bot-token";
 pub struct Options {
     /// Origin of the API, and a path if it has one; ends with `/`.
     pub base_url: String,
+    /// The same for logins: what the operator says, or the platform's own.
+    pub qr_base_url: String,
     /// Where media are: an origin and a path; ends with `/`.
     pub cdn_base_url: String,
     /// Self-declared user agent, in the grammar of [`bot_agent`].
@@ -53,7 +59,12 @@ impl Options {
     /// `invalid`, with the key, what was wrong and what would be right.
     pub fn read(lookup: Lookup<'_>) -> Result<Options, Error> {
         Ok(Options {
-            base_url: base(lookup, "base-url", DEFAULT_BASE_URL)?,
+            base_url: match lookup("base-url") {
+                Some(_) => base(lookup, "base-url", DEFAULT_BASE_URL)?,
+                // What the last login named.
+                None => base(lookup, LOGIN_BASE_URL, DEFAULT_BASE_URL)?,
+            },
+            qr_base_url: base(lookup, "base-url", DEFAULT_BASE_URL)?,
             cdn_base_url: base(lookup, "cdn-base-url", DEFAULT_CDN_BASE_URL)?,
             bot_agent: bot_agent::sanitize(&lookup("bot-agent").unwrap_or_default()),
         })

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::bindings::exports::gateway::channel::lifecycle::{Health, Phase};
-use super::bindings::exports::gateway::channel::media_transfer;
 use super::bindings::exports::gateway::channel::meta::{
-    CredentialUse, Descriptor, Egress, Placement,
+    Capture, CredentialUse, Descriptor, Egress, Placement,
 };
 use super::bindings::exports::gateway::channel::outbound::Post;
+use super::bindings::exports::gateway::channel::{login, media_transfer};
 use super::bindings::gateway::channel::types as wit;
+use super::imports;
 use super::instance::{Opened, Report, Upload};
 use crate::channel::Delivery;
 use crate::channel::error::{Error, ErrorKind};
@@ -17,6 +18,7 @@ use crate::channel::message::{Body, ChatKind, Conversation, Event, Media, MediaK
 use crate::channel::outbox::{NewPost, Part, PartState, Receipt};
 use crate::channel::store::STATE_VERSION;
 use crate::weixin;
+use crate::weixin::login::Step;
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -207,6 +209,26 @@ impl From<Receipt> for wit::Receipt {
     }
 }
 
+impl From<Step> for login::Step {
+    fn from(step: Step) -> login::Step {
+        match step {
+            Step::ShowQr(text, life) => login::Step::ShowQr(login::Qr {
+                text,
+                until: imports::now_ms().saturating_add(ms(life)),
+            }),
+            Step::Confirm => login::Step::Confirm,
+            Step::EnterCode => login::Step::EnterCode,
+            Step::Done(identity) => login::Step::Done(login::Identity {
+                account: identity.account,
+                owner: identity.owner,
+                config: identity.config,
+            }),
+            Step::AlreadyBound => login::Step::AlreadyBound,
+            Step::Failed(why) => login::Step::Failed(why),
+        }
+    }
+}
+
 impl From<Report> for Health {
     fn from(report: Report) -> Health {
         Health {
@@ -232,16 +254,23 @@ impl From<Report> for Health {
 
 /// The component's description.
 pub fn descriptor() -> Descriptor {
-    let egress = |scheme: &str, host: &str| Egress {
-        scheme: scheme.to_owned(),
+    let token = |placement| {
+        Some(CredentialUse {
+            name: weixin::TOKEN_CREDENTIAL.to_owned(),
+            placement,
+        })
+    };
+    let egress = |host: &str, path: &str, placement| Egress {
+        scheme: "https".to_owned(),
         host: host.to_owned(),
         port: None,
-        path_prefix: "/ilink/bot/".to_owned(),
-        credential: Some(CredentialUse {
-            name: weixin::TOKEN_CREDENTIAL.to_owned(),
-            placement: Placement::Header,
-        }),
+        path_prefix: path.to_owned(),
+        credential: token(placement),
     };
+    // An edge of another region is told by a login.
+    let api = |host: &str| egress(host, "/ilink/bot/", Placement::Header);
+    // Which bots the person has already; the one place where a body holds the token.
+    let code = |host: &str| egress(host, "/ilink/bot/get_bot_qrcode", Placement::JsonBody);
     // Where the server says that media are; the token never goes there.
     let media = |host: &str| Egress {
         scheme: "https".to_owned(),
@@ -262,15 +291,21 @@ pub fn descriptor() -> Descriptor {
         typing_refresh: Some(5000),
         reply_window: Some(24 * 3600 * 1000),
         egress: vec![
-            egress("https", "ilinkai.weixin.qq.com"),
-            egress("https", "ilinkai.wechat.com"),
-            egress("https", "{base-url}"),
+            api("*.weixin.qq.com"),
+            api("*.wechat.com"),
+            api("{base-url}"),
+            code("ilinkai.weixin.qq.com"),
+            code("{base-url}"),
             media("*.weixin.qq.com"),
             media("*.wechat.com"),
             media("{cdn-base-url}"),
         ],
         origins: vec!["base-url".to_owned(), "cdn-base-url".to_owned()],
-        captures: Vec::new(),
+        captures: vec![Capture {
+            path_prefix: "/ilink/bot/get_qrcode_status".to_owned(),
+            json_pointer: "/bot_token".to_owned(),
+            credential: weixin::TOKEN_CREDENTIAL.to_owned(),
+        }],
         config_schema: include_str!("../weixin/config.schema.json").to_owned(),
         state_version: STATE_VERSION,
         state_reads_from: STATE_VERSION,

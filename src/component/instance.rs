@@ -28,6 +28,7 @@ use crate::weixin::typing::Tickets;
 use crate::weixin::{Options, wire};
 
 mod lane;
+pub mod login;
 mod media;
 mod poll;
 

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::media::Handle;
+use super::place::percent_encoded;
 use super::wire::{self, Object, Status};
 use super::{CLIENT_VERSION, Options, TOKEN_PLACEHOLDER};
 use crate::channel::error::{Error, ErrorKind};
@@ -22,6 +23,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(15);
 /// What a transfer may take to begin or to go on.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
 const SHORT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The only kind of bot that the server makes a code for.
+const BOT_TYPE: u8 = 3;
 
 /// The answer by which the server refuses a token.
 const SESSION_EXPIRED: i64 = -14;
@@ -299,7 +302,7 @@ pub fn opened(status: u16) -> Result<(), Error> {
 }
 
 /// The start of a foreign text, fit for one line.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
         .filter(|char| !char.is_control())
         .take(100)
@@ -355,6 +358,55 @@ pub fn notify_stop(options: &Options, random: u64) -> Request {
     post(options, random, "msg/notifystop", SHORT_TIMEOUT, &body)
 }
 
+/// Asks for a code to be scanned. Always where the operator says or the platform is, never where an
+/// earlier login led to.
+pub fn get_bot_qrcode(base_url: &str, random: u64) -> Request {
+    let mut headers = app_headers();
+    headers.extend([
+        ("Content-Type", "application/json".to_owned()),
+        ("AuthorizationType", "ilink_bot_token".to_owned()),
+        ("X-WECHAT-UIN", wechat_uin(random)),
+    ]);
+    Request {
+        method: Method::Post,
+        url: format!("{base_url}ilink/bot/get_bot_qrcode?bot_type={BOT_TYPE}"),
+        headers,
+        body: wire::get_bot_qrcode(TOKEN_PLACEHOLDER)
+            .to_string()
+            .into_bytes(),
+        timeout: SHORT_TIMEOUT,
+    }
+}
+
+/// Asks how far a login has come; the server holds the answer.
+pub fn get_qrcode_status(base_url: &str, qrcode: &str, verify_code: Option<&str>) -> Request {
+    let mut url = format!(
+        "{base_url}ilink/bot/get_qrcode_status?qrcode={}",
+        percent_encoded(qrcode)
+    );
+    if let Some(code) = verify_code {
+        url.push_str("&verify_code=");
+        url.push_str(&percent_encoded(code));
+    }
+    Request {
+        method: Method::Get,
+        url,
+        headers: app_headers(),
+        body: Vec::new(),
+        timeout: DEFAULT_HOLD + HOLD_MARGIN,
+    }
+}
+
+fn app_headers() -> Vec<(&'static str, String)> {
+    vec![
+        ("iLink-App-Id", "bot".to_owned()),
+        (
+            "iLink-App-ClientVersion",
+            app_client_version(CLIENT_VERSION).to_string(),
+        ),
+    ]
+}
+
 fn post(
     options: &Options,
     random: u64,
@@ -362,20 +414,17 @@ fn post(
     timeout: Duration,
     body: &Value,
 ) -> Request {
+    let mut headers = app_headers();
+    headers.extend([
+        ("Content-Type", "application/json".to_owned()),
+        ("AuthorizationType", "ilink_bot_token".to_owned()),
+        ("Authorization", format!("Bearer {TOKEN_PLACEHOLDER}")),
+        ("X-WECHAT-UIN", wechat_uin(random)),
+    ]);
     Request {
         method: Method::Post,
         url: format!("{}ilink/bot/{endpoint}", options.base_url),
-        headers: vec![
-            ("Content-Type", "application/json".to_owned()),
-            ("AuthorizationType", "ilink_bot_token".to_owned()),
-            ("Authorization", format!("Bearer {TOKEN_PLACEHOLDER}")),
-            ("X-WECHAT-UIN", wechat_uin(random)),
-            ("iLink-App-Id", "bot".to_owned()),
-            (
-                "iLink-App-ClientVersion",
-                app_client_version(CLIENT_VERSION).to_string(),
-            ),
-        ],
+        headers,
         body: body.to_string().into_bytes(),
         timeout,
     }

@@ -463,6 +463,87 @@ pub fn get_upload_url(upload: &UploadRequest<'_>, bot_agent: &str) -> Value {
     })
 }
 
+/// Body of `get_bot_qrcode`: the tokens that the client has, as a placeholder of all of them.
+pub fn get_bot_qrcode(tokens: &str) -> Value {
+    json!({ "local_token_list": [tokens] })
+}
+
+/// An answer to `get_bot_qrcode`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QrCode {
+    /// What the status is asked for with; a secret.
+    pub qrcode: String,
+    /// What the code says.
+    pub content: String,
+}
+
+/// Reads an answer to `get_bot_qrcode`; none where either is missing.
+pub fn qr_code(answer: &Object) -> Option<QrCode> {
+    let text = |name: &str| answer.text(name).filter(|text| !text.is_empty());
+    Some(QrCode {
+        qrcode: text("qrcode")?.to_owned(),
+        content: text("qrcode_img_content")?.to_owned(),
+    })
+}
+
+/// How far a login has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QrStatus {
+    /// Nobody has scanned, or it is a status of the future.
+    Wait,
+    /// Scanned, not confirmed.
+    Scanned,
+    /// The digits on the phone are wanted.
+    NeedsCode,
+    /// Too many wrong digits.
+    Blocked,
+    /// The code is too old.
+    Expired,
+    /// Another host knows more; none when it is not named.
+    Redirected(Option<String>),
+    /// The person is bound already.
+    Bound,
+    /// Confirmed.
+    Confirmed(Confirmed),
+}
+
+/// What a confirmed login brings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Confirmed {
+    /// The credential; the host's placeholder for it.
+    pub token: Option<String>,
+    /// The bot's id.
+    pub bot_id: Option<String>,
+    /// Where its API is.
+    pub base_url: Option<String>,
+    /// Who confirmed.
+    pub user_id: Option<String>,
+}
+
+/// Reads an answer to `get_qrcode_status`.
+pub fn qr_status(answer: &Object) -> QrStatus {
+    let text = |name: &str| {
+        let text = answer.text(name).map(str::trim);
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    match answer.text("status") {
+        // The platform's spelling.
+        Some("scaned") => QrStatus::Scanned,
+        Some("need_verifycode") => QrStatus::NeedsCode,
+        Some("verify_code_blocked") => QrStatus::Blocked,
+        Some("expired") => QrStatus::Expired,
+        Some("scaned_but_redirect") => QrStatus::Redirected(text("redirect_host")),
+        Some("binded_redirect") => QrStatus::Bound,
+        Some("confirmed") => QrStatus::Confirmed(Confirmed {
+            token: text("bot_token"),
+            bot_id: text("ilink_bot_id"),
+            base_url: text("baseurl"),
+            user_id: text("ilink_user_id"),
+        }),
+        _ => QrStatus::Wait,
+    }
+}
+
 /// The item of a text.
 pub fn text_item(text: &str) -> Value {
     json!({ "type": TEXT, "text_item": { "text": text } })
