@@ -1,5 +1,6 @@
 //! The agent's side: one message of a person goes in, at most one reply comes out.
 //!
+//! - Before the reply an agent may say how far it is, by a [`Progress`].
 //! - The JSON of a [`Message`] is a promise to users: every member is always there.
 //! - `Ok` is the agent's acknowledgement, with or without a reply. After an [`AgentError`] the same
 //!   message is to be given once more, with the same id; when is the caller's to decide.
@@ -9,6 +10,7 @@
 pub mod exec;
 pub mod http;
 pub mod message;
+pub mod progress;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use self::http::HttpAgent;
 use crate::clock::Clock;
 use exec::ExecAgent;
 use message::{Message, Reply};
+use progress::Progress;
 
 /// An agent has this long for an answer.
 pub const ANSWER_TIME: Duration = Duration::from_secs(10 * 60);
@@ -30,10 +33,12 @@ pub const MAX_ANSWER_BYTES: usize = 150 * 1024 * 1024;
 
 /// Something that answers messages. Any number may be with it at the same time.
 pub trait Agent: Send + Sync {
-    /// Gives a message to the agent. `None` acknowledges it without a reply.
+    /// Gives a message to the agent. `None` acknowledges it without a reply. What is said to
+    /// `progress` reaches the person before the reply.
     fn answer<'a>(
         &'a self,
         message: &'a Message,
+        progress: &'a Progress,
     ) -> BoxFuture<'a, Result<Option<Reply>, AgentError>>;
 }
 
@@ -143,6 +148,7 @@ impl Agent for EchoAgent {
     fn answer<'a>(
         &'a self,
         message: &'a Message,
+        _: &'a Progress,
     ) -> BoxFuture<'a, Result<Option<Reply>, AgentError>> {
         ready(Ok(Reply::of_text(message.text.clone()))).boxed()
     }
@@ -155,13 +161,18 @@ mod tests {
 
     #[tokio::test]
     async fn echo_replies_with_the_same_text() {
-        let reply = EchoAgent.answer(&hello("1")).await.unwrap().unwrap();
+        let reply = EchoAgent
+            .answer(&hello("1"), &Progress::nowhere())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(reply.text.as_deref(), Some("hello"));
         let silent = Message {
             text: String::new(),
             ..hello("1")
         };
-        assert_eq!(EchoAgent.answer(&silent).await, Ok(None));
+        let answer = EchoAgent.answer(&silent, &Progress::nowhere()).await;
+        assert_eq!(answer, Ok(None));
     }
 
     #[test]

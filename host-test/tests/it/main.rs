@@ -10,6 +10,7 @@ mod crash;
 mod failures;
 mod lifecycle;
 mod media;
+mod progress;
 mod runner;
 mod secrets;
 mod storage;
