@@ -21,7 +21,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::agent::Agent;
-use crate::bindings::gateway::channel::types::{ErrorKind, EventBody};
+use crate::bindings::gateway::channel::types::ErrorKind;
 use crate::clock::Clock;
 use crate::instance::{CallError, Ended, Instance};
 use crate::runtime::{Plugin, Runtime};
@@ -34,7 +34,7 @@ pub use setup::{AccountOptions, Setup, StartError};
 
 pub use crate::bindings::exports::gateway::channel::lifecycle::{Health, Phase};
 pub use crate::bindings::exports::gateway::channel::outbound::Post;
-pub use crate::bindings::gateway::channel::types::{PartState, Receipt};
+pub use crate::bindings::gateway::channel::types::{Event, EventBody, PartState, Receipt};
 
 /// What requests under way may still take when an account stops.
 const GRACE: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::account::AccountOptions;
-use crate::agent::AgentSpec;
+use crate::agent::{self, AgentSpec};
 use crate::state::{Durability, StateSpec};
 
 /// What `--help` prints.
@@ -29,7 +29,8 @@ Options of run:
   --component PATH    the component (default: weixin.wasm beside the binary)
   --state SPEC        memory or dir:PATH (default: dir:./weixin-state)
   --durability LEVEL  process (survives kill -9) or full (survives a power cut)
-  --agent SPEC        echo, http://…, https://… or exec:COMMAND (default: echo)
+  --agent SPEC        echo, http://…, https://…, exec:COMMAND or openai:BASE_URL (default: echo)
+  --system-prompt TEXT what an openai: agent is told first
   --media-dir DIR     where replies may name files by path; repeatable (default: the current one)
   --simulator         use the built-in simulated server (default without WEIXIN_TOKEN)
 
@@ -41,7 +42,8 @@ Options of all:
   --help, --version
 
 Environment: WEIXIN_TOKEN and WEIXIN_ACCOUNT_ID select the real server; see the README for
-WEIXIN_BASE_URL, WEIXIN_ALLOWED_USERS and the others. RUST_LOG sets the log's level.
+WEIXIN_BASE_URL, WEIXIN_ALLOWED_USERS and the others. OPENAI_MODEL and OPENAI_API_KEY are for
+openai: agents. RUST_LOG sets the log's level.
 ";
 
 /// One line for a person who wrote something wrong.
@@ -90,6 +92,8 @@ pub struct RunOptions {
     pub durability: Durability,
     /// Who answers.
     pub agent: AgentSpec,
+    /// What the agent needs besides.
+    pub agent_settings: agent::Settings,
     /// Where replies may name files by path; empty: the current directory.
     pub media_dirs: Vec<PathBuf>,
     /// The account; none: the built-in simulator's.
@@ -107,7 +111,7 @@ const LATER: [&str; 4] = ["accounts", "admin", "watch", "webhooks"];
 /// One line, for exit status 2.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
-    environment: &dyn Fn(&str) -> Option<OsString>,
+    environment: environment::Lookup<'_>,
 ) -> Result<(Command, LogFormat), UsageError> {
     let mut parser = Parser::from_args(arguments);
     let mut log_format = LogFormat::Text;
@@ -117,6 +121,7 @@ pub fn parse(
     let mut state = StateSpec::Directory(PathBuf::from("./weixin-state"));
     let mut durability = Durability::default();
     let mut agent = AgentSpec::Echo;
+    let mut system_prompt = None;
     let mut simulator = false;
     let mut media_dirs = Vec::new();
     let mut listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -153,6 +158,10 @@ pub fn parse(
                 used.push(("--agent", &["run"]));
                 agent = text(&mut parser, "--agent")?.parse().map_err(line)?;
             }
+            Arg::Long("system-prompt") => {
+                used.push(("--system-prompt", &["run"]));
+                system_prompt = Some(text(&mut parser, "--system-prompt")?);
+            }
             Arg::Long("media-dir") => {
                 used.push(("--media-dir", &["run"]));
                 let dir = PathBuf::from(value(&mut parser, "--media-dir")?);
@@ -170,13 +179,7 @@ pub fn parse(
             }
             Arg::Long("listen") => {
                 used.push(("--listen", &["simulator"]));
-                let address = text(&mut parser, "--listen")?;
-                listen = address.parse().map_err(|_| {
-                    UsageError(format!(
-                        "--listen {address:?} is no address: write HOST:PORT, such as \
-                         127.0.0.1:8080"
-                    ))
-                })?;
+                listen = address(&mut parser, "--listen")?;
             }
             Arg::Long(other) if LATER.contains(&other) => {
                 return Err(UsageError(format!(
@@ -202,11 +205,26 @@ pub fn parse(
     let command = match name {
         "run" => {
             let found = environment::read(environment)?;
+            let mut agent_settings = agent::Settings::default();
+            match agent {
+                AgentSpec::OpenAi(_) => {
+                    agent_settings.openai = environment::openai(environment, system_prompt)?;
+                }
+                AgentSpec::Echo | AgentSpec::Http(_) | AgentSpec::Exec(_) => {
+                    if system_prompt.is_some() {
+                        return Err(UsageError(
+                            "--system-prompt is for --agent openai:BASE_URL: leave it out"
+                                .to_owned(),
+                        ));
+                    }
+                }
+            }
             Command::Run(Box::new(RunOptions {
                 component,
                 state,
                 durability,
                 agent,
+                agent_settings,
                 media_dirs,
                 account: found.account.filter(|_| !simulator),
                 config: found.config,
@@ -243,6 +261,15 @@ fn text(parser: &mut Parser, option: &str) -> Result<String, UsageError> {
     value(parser, option)?
         .into_string()
         .map_err(|_| UsageError(format!("{option} has a value that is no UTF-8 text")))
+}
+
+fn address(parser: &mut Parser, option: &str) -> Result<SocketAddr, UsageError> {
+    let address = text(parser, option)?;
+    address.parse().map_err(|_| {
+        UsageError(format!(
+            "{option} {address:?} is no address: write HOST:PORT, such as 127.0.0.1:8080"
+        ))
+    })
 }
 
 fn usage(error: lexopt::Error) -> UsageError {
@@ -309,13 +336,45 @@ mod tests {
                 "--listen is no option of run",
             ),
             (&["run", "--media-dir", "/nowhere"], "--media-dir /nowhere"),
-            (&["run", "--admin", "x"], "--admin is not in this version"),
+            (
+                &["run", "--agent", "openai:http://localhost/v1"],
+                "OPENAI_MODEL is missing",
+            ),
+            (
+                &["run", "--system-prompt", "be brief"],
+                "--system-prompt is for --agent openai:",
+            ),
+            (&["run", "--watch"], "--watch is not in this version"),
             (&["--simulator=yes"], "--simulator"),
         ] {
             let error = read(arguments, &[]).unwrap_err();
             assert!(error.contains(expect), "{arguments:?}: {error}");
             assert_eq!(error.lines().count(), 1, "{error}");
         }
+    }
+
+    #[test]
+    fn secrets_of_the_environment_are_read_where_they_are_used_and_never_shown() {
+        let environment = [("OPENAI_MODEL", "small"), ("OPENAI_API_KEY", "hunter2")];
+        let arguments = [
+            "--agent",
+            "openai:http://localhost/v1",
+            "--system-prompt",
+            "Be brief.",
+        ];
+        let Command::Run(options) = read(&arguments, &environment).unwrap() else {
+            panic!("not run");
+        };
+        assert!(!format!("{options:?}").contains("hunter2"));
+        let openai = options.agent_settings.openai;
+        assert_eq!(openai.model, "small");
+        assert_eq!(openai.system_prompt.as_deref(), Some("Be brief."));
+        assert!(openai.key.is_some());
+        let error = read(&arguments, &[("OPENAI_MODEL", "")]).unwrap_err();
+        assert!(error.starts_with("OPENAI_MODEL"), "{error}");
+        let environment = [("OPENAI_MODEL", "small"), ("OPENAI_API_KEY", "a\nb")];
+        let error = read(&arguments, &environment).unwrap_err();
+        assert!(error.starts_with("OPENAI_API_KEY"), "{error}");
     }
 
     #[test]

@@ -5,11 +5,11 @@ mod prompt;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::account::{Account, AccountOptions, StartError};
+use crate::agent;
 use crate::bindings::exports::gateway::channel::meta::Placement;
 use crate::cli::{RunOptions, UsageError};
 use crate::clock::Clock;
@@ -101,7 +101,11 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         }
     };
     account.media = media;
-    let agent = options.agent.start(clock, Some(umask));
+    let settings = agent::Settings {
+        umask: Some(umask),
+        ..options.agent_settings
+    };
+    let agent = options.agent.start(settings, clock);
     let starting = Account::start(&runtime, &plugin, state, agent, account);
     let account = tokio::select! {
         account = starting => account.map_err(|error| match error {
@@ -112,7 +116,6 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    let account = Arc::new(account);
     tracing::info!(
         account = account.id(),
         component = %component.display(),
@@ -132,9 +135,7 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
-    if let Some(account) = Arc::into_inner(account) {
-        account.stop().await;
-    }
+    account.stop().await;
     result
 }
 
