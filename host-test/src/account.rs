@@ -30,6 +30,7 @@ use figures::Figures;
 use lanes::Lanes;
 
 pub use handle::{Handle, Status, UploadError};
+pub(crate) use settled::state_name;
 pub use setup::{AccountOptions, Setup, StartError};
 
 pub use crate::bindings::exports::gateway::channel::lifecycle::{Health, Phase};

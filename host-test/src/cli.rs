@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::account::AccountOptions;
+use crate::admin::Token;
 use crate::agent::{self, AgentSpec};
 use crate::state::{Durability, StateSpec};
 
@@ -30,8 +31,10 @@ Options of run:
   --state SPEC        memory or dir:PATH (default: dir:./weixin-state)
   --durability LEVEL  process (survives kill -9) or full (survives a power cut)
   --agent SPEC        echo, http://…, https://…, exec:COMMAND or openai:BASE_URL (default: echo)
-  --system-prompt TEXT what an openai: agent is told first
+  --system-prompt TEXT
+                      what an openai: agent is told first
   --media-dir DIR     where replies may name files by path; repeatable (default: the current one)
+  --admin ADDR        serve the operator's API there; HOST_ADMIN_TOKEN is its token
   --simulator         use the built-in simulated server (default without WEIXIN_TOKEN)
 
 Options of simulator:
@@ -94,6 +97,8 @@ pub struct RunOptions {
     pub agent: AgentSpec,
     /// What the agent needs besides.
     pub agent_settings: agent::Settings,
+    /// Where the operator's API is served; none: nowhere.
+    pub admin: Option<(SocketAddr, Token)>,
     /// Where replies may name files by path; empty: the current directory.
     pub media_dirs: Vec<PathBuf>,
     /// The account; none: the built-in simulator's.
@@ -103,7 +108,7 @@ pub struct RunOptions {
 }
 
 /// Options of the contract that this version does not have.
-const LATER: [&str; 4] = ["accounts", "admin", "watch", "webhooks"];
+const LATER: [&str; 3] = ["accounts", "watch", "webhooks"];
 
 /// Reads the command line (without the program's name) and the environment.
 ///
@@ -122,6 +127,7 @@ pub fn parse(
     let mut durability = Durability::default();
     let mut agent = AgentSpec::Echo;
     let mut system_prompt = None;
+    let mut admin = None;
     let mut simulator = false;
     let mut media_dirs = Vec::new();
     let mut listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -161,6 +167,10 @@ pub fn parse(
             Arg::Long("system-prompt") => {
                 used.push(("--system-prompt", &["run"]));
                 system_prompt = Some(text(&mut parser, "--system-prompt")?);
+            }
+            Arg::Long("admin") => {
+                used.push(("--admin", &["run"]));
+                admin = Some(address(&mut parser, "--admin")?);
             }
             Arg::Long("media-dir") => {
                 used.push(("--media-dir", &["run"]));
@@ -219,12 +229,16 @@ pub fn parse(
                     }
                 }
             }
+            let admin = admin
+                .map(|address| Ok((address, environment::admin_token(environment)?)))
+                .transpose()?;
             Command::Run(Box::new(RunOptions {
                 component,
                 state,
                 durability,
                 agent,
                 agent_settings,
+                admin,
                 media_dirs,
                 account: found.account.filter(|_| !simulator),
                 config: found.config,
@@ -283,110 +297,4 @@ fn line(error: impl std::fmt::Display) -> UsageError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, String> {
-        let lookup = |name: &str| {
-            environment
-                .iter()
-                .find(|(other, _)| *other == name)
-                .map(|(_, value)| OsString::from(value))
-        };
-        parse(arguments.iter().map(OsString::from), &lookup)
-            .map(|(command, _)| command)
-            .map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn no_command_is_run_with_the_defaults() {
-        for arguments in [&[] as &[&str], &["run"]] {
-            let Command::Run(options) = read(arguments, &[]).unwrap() else {
-                panic!("not run");
-            };
-            assert_eq!(
-                options.state,
-                StateSpec::Directory(PathBuf::from("./weixin-state"))
-            );
-            assert_eq!(options.durability, Durability::Process);
-            assert_eq!(options.agent, AgentSpec::Echo);
-            assert!(options.account.is_none());
-        }
-    }
-
-    #[test]
-    fn a_mistake_is_one_line_that_names_it() {
-        for (arguments, expect) in [
-            (&["--agnet", "echo"] as &[&str], "--agnet"),
-            (&["--agent"], "--agent has no value"),
-            (&["--agent", "x"], "--agent is unknown"),
-            (&["--state", "x"], "--state"),
-            (&["--durability", "much"], "--durability"),
-            (&["--log-format", "xml"], "--log-format"),
-            (&["walk"], "command \"walk\" is unknown"),
-            (&["run", "fast"], "fast"),
-            (&["check"], "check COMPONENT"),
-            (&["simulator", "--listen", "here"], "--listen"),
-            (
-                &["simulator", "--agent", "echo"],
-                "--agent is no option of simulator",
-            ),
-            (
-                &["run", "--listen", "127.0.0.1:1"],
-                "--listen is no option of run",
-            ),
-            (&["run", "--media-dir", "/nowhere"], "--media-dir /nowhere"),
-            (
-                &["run", "--agent", "openai:http://localhost/v1"],
-                "OPENAI_MODEL is missing",
-            ),
-            (
-                &["run", "--system-prompt", "be brief"],
-                "--system-prompt is for --agent openai:",
-            ),
-            (&["run", "--watch"], "--watch is not in this version"),
-            (&["--simulator=yes"], "--simulator"),
-        ] {
-            let error = read(arguments, &[]).unwrap_err();
-            assert!(error.contains(expect), "{arguments:?}: {error}");
-            assert_eq!(error.lines().count(), 1, "{error}");
-        }
-    }
-
-    #[test]
-    fn secrets_of_the_environment_are_read_where_they_are_used_and_never_shown() {
-        let environment = [("OPENAI_MODEL", "small"), ("OPENAI_API_KEY", "hunter2")];
-        let arguments = [
-            "--agent",
-            "openai:http://localhost/v1",
-            "--system-prompt",
-            "Be brief.",
-        ];
-        let Command::Run(options) = read(&arguments, &environment).unwrap() else {
-            panic!("not run");
-        };
-        assert!(!format!("{options:?}").contains("hunter2"));
-        let openai = options.agent_settings.openai;
-        assert_eq!(openai.model, "small");
-        assert_eq!(openai.system_prompt.as_deref(), Some("Be brief."));
-        assert!(openai.key.is_some());
-        let error = read(&arguments, &[("OPENAI_MODEL", "")]).unwrap_err();
-        assert!(error.starts_with("OPENAI_MODEL"), "{error}");
-        let environment = [("OPENAI_MODEL", "small"), ("OPENAI_API_KEY", "a\nb")];
-        let error = read(&arguments, &environment).unwrap_err();
-        assert!(error.starts_with("OPENAI_API_KEY"), "{error}");
-    }
-
-    #[test]
-    fn a_token_selects_the_real_server_unless_the_simulator_is_asked_for() {
-        let environment = [("WEIXIN_TOKEN", "t"), ("WEIXIN_ACCOUNT_ID", "bot@im.bot")];
-        let Command::Run(options) = read(&[], &environment).unwrap() else {
-            panic!("not run");
-        };
-        assert_eq!(options.account.unwrap().id, "bot@im.bot");
-        let Command::Run(options) = read(&["--simulator"], &environment).unwrap() else {
-            panic!("not run");
-        };
-        assert!(options.account.is_none());
-    }
-}
+mod tests;

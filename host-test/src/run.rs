@@ -6,9 +6,12 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 
 use crate::account::{Account, AccountOptions, StartError};
+use crate::admin::{self, Accounts};
 use crate::agent;
 use crate::bindings::exports::gateway::channel::meta::Placement;
 use crate::cli::{RunOptions, UsageError};
@@ -59,6 +62,16 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(other)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(other)?;
 
+    let accounts = Accounts::default();
+    // What serves ends with it.
+    let mut servers = JoinSet::new();
+    if let Some((address, token)) = options.admin {
+        let failed = |error: std::io::Error| Failure::Usage(format!("--admin {address}: {error}"));
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        servers.spawn(admin::serve(listener, token, accounts.clone()));
+        tracing::info!(%address, "the operator's API listens");
+    }
     let component = match options.component {
         Some(path) => path,
         None => beside_the_binary()?,
@@ -116,6 +129,7 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
+    accounts.insert(account.handle());
     tracing::info!(
         account = account.id(),
         component = %component.display(),

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use super::UsageError;
 use crate::account::AccountOptions;
+use crate::admin::Token;
 use crate::agent::openai;
 use crate::egress::rule::Rule;
 use crate::media::MediaRules;
@@ -155,6 +156,21 @@ pub fn read(lookup: Lookup<'_>) -> Result<Environment, UsageError> {
         }
     };
     Ok(Environment { account, config })
+}
+
+/// The token of the operator's API.
+///
+/// # Errors
+/// One line, when there is none.
+pub fn admin_token(lookup: Lookup<'_>) -> Result<Token, UsageError> {
+    let token = set(lookup, "HOST_ADMIN_TOKEN")?;
+    token.as_deref().and_then(Token::new).ok_or_else(|| {
+        UsageError(
+            "HOST_ADMIN_TOKEN is missing: --admin serves nothing without it, so set it to a long \
+             random text"
+                .to_owned(),
+        )
+    })
 }
 
 /// What an openai agent needs.

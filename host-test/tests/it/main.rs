@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod admin;
 mod contract;
 mod conversations;
 mod crash;
