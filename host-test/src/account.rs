@@ -75,7 +75,6 @@ struct Shared {
 }
 
 /// Why no instance serves.
-#[derive(Clone)]
 struct Absence {
     phase: Phase,
     since_ms: u64,

@@ -14,7 +14,7 @@ use crate::media::outgoing::Refused;
 /// How long an instance may take to say how it does: it answers from memory.
 const CHECK_WAIT: Duration = Duration::from_secs(5);
 
-/// A handle of an account. Clones are cheap, and none keeps the account going.
+/// A handle of an account. Clones are cheap; they hold its store, and do not keep the account going.
 #[derive(Clone)]
 pub struct Handle {
     pub(super) shared: Arc<Shared>,

@@ -269,15 +269,39 @@ async fn files_by_data_arrive_and_a_repeat_uploads_nothing() {
     let id = file["message_id"].as_u64().unwrap();
     assert_eq!(world.simulator.phone_file(id).unwrap(), b"hello");
 
-    let uploads = || {
-        world
-            .simulator
-            .requests(Some("getuploadurl"), Duration::MAX)
-    };
-    let before = uploads();
     let again = operator.post(&messages, &body).await;
     assert_eq!(again.json(), sent.json());
-    assert_eq!(uploads(), before);
+    assert_eq!(world.simulator.counters().uploads, 1);
+    world.check();
+}
+
+#[tokio::test]
+async fn a_caller_does_not_wait_for_long_and_may_come_again() {
+    let (world, _account, operator, messages) = met().await;
+    let fault = json!({"getuploadurl": {"stall": "before", "times": 1}});
+    world.simulator.faults(&fault).unwrap();
+    let body = json!({
+        "key": "file", "conversation": ALICE, "media": [{"name": "a.txt", "data": "aGVsbG8="}],
+    });
+    let time_passes = async {
+        world
+            .until(|simulator| simulator.counters().upload_urls == 1)
+            .await;
+        world.clock.advance(Duration::from_secs(20));
+    };
+    let (late, ()) = tokio::join!(operator.post(&messages, &body), time_passes);
+    assert_eq!(late.kind(), (502, "unknown-outcome".to_owned()));
+    assert!(late.message().contains("`file`"), "{}", late.text);
+
+    // It goes on, whoever waits for it.
+    let other = json!({"key": "file", "conversation": ALICE, "text": "x"});
+    let conflict = operator.post(&messages, &other).await;
+    assert_eq!(conflict.kind(), (409, "key-conflict".to_owned()));
+    let again = operator.post(&messages, &body).await;
+    assert_eq!(again.status, 200, "{}", again.text);
+    assert_eq!(again.json()["parts"][0]["state"], "accepted");
+    assert_eq!(world.simulator.counters().uploads, 1);
+    assert_eq!(world.simulator.counters().sends, 1);
     world.check();
 }
 
