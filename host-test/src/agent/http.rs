@@ -220,6 +220,10 @@ mod tests {
         HttpAgent::new(url.parse().unwrap(), Clock::new())
     }
 
+    async fn ask(agent: &HttpAgent, id: &str) -> Result<Option<Reply>, AgentError> {
+        agent.answer(&hello(id), &Progress::nowhere()).await
+    }
+
     fn text(reply: Option<Reply>) -> Option<String> {
         reply.and_then(|reply| reply.text)
     }
@@ -234,10 +238,7 @@ mod tests {
         })
         .await;
         for id in ["1", "2", "3"] {
-            let reply = agent
-                .answer(&hello(id), &Progress::nowhere())
-                .await
-                .unwrap();
+            let reply = ask(&agent, id).await.unwrap();
             assert_eq!(text(reply), Some(format!("\"{id}\" \"hello\"")));
         }
         assert_eq!(connections.load(Ordering::Relaxed), 1);
@@ -255,16 +256,10 @@ mod tests {
         ];
         for answer in answers {
             let (agent, _) = agent(answer).await;
-            assert_eq!(
-                agent.answer(&hello("1"), &Progress::nowhere()).await,
-                Ok(None)
-            );
+            assert_eq!(ask(&agent, "1").await, Ok(None));
         }
         let (agent, _) = agent(|_, _| (StatusCode::CREATED, r#"{"text": "hi"}"#)).await;
-        let reply = agent
-            .answer(&hello("1"), &Progress::nowhere())
-            .await
-            .unwrap();
+        let reply = ask(&agent, "1").await.unwrap();
         assert_eq!(text(reply).as_deref(), Some("hi"));
     }
 
@@ -277,7 +272,7 @@ mod tests {
         ];
         for (answer, status) in answers.into_iter().zip([303, 400, 503]) {
             let (agent, _) = agent(answer).await;
-            let result = agent.answer(&hello("1"), &Progress::nowhere()).await;
+            let result = ask(&agent, "1").await;
             assert_eq!(result, Err(AgentError::Status(status)));
         }
     }
@@ -294,10 +289,7 @@ mod tests {
         let (two_lines, _) =
             agent(|_, _| ndjson("{\"text\":\"…\",\"progress\":true}\n\n{\"text\":\"done\"}\r\n\n"))
                 .await;
-        let reply = two_lines
-            .answer(&hello("1"), &Progress::nowhere())
-            .await
-            .unwrap();
+        let reply = ask(&two_lines, "1").await.unwrap();
         assert_eq!(text(reply).as_deref(), Some("done"));
         for body in [
             |_: HeaderMap, _: Value| ndjson(""),
@@ -306,10 +298,7 @@ mod tests {
             |_, _| ndjson("{\"text\":\"x\"}\nnonsense"),
         ] {
             let (agent, _) = agent(body).await;
-            assert_eq!(
-                agent.answer(&hello("1"), &Progress::nowhere()).await,
-                Ok(None)
-            );
+            assert_eq!(ask(&agent, "1").await, Ok(None));
         }
     }
 
@@ -354,7 +343,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n",
         ] {
             let agent = raw_agent(answer).await;
-            let result = agent.answer(&hello("1"), &Progress::nowhere()).await;
+            let result = ask(&agent, "1").await;
             assert!(
                 matches!(result, Err(AgentError::Incomplete(_))),
                 "{result:?}"
@@ -364,7 +353,7 @@ mod tests {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         drop(listener);
         let agent = HttpAgent::new(url.parse().unwrap(), Clock::new());
-        let result = agent.answer(&hello("1"), &Progress::nowhere()).await;
+        let result = ask(&agent, "1").await;
         assert!(
             matches!(result, Err(AgentError::Unreachable(_))),
             "{result:?}"
@@ -374,17 +363,9 @@ mod tests {
     #[tokio::test]
     async fn answers_that_are_too_large_are_errors() {
         let agent = raw_agent("HTTP/1.1 200 OK\r\ncontent-length: 157286401\r\n\r\n").await;
-        assert!(
-            agent
-                .answer(&hello("1"), &Progress::nowhere())
-                .await
-                .is_err()
-        );
+        assert!(ask(&agent, "1").await.is_err());
         let (agent, _) = self::agent(|_, _| vec![b' '; MAX_ANSWER_BYTES + 1]).await;
-        assert_eq!(
-            agent.answer(&hello("1"), &Progress::nowhere()).await,
-            Err(AgentError::TooLarge)
-        );
+        assert_eq!(ask(&agent, "1").await, Err(AgentError::TooLarge));
     }
 
     #[tokio::test]
@@ -405,10 +386,7 @@ mod tests {
             asked.notified().await;
             clock.advance(ANSWER_TIME);
         };
-        let (result, ()) = tokio::join!(
-            async { agent.answer(&hello("1"), &Progress::nowhere()).await },
-            wait
-        );
+        let (result, ()) = tokio::join!(ask(&agent, "1"), wait);
         assert_eq!(result, Err(AgentError::TimedOut));
     }
 }
