@@ -4,13 +4,17 @@
 //! conversation go one after the other, those of others do not wait for them; an instance that ends
 //! is replaced, and what it had under way is done again by its successor.
 
+pub mod figures;
+mod handle;
 mod lanes;
 mod message;
 mod rules;
+mod settled;
+mod setup;
 mod typing;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -19,14 +23,15 @@ use tokio::task::JoinHandle;
 use crate::agent::Agent;
 use crate::bindings::gateway::channel::types::ErrorKind;
 use crate::clock::Clock;
-use crate::egress::credential::Secrets;
-use crate::egress::{Egress, Limits};
 use crate::instance::{CallError, Ended, Instance};
-use crate::media::MediaRules;
 use crate::runtime::{Plugin, Runtime};
-use crate::sandbox::Sandbox;
 use crate::state::State;
+use figures::Figures;
 use lanes::Lanes;
+
+pub use handle::{Handle, Status, UploadError};
+pub(crate) use settled::state_name;
+pub use setup::{AccountOptions, Setup, StartError};
 
 pub use crate::bindings::exports::gateway::channel::lifecycle::{Health, Phase};
 pub use crate::bindings::exports::gateway::channel::outbound::Post;
@@ -40,107 +45,19 @@ const STOP_WAIT: Duration = Duration::from_millis(600);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What an account needs.
-#[derive(Clone)]
-pub struct AccountOptions {
-    /// The account's id, also the name of its part of the store.
-    pub id: String,
-    /// Credentials by name, such as `bot-token`; the component never sees them.
-    pub secrets: BTreeMap<String, String>,
-    /// The component's configuration, by the keys of its schema; `account-id` is added.
-    pub config: BTreeMap<String, String>,
-    /// What the agent may send and get.
-    pub media: MediaRules,
-}
-
-impl std::fmt::Debug for AccountOptions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AccountOptions")
-            .field("id", &self.id)
-            .field("config", &self.config)
-            .field("media", &self.media)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why an account can't be started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration is wrong; trying again does not help.
-    #[error("{0}")]
-    Invalid(String),
-    /// The instance did not start.
-    #[error("{0}")]
-    Failed(String),
-}
-
 /// A running account. It stops when it is dropped; [`Account::stop`] does so in an orderly way.
+///
+/// What can be asked of it are the methods of its [`Handle`].
 pub struct Account {
-    shared: Arc<Shared>,
+    handle: Handle,
     task: JoinHandle<()>,
 }
 
-/// What each instance of an account is made of.
-pub struct Setup {
-    runtime: Runtime,
-    plugin: Plugin,
-    state: Arc<dyn State>,
-    id: Arc<str>,
-    config: Arc<BTreeMap<String, String>>,
-    egress: Egress,
-    media: MediaRules,
-}
+impl Deref for Account {
+    type Target = Handle;
 
-impl Setup {
-    /// Checks what the account may reach.
-    ///
-    /// # Errors
-    /// When a rule or an origin is wrong.
-    pub fn new(
-        runtime: &Runtime,
-        plugin: &Plugin,
-        state: Arc<dyn State>,
-        options: AccountOptions,
-    ) -> Result<Setup, StartError> {
-        let AccountOptions {
-            id,
-            secrets,
-            mut config,
-            media,
-        } = options;
-        let held = Secrets::default();
-        for (name, value) in &secrets {
-            held.set(name, value);
-        }
-        let rules = rules::of(&plugin.descriptor, &config).map_err(StartError::Invalid)?;
-        config.insert("account-id".to_owned(), id.clone());
-        let (client, clock) = (runtime.client.clone(), runtime.clock.clone());
-        Ok(Setup {
-            runtime: runtime.clone(),
-            plugin: plugin.clone(),
-            state,
-            id: id.into(),
-            config: Arc::new(config),
-            egress: Egress::new(client, rules, held, Limits::default(), clock),
-            media,
-        })
-    }
-
-    /// A new instance; its `start` is still to be called.
-    ///
-    /// # Errors
-    /// When it can't be made.
-    pub async fn instance(&self) -> Result<Instance, StartError> {
-        let sandbox = Sandbox::new(
-            Arc::clone(&self.id),
-            Arc::clone(&self.config),
-            Arc::clone(&self.state),
-            self.egress.clone(),
-            self.runtime.clock.clone(),
-        );
-        Instance::new(&self.runtime, &self.plugin, sandbox)
-            .await
-            .map_err(|error| StartError::Failed(format!("{error:#}")))
+    fn deref(&self) -> &Handle {
+        &self.handle
     }
 }
 
@@ -150,8 +67,18 @@ struct Shared {
     id: Arc<str>,
     /// The instance that serves, none between two.
     current: watch::Sender<Option<Instance>>,
+    /// How the account does while there is none.
+    absence: Mutex<Absence>,
     stopping: watch::Sender<bool>,
     lanes: Lanes,
+    figures: Figures,
+}
+
+/// Why no instance serves.
+struct Absence {
+    phase: Phase,
+    since_ms: u64,
+    reason: Option<String>,
 }
 
 impl Account {
@@ -172,63 +99,36 @@ impl Account {
             setup,
             agent,
             current: watch::channel(None).0,
+            absence: Mutex::new(Absence {
+                phase: Phase::Starting,
+                since_ms: runtime.clock.unix_ms(),
+                reason: None,
+            }),
             stopping: watch::channel(false).0,
             lanes: Lanes::default(),
+            figures: Figures::default(),
         });
         let (started, first) = oneshot::channel();
         let task = tokio::spawn(Arc::clone(&shared).keep_going(started));
         match first.await {
-            Ok(Ok(())) => Ok(Account { shared, task }),
+            Ok(Ok(())) => Ok(Account {
+                handle: Handle::new(shared),
+                task,
+            }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(StartError::Failed("the account's task ended".to_owned())),
         }
     }
 
-    /// The account's id.
-    pub fn id(&self) -> &str {
-        &self.shared.id
-    }
-
-    /// How the account does; none while an instance is being replaced.
-    pub async fn health(&self) -> Option<Health> {
-        let instance = self.shared.current.borrow().clone()?;
-        instance.check().await.ok()
-    }
-
-    /// A proactive post; see `outbound.send` of the world.
-    ///
-    /// # Errors
-    /// Those of `outbound.send`; [`CallError::Ended`] while an instance is being replaced.
-    pub async fn send(&self, post: Post) -> Result<Receipt, CallError> {
-        let instance = self.shared.current.borrow().clone();
-        match instance {
-            Some(instance) => instance.send(post).await,
-            None => Err(CallError::Ended(Ended("it is being replaced".into()))),
-        }
-    }
-
-    /// The receipt of a post; see `outbound.find` of the world.
-    ///
-    /// # Errors
-    /// Those of `outbound.find`; [`CallError::Ended`] while an instance is being replaced.
-    pub async fn find(&self, key: String) -> Result<Option<Receipt>, CallError> {
-        let instance = self.shared.current.borrow().clone();
-        match instance {
-            Some(instance) => instance.find(key).await,
-            None => Err(CallError::Ended(Ended("it is being replaced".into()))),
-        }
-    }
-
-    /// Bytes of the instance's linear memory; none while it is being replaced.
-    pub async fn memory_bytes(&self) -> Option<usize> {
-        let instance = self.shared.current.borrow().clone()?;
-        Some(instance.memory_bytes())
+    /// A handle that does not keep the account going.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Ends polling at once, gives requests under way up to a second, and announces the stop; within
     /// two seconds. What is left is stored for the next start.
     pub async fn stop(mut self) {
-        self.shared.stopping.send_replace(true);
+        self.handle.shared.stopping.send_replace(true);
         // A task that panicked has nothing left to stop.
         let _ = (&mut self.task).await;
     }
@@ -236,9 +136,11 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.shared.stopping.send_replace(true);
+        let shared = &self.handle.shared;
+        shared.stopping.send_replace(true);
         // Links to media hold a receiver: with it they would hold the instance.
-        self.shared.current.send_replace(None);
+        shared.current.send_replace(None);
+        shared.absent(Phase::Stopped, None);
         self.task.abort();
     }
 }
@@ -246,6 +148,28 @@ impl Drop for Account {
 impl Shared {
     fn clock(&self) -> &Clock {
         &self.setup.runtime.clock
+    }
+
+    /// The instance that serves.
+    fn instance(&self) -> Result<Instance, CallError> {
+        let instance = self.current.borrow().clone();
+        instance.ok_or_else(|| CallError::Ended(Ended("it is being replaced".into())))
+    }
+
+    /// `outbound.send` of the instance that serves.
+    async fn send(&self, post: Post) -> Result<Receipt, CallError> {
+        let receipt = self.instance()?.send(post).await?;
+        self.figures.count(&receipt);
+        Ok(receipt)
+    }
+
+    fn absent(&self, phase: Phase, reason: Option<&str>) {
+        let mut absence = self.absence.lock().unwrap_or_else(PoisonError::into_inner);
+        *absence = Absence {
+            phase,
+            since_ms: self.clock().unix_ms(),
+            reason: reason.map(str::to_owned),
+        };
     }
 
     async fn stopped(&self) {
@@ -287,18 +211,21 @@ impl Shared {
                     self.current.send_replace(None);
                     match why {
                         Some(why) => why,
-                        None => return,
+                        None => {
+                            let reason = "a newer instance owns the account";
+                            self.absent(Phase::Draining, Some(reason));
+                            return;
+                        }
                     }
                 }
             };
             if self.clock().elapsed() - begun > LONGEST_PAUSE {
                 pause = FIRST_PAUSE;
             }
-            tracing::error!(
-                account = &*self.id,
-                "{why}; another instance follows in {} s",
-                pause.as_secs()
-            );
+            let why = format!("{why}; another instance follows in {} s", pause.as_secs());
+            tracing::error!(account = &*self.id, "{why}");
+            self.absent(Phase::Starting, Some(&why));
+            self.figures.restarts.add();
             tokio::select! {
                 () = self.clock().sleep(pause) => {}
                 () = self.stopped() => return,
@@ -335,9 +262,13 @@ impl Shared {
                                     let message = self.message(message).await;
                                     Lanes::push(self, message);
                                 }
-                                EventBody::Recalled(_)
-                                | EventBody::Settled(_)
-                                | EventBody::Other(_) => done.push(event.id),
+                                EventBody::Settled(receipt) => {
+                                    self.settled(&receipt);
+                                    done.push(event.id);
+                                }
+                                EventBody::Recalled(_) | EventBody::Other(_) => {
+                                    done.push(event.id);
+                                }
                             }
                         }
                         // What fails is tried again with the next events.

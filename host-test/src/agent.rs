@@ -1,5 +1,6 @@
 //! The agent's side: one message of a person goes in, at most one reply comes out.
 //!
+//! - Before the reply an agent may say how far it is, by a [`Progress`].
 //! - The JSON of a [`Message`] is a promise to users: every member is always there.
 //! - `Ok` is the agent's acknowledgement, with or without a reply. After an [`AgentError`] the same
 //!   message is to be given once more, with the same id; when is the caller's to decide.
@@ -9,6 +10,8 @@
 pub mod exec;
 pub mod http;
 pub mod message;
+pub mod openai;
+pub mod progress;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -22,6 +25,8 @@ use self::http::HttpAgent;
 use crate::clock::Clock;
 use exec::ExecAgent;
 use message::{Message, Reply};
+use openai::OpenAiAgent;
+use progress::Progress;
 
 /// An agent has this long for an answer.
 pub const ANSWER_TIME: Duration = Duration::from_secs(10 * 60);
@@ -30,10 +35,12 @@ pub const MAX_ANSWER_BYTES: usize = 150 * 1024 * 1024;
 
 /// Something that answers messages. Any number may be with it at the same time.
 pub trait Agent: Send + Sync {
-    /// Gives a message to the agent. `None` acknowledges it without a reply.
+    /// Gives a message to the agent. `None` acknowledges it without a reply. What is said to
+    /// `progress` reaches the person before the reply.
     fn answer<'a>(
         &'a self,
         message: &'a Message,
+        progress: &'a Progress,
     ) -> BoxFuture<'a, Result<Option<Reply>, AgentError>>;
 }
 
@@ -44,9 +51,18 @@ pub enum AgentError {
     Unreachable(String),
     #[error("the agent answered with status {0}: only 2xx acknowledges a message")]
     Status(u16),
+    #[error("the agent's server answered with status {status}: {reason}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The server's words, short and in one line.
+        reason: String,
+    },
+    #[error("the agent's answer can't be read: {0}")]
+    Unreadable(&'static str),
     #[error("the agent's answer broke off: {0}")]
     Incomplete(String),
-    #[error("the agent's answer has more than {MAX_ANSWER_BYTES} bytes")]
+    #[error("the agent's answer is too large")]
     TooLarge,
     #[error("the agent did not answer within {} minutes", ANSWER_TIME.as_secs() / 60)]
     TimedOut,
@@ -67,16 +83,27 @@ pub enum AgentSpec {
     Http(Uri),
     /// `exec:COMMAND`: a process that reads and writes lines of JSON.
     Exec(String),
+    /// `openai:BASE_URL`: a model behind a server with `/chat/completions`.
+    OpenAi(Uri),
+}
+
+/// What agents need besides what names them.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The file mode mask of an exec agent's process; none: ours.
+    pub umask: Option<u32>,
+    /// For openai agents.
+    pub openai: openai::Settings,
 }
 
 impl AgentSpec {
-    /// The agent itself. An exec agent's process starts at once, with `umask` if there is one.
-    /// Must be called within a runtime.
-    pub fn start(self, clock: Clock, umask: Option<u32>) -> Arc<dyn Agent> {
+    /// The agent itself. An exec agent's process starts at once. Must be called within a runtime.
+    pub fn start(self, settings: Settings, clock: Clock) -> Arc<dyn Agent> {
         match self {
             AgentSpec::Echo => Arc::new(EchoAgent),
             AgentSpec::Http(url) => Arc::new(HttpAgent::new(url, clock)),
-            AgentSpec::Exec(command) => Arc::new(ExecAgent::start(&command, umask, clock)),
+            AgentSpec::Exec(command) => Arc::new(ExecAgent::start(&command, settings.umask, clock)),
+            AgentSpec::OpenAi(base) => Arc::new(OpenAiAgent::new(&base, settings.openai, clock)),
         }
     }
 }
@@ -107,33 +134,50 @@ impl FromStr for AgentSpec {
             }
             return Ok(AgentSpec::Exec(command.to_owned()));
         }
-        if spec.starts_with("openai:") {
-            return Err(SpecError(
-                "--agent openai: is not supported yet: use echo, http://…, https://… or exec:COMMAND",
-            ));
+        if let Some(base) = spec.strip_prefix("openai:") {
+            return url(
+                base,
+                &[
+                    "--agent openai: is followed by no valid URL: write openai:http://HOST[:PORT]/v1",
+                    "--agent openai: has a user in its URL: leave it out, and set OPENAI_API_KEY",
+                    "--agent openai: has a URL without a host: write openai:http://HOST[:PORT]/v1",
+                ],
+            )
+            .map(AgentSpec::OpenAi);
         }
         let scheme = spec.split(':').next().unwrap_or_default();
         if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") {
-            let url: Uri = spec.parse().map_err(|_| {
-                SpecError("--agent is no valid URL: write http://HOST[:PORT][/PATH]")
-            })?;
-            let authority = url.authority().map_or("", |authority| authority.as_str());
-            if authority.contains('@') {
-                return Err(SpecError(
+            return url(
+                spec,
+                &[
+                    "--agent is no valid URL: write http://HOST[:PORT][/PATH]",
                     "--agent has a user in its URL, which is not sent: write http://HOST[:PORT][/PATH]",
-                ));
-            }
-            if url.scheme().is_none() || url.host().is_none_or(str::is_empty) {
-                return Err(SpecError(
                     "--agent has a URL without a host: write http://HOST[:PORT][/PATH]",
-                ));
-            }
-            return Ok(AgentSpec::Http(url));
+                ],
+            )
+            .map(AgentSpec::Http);
         }
         Err(SpecError(
-            "--agent is unknown: use echo, http://…, https://… or exec:COMMAND",
+            "--agent is unknown: use echo, http://…, https://…, exec:COMMAND or openai:BASE_URL",
         ))
     }
+}
+
+/// Reads a URL; says one of `wrong` when it is no http URL, has a user, or has no host.
+fn url(url: &str, wrong: &[&'static str; 3]) -> Result<Uri, SpecError> {
+    let [no_url, has_user, no_host] = *wrong;
+    let url: Uri = url.parse().map_err(|_| SpecError(no_url))?;
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    if authority.contains('@') {
+        return Err(SpecError(has_user));
+    }
+    if !matches!(url.scheme_str(), Some("http" | "https")) {
+        return Err(SpecError(no_url));
+    }
+    if url.host().is_none_or(str::is_empty) {
+        return Err(SpecError(no_host));
+    }
+    Ok(url)
 }
 
 /// An agent that says what it hears.
@@ -143,6 +187,7 @@ impl Agent for EchoAgent {
     fn answer<'a>(
         &'a self,
         message: &'a Message,
+        _: &'a Progress,
     ) -> BoxFuture<'a, Result<Option<Reply>, AgentError>> {
         ready(Ok(Reply::of_text(message.text.clone()))).boxed()
     }
@@ -155,13 +200,18 @@ mod tests {
 
     #[tokio::test]
     async fn echo_replies_with_the_same_text() {
-        let reply = EchoAgent.answer(&hello("1")).await.unwrap().unwrap();
+        let reply = EchoAgent
+            .answer(&hello("1"), &Progress::nowhere())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(reply.text.as_deref(), Some("hello"));
         let silent = Message {
             text: String::new(),
             ..hello("1")
         };
-        assert_eq!(EchoAgent.answer(&silent).await, Ok(None));
+        let answer = EchoAgent.answer(&silent, &Progress::nowhere()).await;
+        assert_eq!(answer, Ok(None));
     }
 
     #[test]
@@ -178,6 +228,12 @@ mod tests {
         ] {
             assert_eq!(url.parse(), Ok(AgentSpec::Http(url.parse().unwrap())));
         }
+        assert_eq!(
+            "openai:http://localhost:11434/v1".parse(),
+            Ok(AgentSpec::OpenAi(
+                "http://localhost:11434/v1".parse().unwrap()
+            ))
+        );
     }
 
     #[test]
@@ -193,7 +249,11 @@ mod tests {
             ("http:// /", "http://HOST"),
             ("http://:hunter2@host/", "http://HOST"),
             ("localhost:8080", "http://"),
-            ("openai:http://localhost/v1", "not supported yet"),
+            ("openai:", "openai:http://HOST"),
+            ("openai:gpt-5", "openai:http://HOST"),
+            ("openai:localhost:11434", "openai:http://HOST"),
+            ("openai:ftp://localhost/v1", "openai:http://HOST"),
+            ("openai:http://u:hunter2@localhost/v1", "OPENAI_API_KEY"),
         ] {
             let error = spec.parse::<AgentSpec>().unwrap_err().to_string();
             assert!(

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::account::AccountOptions;
-use crate::agent::AgentSpec;
+use crate::admin::Token;
+use crate::agent::{self, AgentSpec};
 use crate::state::{Durability, StateSpec};
 
 /// What `--help` prints.
@@ -29,8 +30,11 @@ Options of run:
   --component PATH    the component (default: weixin.wasm beside the binary)
   --state SPEC        memory or dir:PATH (default: dir:./weixin-state)
   --durability LEVEL  process (survives kill -9) or full (survives a power cut)
-  --agent SPEC        echo, http://…, https://… or exec:COMMAND (default: echo)
+  --agent SPEC        echo, http://…, https://…, exec:COMMAND or openai:BASE_URL (default: echo)
+  --system-prompt TEXT
+                      what an openai: agent is told first
   --media-dir DIR     where replies may name files by path; repeatable (default: the current one)
+  --admin ADDR        serve the operator's API there; HOST_ADMIN_TOKEN is its token
   --simulator         use the built-in simulated server (default without WEIXIN_TOKEN)
 
 Options of simulator:
@@ -41,7 +45,8 @@ Options of all:
   --help, --version
 
 Environment: WEIXIN_TOKEN and WEIXIN_ACCOUNT_ID select the real server; see the README for
-WEIXIN_BASE_URL, WEIXIN_ALLOWED_USERS and the others. RUST_LOG sets the log's level.
+WEIXIN_BASE_URL, WEIXIN_ALLOWED_USERS and the others. OPENAI_MODEL and OPENAI_API_KEY are for
+openai: agents. RUST_LOG sets the log's level.
 ";
 
 /// One line for a person who wrote something wrong.
@@ -90,6 +95,10 @@ pub struct RunOptions {
     pub durability: Durability,
     /// Who answers.
     pub agent: AgentSpec,
+    /// What the agent needs besides.
+    pub agent_settings: agent::Settings,
+    /// Where the operator's API is served; none: nowhere.
+    pub admin: Option<(SocketAddr, Token)>,
     /// Where replies may name files by path; empty: the current directory.
     pub media_dirs: Vec<PathBuf>,
     /// The account; none: the built-in simulator's.
@@ -99,7 +108,7 @@ pub struct RunOptions {
 }
 
 /// Options of the contract that this version does not have.
-const LATER: [&str; 4] = ["accounts", "admin", "watch", "webhooks"];
+const LATER: [&str; 3] = ["accounts", "watch", "webhooks"];
 
 /// Reads the command line (without the program's name) and the environment.
 ///
@@ -107,7 +116,7 @@ const LATER: [&str; 4] = ["accounts", "admin", "watch", "webhooks"];
 /// One line, for exit status 2.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
-    environment: &dyn Fn(&str) -> Option<OsString>,
+    environment: environment::Lookup<'_>,
 ) -> Result<(Command, LogFormat), UsageError> {
     let mut parser = Parser::from_args(arguments);
     let mut log_format = LogFormat::Text;
@@ -117,6 +126,8 @@ pub fn parse(
     let mut state = StateSpec::Directory(PathBuf::from("./weixin-state"));
     let mut durability = Durability::default();
     let mut agent = AgentSpec::Echo;
+    let mut system_prompt = None;
+    let mut admin = None;
     let mut simulator = false;
     let mut media_dirs = Vec::new();
     let mut listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -153,6 +164,14 @@ pub fn parse(
                 used.push(("--agent", &["run"]));
                 agent = text(&mut parser, "--agent")?.parse().map_err(line)?;
             }
+            Arg::Long("system-prompt") => {
+                used.push(("--system-prompt", &["run"]));
+                system_prompt = Some(text(&mut parser, "--system-prompt")?);
+            }
+            Arg::Long("admin") => {
+                used.push(("--admin", &["run"]));
+                admin = Some(address(&mut parser, "--admin")?);
+            }
             Arg::Long("media-dir") => {
                 used.push(("--media-dir", &["run"]));
                 let dir = PathBuf::from(value(&mut parser, "--media-dir")?);
@@ -170,13 +189,7 @@ pub fn parse(
             }
             Arg::Long("listen") => {
                 used.push(("--listen", &["simulator"]));
-                let address = text(&mut parser, "--listen")?;
-                listen = address.parse().map_err(|_| {
-                    UsageError(format!(
-                        "--listen {address:?} is no address: write HOST:PORT, such as \
-                         127.0.0.1:8080"
-                    ))
-                })?;
+                listen = address(&mut parser, "--listen")?;
             }
             Arg::Long(other) if LATER.contains(&other) => {
                 return Err(UsageError(format!(
@@ -202,11 +215,30 @@ pub fn parse(
     let command = match name {
         "run" => {
             let found = environment::read(environment)?;
+            let mut agent_settings = agent::Settings::default();
+            match agent {
+                AgentSpec::OpenAi(_) => {
+                    agent_settings.openai = environment::openai(environment, system_prompt)?;
+                }
+                AgentSpec::Echo | AgentSpec::Http(_) | AgentSpec::Exec(_) => {
+                    if system_prompt.is_some() {
+                        return Err(UsageError(
+                            "--system-prompt is for --agent openai:BASE_URL: leave it out"
+                                .to_owned(),
+                        ));
+                    }
+                }
+            }
+            let admin = admin
+                .map(|address| Ok((address, environment::admin_token(environment)?)))
+                .transpose()?;
             Command::Run(Box::new(RunOptions {
                 component,
                 state,
                 durability,
                 agent,
+                agent_settings,
+                admin,
                 media_dirs,
                 account: found.account.filter(|_| !simulator),
                 config: found.config,
@@ -245,6 +277,15 @@ fn text(parser: &mut Parser, option: &str) -> Result<String, UsageError> {
         .map_err(|_| UsageError(format!("{option} has a value that is no UTF-8 text")))
 }
 
+fn address(parser: &mut Parser, option: &str) -> Result<SocketAddr, UsageError> {
+    let address = text(parser, option)?;
+    address.parse().map_err(|_| {
+        UsageError(format!(
+            "{option} {address:?} is no address: write HOST:PORT, such as 127.0.0.1:8080"
+        ))
+    })
+}
+
 fn usage(error: lexopt::Error) -> UsageError {
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
@@ -256,78 +297,4 @@ fn line(error: impl std::fmt::Display) -> UsageError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, String> {
-        let lookup = |name: &str| {
-            environment
-                .iter()
-                .find(|(other, _)| *other == name)
-                .map(|(_, value)| OsString::from(value))
-        };
-        parse(arguments.iter().map(OsString::from), &lookup)
-            .map(|(command, _)| command)
-            .map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn no_command_is_run_with_the_defaults() {
-        for arguments in [&[] as &[&str], &["run"]] {
-            let Command::Run(options) = read(arguments, &[]).unwrap() else {
-                panic!("not run");
-            };
-            assert_eq!(
-                options.state,
-                StateSpec::Directory(PathBuf::from("./weixin-state"))
-            );
-            assert_eq!(options.durability, Durability::Process);
-            assert_eq!(options.agent, AgentSpec::Echo);
-            assert!(options.account.is_none());
-        }
-    }
-
-    #[test]
-    fn a_mistake_is_one_line_that_names_it() {
-        for (arguments, expect) in [
-            (&["--agnet", "echo"] as &[&str], "--agnet"),
-            (&["--agent"], "--agent has no value"),
-            (&["--agent", "x"], "--agent is unknown"),
-            (&["--state", "x"], "--state"),
-            (&["--durability", "much"], "--durability"),
-            (&["--log-format", "xml"], "--log-format"),
-            (&["walk"], "command \"walk\" is unknown"),
-            (&["run", "fast"], "fast"),
-            (&["check"], "check COMPONENT"),
-            (&["simulator", "--listen", "here"], "--listen"),
-            (
-                &["simulator", "--agent", "echo"],
-                "--agent is no option of simulator",
-            ),
-            (
-                &["run", "--listen", "127.0.0.1:1"],
-                "--listen is no option of run",
-            ),
-            (&["run", "--media-dir", "/nowhere"], "--media-dir /nowhere"),
-            (&["run", "--admin", "x"], "--admin is not in this version"),
-            (&["--simulator=yes"], "--simulator"),
-        ] {
-            let error = read(arguments, &[]).unwrap_err();
-            assert!(error.contains(expect), "{arguments:?}: {error}");
-            assert_eq!(error.lines().count(), 1, "{error}");
-        }
-    }
-
-    #[test]
-    fn a_token_selects_the_real_server_unless_the_simulator_is_asked_for() {
-        let environment = [("WEIXIN_TOKEN", "t"), ("WEIXIN_ACCOUNT_ID", "bot@im.bot")];
-        let Command::Run(options) = read(&[], &environment).unwrap() else {
-            panic!("not run");
-        };
-        assert_eq!(options.account.unwrap().id, "bot@im.bot");
-        let Command::Run(options) = read(&["--simulator"], &environment).unwrap() else {
-            panic!("not run");
-        };
-        assert!(options.account.is_none());
-    }
-}
+mod tests;

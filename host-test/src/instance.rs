@@ -14,6 +14,7 @@ use wasmtime::component::{Accessor, StreamReader};
 
 use crate::bindings::Channel;
 use crate::bindings::exports::gateway::channel::lifecycle::Health;
+pub use crate::bindings::exports::gateway::channel::login::Step;
 use crate::bindings::exports::gateway::channel::media_transfer::Upload;
 use crate::bindings::exports::gateway::channel::outbound::Post;
 use crate::bindings::gateway::channel::types::{Error, ErrorKind, Event, Media, Receipt};
@@ -33,15 +34,25 @@ pub struct Ended(pub Arc<str>);
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The component says why.
-    #[error("{}: {}", kind(.0), .0.message)]
+    #[error("{}: {}", describe(.0), .0.message)]
     Channel(Error),
     /// The instance is gone.
     #[error(transparent)]
     Ended(#[from] Ended),
 }
 
-fn kind(error: &Error) -> String {
-    let kind = match error.kind {
+/// The kind of an error and the platform's code.
+pub(crate) fn describe(error: &Error) -> String {
+    let kind = kind_name(error.kind);
+    match error.platform.as_deref() {
+        Some(platform) => format!("{kind} ({platform})"),
+        None => kind.to_owned(),
+    }
+}
+
+/// A kind's name in the world.
+pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
+    match kind {
         ErrorKind::Transient => "transient",
         ErrorKind::RateLimited => "rate-limited",
         ErrorKind::UnknownOutcome => "unknown-outcome",
@@ -56,10 +67,6 @@ fn kind(error: &Error) -> String {
         ErrorKind::Fenced => "fenced",
         ErrorKind::Draining => "draining",
         ErrorKind::Storage => "storage",
-    };
-    match error.platform.as_deref() {
-        Some(platform) => format!("{kind} ({platform})"),
-        None => kind.to_owned(),
     }
 }
 
@@ -285,6 +292,31 @@ impl Instance {
                 let media = channel.gateway_channel_media_transfer();
                 media.call_put(accessor, info, content).await
             })
+        })
+        .await?
+        .map_err(CallError::Channel)
+    }
+
+    /// `login.begin`.
+    pub async fn begin_login(&self) -> Result<Step, CallError> {
+        self.call(|accessor, channel| {
+            Box::pin(channel.gateway_channel_login().call_begin(accessor))
+        })
+        .await?
+        .map_err(CallError::Channel)
+    }
+
+    /// `login.next`.
+    pub async fn next_login_step(&self) -> Result<Step, CallError> {
+        self.call(|accessor, channel| Box::pin(channel.gateway_channel_login().call_next(accessor)))
+            .await?
+            .map_err(CallError::Channel)
+    }
+
+    /// `login.submit`.
+    pub async fn submit_login_code(&self, code: String) -> Result<Step, CallError> {
+        self.call(move |accessor, channel| {
+            Box::pin(channel.gateway_channel_login().call_submit(accessor, code))
         })
         .await?
         .map_err(CallError::Channel)

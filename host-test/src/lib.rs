@@ -2,7 +2,7 @@
 //!
 //! Modules in reading order: [`runtime`] loads components, [`instance`] runs one, [`sandbox`] is
 //! what it sees; [`account`] keeps an instance of an account going and brings its messages to an
-//! [`agent`]; [`egress`], [`state`] and [`clock`] are what the sandbox is made of; [`simulator`]
+//! [`agent`]; [`admin`] is the operator's way in; [`egress`], [`state`] and [`clock`] are what the sandbox is made of; [`simulator`]
 //! plays the iLink server. The rest is the command line.
 
 // The README's example is compiled by the tests.
@@ -11,6 +11,7 @@
 struct Readme;
 
 pub mod account;
+pub mod admin;
 pub mod agent;
 mod bindings;
 pub mod cli;

@@ -5,11 +5,14 @@ mod prompt;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 
 use crate::account::{Account, AccountOptions, StartError};
+use crate::admin::{self, Accounts};
+use crate::agent;
 use crate::bindings::exports::gateway::channel::meta::Placement;
 use crate::cli::{RunOptions, UsageError};
 use crate::clock::Clock;
@@ -59,6 +62,16 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(other)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(other)?;
 
+    let accounts = Accounts::default();
+    // What serves ends with it.
+    let mut servers = JoinSet::new();
+    if let Some((address, token)) = options.admin {
+        let failed = |error: std::io::Error| Failure::Usage(format!("--admin {address}: {error}"));
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        servers.spawn(admin::serve(listener, token, accounts.clone()));
+        tracing::info!(%address, "the operator's API listens");
+    }
     let component = match options.component {
         Some(path) => path,
         None => beside_the_binary()?,
@@ -101,7 +114,11 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         }
     };
     account.media = media;
-    let agent = options.agent.start(clock, Some(umask));
+    let settings = agent::Settings {
+        umask: Some(umask),
+        ..options.agent_settings
+    };
+    let agent = options.agent.start(settings, clock);
     let starting = Account::start(&runtime, &plugin, state, agent, account);
     let account = tokio::select! {
         account = starting => account.map_err(|error| match error {
@@ -112,7 +129,7 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    let account = Arc::new(account);
+    accounts.insert(account.handle());
     tracing::info!(
         account = account.id(),
         component = %component.display(),
@@ -132,9 +149,7 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     };
-    if let Some(account) = Arc::into_inner(account) {
-        account.stop().await;
-    }
+    account.stop().await;
     result
 }
 

@@ -4,19 +4,22 @@
 //! has it is not given to the agent a second time.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::stream::{FuturesUnordered, StreamExt};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::Shared;
 use super::typing::Typing;
 use crate::agent::AgentError;
 use crate::agent::message::{Message, Reply};
+use crate::agent::progress::{Line, Progress};
 use crate::bindings::exports::gateway::channel::outbound::Post;
 use crate::bindings::gateway::channel::types::ErrorKind;
 use crate::instance::{CallError, Instance};
@@ -108,10 +111,12 @@ impl Shared {
         let mut pause = FIRST_PAUSE;
         loop {
             let mut typing = Box::pin(self.typing_after_a_moment(&message.conversation.id));
+            let (progress, lines) = Progress::new();
             let asked = async {
                 // The semaphore is never closed.
                 let _permit = self.lanes.with_agent.acquire().await;
-                let answer = AssertUnwindSafe(self.agent.answer(message)).catch_unwind();
+                self.figures.agent_messages.add();
+                let answer = AssertUnwindSafe(self.agent.answer(message, &progress)).catch_unwind();
                 answer.await.unwrap_or(Err(AgentError::Panicked))
             };
             let answer = tokio::select! {
@@ -119,6 +124,7 @@ impl Shared {
                 answer = asked => answer,
                 () = self.stopped() => return,
                 never = &mut typing => match never {},
+                never = self.say(message, lines) => match never {},
             };
             match answer {
                 Ok(reply) => {
@@ -129,6 +135,7 @@ impl Shared {
                     return;
                 }
                 Err(error) => {
+                    self.figures.agent_failures.add();
                     if !self.lanes.agent_fails.swap(true, Ordering::Relaxed) {
                         tracing::warn!(
                             account = &*self.id,
@@ -143,6 +150,42 @@ impl Shared {
                 () = self.stopped() => return,
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Sends what the agent says before its answer, in order and without waiting for what became of
+    /// it. What is left when the answer is known is dropped.
+    async fn say(&self, message: &Message, mut lines: mpsc::UnboundedReceiver<Line>) -> Infallible {
+        let mut under_way = FuturesUnordered::new();
+        let mut number: u64 = 0;
+        loop {
+            tokio::select! {
+                // A post is handed over by the first look at it, so that comes before the next line.
+                biased;
+                Some(result) = under_way.next() => match result {
+                    Ok(()) => {}
+                    Err(error) => tracing::debug!(account = &*self.id, "progress: {error}"),
+                },
+                Some(line) = lines.recv() => {
+                    let post = Post {
+                        key: progress_key(&message.id, number, &line.text),
+                        conversation: message.conversation.id.clone(),
+                        answers: None,
+                        text: line.text.clone(),
+                        media: Vec::new(),
+                        progress: true,
+                        queue_until: None,
+                    };
+                    number += 1;
+                    under_way.push(async move {
+                        let result = self.send(post).await.map(drop);
+                        // There is room for another line.
+                        drop(line);
+                        result
+                    });
+                }
+                else => std::future::pending().await,
+            }
         }
     }
 
@@ -198,7 +241,7 @@ impl Shared {
             let Some(instance) = instance else {
                 continue;
             };
-            match settlement.clone().with(&instance).await {
+            match self.settle_with(settlement.clone(), &instance).await {
                 Ok(()) => return Ok(()),
                 Err(CallError::Ended(_)) => {}
                 Err(CallError::Channel(error)) => match error.kind {
@@ -225,6 +268,20 @@ impl Shared {
             }
         }
     }
+
+    async fn settle_with(
+        &self,
+        settlement: Settlement,
+        instance: &Instance,
+    ) -> Result<(), CallError> {
+        match settlement {
+            Settlement::Acknowledge(id) => instance.ack(vec![id]).await,
+            Settlement::Send(post) => {
+                self.figures.count(&instance.send(post).await?);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// How a message is settled.
@@ -236,28 +293,39 @@ enum Settlement {
     Send(Post),
 }
 
-impl Settlement {
-    async fn with(self, instance: &Instance) -> Result<(), CallError> {
-        match self {
-            Settlement::Acknowledge(id) => instance.ack(vec![id]).await,
-            Settlement::Send(post) => instance.send(post).await.map(drop),
-        }
-    }
-}
-
 /// The same for the same message, so that a repeated reply is sent once.
 fn reply_key(message_id: &str) -> String {
     let key = format!("reply:{message_id}");
     if key.len() <= MAX_KEY_BYTES {
         return key;
     }
-    let digest = Sha256::digest(message_id);
-    let hex: String = digest
+    format!("reply-sha256:{}", short_hash(&[message_id.as_bytes()]))
+}
+
+/// The same for the same text at the same place, so that an agent that is asked again may say it
+/// again; another text is another post.
+fn progress_key(message_id: &str, number: u64, text: &str) -> String {
+    let hash = short_hash(&[
+        &number.to_be_bytes(),
+        text.as_bytes(),
+        b"\0",
+        message_id.as_bytes(),
+    ]);
+    format!("progress:{hash}")
+}
+
+/// 48 hexadecimal digits.
+fn short_hash(parts: &[&[u8]]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part);
+    }
+    let digest = digest.finalize();
+    digest
         .iter()
         .take(24)
         .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("reply-sha256:{hex}")
+        .collect()
 }
 
 #[cfg(test)]
@@ -273,5 +341,19 @@ mod tests {
         let long = reply_key(&"x".repeat(100));
         assert!(long.len() <= MAX_KEY_BYTES);
         assert_ne!(long, reply_key(&"x".repeat(101)));
+    }
+
+    #[test]
+    fn a_progress_key_fits_and_belongs_to_a_text_at_its_place() {
+        let key = progress_key("7497484083968569736", 0, "looking");
+        assert!(key.len() <= MAX_KEY_BYTES);
+        assert_eq!(key, progress_key("7497484083968569736", 0, "looking"));
+        for other in [
+            progress_key("7497484083968569736", 1, "looking"),
+            progress_key("7497484083968569736", 0, "found"),
+            progress_key("7497484083968569737", 0, "looking"),
+        ] {
+            assert_ne!(key, other);
+        }
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::Shared;
+use super::{Shared, UploadError};
 use crate::agent::message::{
     Conversation, ConversationKind, Media, MediaKind, Message, Quote, ReplyMedia, Sender,
 };
 use crate::bindings::exports::gateway::channel::media_transfer::Upload;
 use crate::bindings::gateway::channel::types::{self, ErrorKind};
 use crate::instance::{CallError, Ended};
-use crate::media::outgoing::Outgoing;
+use crate::media::outgoing::{Outgoing, Refused};
 use crate::media::server::{Fetch, Link, Unavailable};
 
 /// An upload that may pass is tried this often.
@@ -125,7 +125,7 @@ impl Shared {
     ) -> (Vec<types::Media>, usize) {
         let mut uploaded = Vec::new();
         for item in media {
-            match self.upload_one(&message.conversation.id, item).await {
+            match self.upload_one(&message.conversation.id, item, true).await {
                 Ok(media) => uploaded.push(media),
                 Err(why) => {
                     tracing::error!(account = &*self.id, "a file of a reply is not sent: {why}");
@@ -136,11 +136,14 @@ impl Shared {
         (uploaded, failed)
     }
 
-    async fn upload_one(
+    /// Uploads a file. One of an answer waits, as text does, for a login, a successor or the store;
+    /// the media server has three tries.
+    pub(super) async fn upload_one(
         &self,
         conversation: &str,
         media: &ReplyMedia,
-    ) -> Result<types::Media, String> {
+        is_answer: bool,
+    ) -> Result<types::Media, UploadError> {
         let runtime = &self.setup.runtime;
         let file =
             Outgoing::prepare(media, &self.setup.media, &runtime.client, &runtime.clock).await?;
@@ -148,43 +151,43 @@ impl Shared {
         let mut tries = 0;
         loop {
             tries += 1;
-            let content = file.content().map_err(|error| error.to_string())?;
-            let info = Upload {
-                conversation: conversation.to_owned(),
-                kind: None,
-                name: file.name.clone(),
-                mime: file.mime.clone(),
-                size: file.size,
-                md5: file.md5.to_vec(),
+            let error = match self.put(conversation, &file).await {
+                Err(UploadError::Call(error)) => error,
+                result => return result,
             };
-            let instance = self.current.borrow().clone();
-            let error = match instance {
-                Some(instance) => match instance.put(info, content).await {
-                    Ok(media) => return Ok(media),
-                    Err(error) => error,
-                },
-                None => CallError::Ended(Ended("it is being replaced".into())),
-            };
-            // A file waits as text does for a login, a successor or the store; the media server has
-            // three tries.
             let may_pass = match &error {
                 CallError::Channel(error) => match error.kind {
                     ErrorKind::Transient => tries < UPLOAD_TRIES,
                     ErrorKind::LoginRequired
                     | ErrorKind::Draining
                     | ErrorKind::Fenced
-                    | ErrorKind::Storage => true,
+                    | ErrorKind::Storage => is_answer,
                     _ => false,
                 },
-                CallError::Ended(_) => true,
+                CallError::Ended(_) => is_answer,
             };
             if !may_pass {
-                return Err(error.to_string());
+                return Err(error.into());
             }
             tokio::select! {
                 () = self.clock().sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
-                () = self.stopped() => return Err(error.to_string()),
+                () = self.stopped() => return Err(error.into()),
             }
         }
+    }
+
+    async fn put(&self, conversation: &str, file: &Outgoing) -> Result<types::Media, UploadError> {
+        let content = file
+            .content()
+            .map_err(|error| Refused::Other(error.to_string()))?;
+        let info = Upload {
+            conversation: conversation.to_owned(),
+            kind: None,
+            name: file.name.clone(),
+            mime: file.mime.clone(),
+            size: file.size,
+            md5: file.md5.to_vec(),
+        };
+        Ok(self.instance()?.put(info, content).await?)
     }
 }

@@ -1,7 +1,8 @@
 //! An agent that is a process: one JSON per line in on its standard input, one per line out on its
 //! standard output, with `"in_reply_to"` added.
 //!
-//! - Any number of messages is under way at once, and answers come in any order.
+//! - Any number of messages is under way at once, and answers come in any order. Lines of progress
+//!   before an answer are said as they arrive.
 //! - The process is started again when it ends, after a pause that grows while it keeps dying at
 //!   once. What it had not answered fails, so that the caller gives it once more.
 //! - Lines that can't be read, that are too long or that answer no message under way are reported
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::message::{Answer, Message, Reply};
+use super::progress::Progress;
 use super::{ANSWER_TIME, Agent, AgentError, MAX_ANSWER_BYTES};
 use crate::clock::Clock;
 
@@ -44,6 +46,12 @@ pub struct ExecAgent {
 struct Call {
     id: String,
     line: Vec<u8>,
+    asker: Asker,
+}
+
+/// Who waits for an answer.
+struct Asker {
+    progress: Progress,
     answer: oneshot::Sender<Result<Option<Reply>, AgentError>>,
 }
 
@@ -77,6 +85,7 @@ impl Agent for ExecAgent {
     fn answer<'a>(
         &'a self,
         message: &'a Message,
+        progress: &'a Progress,
     ) -> BoxFuture<'a, Result<Option<Reply>, AgentError>> {
         let mut line = serde_json::to_vec(message).expect("a message has string keys alone");
         line.push(b'\n');
@@ -84,7 +93,10 @@ impl Agent for ExecAgent {
         let call = Call {
             id: message.id.clone(),
             line,
-            answer,
+            asker: Asker {
+                progress: progress.clone(),
+                answer,
+            },
         };
         let exchange = async move {
             let sent = self.calls.send(call).await;
@@ -180,7 +192,7 @@ impl Keeper {
 impl Call {
     fn end(self, result: Result<Option<Reply>, AgentError>) {
         // The caller may have given up.
-        let _ = self.answer.send(result);
+        let _ = self.asker.answer.send(result);
     }
 }
 
@@ -284,21 +296,22 @@ async fn write(input: &mut Option<ChildStdin>, unwritten: &mut BytesMut) -> io::
 /// The messages that the process has not answered.
 #[derive(Default)]
 struct Waiting {
-    answers: HashMap<String, oneshot::Sender<Result<Option<Reply>, AgentError>>>,
+    askers: HashMap<String, Asker>,
     /// How many there were when those that nobody waits for were last removed.
     swept: usize,
 }
 
 impl Waiting {
     fn add(&mut self, call: Call) {
-        if self.answers.len() > 2 * self.swept + 64 {
-            self.answers.retain(|_, answer| !answer.is_closed());
-            self.swept = self.answers.len();
+        if self.askers.len() > 2 * self.swept + 64 {
+            self.askers.retain(|_, asker| !asker.answer.is_closed());
+            self.swept = self.askers.len();
         }
         // An earlier call with this id fails by that: its caller gave it once more.
-        self.answers.insert(call.id, call.answer);
+        self.askers.insert(call.id, call.asker);
     }
 
+    /// Gives a line to who waits for it.
     fn settle(&mut self, line: &Line) {
         let wrong = match line {
             Line::TooLong => "it is too long",
@@ -306,24 +319,30 @@ impl Waiting {
             Line::Whole(line) => match Answer::read(line) {
                 Err(wrong) => wrong,
                 Ok(answer) if answer.in_reply_to.is_none() => "it has no \"in_reply_to\"",
-                Ok(answer) if answer.progress => return,
-                Ok(answer) => {
-                    let id = answer.in_reply_to.as_deref().unwrap_or_default();
-                    match self.answers.remove(id) {
-                        Some(waiting) => {
-                            if let Some(wrong) = answer.wrong {
-                                tracing::warn!("a part of the agent's answer is left out: {wrong}");
-                            }
-                            // The caller may have given up.
-                            let _ = waiting.send(Ok(answer.reply));
-                            return;
-                        }
-                        None => "it answers no message under way",
-                    }
-                }
+                Ok(answer) => match self.give(answer) {
+                    Ok(()) => return,
+                    Err(wrong) => wrong,
+                },
             },
         };
         tracing::warn!("a line of the agent's process is skipped: {wrong}");
+    }
+
+    fn give(&mut self, answer: Answer) -> Result<(), &'static str> {
+        let unknown = "it answers no message under way";
+        let id = answer.in_reply_to.as_deref().unwrap_or_default();
+        if answer.progress {
+            let asker = self.askers.get(id).ok_or(unknown)?;
+            answer.say(&asker.progress);
+            return Ok(());
+        }
+        let asker = self.askers.remove(id).ok_or(unknown)?;
+        if let Some(wrong) = answer.wrong {
+            tracing::warn!("a part of the agent's answer is left out: {wrong}");
+        }
+        // The caller may have given up.
+        let _ = asker.answer.send(Ok(answer.reply));
+        Ok(())
     }
 }
 
@@ -397,7 +416,7 @@ mod tests {
     }
 
     async fn text(agent: &ExecAgent, id: &str) -> Result<Option<String>, AgentError> {
-        let reply = agent.answer(&hello(id)).await?;
+        let reply = agent.answer(&hello(id), &Progress::nowhere()).await?;
         Ok(reply.and_then(|reply| reply.text))
     }
 
@@ -442,6 +461,33 @@ mod tests {
         for (id, answer) in ids.iter().zip(all) {
             assert_eq!(answer, said(id));
         }
+    }
+
+    #[tokio::test]
+    async fn lines_of_progress_are_said_as_they_arrive() {
+        let says = |text: &str| {
+            format!(r#"echo "{{\"in_reply_to\":\"$id\",\"text\":\"{text}\",\"progress\":true}}""#)
+        };
+        // The answer waits until the progress was heard.
+        let folder = tempfile::tempdir().unwrap();
+        let heard = folder.path().join("heard");
+        let agent = start(&format!(
+            "id; {}; {}; until [ -e '{}' ]; do sleep 0.01; done; {}; id",
+            says("looking"),
+            says("found"),
+            heard.display(),
+            replies("done")
+        ));
+        let (progress, mut said) = Progress::new();
+        let listen = async {
+            for expected in ["looking", "found"] {
+                assert_eq!(said.recv().await.unwrap().text, expected);
+            }
+            std::fs::write(&heard, "").unwrap();
+        };
+        let message = hello("1");
+        let (reply, ()) = tokio::join!(agent.answer(&message, &progress), listen);
+        assert_eq!(reply.unwrap().unwrap().text.as_deref(), Some("done"));
     }
 
     #[tokio::test]

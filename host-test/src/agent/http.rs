@@ -2,7 +2,8 @@
 //!
 //! - 2xx acknowledges, whatever the body; a body that can't be read is reported once and counts as
 //!   no reply. Every other status, a broken connection and silence are errors.
-//! - Of an `application/x-ndjson` answer the last line is the reply.
+//! - Of an `application/x-ndjson` answer the last line is the reply; lines of progress before it are
+//!   said as they arrive.
 //! - Redirects are not followed.
 
 use std::error::Error;
@@ -14,9 +15,11 @@ use futures::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 
 use super::message::{Answer, Message, Reply};
+use super::progress::Progress;
 use super::{ANSWER_TIME, Agent, AgentError, MAX_ANSWER_BYTES};
 use crate::clock::Clock;
 use crate::egress::client::{TCP_LIMIT, pool};
@@ -40,7 +43,11 @@ impl HttpAgent {
         }
     }
 
-    async fn post(&self, message: &Message) -> Result<Option<Reply>, AgentError> {
+    async fn post(
+        &self,
+        message: &Message,
+        progress: &Progress,
+    ) -> Result<Option<Reply>, AgentError> {
         let json = serde_json::to_vec(message).expect("a message has string keys alone");
         let mut request = Request::new(Full::from(json));
         *request.method_mut() = Method::POST;
@@ -60,12 +67,16 @@ impl HttpAgent {
         if !head.status.is_success() {
             return Err(AgentError::Status(head.status.as_u16()));
         }
-        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
-        let body = body.map_err(broken)?.to_bytes();
-        if head.status == StatusCode::NO_CONTENT {
+        let body = Limited::new(body, MAX_ANSWER_BYTES);
+        if is_ndjson(&head.headers) {
+            return Ok(last_line(body, progress).await?.and_then(reply_of));
+        }
+        let body = body.collect().await.map_err(broken)?.to_bytes();
+        let body = body.trim_ascii();
+        if head.status == StatusCode::NO_CONTENT || body.is_empty() {
             return Ok(None);
         }
-        Ok(reply_of(&head.headers, &body))
+        Ok(reply_of(Answer::read(body)))
     }
 }
 
@@ -73,11 +84,12 @@ impl Agent for HttpAgent {
     fn answer<'a>(
         &'a self,
         message: &'a Message,
+        progress: &'a Progress,
     ) -> BoxFuture<'a, Result<Option<Reply>, AgentError>> {
         async move {
             tokio::select! {
                 biased;
-                result = self.post(message) => result,
+                result = self.post(message, progress) => result,
                 () = self.clock.sleep(ANSWER_TIME) => Err(AgentError::TimedOut),
             }
         }
@@ -93,31 +105,55 @@ fn broken(error: Box<dyn Error + Send + Sync>) -> AgentError {
     }
 }
 
-/// The reply in the body of a 2xx, which is acknowledged already.
-fn reply_of(headers: &HeaderMap, body: &[u8]) -> Option<Reply> {
-    let json = if is_ndjson(headers) {
-        let lines = body.split(|byte| *byte == b'\n');
-        lines
-            .map(<[u8]>::trim_ascii)
-            .rfind(|line| !line.is_empty())?
-    } else {
-        body.trim_ascii()
+/// Reads lines as they arrive, and returns the last one.
+async fn last_line(
+    mut body: Limited<Incoming>,
+    progress: &Progress,
+) -> Result<Option<Result<Answer, &'static str>>, AgentError> {
+    let mut line = Vec::new();
+    let mut last = None;
+    let mut read = |line: Vec<u8>| {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return;
+        }
+        last = Some(match Answer::read(line) {
+            Ok(answer) if answer.progress => {
+                answer.say(progress);
+                Err("its last line is progress")
+            }
+            answer => answer,
+        });
     };
-    if json.is_empty() {
-        return None;
+    while let Some(frame) = body.frame().await {
+        let Ok(bytes) = frame.map_err(broken)?.into_data() else {
+            continue;
+        };
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            line.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                read(std::mem::take(&mut line));
+            }
+        }
     }
-    let wrong = match Answer::read(json) {
-        Ok(answer) if is_ndjson(headers) && answer.progress => "its last line is progress",
+    read(line);
+    Ok(last)
+}
+
+/// The reply in the body of a 2xx, which is acknowledged already.
+fn reply_of(answer: Result<Answer, &'static str>) -> Option<Reply> {
+    match answer {
         Ok(Answer { reply, wrong, .. }) => {
             if let Some(wrong) = wrong {
                 tracing::warn!("a part of the agent's answer is left out: {wrong}");
             }
-            return reply;
+            reply
         }
-        Err(wrong) => wrong,
-    };
-    tracing::warn!("the agent's answer acknowledges the message, but is no reply: {wrong}");
-    None
+        Err(wrong) => {
+            tracing::warn!("the agent's answer acknowledges the message, but is no reply: {wrong}");
+            None
+        }
+    }
 }
 
 fn is_ndjson(headers: &HeaderMap) -> bool {
@@ -130,6 +166,8 @@ fn is_ndjson(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::Router;
@@ -182,6 +220,10 @@ mod tests {
         HttpAgent::new(url.parse().unwrap(), Clock::new())
     }
 
+    async fn ask(agent: &HttpAgent, id: &str) -> Result<Option<Reply>, AgentError> {
+        agent.answer(&hello(id), &Progress::nowhere()).await
+    }
+
     fn text(reply: Option<Reply>) -> Option<String> {
         reply.and_then(|reply| reply.text)
     }
@@ -196,7 +238,7 @@ mod tests {
         })
         .await;
         for id in ["1", "2", "3"] {
-            let reply = agent.answer(&hello(id)).await.unwrap();
+            let reply = ask(&agent, id).await.unwrap();
             assert_eq!(text(reply), Some(format!("\"{id}\" \"hello\"")));
         }
         assert_eq!(connections.load(Ordering::Relaxed), 1);
@@ -214,10 +256,10 @@ mod tests {
         ];
         for answer in answers {
             let (agent, _) = agent(answer).await;
-            assert_eq!(agent.answer(&hello("1")).await, Ok(None));
+            assert_eq!(ask(&agent, "1").await, Ok(None));
         }
         let (agent, _) = agent(|_, _| (StatusCode::CREATED, r#"{"text": "hi"}"#)).await;
-        let reply = agent.answer(&hello("1")).await.unwrap();
+        let reply = ask(&agent, "1").await.unwrap();
         assert_eq!(text(reply).as_deref(), Some("hi"));
     }
 
@@ -230,7 +272,7 @@ mod tests {
         ];
         for (answer, status) in answers.into_iter().zip([303, 400, 503]) {
             let (agent, _) = agent(answer).await;
-            let result = agent.answer(&hello("1")).await;
+            let result = ask(&agent, "1").await;
             assert_eq!(result, Err(AgentError::Status(status)));
         }
     }
@@ -247,7 +289,7 @@ mod tests {
         let (two_lines, _) =
             agent(|_, _| ndjson("{\"text\":\"…\",\"progress\":true}\n\n{\"text\":\"done\"}\r\n\n"))
                 .await;
-        let reply = two_lines.answer(&hello("1")).await.unwrap();
+        let reply = ask(&two_lines, "1").await.unwrap();
         assert_eq!(text(reply).as_deref(), Some("done"));
         for body in [
             |_: HeaderMap, _: Value| ndjson(""),
@@ -256,8 +298,40 @@ mod tests {
             |_, _| ndjson("{\"text\":\"x\"}\nnonsense"),
         ] {
             let (agent, _) = agent(body).await;
-            assert_eq!(agent.answer(&hello("1")).await, Ok(None));
+            assert_eq!(ask(&agent, "1").await, Ok(None));
         }
+    }
+
+    #[tokio::test]
+    async fn lines_of_progress_are_said_as_they_arrive() {
+        let (lines, body) = futures::channel::mpsc::unbounded::<Result<&'static str, io::Error>>();
+        let body = Arc::new(Mutex::new(Some(body)));
+        let router = Router::new().route(
+            "/",
+            post(async move || {
+                let body = axum::body::Body::from_stream(body.lock().unwrap().take().unwrap());
+                ([(CONTENT_TYPE, "application/x-ndjson")], body)
+            }),
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let agent = HttpAgent::new(url.parse().unwrap(), Clock::new());
+        let (progress, mut said) = Progress::new();
+        let talk = async {
+            let send = |part| lines.unbounded_send(Ok(part)).unwrap();
+            // Lines are what counts, not how they arrive.
+            send("{\"text\": \"one\", \"progress\": true}\n{\"text\": \"t");
+            assert_eq!(said.recv().await.unwrap().text, "one");
+            send("wo\", \"progress\": true, \"media\": [{\"path\": \"/a\"}]}\r\n");
+            assert_eq!(said.recv().await.unwrap().text, "two");
+            send("\nnonsense\n{\"text\": \"done\"}");
+            drop(lines);
+        };
+        let message = hello("1");
+        let (reply, ()) = tokio::join!(agent.answer(&message, &progress), talk);
+        assert_eq!(text(reply.unwrap()).as_deref(), Some("done"));
+        assert!(said.try_recv().is_err());
     }
 
     #[tokio::test]
@@ -269,7 +343,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n",
         ] {
             let agent = raw_agent(answer).await;
-            let result = agent.answer(&hello("1")).await;
+            let result = ask(&agent, "1").await;
             assert!(
                 matches!(result, Err(AgentError::Incomplete(_))),
                 "{result:?}"
@@ -279,7 +353,7 @@ mod tests {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         drop(listener);
         let agent = HttpAgent::new(url.parse().unwrap(), Clock::new());
-        let result = agent.answer(&hello("1")).await;
+        let result = ask(&agent, "1").await;
         assert!(
             matches!(result, Err(AgentError::Unreachable(_))),
             "{result:?}"
@@ -289,9 +363,9 @@ mod tests {
     #[tokio::test]
     async fn answers_that_are_too_large_are_errors() {
         let agent = raw_agent("HTTP/1.1 200 OK\r\ncontent-length: 157286401\r\n\r\n").await;
-        assert!(agent.answer(&hello("1")).await.is_err());
+        assert!(ask(&agent, "1").await.is_err());
         let (agent, _) = self::agent(|_, _| vec![b' '; MAX_ANSWER_BYTES + 1]).await;
-        assert_eq!(agent.answer(&hello("1")).await, Err(AgentError::TooLarge));
+        assert_eq!(ask(&agent, "1").await, Err(AgentError::TooLarge));
     }
 
     #[tokio::test]
@@ -312,7 +386,7 @@ mod tests {
             asked.notified().await;
             clock.advance(ANSWER_TIME);
         };
-        let (result, ()) = tokio::join!(async { agent.answer(&hello("1")).await }, wait);
+        let (result, ()) = tokio::join!(ask(&agent, "1"), wait);
         assert_eq!(result, Err(AgentError::TimedOut));
     }
 }

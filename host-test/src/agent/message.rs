@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::progress::Progress;
+
 /// A message of a person, as every agent gets it. Absent values are `null`, never left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Message {
@@ -104,6 +106,31 @@ pub enum ReplyMedia {
     },
 }
 
+impl ReplyMedia {
+    /// Reads an item of `media`; none when it names neither a path nor a URL nor data.
+    pub fn of(item: Value) -> Option<ReplyMedia> {
+        let Value::Object(mut members) = item else {
+            return None;
+        };
+        let mut string = |name| match members.remove(name) {
+            Some(Value::String(value)) => Some(value),
+            _ => None,
+        };
+        if let Some(path) = string("path") {
+            return Some(ReplyMedia::Path(path));
+        }
+        if let Some(url) = string("url") {
+            return Some(ReplyMedia::Url(url));
+        }
+        let data = string("data")?;
+        Some(ReplyMedia::Data {
+            name: string("name"),
+            mime: string("mime"),
+            data,
+        })
+    }
+}
+
 impl std::fmt::Debug for ReplyMedia {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -155,6 +182,24 @@ impl Answer {
         }
     }
 
+    /// Says a line of progress; only its text counts.
+    pub fn say(self, progress: &Progress) {
+        if let Some(wrong) = self.wrong {
+            tracing::warn!("a part of the agent's progress is left out: {wrong}");
+        }
+        let Some(reply) = self.reply else {
+            return;
+        };
+        if !reply.media.is_empty() {
+            tracing::warn!(
+                "the files of the agent's progress are left out: only replies have files"
+            );
+        }
+        if let Some(text) = reply.text {
+            progress.say(text);
+        }
+    }
+
     fn of(mut members: Map<String, Value>) -> Answer {
         let mut wrong = None;
         let text = match members.remove("text") {
@@ -169,7 +214,7 @@ impl Answer {
         match members.remove("media") {
             Some(Value::Array(items)) => {
                 for item in items {
-                    match reply_media(item) {
+                    match ReplyMedia::of(item) {
                         Some(item) => media.push(item),
                         None => wrong = Some("an item of \"media\" has no path, url or data"),
                     }
@@ -190,28 +235,6 @@ impl Answer {
             wrong,
         }
     }
-}
-
-fn reply_media(item: Value) -> Option<ReplyMedia> {
-    let Value::Object(mut members) = item else {
-        return None;
-    };
-    let mut string = |name| match members.remove(name) {
-        Some(Value::String(value)) => Some(value),
-        _ => None,
-    };
-    if let Some(path) = string("path") {
-        return Some(ReplyMedia::Path(path));
-    }
-    if let Some(url) = string("url") {
-        return Some(ReplyMedia::Url(url));
-    }
-    let data = string("data")?;
-    Some(ReplyMedia::Data {
-        name: string("name"),
-        mime: string("mime"),
-        data,
-    })
 }
 
 #[cfg(test)]

@@ -5,8 +5,13 @@ use std::ffi::OsString;
 
 use super::UsageError;
 use crate::account::AccountOptions;
+use crate::admin::Token;
+use crate::agent::openai;
 use crate::egress::rule::Rule;
 use crate::media::MediaRules;
+
+/// Finds a variable.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// What the environment says.
 pub struct Environment {
@@ -21,7 +26,7 @@ enum Kind {
     Text,
     /// An origin, and a path if it has one.
     Url,
-    Policy,
+    Choice(&'static [&'static str]),
     /// Ids, separated by commas; at least one.
     List,
     Number {
@@ -30,13 +35,15 @@ enum Kind {
     },
 }
 
+const POLICY: Kind = Kind::Choice(&["open", "allowlist", "disabled"]);
+
 /// Each variable, the component's key for it, and what it may hold.
-const VARIABLES: [(&str, &str, Kind); 8] = [
+const VARIABLES: [(&str, &str, Kind); 14] = [
     ("WEIXIN_BASE_URL", "base-url", Kind::Url),
     ("WEIXIN_CDN_BASE_URL", "cdn-base-url", Kind::Url),
     ("WEIXIN_ALLOWED_USERS", "allowed-users", Kind::List),
-    ("WEIXIN_DM_POLICY", "dm-policy", Kind::Policy),
-    ("WEIXIN_GROUP_POLICY", "group-policy", Kind::Policy),
+    ("WEIXIN_DM_POLICY", "dm-policy", POLICY),
+    ("WEIXIN_GROUP_POLICY", "group-policy", POLICY),
     (
         "WEIXIN_TEXT_LIMIT",
         "text-limit",
@@ -53,39 +60,59 @@ const VARIABLES: [(&str, &str, Kind); 8] = [
             most: 3_600_000,
         },
     ),
+    (
+        "WEIXIN_MARKDOWN",
+        "markdown",
+        Kind::Choice(&["plain", "native"]),
+    ),
+    (
+        "WEIXIN_MAX_PARTS",
+        "max-parts",
+        Kind::Number {
+            least: 1,
+            most: 100,
+        },
+    ),
+    (
+        "WEIXIN_PART_MARKS",
+        "part-marks",
+        Kind::Choice(&["on", "off"]),
+    ),
+    (
+        "WEIXIN_MERGE_MS",
+        "merge-ms",
+        Kind::Number {
+            least: 0,
+            most: 10_000,
+        },
+    ),
+    (
+        "WEIXIN_SENDS_PER_MESSAGE",
+        "sends-per-message",
+        Kind::Number {
+            least: 0,
+            most: 1_000_000,
+        },
+    ),
+    (
+        "WEIXIN_REPLY_WINDOW_HOURS",
+        "reply-window-hours",
+        Kind::Number {
+            least: 0,
+            most: 8760,
+        },
+    ),
     ("WEIXIN_BOT_AGENT", "bot-agent", Kind::Text),
-];
-
-/// Variables of the contract that this version does not have: better said than ignored.
-const LATER: [&str; 4] = [
-    "WEIXIN_MARKDOWN",
-    "WEIXIN_MAX_PARTS",
-    "WEIXIN_REPLY_WINDOW_HOURS",
-    "WEIXIN_SENDS_PER_MESSAGE",
 ];
 
 /// Reads and checks the variables.
 ///
 /// # Errors
 /// One line that names the variable.
-pub fn read(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Environment, UsageError> {
-    let text = |name: &str| match lookup(name) {
-        None => Ok(None),
-        Some(value) => value
-            .into_string()
-            .map(Some)
-            .map_err(|_| UsageError(format!("{name} is no UTF-8 text"))),
-    };
-    for name in LATER {
-        if text(name)?.is_some() {
-            return Err(UsageError(format!(
-                "{name} is not in this version: unset it"
-            )));
-        }
-    }
+pub fn read(lookup: Lookup<'_>) -> Result<Environment, UsageError> {
     let mut config = BTreeMap::new();
     for (name, key, kind) in &VARIABLES {
-        let Some(value) = text(name)? else {
+        let Some(value) = text(lookup, name)? else {
             continue;
         };
         let value = value.trim();
@@ -96,11 +123,10 @@ pub fn read(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Environment, Us
             .map_err(|why| UsageError(format!("{name} {why}")))?;
         config.insert((*key).to_owned(), value.to_owned());
     }
-    let set = |name: &str| {
-        Ok(text(name)?.map(|value| value.trim().to_owned()))
-            .map(|value| value.filter(|value| !value.is_empty()))
-    };
-    let account = match (set("WEIXIN_TOKEN")?, set("WEIXIN_ACCOUNT_ID")?) {
+    let account = match (
+        set(lookup, "WEIXIN_TOKEN")?,
+        set(lookup, "WEIXIN_ACCOUNT_ID")?,
+    ) {
         (None, None) if config.contains_key("base-url") => {
             return Err(UsageError(
                 "WEIXIN_BASE_URL is set without WEIXIN_TOKEN: set the token and \
@@ -132,6 +158,68 @@ pub fn read(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Environment, Us
     Ok(Environment { account, config })
 }
 
+/// The token of the operator's API.
+///
+/// # Errors
+/// One line, when there is none.
+pub fn admin_token(lookup: Lookup<'_>) -> Result<Token, UsageError> {
+    let token = set(lookup, "HOST_ADMIN_TOKEN")?;
+    token.as_deref().and_then(Token::new).ok_or_else(|| {
+        UsageError(
+            "HOST_ADMIN_TOKEN is missing: --admin serves nothing without it, so set it to a long \
+             random text"
+                .to_owned(),
+        )
+    })
+}
+
+/// What an openai agent needs.
+///
+/// # Errors
+/// One line that names the variable.
+pub fn openai(
+    lookup: Lookup<'_>,
+    system_prompt: Option<String>,
+) -> Result<openai::Settings, UsageError> {
+    let model = set(lookup, "OPENAI_MODEL")?.ok_or_else(|| {
+        UsageError(
+            "OPENAI_MODEL is missing: set it to the name of a model that the server of --agent \
+             openai: has"
+                .to_owned(),
+        )
+    })?;
+    let key = set(lookup, "OPENAI_API_KEY")?;
+    let key = key.map(|key| {
+        openai::Key::new(&key).ok_or_else(|| {
+            UsageError(
+                "OPENAI_API_KEY holds characters that no header can carry: set it to the key alone"
+                    .to_owned(),
+            )
+        })
+    });
+    Ok(openai::Settings {
+        model,
+        key: key.transpose()?,
+        system_prompt,
+    })
+}
+
+fn text(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, UsageError> {
+    match lookup(name) {
+        None => Ok(None),
+        Some(value) => value
+            .into_string()
+            .map(Some)
+            .map_err(|_| UsageError(format!("{name} is no UTF-8 text"))),
+    }
+}
+
+/// A variable's value without blanks around it; none when nothing is left.
+fn set(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, UsageError> {
+    let value = text(lookup, name)?.map(|value| value.trim().to_owned());
+    Ok(value.filter(|value| !value.is_empty()))
+}
+
 impl Kind {
     fn check(&self, value: &str) -> Result<(), String> {
         match self {
@@ -145,8 +233,11 @@ impl Kind {
                     .map(drop)
                     .map_err(|error| format!("is refused: {error}"))
             }
-            Kind::Policy if ["open", "allowlist", "disabled"].contains(&value) => Ok(()),
-            Kind::Policy => Err(format!("is {value:?}: use open, allowlist or disabled")),
+            Kind::Choice(values) if values.contains(&value) => Ok(()),
+            Kind::Choice([first @ .., last]) => {
+                Err(format!("is {value:?}: use {} or {last}", first.join(", ")))
+            }
+            Kind::Choice([]) => Err("takes no value: unset it".to_owned()),
             Kind::List if value.split(',').any(|id| !id.trim().is_empty()) => Ok(()),
             Kind::List => Err("names nobody: list ids separated by commas, or unset it".to_owned()),
             Kind::Number { least, most } => match value.parse::<u64>() {
@@ -188,7 +279,19 @@ mod tests {
                 &[("WEIXIN_SEND_INTERVAL_MS", "1s")],
                 "WEIXIN_SEND_INTERVAL_MS",
             ),
-            (&[("WEIXIN_MAX_PARTS", "3")], "WEIXIN_MAX_PARTS"),
+            (&[("WEIXIN_MARKDOWN", "html")], "WEIXIN_MARKDOWN"),
+            (&[("WEIXIN_MAX_PARTS", "0")], "WEIXIN_MAX_PARTS"),
+            (&[("WEIXIN_MAX_PARTS", "101")], "WEIXIN_MAX_PARTS"),
+            (&[("WEIXIN_PART_MARKS", "yes")], "WEIXIN_PART_MARKS"),
+            (&[("WEIXIN_MERGE_MS", "10001")], "WEIXIN_MERGE_MS"),
+            (
+                &[("WEIXIN_SENDS_PER_MESSAGE", "-1")],
+                "WEIXIN_SENDS_PER_MESSAGE",
+            ),
+            (
+                &[("WEIXIN_REPLY_WINDOW_HOURS", "8761")],
+                "WEIXIN_REPLY_WINDOW_HOURS",
+            ),
             (
                 &[("WEIXIN_BASE_URL", "https://a.example")],
                 "WEIXIN_BASE_URL is set",
@@ -206,6 +309,30 @@ mod tests {
             let error = reading(variables).err().unwrap();
             assert!(error.starts_with(expect), "{error}");
             assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn each_variable_reaches_the_component_by_its_key() {
+        let config = reading(&[
+            ("WEIXIN_MARKDOWN", "native"),
+            ("WEIXIN_MAX_PARTS", "100"),
+            ("WEIXIN_PART_MARKS", "off"),
+            ("WEIXIN_MERGE_MS", "0"),
+            ("WEIXIN_SENDS_PER_MESSAGE", " 1000000 "),
+            ("WEIXIN_REPLY_WINDOW_HOURS", "0"),
+        ])
+        .unwrap()
+        .config;
+        for (key, value) in [
+            ("markdown", "native"),
+            ("max-parts", "100"),
+            ("part-marks", "off"),
+            ("merge-ms", "0"),
+            ("sends-per-message", "1000000"),
+            ("reply-window-hours", "0"),
+        ] {
+            assert_eq!(config[key], value, "{key}");
         }
     }
 

@@ -45,17 +45,34 @@ enum Source {
     Bytes(Bytes),
 }
 
+/// Why a file is not sent: one sentence, without the content and without a URL's query.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// It has more bytes than the rules allow.
+    #[error("it has more than {0} bytes")]
+    TooLarge(u64),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<String> for Refused {
+    fn from(why: String) -> Refused {
+        Refused::Other(why)
+    }
+}
+
 impl Outgoing {
     /// Finds and measures what a reply names.
     ///
     /// # Errors
-    /// One sentence, without the content and without a URL's query.
+    /// Why it is not sent.
     pub async fn prepare(
         media: &ReplyMedia,
         rules: &MediaRules,
         client: &HttpClient,
         clock: &Clock,
-    ) -> Result<Outgoing, String> {
+    ) -> Result<Outgoing, Refused> {
         match media {
             ReplyMedia::Path(path) => {
                 let (path, rules) = (PathBuf::from(path), rules.clone());
@@ -67,7 +84,7 @@ impl Outgoing {
                     .decode(data)
                     .map_err(|_| "its data is no base64".to_owned())?;
                 if bytes.len() as u64 > rules.max_out {
-                    return Err(too_large_for(rules));
+                    return Err(Refused::TooLarge(rules.max_out));
                 }
                 Ok(Outgoing {
                     name: name.clone().unwrap_or_else(|| "file".to_owned()),
@@ -97,23 +114,19 @@ impl Outgoing {
     }
 }
 
-fn too_large_for(rules: &MediaRules) -> String {
-    format!("it has more than {} bytes", rules.max_out)
-}
-
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
+    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|error| Err(error.to_string()))
+        .unwrap_or_else(|error| Err(error.to_string().into()))
 }
 
 /// Opens a file of this machine, if it may be sent.
-fn open(path: &Path, rules: &MediaRules) -> Result<Outgoing, String> {
+fn open(path: &Path, rules: &MediaRules) -> Result<Outgoing, Refused> {
     let failed = |error: std::io::Error| format!("its file can't be read: {error}");
     if !path.is_absolute() {
-        return Err("its path is not absolute".to_owned());
+        return Err("its path is not absolute".to_owned().into());
     }
     let real = path.canonicalize().map_err(failed)?;
     let is_under = |folder: &PathBuf| {
@@ -122,9 +135,8 @@ fn open(path: &Path, rules: &MediaRules) -> Result<Outgoing, String> {
             .is_ok_and(|folder| real.starts_with(folder))
     };
     if !rules.allowed.iter().any(is_under) || rules.denied.iter().any(is_under) {
-        return Err(
-            "its path is not in a directory that may be sent from: see --media-dir".to_owned(),
-        );
+        let why = "its path is not in a directory that may be sent from: see --media-dir";
+        return Err(why.to_owned().into());
     }
     // The last step may have become a link since: then it is not followed, and not waited for.
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
@@ -136,7 +148,7 @@ fn open(path: &Path, rules: &MediaRules) -> Result<Outgoing, String> {
     .map_err(|error| failed(error.into()))?;
     let file = std::fs::File::from(file);
     if !file.metadata().map_err(failed)?.is_file() {
-        return Err("its path is no regular file".to_owned());
+        return Err("its path is no regular file".to_owned().into());
     }
     let name = real
         .file_name()
@@ -150,7 +162,7 @@ fn measured(
     name: String,
     mime: Option<String>,
     rules: &MediaRules,
-) -> Result<Outgoing, String> {
+) -> Result<Outgoing, Refused> {
     let failed = |error: std::io::Error| format!("its file can't be read: {error}");
     file.seek(SeekFrom::Start(0)).map_err(failed)?;
     let mut digest = Md5::new();
@@ -163,7 +175,7 @@ fn measured(
         }
         size += read as u64;
         if size > rules.max_out {
-            return Err(too_large_for(rules));
+            return Err(Refused::TooLarge(rules.max_out));
         }
         digest.update(window.get(..read).unwrap_or_default());
     }
@@ -182,7 +194,7 @@ async fn download(
     rules: &MediaRules,
     client: &HttpClient,
     clock: &Clock,
-) -> Result<Outgoing, String> {
+) -> Result<Outgoing, Refused> {
     let uri: Uri = url.parse().map_err(|_| "its URL is none".to_owned())?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let is_here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
@@ -211,7 +223,7 @@ async fn download(
         .await
         .map_err(|error| failed(&error))?;
     if !response.status().is_success() {
-        return Err(failed(&format!("HTTP {}", response.status().as_u16())));
+        return Err(failed(&format!("HTTP {}", response.status().as_u16())).into());
     }
     let mime = response
         .headers()

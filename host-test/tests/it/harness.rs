@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use host_test::account::{Account, AccountOptions, Post, Setup, StartError};
 use host_test::agent::message::{Message, Reply};
+use host_test::agent::progress::Progress;
 use host_test::agent::{Agent, AgentError};
 use host_test::clock::Clock;
 use host_test::instance::Instance;
@@ -187,6 +188,7 @@ impl Agent for Recorder {
     fn answer<'a>(
         &'a self,
         message: &'a Message,
+        _: &'a Progress,
     ) -> BoxFuture<'a, Result<Option<Reply>, AgentError>> {
         let mut asked = self.asked.lock().unwrap();
         asked.push(message.clone());

@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod admin;
 mod bursts;
 mod contract;
 mod conversations;
@@ -12,6 +13,7 @@ mod failures;
 mod lifecycle;
 mod media;
 mod outbox;
+mod progress;
 mod quotes;
 mod runner;
 mod secrets;

@@ -1,0 +1,111 @@
+//! What an account is made of: its options, and from them each of its instances.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::rules;
+use crate::egress::credential::Secrets;
+use crate::egress::{Egress, Limits};
+use crate::instance::Instance;
+use crate::media::MediaRules;
+use crate::runtime::{Plugin, Runtime};
+use crate::sandbox::Sandbox;
+use crate::state::State;
+
+/// What an account needs.
+#[derive(Clone)]
+pub struct AccountOptions {
+    /// The account's id, also the name of its part of the store.
+    pub id: String,
+    /// Credentials by name, such as `bot-token`; the component never sees them.
+    pub secrets: BTreeMap<String, String>,
+    /// The component's configuration, by the keys of its schema; `account-id` is added.
+    pub config: BTreeMap<String, String>,
+    /// What the agent may send and get.
+    pub media: MediaRules,
+}
+
+impl std::fmt::Debug for AccountOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccountOptions")
+            .field("id", &self.id)
+            .field("config", &self.config)
+            .field("media", &self.media)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an account can't be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong; trying again does not help.
+    #[error("{0}")]
+    Invalid(String),
+    /// The instance did not start.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What each instance of an account is made of.
+pub struct Setup {
+    pub(super) runtime: Runtime,
+    pub(super) plugin: Plugin,
+    state: Arc<dyn State>,
+    pub(super) id: Arc<str>,
+    config: Arc<BTreeMap<String, String>>,
+    egress: Egress,
+    pub(super) media: MediaRules,
+}
+
+impl Setup {
+    /// Checks what the account may reach.
+    ///
+    /// # Errors
+    /// When a rule or an origin is wrong.
+    pub fn new(
+        runtime: &Runtime,
+        plugin: &Plugin,
+        state: Arc<dyn State>,
+        options: AccountOptions,
+    ) -> Result<Setup, StartError> {
+        let AccountOptions {
+            id,
+            secrets,
+            mut config,
+            media,
+        } = options;
+        let held = Secrets::default();
+        for (name, value) in &secrets {
+            held.set(name, value);
+        }
+        let rules = rules::of(&plugin.descriptor, &config).map_err(StartError::Invalid)?;
+        config.insert("account-id".to_owned(), id.clone());
+        let (client, clock) = (runtime.client.clone(), runtime.clock.clone());
+        Ok(Setup {
+            runtime: runtime.clone(),
+            plugin: plugin.clone(),
+            state,
+            id: id.into(),
+            config: Arc::new(config),
+            egress: Egress::new(client, rules, held, Limits::default(), clock),
+            media,
+        })
+    }
+
+    /// A new instance; its `start` is still to be called.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub async fn instance(&self) -> Result<Instance, StartError> {
+        let sandbox = Sandbox::new(
+            Arc::clone(&self.id),
+            Arc::clone(&self.config),
+            Arc::clone(&self.state),
+            self.egress.clone(),
+            self.runtime.clock.clone(),
+        );
+        Instance::new(&self.runtime, &self.plugin, sandbox)
+            .await
+            .map_err(|error| StartError::Failed(format!("{error:#}")))
+    }
+}

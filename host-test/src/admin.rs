@@ -1,0 +1,217 @@
+//! The operator's API: how the accounts do, messages of the gateway's own accord, logins.
+//!
+//! - All but `/healthz` wants the token, also where there is nothing; nothing of a request's body is
+//!   read before.
+//! - Every answer but the metrics is JSON, and so is every refusal: `kind` is one of the contract's
+//!   error kinds, `ended` (no instance serves) or `unauthorized`.
+//! - What fails ends one request, never the server.
+
+mod failure;
+mod health;
+mod jobs;
+mod login;
+mod messages;
+mod metrics;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderMap};
+use http_body_util::LengthLimitError;
+use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+
+use crate::account::Handle;
+use failure::Failure;
+use jobs::Jobs;
+
+/// The largest body where files may be in it, in base64.
+const MAX_MESSAGE_BYTES: usize = 150 * 1024 * 1024;
+/// The largest body elsewhere.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// What a caller must know. Only its hash is kept.
+#[derive(Clone)]
+pub struct Token {
+    digest: [u8; 32],
+}
+
+impl Token {
+    /// A token; none when it is empty.
+    pub fn new(token: &str) -> Option<Token> {
+        let digest = Sha256::digest(token).into();
+        (!token.is_empty()).then_some(Token { digest })
+    }
+
+    fn is_in(&self, headers: &HeaderMap) -> bool {
+        let Some((scheme, token)) = headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+        else {
+            return false;
+        };
+        // Of hashes, and all of them: the time tells nothing of the token, not even its length.
+        let given: [u8; 32] = Sha256::digest(token.trim()).into();
+        let pairs = self.digest.iter().zip(given);
+        let difference = pairs.fold(0, |difference, (one, other)| difference | (one ^ other));
+        scheme.eq_ignore_ascii_case("bearer") && difference == 0
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// The accounts that are served. Clones share them, and they may come and go.
+#[derive(Clone, Default)]
+pub struct Accounts {
+    by_id: Arc<RwLock<BTreeMap<String, Handle>>>,
+}
+
+impl Accounts {
+    /// Adds an account, in place of one with the same id.
+    pub fn insert(&self, account: Handle) {
+        let mut by_id = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
+        by_id.insert(account.id().to_owned(), account);
+    }
+
+    /// Takes an account away.
+    pub fn remove(&self, id: &str) {
+        let mut by_id = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
+        by_id.remove(id);
+    }
+
+    fn get(&self, id: &str) -> Option<Handle> {
+        let by_id = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        by_id.get(id).cloned()
+    }
+
+    /// All of them, by their ids.
+    fn all(&self) -> Vec<Handle> {
+        let by_id = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        by_id.values().cloned().collect()
+    }
+}
+
+#[derive(Clone)]
+struct Admin {
+    token: Token,
+    accounts: Accounts,
+    jobs: Jobs,
+}
+
+impl Admin {
+    fn account(&self, id: &str) -> Result<Handle, Failure> {
+        let account = self.accounts.get(id);
+        account.ok_or_else(|| Failure::not_found(format!("there is no account `{id}`")))
+    }
+}
+
+/// Serves the API until it is dropped.
+pub async fn serve(listener: TcpListener, token: Token, accounts: Accounts) {
+    let jobs = Jobs::default();
+    let router = router(Admin {
+        token,
+        accounts,
+        jobs,
+    });
+    // A connection that can't be taken is the client's trouble: this ends for nothing.
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!("the operator's API ended: {error}");
+    }
+}
+
+fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/metrics", get(metrics::metrics))
+        .route("/accounts", get(health::accounts))
+        .route("/accounts/{account}/messages", post(messages::send))
+        .route("/accounts/{account}/messages/{key}", get(messages::find))
+        .route(
+            "/accounts/{account}/login",
+            post(login::begin).get(login::next),
+        )
+        .route("/accounts/{account}/login/code", post(login::submit))
+        .route("/component", post(swap))
+        .fallback(async || Failure::not_found("there is no such path".to_owned()))
+        .method_not_allowed_fallback(async || Failure::method_not_allowed())
+        .layer(middleware::from_fn_with_state(admin.clone(), authorize))
+        .with_state(admin)
+}
+
+async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    if request.uri().path() == "/healthz" || admin.token.is_in(request.headers()) {
+        return next.run(request).await;
+    }
+    Failure::unauthorized().into_response()
+}
+
+async fn swap() -> Failure {
+    Failure::unsupported(
+        "this version swaps no components: start the host again with the other one",
+    )
+}
+
+/// What stands in a path, decoded.
+fn in_path<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Failure> {
+    let path = path.map_err(|_| Failure::invalid("the path is no percent-encoded UTF-8 text"))?;
+    Ok(path.0)
+}
+
+async fn body(request: Request, most: usize) -> Result<Bytes, Failure> {
+    to_bytes(request.into_body(), most).await.map_err(|error| {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(error) = cause {
+            if error.is::<LengthLimitError>() {
+                return Failure::too_large(format!("the body has more than {most} bytes"));
+            }
+            cause = error.source();
+        }
+        Failure::invalid("the body broke off")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_the_whole_token_is_the_token() {
+        assert!(Token::new("").is_none());
+        let token = Token::new("s3cret").unwrap();
+        let is_in = |value: &'static str| {
+            let value = HeaderValue::from_static(value);
+            token.is_in(&HeaderMap::from_iter([(AUTHORIZATION, value)]))
+        };
+        assert!(is_in("Bearer s3cret"));
+        assert!(is_in("bearer  s3cret"));
+        for wrong in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer s3cre",
+            "Bearer s3cret2",
+            "Bearer S3cret",
+            "Basic s3cret",
+            "s3cret",
+        ] {
+            assert!(!is_in(wrong), "{wrong}");
+        }
+        assert!(!token.is_in(&HeaderMap::new()));
+        assert!(!format!("{token:?}").contains("s3cret"));
+    }
+}

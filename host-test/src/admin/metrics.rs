@@ -1,0 +1,164 @@
+//! `GET /metrics`: what the host knows, in the text format of Prometheus.
+
+use std::fmt::Write;
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::header::CONTENT_TYPE;
+
+use super::Admin;
+use super::health::{PHASES, phase_name};
+use crate::account::{Handle, Status, state_name};
+
+/// The metrics of all accounts.
+pub async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    let text = text(&admin.accounts.statuses().await);
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        text,
+    )
+}
+
+fn text(accounts: &[(Handle, Status)]) -> String {
+    let mut page = Page::default();
+    page.family(
+        "channel_phase",
+        "gauge",
+        "1 for the account's phase, 0 for the others.",
+    );
+    for (account, status) in accounts {
+        for phase in PHASES {
+            let value = u8::from(phase == status.phase);
+            page.sample(account, Some(("phase", phase_name(phase))), value);
+        }
+    }
+    page.family(
+        "channel_unacknowledged",
+        "gauge",
+        "Messages that the agent has not dealt with.",
+    );
+    for (account, status) in accounts {
+        page.known(account, status.unacknowledged);
+    }
+    page.family(
+        "channel_queued",
+        "gauge",
+        "Posts that are stored and not settled.",
+    );
+    for (account, status) in accounts {
+        page.known(account, status.queued);
+    }
+    page.family(
+        "channel_last_poll_timestamp_seconds",
+        "gauge",
+        "When a poll was last answered well.",
+    );
+    for (account, status) in accounts {
+        page.known(account, status.last_poll_ms.map(seconds));
+    }
+    page.family(
+        "channel_last_send_timestamp_seconds",
+        "gauge",
+        "When the platform last accepted a message.",
+    );
+    for (account, status) in accounts {
+        page.known(account, status.last_send_ms.map(seconds));
+    }
+    page.family(
+        "channel_memory_bytes",
+        "gauge",
+        "Linear memory of the instance.",
+    );
+    for (account, status) in accounts {
+        page.known(account, status.memory_bytes);
+    }
+    page.family(
+        "channel_instance_restarts_total",
+        "counter",
+        "Instances that ended and were replaced.",
+    );
+    for (account, _) in accounts {
+        page.sample(account, None, account.figures().restarts.get());
+    }
+    page.family(
+        "channel_agent_messages_total",
+        "counter",
+        "Messages given to the agent; one that is given again counts again.",
+    );
+    for (account, _) in accounts {
+        page.sample(account, None, account.figures().agent_messages.get());
+    }
+    page.family(
+        "channel_agent_failures_total",
+        "counter",
+        "Messages that the agent did not acknowledge.",
+    );
+    for (account, _) in accounts {
+        page.sample(account, None, account.figures().agent_failures.get());
+    }
+    page.family(
+        "channel_parts_total",
+        "counter",
+        "Parts of posts by the state that receipts told of; what was queued counts again later.",
+    );
+    for (account, _) in accounts {
+        for (state, count) in account.figures().parts() {
+            page.sample(account, Some(("state", state_name(state))), count);
+        }
+    }
+    page.text
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+    name: &'static str,
+}
+
+impl Page {
+    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
+        self.name = name;
+        // Writing to a string does not fail.
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn known(&mut self, account: &Handle, value: Option<impl std::fmt::Display>) {
+        if let Some(value) = value {
+            self.sample(account, None, value);
+        }
+    }
+
+    fn sample(
+        &mut self,
+        account: &Handle,
+        label: Option<(&str, &str)>,
+        value: impl std::fmt::Display,
+    ) {
+        let account = escaped(account.id());
+        let label = label.map(|(name, value)| format!(",{name}=\"{value}\""));
+        let (name, label) = (self.name, label.unwrap_or_default());
+        let _ = writeln!(self.text, "{name}{{account=\"{account}\"{label}}} {value}");
+    }
+}
+
+fn escaped(label: &str) -> String {
+    label
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+fn seconds(milliseconds: u64) -> String {
+    format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_and_numbers_are_as_prometheus_reads_them() {
+        assert_eq!(escaped("a\\b\"c\nd@im.bot"), "a\\\\b\\\"c\\nd@im.bot");
+        assert_eq!(seconds(1_795_359_559_036), "1795359559.036");
+    }
+}

@@ -1,0 +1,132 @@
+//! Command lines, right and wrong.
+
+use super::*;
+
+fn read(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, String> {
+    let lookup = |name: &str| {
+        environment
+            .iter()
+            .find(|(other, _)| *other == name)
+            .map(|(_, value)| OsString::from(value))
+    };
+    parse(arguments.iter().map(OsString::from), &lookup)
+        .map(|(command, _)| command)
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn no_command_is_run_with_the_defaults() {
+    for arguments in [&[] as &[&str], &["run"]] {
+        let Command::Run(options) = read(arguments, &[]).unwrap() else {
+            panic!("not run");
+        };
+        assert_eq!(
+            options.state,
+            StateSpec::Directory(PathBuf::from("./weixin-state"))
+        );
+        assert_eq!(options.durability, Durability::Process);
+        assert_eq!(options.agent, AgentSpec::Echo);
+        assert!(options.account.is_none());
+    }
+}
+
+#[test]
+fn a_mistake_is_one_line_that_names_it() {
+    for (arguments, expect) in [
+        (&["--agnet", "echo"] as &[&str], "--agnet"),
+        (&["--agent"], "--agent has no value"),
+        (&["--agent", "x"], "--agent is unknown"),
+        (&["--state", "x"], "--state"),
+        (&["--durability", "much"], "--durability"),
+        (&["--log-format", "xml"], "--log-format"),
+        (&["walk"], "command \"walk\" is unknown"),
+        (&["run", "fast"], "fast"),
+        (&["check"], "check COMPONENT"),
+        (&["simulator", "--listen", "here"], "--listen"),
+        (
+            &["simulator", "--agent", "echo"],
+            "--agent is no option of simulator",
+        ),
+        (
+            &["run", "--listen", "127.0.0.1:1"],
+            "--listen is no option of run",
+        ),
+        (&["run", "--media-dir", "/nowhere"], "--media-dir /nowhere"),
+        (&["run", "--admin", "x"], "--admin \"x\" is no address"),
+        (
+            &["run", "--admin", "127.0.0.1:0"],
+            "HOST_ADMIN_TOKEN is missing",
+        ),
+        (
+            &["simulator", "--admin", "127.0.0.1:0"],
+            "--admin is no option of simulator",
+        ),
+        (
+            &["run", "--agent", "openai:http://localhost/v1"],
+            "OPENAI_MODEL is missing",
+        ),
+        (
+            &["run", "--system-prompt", "be brief"],
+            "--system-prompt is for --agent openai:",
+        ),
+        (&["run", "--watch"], "--watch is not in this version"),
+        (&["--simulator=yes"], "--simulator"),
+    ] {
+        let error = read(arguments, &[]).unwrap_err();
+        assert!(error.contains(expect), "{arguments:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn secrets_of_the_environment_are_read_where_they_are_used_and_never_shown() {
+    let environment = [
+        ("HOST_ADMIN_TOKEN", "hunter2"),
+        ("OPENAI_MODEL", "small"),
+        ("OPENAI_API_KEY", "hunter2"),
+    ];
+    let arguments = [
+        "--admin",
+        "[::1]:80",
+        "--agent",
+        "openai:http://localhost/v1",
+        "--system-prompt",
+        "Be brief.",
+    ];
+    let Command::Run(options) = read(&arguments, &environment).unwrap() else {
+        panic!("not run");
+    };
+    assert!(!format!("{options:?}").contains("hunter2"));
+    assert_eq!(options.admin.unwrap().0, "[::1]:80".parse().unwrap());
+    let openai = options.agent_settings.openai;
+    assert_eq!(openai.model, "small");
+    assert_eq!(openai.system_prompt.as_deref(), Some("Be brief."));
+    assert!(openai.key.is_some());
+    for (arguments, environment, expect) in [
+        (
+            &arguments[..2],
+            ("HOST_ADMIN_TOKEN", " "),
+            "HOST_ADMIN_TOKEN",
+        ),
+        (&arguments[2..], ("OPENAI_MODEL", ""), "OPENAI_MODEL"),
+    ] {
+        let error = read(arguments, &[environment]).unwrap_err();
+        assert!(error.starts_with(expect), "{error}");
+    }
+    let environment = [("OPENAI_MODEL", "small"), ("OPENAI_API_KEY", "a\nb")];
+    let error = read(&arguments[2..], &environment).unwrap_err();
+    assert!(error.starts_with("OPENAI_API_KEY"), "{error}");
+}
+
+#[test]
+fn a_token_selects_the_real_server_unless_the_simulator_is_asked_for() {
+    let environment = [("WEIXIN_TOKEN", "t"), ("WEIXIN_ACCOUNT_ID", "bot@im.bot")];
+    let Command::Run(options) = read(&[], &environment).unwrap() else {
+        panic!("not run");
+    };
+    assert_eq!(options.account.unwrap().id, "bot@im.bot");
+    let Command::Run(options) = read(&["--simulator"], &environment).unwrap() else {
+        panic!("not run");
+    };
+    assert!(options.account.is_none());
+}
