@@ -16,6 +16,7 @@ pub mod agent;
 mod bindings;
 pub mod cli;
 pub mod clock;
+pub mod credentials;
 pub mod egress;
 pub mod instance;
 pub mod media;

@@ -82,6 +82,12 @@ impl Health {
         self.poll_opened = None;
     }
 
+    /// Whether the last sign of life is a hold ago.
+    pub fn is_doubtful(&self, now: Duration) -> bool {
+        self.poll_answered
+            .is_none_or(|answered| now.saturating_sub(answered) >= self.hold)
+    }
+
     /// A poll failed; the reason tells how, and what to do.
     pub fn poll_failed(&mut self, now: Duration, reason: String, is_login: bool) {
         let after = self
@@ -239,6 +245,15 @@ mod tests {
         health.poll_opened(seconds(30));
         assert_eq!(health.check(seconds(46)).0, Phase::Degraded);
         assert_eq!(health.check(seconds(47)).0, Phase::Connected);
+    }
+
+    #[test]
+    fn a_sign_of_life_is_doubted_after_a_hold() {
+        let mut health = health();
+        assert!(health.is_doubtful(seconds(1)));
+        health.poll_answered(seconds(2));
+        health.poll_ended();
+        assert!(!health.is_doubtful(seconds(36)) && health.is_doubtful(seconds(37)));
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub struct Instance {
     tickets: RefCell<Tickets>,
     started: Duration,
     adopted: Cell<Duration>,
+    /// What something on the way lets a poll hang at most, and since when that is known.
+    longest_poll: Cell<Option<(Duration, Duration)>>,
     last_poll_ms: Cell<Option<u64>>,
     last_event_ms: Cell<Option<u64>>,
     last_send_ms: Cell<Option<u64>>,
@@ -133,6 +135,7 @@ pub async fn start() -> Result<(), Error> {
         tickets: RefCell::default(),
         started: imports::now(),
         adopted: Cell::new(imports::now()),
+        longest_poll: Cell::new(None),
         last_poll_ms: Cell::new(None),
         last_event_ms: Cell::new(None),
         last_send_ms: Cell::new(None),
@@ -282,8 +285,20 @@ impl Instance {
         self.retire(false)
     }
 
+    /// Why nothing may be asked of the platform now: it refuses the credential, and requests beside
+    /// those of the poll would tell nothing new.
+    fn check_credential(&self) -> Result<(), Error> {
+        let (phase, _, reason) = self.health.borrow_mut().check(imports::now());
+        if phase != Phase::LoginRequired {
+            return Ok(());
+        }
+        let reason = reason.unwrap_or_default();
+        Err(Error::new(ErrorKind::LoginRequired, reason))
+    }
+
     /// Shows or ends the typing indicator. An end is tried twice, with a fresh ticket.
     pub async fn typing(&self, conversation: &str, on: bool) -> Result<(), Error> {
+        self.check_credential()?;
         let tries = if on { 1 } else { 2 };
         let mut result = Ok(());
         for _ in 0..tries {

@@ -19,6 +19,10 @@ pub const DEFAULT_HOLD: Duration = Duration::from_secs(35);
 /// What is waited beyond the hold before a poll counts as ended.
 const HOLD_MARGIN: Duration = Duration::from_secs(5);
 const MAX_HOLD: Duration = Duration::from_secs(120);
+/// Shorter polls are not worth while.
+const SHORTEST_HOLD: Duration = Duration::from_secs(5);
+/// A poll ends so much before it would be cut off.
+const CUT_MARGIN: Duration = Duration::from_secs(3);
 const SEND_TIMEOUT: Duration = Duration::from_secs(15);
 /// What a transfer may take to begin or to go on.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -50,6 +54,11 @@ impl CallError {
     /// Whether the platform refuses the token.
     pub fn is_login_required(&self) -> bool {
         matches!(self, CallError::Refused(status) if status.is_session_expired())
+    }
+
+    /// Whether something between here and the server may have given up waiting.
+    pub fn is_cut_short(&self) -> bool {
+        matches!(self, CallError::Http(502 | 504 | 524))
     }
 
     /// Whether the platform says that there is too much; its code alone may mean anything.
@@ -173,10 +182,22 @@ fn not_json(body: &str) -> CallError {
     })
 }
 
-/// A poll.
-pub fn get_updates(options: &Options, random: u64, cursor: &str, hold: Duration) -> Request {
+/// A poll that is given up after `wait`, which is no failure.
+pub fn get_updates(options: &Options, random: u64, cursor: &str, wait: Duration) -> Request {
     let body = wire::get_updates(cursor, &options.bot_agent);
-    post(options, random, "getupdates", hold + HOLD_MARGIN, &body)
+    post(options, random, "getupdates", wait, &body)
+}
+
+/// How long a poll may hang that the server holds for `hold`, where something on the way lets none
+/// hang for longer than `longest`.
+pub fn poll_wait(hold: Duration, longest: Option<Duration>) -> Duration {
+    (hold + HOLD_MARGIN).min(longest.unwrap_or(Duration::MAX))
+}
+
+/// How long polls may hang when one was cut off after this time; none when that was too soon to be the
+/// reason. The edge of one region answers 524 after 16 s and more.
+pub fn hold_before(cut_after: Duration) -> Option<Duration> {
+    (cut_after >= SHORTEST_HOLD + CUT_MARGIN).then(|| cut_after - CUT_MARGIN)
 }
 
 /// Reads the answer to a poll.
@@ -573,6 +594,17 @@ mod tests {
         ] {
             assert_eq!(declined(body), expect, "{body}");
         }
+    }
+
+    #[test]
+    fn a_poll_that_is_cut_off_teaches_the_next_ones() {
+        let seconds = Duration::from_secs;
+        assert_eq!(poll_wait(seconds(35), None), seconds(40));
+        assert_eq!(hold_before(seconds(16)), Some(seconds(13)));
+        assert_eq!(poll_wait(seconds(35), Some(seconds(13))), seconds(13));
+        assert_eq!(poll_wait(seconds(5), Some(seconds(13))), seconds(10));
+        assert_eq!(hold_before(seconds(7)), None);
+        assert!(CallError::Http(524).is_cut_short() && !CallError::Http(500).is_cut_short());
     }
 
     #[test]

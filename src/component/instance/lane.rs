@@ -53,15 +53,10 @@ impl Instance {
 
     /// A post that neither answers nor would wait is refused while the credential is.
     fn check_login(&self, post: &NewPost) -> Result<(), Error> {
-        let (phase, _, reason) = self.health.borrow_mut().check(imports::now());
-        let waits = post.answers.is_some() || post.queue_until_ms.is_some();
-        if phase != Phase::LoginRequired || waits {
+        if post.answers.is_some() || post.queue_until_ms.is_some() {
             return Ok(());
         }
-        Err(Error::new(
-            ErrorKind::LoginRequired,
-            reason.unwrap_or_default(),
-        ))
+        self.check_credential()
     }
 
     /// The receipt of a key.

@@ -156,6 +156,7 @@ impl Instance {
         if upload.md5.len() != 16 {
             return invalid("an MD5 has 16 bytes");
         }
+        self.check_credential()?;
         let name = file_name::sanitize(&upload.name, "file");
         let mime = upload.mime.as_deref().unwrap_or_default();
         let kind = match upload.kind {

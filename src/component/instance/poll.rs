@@ -17,6 +17,8 @@ const LOGIN_LATER: Duration = Duration::from_secs(300);
 /// How long after the start a batch of an older instance may still arrive in the store.
 const ADOPT_FOR: Duration = Duration::from_secs(300);
 const ADOPT_EVERY: Duration = Duration::from_secs(5);
+/// How long it is believed that polls are cut off on the way.
+const LEARNED_FOR: Duration = Duration::from_secs(3600);
 /// An empty poll that ends sooner was not held.
 const SHORT_POLL: Duration = Duration::from_millis(500);
 
@@ -108,12 +110,21 @@ impl Instance {
                         idle.reset();
                     }
                 }
-                // The server had nothing to say and did not say so.
-                Err(CallError::Transport(Failure::TimedOut)) => {
-                    self.health.borrow_mut().poll_ended();
-                    self.log_phase();
-                }
                 Err(error) => {
+                    let after = imports::now().saturating_sub(begun);
+                    let is_silence = match &error {
+                        CallError::Transport(Failure::TimedOut) => true,
+                        // An edge that does not let polls hang for so long: they are made shorter.
+                        error => error.is_cut_short() && self.hold_is_shorter(after),
+                    };
+                    let result = match is_silence {
+                        true => self.still_there().await,
+                        false => Err(error),
+                    };
+                    let Err(error) = result else {
+                        failures.reset();
+                        continue;
+                    };
                     self.poll_failed(&error);
                     if error.is_login_required() {
                         self.announce_again(&mut refusals).await;
@@ -125,13 +136,55 @@ impl Instance {
         }
     }
 
+    /// Learns from a poll that something on the way cut off after this time; false when it was so soon
+    /// that it is a failure.
+    fn hold_is_shorter(&self, after: Duration) -> bool {
+        let Some(hold) = api::hold_before(after) else {
+            return false;
+        };
+        self.longest_poll.set(Some((hold, imports::now())));
+        log(
+            Level::Info,
+            &format!(
+                "polls are cut off on the way after {} s: they end after {} s from now on",
+                after.as_secs(),
+                hold.as_secs()
+            ),
+        );
+        true
+    }
+
+    /// A poll that ends without an answer is no sign of life: now and then the server is asked for one.
+    async fn still_there(&self) -> Result<(), CallError> {
+        self.health.borrow_mut().poll_ended();
+        if !self.health.borrow().is_doubtful(imports::now()) {
+            return Ok(());
+        }
+        let request = api::notify_start(&self.options, imports::random());
+        let fetch = std::pin::pin!(imports::fetch(request));
+        let drained = std::pin::pin!(self.drain.wait(0));
+        match select(drained, fetch).await {
+            Either::Left(_) => Ok(()),
+            Either::Right((answer, _)) => {
+                api::read(answer)?;
+                self.health.borrow_mut().poll_answered(imports::now());
+                self.log_phase();
+                Ok(())
+            }
+        }
+    }
+
     /// One poll; none when draining ended it.
     async fn poll(&self) -> Option<Result<wire::Updates, CallError>> {
         let hold = self.health.borrow().hold;
         let request = {
             let mut channel = self.channel.borrow_mut();
             let cursor = channel.journal().cursor();
-            api::get_updates(&self.options, imports::random(), cursor, hold)
+            let learned = self.longest_poll.get();
+            let learned =
+                learned.filter(|(_, since)| imports::now().saturating_sub(*since) < LEARNED_FOR);
+            let wait = api::poll_wait(hold, learned.map(|(longest, _)| longest));
+            api::get_updates(&self.options, imports::random(), cursor, wait)
         };
         self.health.borrow_mut().poll_opened(imports::now());
         let fetch = std::pin::pin!(async {

@@ -1,0 +1,370 @@
+//! The credentials of logins: kept private, replaced as a whole.
+//!
+//! Promises: a change is there as a whole or not at all, also after a crash; a token that a login
+//! replaced is known as such for ever, and not used again; other processes' changes are noticed within
+//! a moment. In a state directory they are the file `credentials.json` beside the store, readable by
+//! its owner alone, so that a login can be made while another process runs the accounts.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use crate::state::StateSpec;
+
+/// The file in a state directory.
+const FILE: &str = "credentials.json";
+/// How often it is looked for changes of other processes.
+const LOOK: Duration = Duration::from_millis(200);
+/// Replaced tokens that are remembered.
+const MAX_REPLACED: usize = 1000;
+
+/// What a login brought.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// The account's id.
+    pub account: String,
+    /// Credentials by name, such as `bot-token`.
+    pub secrets: BTreeMap<String, String>,
+    /// Who logged in.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Configuration that belongs to it, by the component's keys.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+    /// When, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub saved_ms: u64,
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credential")
+            .field("account", &self.account)
+            .finish_non_exhaustive()
+    }
+}
+
+/// As it is stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Stored {
+    /// Newest first.
+    #[serde(default)]
+    credentials: Vec<Credential>,
+    /// SHA-256 of tokens that are not to be used again, newest first.
+    #[serde(default)]
+    replaced: Vec<String>,
+}
+
+/// Why they can't be read or stored.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {what}", .path.display())]
+pub struct CredentialsError {
+    path: PathBuf,
+    what: String,
+}
+
+/// The credentials of a state. Clones share them.
+#[derive(Clone)]
+pub struct Credentials {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    place: Place,
+    changed: watch::Sender<()>,
+}
+
+enum Place {
+    Directory(PathBuf),
+    Memory(Mutex<Stored>),
+}
+
+impl Credentials {
+    /// Those of a state; the state itself may be in use by another process.
+    pub fn of(spec: &StateSpec) -> Credentials {
+        let place = match spec {
+            StateSpec::Directory(path) => Place::Directory(path.clone()),
+            StateSpec::Memory => Place::Memory(Mutex::default()),
+        };
+        Credentials {
+            shared: Arc::new(Shared {
+                place,
+                changed: watch::channel(()).0,
+            }),
+        }
+    }
+
+    /// The credential of the last login.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn latest(&self) -> Result<Option<Credential>, CredentialsError> {
+        Ok(self.read()?.credentials.into_iter().next())
+    }
+
+    /// The credential of an account.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn get(&self, account: &str) -> Result<Option<Credential>, CredentialsError> {
+        let mut credentials = self.read()?.credentials.into_iter();
+        Ok(credentials.find(|credential| credential.account == account))
+    }
+
+    /// The values of one secret of all credentials, newest first.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn values(&self, secret: &str) -> Result<Vec<String>, CredentialsError> {
+        let credentials = self.read()?.credentials.into_iter();
+        Ok(credentials
+            .filter_map(|mut credential| credential.secrets.remove(secret))
+            .collect())
+    }
+
+    /// Whether a login replaced this value of a secret.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn is_replaced(&self, value: &str) -> Result<bool, CredentialsError> {
+        Ok(self.read()?.replaced.contains(&digest(value)))
+    }
+
+    /// Stores a credential as the newest, in place of those of the same account and of the same
+    /// person, who has but one. `replaces` are values that are not to be used again, besides theirs.
+    ///
+    /// # Errors
+    /// When the file can't be read or written; then nothing has changed.
+    pub fn store(
+        &self,
+        credential: Credential,
+        replaces: &[String],
+    ) -> Result<(), CredentialsError> {
+        self.change(|stored| {
+            let is_replaced = |other: &Credential| {
+                other.account == credential.account
+                    || (other.owner.is_some() && other.owner == credential.owner)
+            };
+            let (old, kept): (Vec<Credential>, Vec<Credential>) =
+                stored.credentials.drain(..).partition(is_replaced);
+            let old = old
+                .iter()
+                .flat_map(|credential| credential.secrets.values());
+            let new: Vec<&String> = credential.secrets.values().collect();
+            let mut replaced: Vec<String> = old
+                .chain(replaces)
+                .filter(|value| !new.contains(value))
+                .map(|value| digest(value))
+                .collect();
+            replaced.append(&mut stored.replaced);
+            let new: Vec<String> = new.into_iter().map(|value| digest(value)).collect();
+            replaced.retain(|digest| !new.contains(digest));
+            replaced.truncate(MAX_REPLACED);
+            stored.replaced = replaced;
+            stored.credentials = kept;
+            stored.credentials.insert(0, credential);
+        })?;
+        self.shared.changed.send_replace(());
+        Ok(())
+    }
+
+    /// Signals each change, of this process and of others. Must be called within a tokio runtime.
+    pub fn watch(&self) -> watch::Receiver<()> {
+        if let Place::Directory(path) = &self.shared.place {
+            let path = path.join(FILE);
+            let shared = Arc::downgrade(&self.shared);
+            let mut before = version(&path);
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(LOOK).await;
+                    let Some(shared) = shared.upgrade() else {
+                        return;
+                    };
+                    let now = version(&path);
+                    if now != before {
+                        before = now;
+                        shared.changed.send_replace(());
+                    }
+                }
+            });
+        }
+        self.shared.changed.subscribe()
+    }
+
+    fn read(&self) -> Result<Stored, CredentialsError> {
+        match &self.shared.place {
+            Place::Memory(stored) => {
+                let stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(stored.clone())
+            }
+            Place::Directory(directory) => read(&directory.join(FILE)),
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Stored)) -> Result<(), CredentialsError> {
+        match &self.shared.place {
+            Place::Memory(stored) => {
+                change(&mut stored.lock().unwrap_or_else(PoisonError::into_inner));
+                Ok(())
+            }
+            Place::Directory(directory) => {
+                let path = directory.join(FILE);
+                let failed = |error: io::Error| failure(&path, error);
+                std::fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(directory)
+                    .map_err(failed)?;
+                // Held while it is read and replaced; ends with the file.
+                let lock = private_file(&directory.join("credentials.lock")).map_err(failed)?;
+                rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
+                    .map_err(|error| failed(error.into()))?;
+                let mut stored = read(&path)?;
+                change(&mut stored);
+                replace(directory, &path, &stored).map_err(failed)
+            }
+        }
+    }
+}
+
+fn failure(path: &Path, error: impl std::fmt::Display) -> CredentialsError {
+    CredentialsError {
+        path: path.to_owned(),
+        what: error.to_string(),
+    }
+}
+
+fn read(path: &Path) -> Result<Stored, CredentialsError> {
+    let json = match std::fs::read(path) {
+        Ok(json) => json,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::default()),
+        Err(error) => return Err(failure(path, error)),
+    };
+    // The error of a value may repeat it.
+    serde_json::from_slice(&json)
+        .map_err(|_| failure(path, "is no file of credentials: restore or remove it"))
+}
+
+fn private_file(path: &Path) -> io::Result<std::fs::File> {
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
+fn replace(directory: &Path, path: &Path, stored: &Stored) -> io::Result<()> {
+    // In the same directory, and private from its first moment on.
+    let mut file = tempfile::Builder::new()
+        .prefix(".credentials-")
+        .tempfile_in(directory)?;
+    file.write_all(&serde_json::to_vec_pretty(stored)?)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    std::fs::File::open(directory)?.sync_all()
+}
+
+/// What differs after each change.
+fn version(path: &Path) -> Option<(u64, SystemTime)> {
+    let about = std::fs::metadata(path).ok()?;
+    Some((about.ino(), about.modified().ok()?))
+}
+
+fn digest(value: &str) -> String {
+    let digest = Sha256::digest(value);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn credential(account: &str, token: &str, owner: &str) -> Credential {
+        Credential {
+            account: account.into(),
+            secrets: BTreeMap::from([("bot-token".into(), token.into())]),
+            owner: Some(owner.into()),
+            config: BTreeMap::new(),
+            saved_ms: 1,
+        }
+    }
+
+    fn check(open: impl Fn() -> Credentials) {
+        let credentials = open();
+        assert_eq!(credentials.latest().unwrap(), None);
+        let (first, second) = (credential("a", "t1", "alice"), credential("b", "t2", "bob"));
+        credentials.store(first.clone(), &[]).unwrap();
+        credentials.store(second.clone(), &["env".into()]).unwrap();
+        let credentials = open();
+        assert_eq!(credentials.latest().unwrap(), Some(second));
+        assert_eq!(credentials.get("a").unwrap(), Some(first));
+        assert_eq!(credentials.values("bot-token").unwrap(), ["t2", "t1"]);
+        assert!(credentials.is_replaced("env").unwrap());
+        assert!(!credentials.is_replaced("t1").unwrap());
+
+        // Alice binds another bot, and then the first one once more.
+        credentials
+            .store(credential("c", "t3", "alice"), &[])
+            .unwrap();
+        assert_eq!(credentials.get("a").unwrap(), None);
+        assert!(credentials.is_replaced("t1").unwrap());
+        credentials
+            .store(credential("a", "t1", "alice"), &[])
+            .unwrap();
+        assert!(!credentials.is_replaced("t1").unwrap());
+        assert!(credentials.is_replaced("t3").unwrap());
+        assert_eq!(credentials.values("bot-token").unwrap(), ["t1", "t2"]);
+    }
+
+    #[test]
+    fn a_login_replaces_what_the_person_had() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/state");
+        check(|| Credentials::of(&StateSpec::Directory(path.clone())));
+        for entry in std::fs::read_dir(&path).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{entry:?}");
+        }
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        let memory = Credentials::of(&StateSpec::Memory);
+        check(|| memory.clone());
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_that_tells_nothing_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), r#"{"credentials": ["s3cret"]}"#).unwrap();
+        let credentials = Credentials::of(&StateSpec::Directory(folder.path().to_owned()));
+        let error = credentials.latest().unwrap_err().to_string();
+        assert!(error.contains(FILE) && !error.contains("s3cret"), "{error}");
+        assert!(
+            credentials
+                .store(credential("a", "t", "alice"), &[])
+                .is_err()
+        );
+        assert!(!format!("{:?}", credential("a", "s3cret", "b")).contains("s3cret"));
+    }
+
+    #[tokio::test]
+    async fn changes_of_another_process_are_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Credentials::of(&StateSpec::Directory(folder.path().to_owned()));
+        let credentials = open();
+        let mut changes = credentials.watch();
+        open().store(credential("a", "t", "alice"), &[]).unwrap();
+        changes.changed().await.unwrap();
+        assert_eq!(credentials.latest().unwrap().unwrap().account, "a");
+    }
+}
