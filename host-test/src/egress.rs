@@ -14,6 +14,7 @@ pub mod client;
 pub mod connector;
 pub mod credential;
 pub mod error;
+mod json;
 pub mod rule;
 
 use std::error::Error;

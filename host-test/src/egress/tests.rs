@@ -386,7 +386,7 @@ async fn a_placeholder_without_its_credential_is_never_sent() {
         assert!(error.failure.nothing_was_sent());
     }
     let egress = egress(vec![with(bot_token(true, true))], Secrets::default());
-    let request = post_json(&server.url("/"), r#"["{{bot-token}}"]"#);
+    let request = post_json(&server.url("/"), r#"{"token":"{{bot-token}}"}"#);
     let error = egress
         .send(request, Timeouts::default())
         .await
