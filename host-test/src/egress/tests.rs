@@ -18,6 +18,8 @@ use tokio::sync::watch;
 use super::connector::Resolve;
 use super::*;
 
+mod captures;
+
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// What a server does with each request that it has read.
