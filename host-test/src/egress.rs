@@ -3,27 +3,31 @@
 //! - A request goes out only if a [`Rule`] matches its URL; every other is refused before a
 //!   connection is made. Rules that the operator did not configure reach public addresses over
 //!   https alone, checked at the address that is connected to.
-//! - Credentials are put in here ([`Credential`]), so the component never holds them.
+//! - Credentials are put in here ([`Credential`]), and those that arrive are taken out here
+//!   ([`capture`]), so the component never holds them.
 //! - Each wait has a limit of the host's own, which a caller may only shorten.
 //! - Redirects are handed back as they are.
 //! - An [`EgressError`] tells whether the request may have taken effect.
 
 pub mod address;
 pub mod body;
+pub mod capture;
 pub mod client;
 pub mod connector;
 pub mod credential;
 pub mod error;
+mod headers;
+mod json;
 pub mod rule;
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName};
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::{Method, Request, Response, Version, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy;
@@ -31,9 +35,10 @@ use hyper_util::client::legacy::connect::capture_connection;
 
 use crate::clock::Clock;
 use body::{BodyLimits, EgressBody, Progress, Upload};
+use capture::{Capture, MAX_CAPTURED_BYTES};
 use client::{HttpClient, RequestBody};
 use connector::{ConnectError, Reach, innermost};
-use credential::Secrets;
+use credential::{Secret, Secrets};
 use error::{EgressError, Failure, Origin};
 use rule::{Credential, Rule, Target};
 
@@ -55,6 +60,8 @@ struct Shared {
     client: HttpClient,
     rules: Vec<Rule>,
     secrets: Secrets,
+    /// What arrived, by its name, until the host takes it.
+    captured: Mutex<HashMap<String, Secret>>,
     limits: Limits,
     clock: Clock,
 }
@@ -122,18 +129,28 @@ impl Egress {
                 client,
                 rules,
                 secrets,
+                captured: Mutex::default(),
                 limits,
                 clock,
             }),
         }
     }
 
+    /// The newest value of a credential that arrived in an answer, once. It is not among the
+    /// secrets in use: who takes it decides whose it is.
+    pub fn take_captured(&self, name: &str) -> Option<Secret> {
+        let captured = self.shared.captured.lock();
+        captured
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name)
+    }
+
     /// Sends a request and returns its answer when the head is there.
     ///
     /// # Errors
     ///
-    /// [`Failure::nothing_was_sent`] says whether it is safe to send it once more. A refusal is
-    /// logged here, the other failures are the caller's to report.
+    /// [`Failure::nothing_was_sent`] says whether it is safe to send it once more. What the host
+    /// itself refuses is logged here, the other failures are the caller's to report.
     pub async fn send<B>(
         &self,
         request: Request<B>,
@@ -152,7 +169,8 @@ impl Egress {
         };
         result.map_err(|failure| {
             let error = failure.at(&origin);
-            if error.failure.is_refusal() {
+            let hidden = matches!(error.failure, Failure::CredentialHidden { .. });
+            if hidden || error.failure.is_refusal() {
                 tracing::warn!("{error}");
             }
             error
@@ -172,9 +190,13 @@ impl Egress {
         let Shared { limits, clock, .. } = &*self.shared;
         let limits = limits.shortened(options);
         let started = clock.elapsed();
-        let (request, reach) = self.checked(request).await?;
+        let Checked {
+            request,
+            reach,
+            captures,
+        } = self.checked(request).await?;
         let response = self.exchange(request, reach, limits).await?;
-        Ok(response.map(|incoming| {
+        let response = response.map(|incoming| {
             let limits = BodyLimits {
                 between_bytes: limits.between_bytes,
                 started,
@@ -182,14 +204,57 @@ impl Egress {
                 bytes: limits.response_bytes,
             };
             EgressBody::new(incoming, origin.clone(), clock.clone(), limits)
-        }))
+        });
+        match captures.first() {
+            Some(first) => self.searched(response, &captures, &first.credential).await,
+            None => Ok(response),
+        }
+    }
+
+    /// The answer without the credentials in it, which are kept.
+    async fn searched(
+        &self,
+        response: Response<EgressBody>,
+        captures: &[&Capture],
+        name: &str,
+    ) -> Result<Response<EgressBody>, Failure> {
+        let hidden = |reason| Failure::CredentialHidden {
+            name: name.to_owned(),
+            reason,
+        };
+        let (mut head, mut body) = response.into_parts();
+        let collected = Limited::new(&mut body, MAX_CAPTURED_BYTES).collect().await;
+        let read = collected
+            .map_err(|error| match error.downcast::<EgressError>() {
+                Ok(error) => error.failure,
+                Err(_) => hidden("it has more than 1 MiB"),
+            })?
+            .to_bytes();
+        // Nothing, say of a gateway's error, hides nothing.
+        if read.is_empty() {
+            return Ok(Response::from_parts(head, body));
+        }
+        if let Some(reason) = capture::unsearchable(&head) {
+            return Err(hidden(reason));
+        }
+        let taken = capture::take_out(&mut head.headers, &read, captures).map_err(hidden)?;
+        let read = match taken {
+            Some(taken) => {
+                let mut captured = self.shared.captured.lock();
+                let captured = captured.as_mut().unwrap_or_else(|error| error.get_mut());
+                captured.extend(taken.values);
+                taken.body.into()
+            }
+            None => read,
+        };
+        head.headers.remove(header::TRANSFER_ENCODING);
+        head.headers
+            .insert(header::CONTENT_LENGTH, read.len().into());
+        Ok(Response::from_parts(head, body.replaced(read)))
     }
 
     /// The request as it goes out, credentials included, if the rules allow it.
-    async fn checked<B>(
-        &self,
-        request: Request<B>,
-    ) -> Result<(Request<RequestBody>, Reach), Failure>
+    async fn checked<B>(&self, request: Request<B>) -> Result<Checked<'_>, Failure>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -214,6 +279,10 @@ impl Egress {
         } else {
             Reach::Public
         };
+        let captures: Vec<&Capture> = rules
+            .iter()
+            .flat_map(|rule| rule.captures_of(&target))
+            .collect();
         let allowed = |name: &str, place: fn(&Credential) -> bool| {
             rules
                 .iter()
@@ -223,7 +292,10 @@ impl Egress {
 
         let secrets = &self.shared.secrets;
         head.version = Version::HTTP_11;
-        remove_connection_headers(&mut head.headers);
+        headers::remove_those_of_the_connection(&mut head.headers);
+        if !captures.is_empty() {
+            capture::ask_for_plain(&mut head.headers);
+        }
         credential::fill_headers(&mut head.headers, secrets, |name| {
             allowed(name, |credential| credential.in_headers)
         })?;
@@ -233,9 +305,13 @@ impl Egress {
             .iter()
             .filter_map(|rule| rule.credential.as_ref())
             .any(|credential| credential.in_json_body);
-        if !watched || !is_json(&head.headers) {
+        if !watched || !headers::is_json(&head.headers) {
             let body = body.map_err(Into::into).boxed_unsync();
-            return Ok((Request::from_parts(head, body), reach));
+            return Ok(Checked {
+                request: Request::from_parts(head, body),
+                reach,
+                captures,
+            });
         }
         let limited = Limited::new(body, MAX_JSON_BYTES);
         let collected = limited.collect().await.map_err(|error| {
@@ -256,7 +332,11 @@ impl Egress {
         let body = Full::new(body)
             .map_err(|never| match never {})
             .boxed_unsync();
-        Ok((Request::from_parts(head, body), reach))
+        Ok(Checked {
+            request: Request::from_parts(head, body),
+            reach,
+            captures,
+        })
     }
 
     /// Sends the request and waits for the answer's head.
@@ -311,31 +391,12 @@ impl Egress {
     }
 }
 
-/// Removes what concerns one connection alone, and the host: a name other than the URL's would
-/// reach another site at the same address.
-fn remove_connection_headers(headers: &mut HeaderMap) {
-    const NAMES: [HeaderName; 8] = [
-        header::HOST,
-        header::CONNECTION,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::TE,
-        header::TRAILER,
-        header::PROXY_AUTHORIZATION,
-        header::EXPECT,
-    ];
-    for name in &NAMES {
-        headers.remove(name);
-    }
-    headers.remove("keep-alive");
-    headers.remove("proxy-connection");
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.to_ascii_lowercase().contains("json"))
+/// A request that the rules allow.
+struct Checked<'a> {
+    request: Request<RequestBody>,
+    reach: Reach,
+    /// What its answer may hold.
+    captures: Vec<&'a Capture>,
 }
 
 fn failure_of(error: &legacy::Error) -> Failure {

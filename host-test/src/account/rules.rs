@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use crate::bindings::exports::gateway::channel::meta::{Descriptor, Placement};
+use http::Uri;
+
+use crate::bindings::exports::gateway::channel::meta::{self, Descriptor, Placement};
+use crate::egress::capture::Capture;
 use crate::egress::rule::{Credential, Rule};
 
 /// The rules of an account; a rule whose host is a configuration key in braces holds for that key's
-/// value, and is left out where the key is not set.
+/// value, and is left out where the key is not set. Each rule has the captures of its credential;
+/// where the key's value has a path, they hold below that path as well.
 ///
 /// # Errors
 /// One sentence that names the rule.
 pub fn of(descriptor: &Descriptor, config: &BTreeMap<String, String>) -> Result<Vec<Rule>, String> {
+    check_captures(descriptor)?;
     let mut rules = Vec::new();
     for egress in &descriptor.egress {
         let key = egress
@@ -41,7 +46,127 @@ pub fn of(descriptor: &Descriptor, config: &BTreeMap<String, String>) -> Result<
             in_headers: used.placement == Placement::Header,
             in_json_body: used.placement == Placement::JsonBody,
         });
+        let base = key.and_then(|key| config.get(key)).map(String::as_str);
+        for capture in &descriptor.captures {
+            if Some(&capture.credential) != egress.credential.as_ref().map(|used| &used.name) {
+                continue;
+            }
+            let mut add = |prefix: &str| {
+                let capture = Capture::new(prefix, &capture.json_pointer, &capture.credential)
+                    .map_err(|error| format!("the component's {error}"))?;
+                rule.captures.push(capture);
+                Ok::<_, String>(())
+            };
+            add(&capture.path_prefix)?;
+            if let Some(base) = base.and_then(path_of) {
+                add(&format!("{base}{}", capture.path_prefix))?;
+            }
+        }
         rules.push(rule);
     }
     Ok(rules)
+}
+
+/// A capture of a credential that no rule carries would never apply, and the component would see
+/// what it asked the host to hide.
+fn check_captures(descriptor: &Descriptor) -> Result<(), String> {
+    let is_carried = |name: &str| {
+        let mut carried = descriptor
+            .egress
+            .iter()
+            .filter_map(|rule| rule.credential.as_ref());
+        carried.any(|used| used.name == name)
+    };
+    let lost = |capture: &&meta::Capture| !is_carried(&capture.credential);
+    match descriptor.captures.iter().find(lost) {
+        Some(capture) => Err(format!(
+            "the component captures the credential `{}`, which none of its egress rules carries",
+            capture.credential
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The path of a URL, where there is one.
+fn path_of(url: &str) -> Option<String> {
+    let uri: Uri = url.parse().ok()?;
+    let path = uri.path().trim_end_matches('/');
+    (!path.is_empty()).then(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bindings::exports::gateway::channel::meta::{CredentialUse, Egress};
+
+    fn descriptor(captures: &[(&str, &str, &str)]) -> Descriptor {
+        let egress = |host: &str, credential: Option<&str>| Egress {
+            scheme: "https".to_owned(),
+            host: host.to_owned(),
+            port: None,
+            path_prefix: "/bot/".to_owned(),
+            credential: credential.map(|name| CredentialUse {
+                name: name.to_owned(),
+                placement: Placement::Header,
+            }),
+        };
+        Descriptor {
+            platform: String::new(),
+            version: String::new(),
+            text_limit: 1,
+            media: Vec::new(),
+            typing_refresh: None,
+            reply_window: None,
+            egress: vec![
+                egress("example.com", Some("bot-token")),
+                egress("{base-url}", Some("bot-token")),
+                egress("media.example.com", None),
+            ],
+            origins: vec!["base-url".to_owned()],
+            captures: captures
+                .iter()
+                .map(|(path_prefix, json_pointer, credential)| meta::Capture {
+                    path_prefix: (*path_prefix).to_owned(),
+                    json_pointer: (*json_pointer).to_owned(),
+                    credential: (*credential).to_owned(),
+                })
+                .collect(),
+            config_schema: String::new(),
+            state_version: 1,
+            state_reads_from: 1,
+        }
+    }
+
+    #[test]
+    fn captures_go_with_the_rules_that_carry_their_credential() {
+        let descriptor = descriptor(&[("/bot/status", "/token", "bot-token")]);
+        for (base_url, below) in [
+            ("http://127.0.0.1:1", false),
+            ("http://127.0.0.1:1/relay/", true),
+        ] {
+            let config = BTreeMap::from([("base-url".to_owned(), base_url.to_owned())]);
+            let rules = of(&descriptor, &config).unwrap();
+            let captured = |rule: &Rule, path: &str| {
+                rule.captures.iter().any(|capture| capture.applies_to(path))
+            };
+            assert!(captured(&rules[0], "/bot/status"));
+            assert!(!captured(&rules[0], "/relay/bot/status"));
+            assert!(captured(&rules[1], "/bot/status"));
+            assert_eq!(captured(&rules[1], "/relay/bot/status"), below);
+            assert!(!captured(&rules[1], "/bot/other"));
+            assert!(rules[2].captures.is_empty());
+        }
+    }
+
+    #[test]
+    fn captures_that_could_not_apply_are_refused() {
+        for (capture, expected) in [
+            (("/bot/status", "/token", "other"), "`other`"),
+            (("/bot/status", "token", "bot-token"), "JSON pointer"),
+            (("bot", "/token", "bot-token"), "path prefix"),
+        ] {
+            let error = of(&descriptor(&[capture]), &BTreeMap::new()).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //!   when it is too large and when it breaks off; it never ends early as if it were whole. Time
 //!   that the reader takes is not the server's.
 //! - Read to its end, it gives the connection back to the pool; dropped before, it closes it.
+//! - A body that the host has read and changed is one piece.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,8 +26,7 @@ use crate::clock::Clock;
 
 /// The body of an answer.
 pub struct EgressBody {
-    /// `None` after an error, which closed the connection.
-    incoming: Option<Incoming>,
+    source: Source,
     origin: Origin,
     clock: Clock,
     limits: BodyLimits,
@@ -34,6 +34,13 @@ pub struct EgressBody {
     /// Since when the server is waited for, by the clock's `elapsed`.
     waiting_since: Option<Duration>,
     timer: Option<BoxFuture<'static, ()>>,
+}
+
+enum Source {
+    Wire(Incoming),
+    Read(Bytes),
+    /// An error closed the connection.
+    Failed,
 }
 
 /// What an answer's body may take.
@@ -56,7 +63,7 @@ impl EgressBody {
         limits: BodyLimits,
     ) -> EgressBody {
         EgressBody {
-            incoming: Some(incoming),
+            source: Source::Wire(incoming),
             origin,
             clock,
             limits,
@@ -66,8 +73,16 @@ impl EgressBody {
         }
     }
 
+    /// The same with another content, which was read.
+    pub(super) fn replaced(self, content: Bytes) -> EgressBody {
+        EgressBody {
+            source: Source::Read(content),
+            ..self
+        }
+    }
+
     fn fail(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, EgressError>>> {
-        self.incoming = None;
+        self.source = Source::Failed;
         self.timer = None;
         Poll::Ready(Some(Err(failure.at(&self.origin))))
     }
@@ -112,8 +127,12 @@ impl Body for EgressBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, EgressError>>> {
         let this = &mut *self;
-        let Some(incoming) = &mut this.incoming else {
-            return Poll::Ready(None);
+        let incoming = match &mut this.source {
+            Source::Wire(incoming) => incoming,
+            Source::Read(content) if !content.is_empty() => {
+                return Poll::Ready(Some(Ok(Frame::data(std::mem::take(content)))));
+            }
+            Source::Read(_) | Source::Failed => return Poll::Ready(None),
         };
         match Pin::new(incoming).poll_frame(context) {
             Poll::Pending => {
@@ -139,13 +158,19 @@ impl Body for EgressBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+        match &self.source {
+            Source::Wire(incoming) => incoming.is_end_stream(),
+            Source::Read(content) => content.is_empty(),
+            Source::Failed => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+        match &self.source {
+            Source::Wire(incoming) => incoming.size_hint(),
+            Source::Read(content) => SizeHint::with_exact(content.len() as u64),
+            Source::Failed => SizeHint::with_exact(0),
+        }
     }
 }
 

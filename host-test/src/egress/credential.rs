@@ -4,6 +4,8 @@
 //!   no value, fails the request; it never goes out without its credential.
 //! - In JSON bodies only a string that is the placeholder and nothing else is replaced, never a
 //!   member's name, and every other byte stays as it was.
+//! - A credential may have several values, say of several accounts. An element of a JSON array
+//!   stands for all of them, none included; everywhere else the first one is meant.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,18 +16,61 @@ use http::{HeaderMap, HeaderValue};
 use serde::de::IgnoredAny;
 
 use super::error::Failure;
+use super::json::{Place, Rewriter, strings};
 
-/// The values of an account's credentials. Clones share them; `Debug` shows the names alone.
+/// How long a placeholder in JSON can be, quotes and escapes included.
+const PLACEHOLDER_BYTES: Range<usize> = 6..512;
+
+/// A value that no log shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// Keeps `value`.
+    pub fn new(value: &str) -> Secret {
+        Secret(value.into())
+    }
+
+    /// The value, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The values of an account's credentials. Clones share them; `Debug` shows the names alone. A
+/// change holds for every request that begins after it.
 #[derive(Clone, Default)]
 pub struct Secrets {
-    values: Arc<RwLock<HashMap<String, Arc<str>>>>,
+    /// None of a list is the same as no list.
+    values: Arc<RwLock<HashMap<String, Vec<Secret>>>>,
 }
 
 impl Secrets {
-    /// Keeps `value` under `name`, in place of an earlier one.
+    /// Keeps `value` under `name`, in place of all earlier ones.
     pub fn set(&self, name: &str, value: &str) {
+        self.set_all(name, [value]);
+    }
+
+    /// Keeps `values` under `name`, the newest first, in place of all earlier ones.
+    pub fn set_all<V: AsRef<str>>(&self, name: &str, values: impl IntoIterator<Item = V>) {
+        let new = values
+            .into_iter()
+            .map(|value| Secret::new(value.as_ref()))
+            .collect();
         let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
-        values.insert(name.to_owned(), value.into());
+        values.insert(name.to_owned(), new);
+    }
+
+    /// All values under `name`, the newest first.
+    pub fn values(&self, name: &str) -> Vec<Secret> {
+        let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
+        values.get(name).cloned().unwrap_or_default()
     }
 
     /// Forgets a credential.
@@ -39,10 +84,11 @@ impl Secrets {
         self.value(name).is_ok()
     }
 
-    fn value(&self, name: &str) -> Result<Arc<str>, Failure> {
+    fn value(&self, name: &str) -> Result<Secret, Failure> {
         let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
         values
             .get(name)
+            .and_then(|values| values.first())
             .cloned()
             .ok_or_else(|| Failure::CredentialMissing {
                 name: name.to_owned(),
@@ -86,7 +132,7 @@ fn filled_header(
             });
         }
         filled.extend_from_slice(before);
-        filled.extend_from_slice(secrets.value(name)?.as_bytes());
+        filled.extend_from_slice(secrets.value(name)?.expose().as_bytes());
         rest = after;
         last = Some(name);
     }
@@ -133,161 +179,31 @@ pub(super) fn filled_json(
     if serde_json::from_slice::<IgnoredAny>(body).is_err() {
         return Ok(None);
     }
-    let mut filled = Vec::new();
-    let mut copied = 0;
-    for token in string_values(body) {
-        let text = body.get(token.clone()).unwrap_or_default();
+    let mut rewriter = Rewriter::new(body);
+    for text in strings(body) {
+        if text.place == Place::Name || !PLACEHOLDER_BYTES.contains(&text.range.len()) {
+            continue;
+        }
+        let token = body.get(text.range.clone()).unwrap_or_default();
         // Escapes hide a placeholder from a comparison of bytes, so JSON's own reading counts.
-        let Ok(text) = serde_json::from_slice::<String>(text) else {
+        let Ok(token) = serde_json::from_slice::<String>(token) else {
             continue;
         };
-        let Some(name) = text
+        let Some(name) = token
             .strip_prefix("{{")
-            .and_then(|text| text.strip_suffix("}}"))
+            .and_then(|token| token.strip_suffix("}}"))
             .filter(|name| allowed(name))
         else {
             continue;
         };
-        let value = secrets.value(name)?;
-        filled.extend_from_slice(body.get(copied..token.start).unwrap_or_default());
-        filled.extend_from_slice(serde_json::Value::from(&*value).to_string().as_bytes());
-        copied = token.end;
+        let values = match text.place {
+            Place::Element => secrets.values(name),
+            Place::Value | Place::Name => vec![secrets.value(name)?],
+        };
+        rewriter.replace(text.range, values.iter().map(Secret::expose));
     }
-    if copied == 0 {
-        return Ok(None);
-    }
-    filled.extend_from_slice(body.get(copied..).unwrap_or_default());
-    Ok(Some(filled))
-}
-
-/// Where in valid JSON the strings are that are values, quotes included. Those that are too long
-/// or too short for a placeholder are left out.
-fn string_values(json: &[u8]) -> impl Iterator<Item = Range<usize>> {
-    const LONGEST: usize = 512;
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        loop {
-            let start = at + json.get(at..)?.iter().position(|byte| *byte == b'"')?;
-            let mut end = start + 1;
-            while *json.get(end)? != b'"' {
-                end += if *json.get(end)? == b'\\' { 2 } else { 1 };
-            }
-            at = end + 1;
-            let mut following = json
-                .get(at..)?
-                .iter()
-                .filter(|byte| !byte.is_ascii_whitespace());
-            let is_name = following.next() == Some(&b':');
-            if !is_name && (6..LONGEST).contains(&(at - start)) {
-                return Some(start..at);
-            }
-        }
-    })
+    Ok(rewriter.finish())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn secrets() -> Secrets {
-        let secrets = Secrets::default();
-        secrets.set("bot-token", "s3cret\"");
-        secrets
-    }
-
-    fn header(value: &str) -> Result<Option<String>, Failure> {
-        let allowed = |name: &str| name != "other";
-        let filled = filled_header(value.as_bytes(), &secrets(), allowed)?;
-        Ok(filled.map(|value| value.to_str().unwrap().to_owned()))
-    }
-
-    #[test]
-    fn placeholders_in_headers_are_replaced_wherever_they_stand() {
-        for (value, expected) in [
-            ("{{bot-token}}", "s3cret\""),
-            ("Bearer {{bot-token}}", "Bearer s3cret\""),
-            ("{{{bot-token}}}", "{s3cret\"}"),
-            ("a{{bot-token}}b{{bot-token}}c", "as3cret\"bs3cret\"c"),
-        ] {
-            assert_eq!(header(value).unwrap().as_deref(), Some(expected));
-        }
-        for value in [
-            "",
-            "{{}}",
-            "{{bot token}}",
-            "{bot-token}",
-            "{{bot-token}",
-            "{{",
-        ] {
-            assert_eq!(header(value).unwrap(), None, "{value}");
-        }
-    }
-
-    #[test]
-    fn filled_headers_are_not_shown() {
-        let filled = filled_header(b"{{bot-token}}", &secrets(), |_| true)
-            .unwrap()
-            .unwrap();
-        assert!(!format!("{filled:?} {:?}", secrets()).contains("s3cret"));
-    }
-
-    #[test]
-    fn placeholders_that_can_not_be_filled_are_errors() {
-        assert!(matches!(
-            header("x {{other}}"),
-            Err(Failure::CredentialNotAllowed { name }) if name == "other"
-        ));
-        assert!(matches!(
-            header("{{bot-token}} {{absent}}"),
-            Err(Failure::CredentialMissing { name }) if name == "absent"
-        ));
-        secrets().set("bot-token", "x");
-        let broken = Secrets::default();
-        broken.set("bot-token", "a\r\nb");
-        assert!(matches!(
-            filled_header(b"{{bot-token}}", &broken, |_| true),
-            Err(Failure::CredentialUnusable { .. })
-        ));
-    }
-
-    fn json(body: &str) -> Option<String> {
-        filled_json(body.as_bytes(), &secrets(), |name| name == "bot-token")
-            .unwrap()
-            .map(|body| String::from_utf8(body).unwrap())
-    }
-
-    #[test]
-    fn whole_strings_in_json_are_replaced_and_the_rest_stays() {
-        assert_eq!(
-            json(r#"{"z": 1.0e3, "list": ["{{bot-token}}" , "x"], "a": "{{bot-token}}", "a": 9007199254740995}"#),
-            Some(r#"{"z": 1.0e3, "list": ["s3cret\"" , "x"], "a": "s3cret\"", "a": 9007199254740995}"#.to_owned())
-        );
-        assert_eq!(json(r#""{{bot-token}}""#), Some(r#""s3cret\"""#.to_owned()));
-        assert_eq!(
-            json(r#"{"\"": "\\", "a": "\u007b{bot\u002dtoken}}"}"#),
-            Some(r#"{"\"": "\\", "a": "s3cret\""}"#.to_owned())
-        );
-    }
-
-    #[test]
-    fn text_around_a_placeholder_names_and_other_placeholders_stay() {
-        for body in [
-            r#"{"text": "say {{bot-token}}"}"#,
-            r#"{"text": "{{bot-token}} "}"#,
-            r#"{"text": "\"{{bot-token}}\""}"#,
-            r#"{"{{bot-token}}" : 1}"#,
-            r#"{"text": "{{other}}"}"#,
-            r#"{"text": "{{bot-token}}""#,
-            "{{bot-token}}",
-            "",
-        ] {
-            assert_eq!(json(body), None, "{body}");
-        }
-    }
-
-    #[test]
-    fn a_missing_credential_in_json_is_an_error() {
-        let result = filled_json(br#"["{{bot-token}}"]"#, &Secrets::default(), |_| true);
-        assert!(matches!(result, Err(Failure::CredentialMissing { .. })));
-    }
-}
+mod tests;

@@ -76,6 +76,11 @@ pub enum Failure {
     /// The answer's body is larger than allowed.
     #[error("the answer has more than {limit} bytes")]
     ResponseTooLarge { limit: u64 },
+    /// The answer may hold a credential that can't be taken out of it.
+    #[error(
+        "the answer may hold the credential {name:?}, and {reason}: the component does not get it"
+    )]
+    CredentialHidden { name: String, reason: &'static str },
 }
 
 impl Failure {
@@ -99,7 +104,8 @@ impl Failure {
             | Failure::ConnectionLost(_)
             | Failure::Incomplete(_)
             | Failure::Protocol(_)
-            | Failure::ResponseTooLarge { .. } => false,
+            | Failure::ResponseTooLarge { .. }
+            | Failure::CredentialHidden { .. } => false,
         }
     }
 

@@ -9,6 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::Uri;
 
+use super::capture::Capture;
+
 /// One place that an account may reach.
 #[derive(Debug, Clone)]
 pub struct Rule {
@@ -18,6 +20,8 @@ pub struct Rule {
     path_prefix: String,
     /// What the host may put into requests to this place.
     pub credential: Option<Credential>,
+    /// What arrives in answers from this place; it counts where the credential has the same name.
+    pub captures: Vec<Capture>,
     /// The operator named this origin, so plain http and addresses that are not public are fine.
     /// Other rules match https alone, and only addresses of the public internet.
     pub configured: bool,
@@ -46,7 +50,7 @@ enum HostPattern {
 /// Why a rule can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct RuleError(String);
+pub struct RuleError(pub(super) String);
 
 impl Rule {
     /// A rule without a credential that the operator did not configure.
@@ -90,6 +94,7 @@ impl Rule {
             port: port.unwrap_or(default_port(https)),
             path_prefix: path_prefix.to_owned(),
             credential: None,
+            captures: Vec::new(),
             configured: false,
         })
     }
@@ -110,7 +115,17 @@ impl Rule {
             port: target.port,
             path_prefix: "/".to_owned(),
             credential: None,
+            captures: Vec::new(),
             configured: true,
+        })
+    }
+
+    /// The captures that hold for a request to this target.
+    pub(super) fn captures_of(&self, target: &Target<'_>) -> impl Iterator<Item = &Capture> {
+        let credential = self.credential.as_ref().map(|used| used.name.as_str());
+        let path = target.path;
+        self.captures.iter().filter(move |capture| {
+            Some(capture.credential.as_str()) == credential && capture.applies_to(path)
         })
     }
 

@@ -18,6 +18,8 @@ use tokio::sync::watch;
 use super::connector::Resolve;
 use super::*;
 
+mod captures;
+
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// What a server does with each request that it has read.
@@ -386,7 +388,7 @@ async fn a_placeholder_without_its_credential_is_never_sent() {
         assert!(error.failure.nothing_was_sent());
     }
     let egress = egress(vec![with(bot_token(true, true))], Secrets::default());
-    let request = post_json(&server.url("/"), r#"["{{bot-token}}"]"#);
+    let request = post_json(&server.url("/"), r#"{"token":"{{bot-token}}"}"#);
     let error = egress
         .send(request, Timeouts::default())
         .await

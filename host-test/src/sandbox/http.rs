@@ -74,7 +74,7 @@ fn error_of(failure: Failure) -> Error {
         Failure::FirstByteTimeout(_) => Error::HttpResponseTimeout,
         Failure::BodyTimeout(_) | Failure::TotalTimeout(_) => Error::ConnectionReadTimeout,
         Failure::Incomplete(_) => Error::HttpResponseIncomplete,
-        Failure::Protocol(_) => Error::HttpProtocolError,
+        Failure::Protocol(_) | Failure::CredentialHidden { .. } => Error::HttpProtocolError,
         Failure::ResponseTooLarge { limit } => Error::HttpResponseBodySize(Some(limit)),
     }
 }

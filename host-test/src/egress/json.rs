@@ -1,0 +1,163 @@
+//! The strings of a JSON document: where they are, so that one is replaced and no other byte moves.
+//!
+//! Reading a document and writing it again would change numbers, escapes and repeated names.
+
+use std::ops::Range;
+
+/// A string of a document.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Text {
+    /// Its bytes, quotes included.
+    pub range: Range<usize>,
+    pub place: Place,
+}
+
+/// What a string is in its document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A member's name.
+    Name,
+    /// An element of an array.
+    Element,
+    /// A member's value, or the whole document.
+    Value,
+}
+
+/// The strings of `json`, which must be valid, in their order.
+pub(super) fn strings(json: &[u8]) -> impl Iterator<Item = Text> {
+    let mut at = 0;
+    // Of each open array or object whether it is an array.
+    let mut open = Vec::new();
+    std::iter::from_fn(move || {
+        loop {
+            match json.get(at)? {
+                b'[' => open.push(true),
+                b'{' => open.push(false),
+                b']' | b'}' => drop(open.pop()),
+                b'"' => break,
+                _ => {}
+            }
+            at += 1;
+        }
+        let start = at;
+        at += 1;
+        while *json.get(at)? != b'"' {
+            at += if *json.get(at)? == b'\\' { 2 } else { 1 };
+        }
+        at += 1;
+        let place = match open.last() {
+            Some(true) => Place::Element,
+            _ if next(json.get(at..)?) == Some(b':') => Place::Name,
+            _ => Place::Value,
+        };
+        let range = start..at;
+        Some(Text { range, place })
+    })
+}
+
+/// The first byte that is no whitespace.
+fn next(json: &[u8]) -> Option<u8> {
+    let mut bytes = json.iter().copied();
+    bytes.find(|byte| !byte.is_ascii_whitespace())
+}
+
+/// A document that is copied piece by piece, with other strings in some places.
+pub(super) struct Rewriter<'a> {
+    json: &'a [u8],
+    written: Vec<u8>,
+    copied: usize,
+}
+
+impl<'a> Rewriter<'a> {
+    /// Nothing is written yet.
+    pub fn new(json: &'a [u8]) -> Rewriter<'a> {
+        Rewriter {
+            json,
+            written: Vec::new(),
+            copied: 0,
+        }
+    }
+
+    /// Puts `values` in the place of a string; more than one, or none, only in that of an element.
+    pub fn replace<'v>(&mut self, range: Range<usize>, values: impl IntoIterator<Item = &'v str>) {
+        self.copy_to(range.start);
+        self.copied = range.end;
+        let mut is_empty = true;
+        for value in values {
+            if !is_empty {
+                self.written.push(b',');
+            }
+            is_empty = false;
+            let text = serde_json::Value::from(value).to_string();
+            self.written.extend_from_slice(text.as_bytes());
+        }
+        if is_empty {
+            self.drop_comma();
+        }
+    }
+
+    /// The document; `None` when nothing was replaced.
+    pub fn finish(mut self) -> Option<Vec<u8>> {
+        if self.copied == 0 {
+            return None;
+        }
+        self.copy_to(self.json.len());
+        Some(self.written)
+    }
+
+    fn copy_to(&mut self, end: usize) {
+        let piece = self.json.get(self.copied..end).unwrap_or_default();
+        self.written.extend_from_slice(piece);
+    }
+
+    /// An element that goes takes the comma before it along, the first one the comma after it.
+    fn drop_comma(&mut self) {
+        let before = self.written.trim_ascii_end();
+        if let Some(kept) = before.strip_suffix(b",") {
+            self.written.truncate(kept.len());
+            return;
+        }
+        let after = self.json.get(self.copied..).unwrap_or_default();
+        let spaces = after.len() - after.trim_ascii_start().len();
+        if next(after) == Some(b',') {
+            self.copied += spaces + 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_told_apart_by_their_place() {
+        let json = r#"{"a" : "b", "c": ["d", {"e": "f\"]"}, ["g"], "h"], "\\": 1, "i": {}}"#;
+        let found: Vec<(&str, Place)> = strings(json.as_bytes())
+            .map(|text| (&json[text.range], text.place))
+            .collect();
+        let expected = [
+            (r#""a""#, Place::Name),
+            (r#""b""#, Place::Value),
+            (r#""c""#, Place::Name),
+            (r#""d""#, Place::Element),
+            (r#""e""#, Place::Name),
+            (r#""f\"]""#, Place::Value),
+            (r#""g""#, Place::Element),
+            (r#""h""#, Place::Element),
+            (r#""\\""#, Place::Name),
+            (r#""i""#, Place::Name),
+        ];
+        assert_eq!(found, expected);
+        let whole: Vec<Text> = strings(br#" "x" "#).collect();
+        assert_eq!(whole.len(), 1);
+        assert_eq!(whole[0].place, Place::Value);
+        assert_eq!(strings(b"[1, {}, null]").count(), 0);
+    }
+
+    #[test]
+    fn what_is_not_valid_ends_the_search() {
+        for json in [&br#"["a"#[..], br#"["\"#, b"]}]", b"", b"\""] {
+            assert_eq!(strings(json).count(), 0);
+        }
+    }
+}
