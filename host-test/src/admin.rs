@@ -30,8 +30,10 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
 use crate::account::Handle;
+use crate::credentials::Credentials;
 use failure::Failure;
 use jobs::Jobs;
+use login::Sessions;
 
 /// The largest body where files may be in it, in base64.
 const MAX_MESSAGE_BYTES: usize = 150 * 1024 * 1024;
@@ -74,12 +76,21 @@ impl std::fmt::Debug for Token {
 }
 
 /// The accounts that are served. Clones share them, and they may come and go.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Accounts {
     by_id: Arc<RwLock<BTreeMap<String, Handle>>>,
+    credentials: Credentials,
 }
 
 impl Accounts {
+    /// None yet; their logins are kept in `credentials`.
+    pub fn new(credentials: Credentials) -> Accounts {
+        Accounts {
+            by_id: Arc::default(),
+            credentials,
+        }
+    }
+
     /// Adds an account, in place of one with the same id.
     pub fn insert(&self, account: Handle) {
         let mut by_id = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
@@ -109,6 +120,7 @@ struct Admin {
     token: Token,
     accounts: Accounts,
     jobs: Jobs,
+    sessions: Sessions,
 }
 
 impl Admin {
@@ -125,6 +137,7 @@ pub async fn serve(listener: TcpListener, token: Token, accounts: Accounts) {
         token,
         accounts,
         jobs,
+        sessions: Sessions::default(),
     });
     // A connection that can't be taken is the client's trouble: this ends for nothing.
     if let Err(error) = axum::serve(listener, router).await {

@@ -4,16 +4,17 @@
 
 mod environment;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::account::AccountOptions;
 use crate::admin::Token;
 use crate::agent::{self, AgentSpec};
 use crate::state::{Durability, StateSpec};
+pub use environment::Wanted;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -23,19 +24,22 @@ Usage: host-test [COMMAND] [OPTIONS]
 
 Commands:
   run                 load the component and run it (also without a command)
+  login               log in by QR code, and keep the credential in the state
   simulator           the simulated iLink server alone
   check COMPONENT     say whether a component fits, and what it may reach
 
-Options of run:
+Options of run and login:
   --component PATH    the component (default: weixin.wasm beside the binary)
   --state SPEC        memory or dir:PATH (default: dir:./weixin-state)
   --durability LEVEL  process (survives kill -9) or full (survives a power cut)
+
+Options of run:
   --agent SPEC        echo, http://…, https://…, exec:COMMAND or openai:BASE_URL (default: echo)
   --system-prompt TEXT
                       what an openai: agent is told first
   --media-dir DIR     where replies may name files by path; repeatable (default: the current one)
   --admin ADDR        serve the operator's API there; HOST_ADMIN_TOKEN is its token
-  --simulator         use the built-in simulated server (default without WEIXIN_TOKEN)
+  --simulator         use the built-in simulated server (default while no account is known)
 
 Options of simulator:
   --listen ADDR       where to listen (default: 127.0.0.1:0, a free port)
@@ -44,8 +48,8 @@ Options of all:
   --log-format FORMAT text or json
   --help, --version
 
-Environment: WEIXIN_TOKEN and WEIXIN_ACCOUNT_ID select the real server; see the README for
-WEIXIN_BASE_URL, WEIXIN_ALLOWED_USERS and the others. OPENAI_MODEL and OPENAI_API_KEY are for
+Environment: WEIXIN_TOKEN and WEIXIN_ACCOUNT_ID name an account, else it is that of the last login;
+see the README for WEIXIN_BASE_URL, WEIXIN_ALLOWED_USERS and the others. OPENAI_MODEL and OPENAI_API_KEY are for
 openai: agents. RUST_LOG sets the log's level.
 ";
 
@@ -59,6 +63,8 @@ pub struct UsageError(pub String);
 pub enum Command {
     /// Run a component.
     Run(Box<RunOptions>),
+    /// Log in.
+    Login(Box<LoginOptions>),
     /// Serve the simulator.
     Simulator {
         /// Where.
@@ -101,10 +107,25 @@ pub struct RunOptions {
     pub admin: Option<(SocketAddr, Token)>,
     /// Where replies may name files by path; empty: the current directory.
     pub media_dirs: Vec<PathBuf>,
-    /// The account; none: the built-in simulator's.
-    pub account: Option<AccountOptions>,
-    /// Settings of the environment that hold for the simulator's account, too.
-    pub config: std::collections::BTreeMap<String, String>,
+    /// Which account is meant.
+    pub wanted: Wanted,
+    /// The built-in simulator's account, whatever is wanted.
+    pub simulator: bool,
+    /// Settings of the environment, for any account.
+    pub config: BTreeMap<String, String>,
+}
+
+/// The options of `login`.
+#[derive(Debug)]
+pub struct LoginOptions {
+    /// None: beside the binary.
+    pub component: Option<PathBuf>,
+    /// Where the credential is kept.
+    pub state: StateSpec,
+    /// Which account the environment names: its token is not used again.
+    pub wanted: Wanted,
+    /// Settings of the environment.
+    pub config: BTreeMap<String, String>,
 }
 
 /// Options of the contract that this version does not have.
@@ -149,15 +170,15 @@ pub fn parse(
                 }
             }
             Arg::Long("component") => {
-                used.push(("--component", &["run"]));
+                used.push(("--component", &["run", "login"]));
                 component = Some(PathBuf::from(value(&mut parser, "--component")?));
             }
             Arg::Long("state") => {
-                used.push(("--state", &["run"]));
+                used.push(("--state", &["run", "login"]));
                 state = text(&mut parser, "--state")?.parse().map_err(line)?;
             }
             Arg::Long("durability") => {
-                used.push(("--durability", &["run"]));
+                used.push(("--durability", &["run", "login"]));
                 durability = text(&mut parser, "--durability")?.parse().map_err(line)?;
             }
             Arg::Long("agent") => {
@@ -240,7 +261,17 @@ pub fn parse(
                 agent_settings,
                 admin,
                 media_dirs,
-                account: found.account.filter(|_| !simulator),
+                wanted: found.wanted,
+                simulator,
+                config: found.config,
+            }))
+        }
+        "login" => {
+            let found = environment::read(environment)?;
+            Command::Login(Box::new(LoginOptions {
+                component,
+                state,
+                wanted: found.wanted,
                 config: found.config,
             }))
         }
@@ -251,14 +282,9 @@ pub fn parse(
                 UsageError("check names no component: write check COMPONENT".to_owned())
             })?,
         },
-        "login" => {
-            return Err(UsageError(
-                "login is not in this version: set WEIXIN_TOKEN and WEIXIN_ACCOUNT_ID".to_owned(),
-            ));
-        }
         other => {
             return Err(UsageError(format!(
-                "command {other:?} is unknown: use run, simulator or check"
+                "command {other:?} is unknown: use run, login, simulator or check"
             )));
         }
     };

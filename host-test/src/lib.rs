@@ -19,6 +19,7 @@ pub mod clock;
 pub mod credentials;
 pub mod egress;
 pub mod instance;
+pub mod login;
 pub mod media;
 pub mod run;
 pub mod runtime;

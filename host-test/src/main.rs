@@ -48,9 +48,13 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Command::Run(options) => {
-            let is_prompt = options.account.is_none() && std::io::stdin().is_terminal();
+            let is_prompt = run::talks_to_a_person(&options);
             log_to_stderr(log_format, if is_prompt { "warn" } else { "info" });
             runtime.block_on(run::run(*options, umask))
+        }
+        Command::Login(options) => {
+            log_to_stderr(log_format, "warn");
+            runtime.block_on(run::login(*options))
         }
         Command::Simulator { listen } => {
             log_to_stderr(log_format, "info");

@@ -1,25 +1,24 @@
 //! What the commands do.
 
+mod account;
+mod login;
 mod prompt;
+mod serve;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
 
-use crate::account::{Account, AccountOptions, StartError};
-use crate::admin::{self, Accounts};
-use crate::agent;
 use crate::bindings::exports::gateway::channel::meta::Placement;
-use crate::cli::{RunOptions, UsageError};
+use crate::cli::UsageError;
 use crate::clock::Clock;
-use crate::media::MediaRules;
 use crate::runtime::{PACKAGE, PACKAGE_VERSION, Runtime};
 use crate::simulator::{Options, Simulator};
-use crate::state::{StateError, StateSpec};
+
+pub use login::login;
+pub use serve::{run, talks_to_a_person};
 
 /// Why a command failed, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -52,124 +51,9 @@ fn other(error: impl std::fmt::Display) -> Failure {
     Failure::Other(error.to_string())
 }
 
-/// Runs a component until SIGINT, SIGTERM or the end of the prompt. `umask` is the user's own, for
-/// the agent's process.
-///
-/// # Errors
-/// One line for standard error, and an exit status.
-pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
-    let clock = Clock::new();
-    let mut terminate = signal(SignalKind::terminate()).map_err(other)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(other)?;
-
-    let accounts = Accounts::default();
-    // What serves ends with it.
-    let mut servers = JoinSet::new();
-    if let Some((address, token)) = options.admin {
-        let failed = |error: std::io::Error| Failure::Usage(format!("--admin {address}: {error}"));
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        servers.spawn(admin::serve(listener, token, accounts.clone()));
-        tracing::info!(%address, "the operator's API listens");
-    }
-    let component = match options.component {
-        Some(path) => path,
-        None => beside_the_binary()?,
-    };
-    let (state_spec, durability) = (options.state, options.durability);
-    let state_directory = match &state_spec {
-        StateSpec::Directory(path) => Some(path.clone()),
-        StateSpec::Memory => None,
-    };
-    let opening = tokio::task::spawn_blocking(move || state_spec.open(durability));
-    let runtime = Runtime::new(clock.clone()).map_err(other)?;
-    let plugin = runtime.load(&component).await.map_err(other)?;
-    let state = opening.await.map_err(other)?.map_err(|error| match error {
-        StateError::InUse { .. } | StateError::Open { .. } => Failure::Usage(error.to_string()),
-        error => other(error),
-    })?;
-
-    let media = MediaRules {
-        allowed: match options.media_dirs.is_empty() {
-            true => vec![std::env::current_dir().map_err(other)?],
-            false => options.media_dirs,
-        },
-        denied: state_directory.into_iter().collect(),
-        ..MediaRules::default()
-    };
-    let (mut account, simulator) = match options.account {
-        Some(account) => (account, None),
-        None => {
-            let simulator = built_in_simulator(&clock).await?;
-            let mut config = options.config;
-            config.insert("base-url".to_owned(), simulator.base_url());
-            config.insert("cdn-base-url".to_owned(), simulator.cdn_base_url());
-            let account = AccountOptions {
-                id: simulator.account_id(),
-                secrets: [("bot-token".to_owned(), simulator.token())].into(),
-                config,
-                media: MediaRules::default(),
-            };
-            (account, Some(simulator))
-        }
-    };
-    account.media = media;
-    let settings = agent::Settings {
-        umask: Some(umask),
-        ..options.agent_settings
-    };
-    let agent = options.agent.start(settings, clock);
-    let starting = Account::start(&runtime, &plugin, state, agent, account);
-    let account = tokio::select! {
-        account = starting => account.map_err(|error| match error {
-            StartError::Invalid(why) => Failure::Usage(why),
-            StartError::Failed(why) => Failure::Other(why),
-        })?,
-        // A server that does not answer must not hold up the end.
-        _ = terminate.recv() => return Ok(()),
-        _ = interrupt.recv() => return Ok(()),
-    };
-    accounts.insert(account.handle());
-    tracing::info!(
-        account = account.id(),
-        component = %component.display(),
-        "started"
-    );
-    let talk = async {
-        match &simulator {
-            Some(simulator) if std::io::stdin().is_terminal() => {
-                prompt::terminal(simulator).await.map_err(other)
-            }
-            Some(simulator) => prompt::lines(simulator, &account).await.map_err(other),
-            None => std::future::pending().await,
-        }
-    };
-    let result = tokio::select! {
-        result = talk => result,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-    };
-    account.stop().await;
-    result
-}
-
 fn beside_the_binary() -> Result<PathBuf, Failure> {
     let binary = std::env::current_exe().map_err(other)?;
     Ok(binary.with_file_name("weixin.wasm"))
-}
-
-async fn built_in_simulator(clock: &Clock) -> Result<Simulator, Failure> {
-    // A new account each time: what an earlier run left in the state is not this person's.
-    let account_id = format!("{:012x}@im.bot", rand::random::<u64>() >> 16);
-    Simulator::start(Options {
-        clock: clock.clone(),
-        account_id,
-        // Files that the agent sends are saved for the person.
-        whole_bytes: 100 * 1024 * 1024,
-        ..Options::default()
-    })
-    .await
-    .map_err(|error| Failure::Other(format!("the simulated server can't be started: {error}")))
 }
 
 /// Serves the simulator until SIGINT or SIGTERM, and prints what a client needs.

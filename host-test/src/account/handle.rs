@@ -8,7 +8,9 @@ use super::{Health, Phase, Post, Receipt, Shared};
 use crate::agent::message::ReplyMedia;
 use crate::bindings::gateway::channel::types::Media;
 use crate::clock::Clock;
-use crate::instance::{CallError, Step};
+use crate::credentials::Credentials;
+use crate::instance::CallError;
+use crate::login::Logins;
 use crate::media::outgoing::Refused;
 
 /// How long an instance may take to say how it does: it answers from memory.
@@ -149,28 +151,16 @@ impl Handle {
         self.shared.upload_one(conversation, media, false).await
     }
 
-    /// Starts a login over, with a new code.
-    ///
-    /// # Errors
-    /// Those of `login.begin`; [`CallError::Ended`] while an instance is being replaced.
-    pub async fn begin_login(&self) -> Result<Step, CallError> {
-        self.shared.instance()?.begin_login().await
-    }
-
-    /// Waits for the login's next step.
-    ///
-    /// # Errors
-    /// Those of `login.next`; [`CallError::Ended`] while an instance is being replaced.
-    pub async fn next_login_step(&self) -> Result<Step, CallError> {
-        self.shared.instance()?.next_login_step().await
-    }
-
-    /// Hands over the digits that a login asks for.
-    ///
-    /// # Errors
-    /// Those of `login.submit`; [`CallError::Ended`] while an instance is being replaced.
-    pub async fn submit_login_code(&self, code: String) -> Result<Step, CallError> {
-        self.shared.instance()?.submit_login_code(code).await
+    /// What a login that replaces this account's credential is made with.
+    pub fn logins(&self, credentials: &Credentials) -> Logins {
+        let setup = &self.shared.setup;
+        Logins {
+            runtime: setup.runtime.clone(),
+            plugin: setup.plugin.clone(),
+            config: setup.config.as_ref().clone(),
+            credentials: credentials.clone(),
+            replaces: setup.secret_values(),
+        }
     }
 
     /// Bytes of the instance's linear memory; none while it is being replaced.

@@ -29,8 +29,21 @@ pub fn of(descriptor: &Descriptor, config: &BTreeMap<String, String>) -> Result<
                 ));
             }
             Some(key) => match config.get(key) {
-                Some(url) => Rule::configured(url)
-                    .map_err(|error| format!("configuration key {key}: {error}"))?,
+                Some(url) => {
+                    let rule = Rule::configured(url)
+                        .map_err(|error| format!("configuration key {key}: {error}"))?;
+                    // What carries a credential goes no further than it must.
+                    match egress.credential.is_some() {
+                        true => rule
+                            .below(&format!(
+                                "{}{}",
+                                path_of(url).unwrap_or_default(),
+                                egress.path_prefix
+                            ))
+                            .map_err(|error| format!("configuration key {key}: {error}"))?,
+                        false => rule,
+                    }
+                }
                 None => continue,
             },
             None => Rule::new(

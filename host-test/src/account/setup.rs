@@ -52,8 +52,9 @@ pub struct Setup {
     pub(super) plugin: Plugin,
     state: Arc<dyn State>,
     pub(super) id: Arc<str>,
-    config: Arc<BTreeMap<String, String>>,
-    egress: Egress,
+    pub(super) config: Arc<BTreeMap<String, String>>,
+    secrets: Secrets,
+    pub(crate) egress: Egress,
     pub(super) media: MediaRules,
 }
 
@@ -71,13 +72,26 @@ impl Setup {
         let AccountOptions {
             id,
             secrets,
-            mut config,
+            config,
             media,
         } = options;
         let held = Secrets::default();
         for (name, value) in &secrets {
             held.set(name, value);
         }
+        Setup::with_secrets(runtime, plugin, state, id, held, config, media)
+    }
+
+    /// The same with secrets that may change, and of which there may be several values.
+    pub(crate) fn with_secrets(
+        runtime: &Runtime,
+        plugin: &Plugin,
+        state: Arc<dyn State>,
+        id: String,
+        held: Secrets,
+        mut config: BTreeMap<String, String>,
+        media: MediaRules,
+    ) -> Result<Setup, StartError> {
         let rules = rules::of(&plugin.descriptor, &config).map_err(StartError::Invalid)?;
         config.insert("account-id".to_owned(), id.clone());
         let (client, clock) = (runtime.client.clone(), runtime.clock.clone());
@@ -87,9 +101,20 @@ impl Setup {
             state,
             id: id.into(),
             config: Arc::new(config),
+            secrets: held.clone(),
             egress: Egress::new(client, rules, held, Limits::default(), clock),
             media,
         })
+    }
+
+    /// The values of its credentials.
+    pub(super) fn secret_values(&self) -> Vec<String> {
+        let captures = &self.plugin.descriptor.captures;
+        captures
+            .iter()
+            .flat_map(|capture| self.secrets.values(&capture.credential))
+            .map(|value| value.expose().to_owned())
+            .collect()
     }
 
     /// A new instance; its `start` is still to be called.

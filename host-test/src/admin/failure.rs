@@ -62,6 +62,11 @@ impl Failure {
         Failure::of_kind(ErrorKind::KeyConflict, message)
     }
 
+    /// What has to be kept can't be.
+    pub fn storage(message: impl Into<String>) -> Failure {
+        Failure::of_kind(ErrorKind::Storage, message)
+    }
+
     /// It may happen yet.
     pub fn unknown_outcome(message: impl Into<String>) -> Failure {
         Failure::of_kind(ErrorKind::UnknownOutcome, message)

@@ -1,4 +1,8 @@
-//! Logins, step by step: what the component says, as JSON.
+//! Logins, step by step, as JSON. Each account has one at a time; what was logged in is stored, and
+//! whoever serves the accounts takes it from there.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -8,20 +12,52 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::{Admin, MAX_BODY_BYTES, body, in_path};
-use crate::instance::Step;
+use crate::login::{Login, LoginError, Step};
+
+/// The logins that are under way, by account.
+#[derive(Clone, Default)]
+pub struct Sessions {
+    by_account: Arc<Mutex<HashMap<String, Arc<Login>>>>,
+}
+
+impl Sessions {
+    fn get(&self, account: &str) -> Result<Arc<Login>, Failure> {
+        let sessions = self.by_account.lock();
+        let sessions = sessions.unwrap_or_else(PoisonError::into_inner);
+        let login = sessions.get(account).cloned();
+        login.ok_or_else(|| Failure::not_found("no login is under way: begin one with POST"))
+    }
+
+    /// Keeps a login, or what replaces it: nothing after its last step.
+    fn after(&self, account: String, login: Arc<Login>, step: &Step) {
+        let sessions = self.by_account.lock();
+        let mut sessions = sessions.unwrap_or_else(PoisonError::into_inner);
+        if step.is_last() {
+            sessions.remove(&account);
+        } else {
+            sessions.insert(account, login);
+        }
+    }
+}
 
 type Account = Result<Path<String>, PathRejection>;
 
 /// `POST …/login`: starts over.
 pub async fn begin(State(admin): State<Admin>, path: Account) -> Result<Json<Told>, Failure> {
-    let account = admin.account(&in_path(path)?)?;
-    Ok(Json(account.begin_login().await?.into()))
+    let id = in_path(path)?;
+    let logins = admin.account(&id)?.logins(&admin.accounts.credentials);
+    let (login, step) = Login::begin(&logins).await?;
+    admin.sessions.after(id, Arc::new(login), &step);
+    Ok(Json(step.into()))
 }
 
 /// `GET …/login`: waits for the next step.
 pub async fn next(State(admin): State<Admin>, path: Account) -> Result<Json<Told>, Failure> {
-    let account = admin.account(&in_path(path)?)?;
-    Ok(Json(account.next_login_step().await?.into()))
+    let id = in_path(path)?;
+    let login = admin.sessions.get(&id)?;
+    let step = login.next().await?;
+    admin.sessions.after(id, login, &step);
+    Ok(Json(step.into()))
 }
 
 /// `POST …/login/code` with `{"code"}`.
@@ -30,14 +66,26 @@ pub async fn submit(
     path: Account,
     request: Request,
 ) -> Result<Json<Told>, Failure> {
-    let account = admin.account(&in_path(path)?)?;
+    let id = in_path(path)?;
+    let login = admin.sessions.get(&id)?;
     let body = body(request, MAX_BODY_BYTES).await?;
     let body: Value =
         serde_json::from_slice(&body).map_err(|_| Failure::invalid("the body is no JSON"))?;
     let code = body["code"].as_str();
     let code = code.ok_or_else(|| Failure::invalid("\"code\" must be a string"))?;
-    let step = account.submit_login_code(code.to_owned()).await?;
+    let step = login.submit(code.to_owned()).await?;
+    admin.sessions.after(id, login, &step);
     Ok(Json(step.into()))
+}
+
+impl From<LoginError> for Failure {
+    fn from(error: LoginError) -> Failure {
+        match error {
+            LoginError::Call(error) => Failure::from(error),
+            LoginError::Start(error) => Failure::invalid(error.to_string()),
+            error @ LoginError::Store(_) => Failure::storage(error.to_string()),
+        }
+    }
 }
 
 /// A step as the contract has it.
@@ -54,19 +102,11 @@ pub enum Told {
 impl From<Step> for Told {
     fn from(step: Step) -> Told {
         match step {
-            Step::ShowQr(qr) => Told::ShowQr {
-                text: qr.text,
-                until_ms: qr.until,
-            },
+            Step::ShowQr { text, until_ms } => Told::ShowQr { text, until_ms },
             Step::Confirm => Told::Confirm,
             Step::EnterCode => Told::EnterCode,
-            Step::Done(identity) => Told::Done {
-                account: identity.account,
-            },
-            Step::AlreadyBound => Told::Failed {
-                reason: "bound already".to_owned(),
-            },
-            Step::Failed(reason) => Told::Failed { reason },
+            Step::Done { account } => Told::Done { account },
+            Step::Failed { reason } => Told::Failed { reason },
         }
     }
 }
@@ -74,33 +114,25 @@ impl From<Step> for Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bindings::exports::gateway::channel::login::{Identity, Qr};
 
     #[test]
     fn steps_are_as_the_contract_has_them() {
-        let qr = Qr {
+        let qr = Step::ShowQr {
             text: "https://x".to_owned(),
-            until: 5,
+            until_ms: 5,
+        };
+        let done = Step::Done {
+            account: "bot@im.bot".to_owned(),
+        };
+        let failed = Step::Failed {
+            reason: "expired".to_owned(),
         };
         for (step, expected) in [
-            (
-                Step::ShowQr(qr),
-                r#"{"step":"show-qr","text":"https://x","until_ms":5}"#,
-            ),
+            (qr, r#"{"step":"show-qr","text":"https://x","until_ms":5}"#),
             (Step::Confirm, r#"{"step":"confirm"}"#),
             (Step::EnterCode, r#"{"step":"enter-code"}"#),
-            (
-                Step::Done(Identity {
-                    account: "bot@im.bot".to_owned(),
-                    owner: None,
-                    config: Vec::new(),
-                }),
-                r#"{"step":"done","account":"bot@im.bot"}"#,
-            ),
-            (
-                Step::Failed("expired".to_owned()),
-                r#"{"step":"failed","reason":"expired"}"#,
-            ),
+            (done, r#"{"step":"done","account":"bot@im.bot"}"#),
+            (failed, r#"{"step":"failed","reason":"expired"}"#),
         ] {
             assert_eq!(serde_json::to_string(&Told::from(step)).unwrap(), expected);
         }

@@ -4,21 +4,48 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::UsageError;
-use crate::account::AccountOptions;
 use crate::admin::Token;
 use crate::agent::openai;
 use crate::egress::rule::Rule;
-use crate::media::MediaRules;
 
 /// Finds a variable.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// What the environment says.
 pub struct Environment {
-    /// The account, where a token is set.
-    pub account: Option<AccountOptions>,
+    /// Which account is meant.
+    pub wanted: Wanted,
     /// The component's configuration, without the account.
     pub config: BTreeMap<String, String>,
+}
+
+/// Which account is meant.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// That of the last login.
+    Latest,
+    /// One that was logged in.
+    Stored(String),
+    /// This one.
+    Given {
+        /// Its id.
+        id: String,
+        /// Its token.
+        token: String,
+    },
+}
+
+impl std::fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Wanted::Latest => f.write_str("Latest"),
+            Wanted::Stored(id) => f.debug_tuple("Stored").field(id).finish(),
+            Wanted::Given { id, .. } => f
+                .debug_struct("Given")
+                .field("id", id)
+                .finish_non_exhaustive(),
+        }
+    }
 }
 
 /// What a variable may hold.
@@ -123,24 +150,13 @@ pub fn read(lookup: Lookup<'_>) -> Result<Environment, UsageError> {
             .map_err(|why| UsageError(format!("{name} {why}")))?;
         config.insert((*key).to_owned(), value.to_owned());
     }
-    let account = match (
+    let wanted = match (
         set(lookup, "WEIXIN_TOKEN")?,
         set(lookup, "WEIXIN_ACCOUNT_ID")?,
     ) {
-        (None, None) if config.contains_key("base-url") => {
-            return Err(UsageError(
-                "WEIXIN_BASE_URL is set without WEIXIN_TOKEN: set the token and \
-                 WEIXIN_ACCOUNT_ID, or unset it to talk to the built-in simulator"
-                    .to_owned(),
-            ));
-        }
-        (None, None) => None,
-        (Some(token), Some(id)) => Some(AccountOptions {
-            id,
-            secrets: BTreeMap::from([("bot-token".to_owned(), token)]),
-            config: config.clone(),
-            media: MediaRules::default(),
-        }),
+        (None, None) => Wanted::Latest,
+        (None, Some(id)) => Wanted::Stored(id),
+        (Some(token), Some(id)) => Wanted::Given { id, token },
         (Some(_), None) => {
             return Err(UsageError(
                 "WEIXIN_ACCOUNT_ID is missing: set it to the bot's id that belongs to \
@@ -148,14 +164,8 @@ pub fn read(lookup: Lookup<'_>) -> Result<Environment, UsageError> {
                     .to_owned(),
             ));
         }
-        (None, Some(_)) => {
-            return Err(UsageError(
-                "WEIXIN_TOKEN is missing: set it to the token that belongs to WEIXIN_ACCOUNT_ID"
-                    .to_owned(),
-            ));
-        }
     };
-    Ok(Environment { account, config })
+    Ok(Environment { wanted, config })
 }
 
 /// The token of the operator's API.
@@ -269,7 +279,6 @@ mod tests {
                 &[("WEIXIN_TOKEN", "t")] as &[(&str, &str)],
                 "WEIXIN_ACCOUNT_ID",
             ),
-            (&[("WEIXIN_ACCOUNT_ID", "bot")], "WEIXIN_TOKEN"),
             (&[("WEIXIN_DM_POLICY", "everyone")], "WEIXIN_DM_POLICY"),
             (&[("WEIXIN_DM_POLICY", "")], "WEIXIN_DM_POLICY"),
             (&[("WEIXIN_GROUP_POLICY", "Open")], "WEIXIN_GROUP_POLICY"),
@@ -291,10 +300,6 @@ mod tests {
             (
                 &[("WEIXIN_REPLY_WINDOW_HOURS", "8761")],
                 "WEIXIN_REPLY_WINDOW_HOURS",
-            ),
-            (
-                &[("WEIXIN_BASE_URL", "https://a.example")],
-                "WEIXIN_BASE_URL is set",
             ),
             (&[("WEIXIN_BASE_URL", "example.com")], "WEIXIN_BASE_URL"),
             (
@@ -338,21 +343,23 @@ mod tests {
 
     #[test]
     fn the_token_is_a_secret_and_no_configuration() {
-        let account = reading(&[
+        let found = reading(&[
             ("WEIXIN_TOKEN", " canary "),
             ("WEIXIN_ACCOUNT_ID", "bot@im.bot"),
             ("WEIXIN_ALLOWED_USERS", "a,b"),
         ])
-        .unwrap()
-        .account
         .unwrap();
-        assert_eq!(account.secrets["bot-token"], "canary");
-        assert_eq!(account.config["allowed-users"], "a,b");
-        assert!(
-            !account
-                .config
-                .values()
-                .any(|value| value.contains("canary"))
+        assert_eq!(
+            found.wanted,
+            Wanted::Given {
+                id: "bot@im.bot".into(),
+                token: "canary".into()
+            }
         );
+        assert_eq!(found.config["allowed-users"], "a,b");
+        assert!(!format!("{:?} {:?}", found.wanted, found.config).contains("canary"));
+        let stored = reading(&[("WEIXIN_ACCOUNT_ID", "bot@im.bot")]).unwrap();
+        assert_eq!(stored.wanted, Wanted::Stored("bot@im.bot".into()));
+        assert_eq!(reading(&[]).unwrap().wanted, Wanted::Latest);
     }
 }

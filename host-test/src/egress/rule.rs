@@ -129,6 +129,17 @@ impl Rule {
         })
     }
 
+    /// The same for paths below this one alone.
+    ///
+    /// # Errors
+    /// When it is no plain path.
+    pub fn below(mut self, path: &str) -> Result<Rule, RuleError> {
+        let path = path.trim_end_matches('/');
+        check_path(path).map_err(|reason| RuleError(format!("path prefix {path:?}: {reason}")))?;
+        self.path_prefix = path.to_owned();
+        Ok(self)
+    }
+
     /// Whether the rule allows this target.
     pub fn allows(&self, target: &Target<'_>) -> bool {
         (self.https || self.configured)

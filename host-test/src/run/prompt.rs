@@ -18,17 +18,29 @@ use crate::simulator::{Content, DEFAULT_USER, Event, File, MediaKind, Simulator}
 /// How often it is looked whether everything is answered.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// What asks for a real account.
+const LOGIN: &str = "/login";
 /// Where files from the agent are saved.
 const FOLDER: &str = "weixin-files";
 
 const WELCOME: &str = "\
 You are a WeChat user, and the other side is the agent. Between you: the WebAssembly component in
 its sandbox, and a simulated iLink server. Write a line and press Enter; /file PATH sends a file;
-files from the agent are saved in weixin-files. Ctrl-C or Ctrl-D ends.
+files from the agent are saved in weixin-files. /login binds a WeChat account instead.
+Ctrl-C or Ctrl-D ends.
 ";
 
-/// Talks with a person at a terminal until Ctrl-C or Ctrl-D.
-pub async fn terminal(simulator: &Simulator) -> rustyline::Result<()> {
+/// Why the person stopped.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It is enough.
+    Quit,
+    /// A real account is wanted.
+    Login,
+}
+
+/// Talks with a person at a terminal until Ctrl-C, Ctrl-D or `/login`.
+pub async fn terminal(simulator: &Simulator) -> rustyline::Result<Ended> {
     let config = Config::builder().auto_add_history(true).build();
     let mut editor: Editor<(), MemHistory> = Editor::with_history(config, MemHistory::new())?;
     let mut printer = editor.create_external_printer()?;
@@ -38,7 +50,7 @@ pub async fn terminal(simulator: &Simulator) -> rustyline::Result<()> {
     std::thread::spawn(move || {
         loop {
             let line = editor.readline("you> ");
-            let is_end = line.is_err();
+            let is_end = line.as_ref().is_ok_and(|line| line.trim() == LOGIN) || line.is_err();
             if lines.send(line).is_err() || is_end {
                 return;
             }
@@ -49,12 +61,15 @@ pub async fn terminal(simulator: &Simulator) -> rustyline::Result<()> {
         tokio::select! {
             line = said.recv() => match line {
                 Some(Ok(line)) if line.trim().is_empty() => {}
+                Some(Ok(line)) if line.trim() == LOGIN => return Ok(Ended::Login),
                 Some(Ok(line)) => {
                     if let Err(why) = say(simulator, &line).await {
                         printer.print(format!("{why}\n"))?;
                     }
                 }
-                None | Some(Err(ReadlineError::Interrupted | ReadlineError::Eof)) => return Ok(()),
+                None | Some(Err(ReadlineError::Interrupted | ReadlineError::Eof)) => {
+                    return Ok(Ended::Quit);
+                }
                 Some(Err(error)) => return Err(error),
             },
             event = events.recv() => match event {
@@ -64,7 +79,7 @@ pub async fn terminal(simulator: &Simulator) -> rustyline::Result<()> {
                     }
                 }
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+                Err(broadcast::error::RecvError::Closed) => return Ok(Ended::Quit),
             },
         }
     }

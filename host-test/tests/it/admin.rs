@@ -6,6 +6,8 @@ use std::time::Duration;
 use host_test::account::Account;
 use host_test::admin::{self, Accounts, Token};
 use host_test::agent::EchoAgent;
+use host_test::credentials::Credentials;
+use host_test::state::StateSpec;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -93,7 +95,7 @@ impl Operator {
 async fn serve(accounts: &[&Account]) -> Operator {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
-    let served = Accounts::default();
+    let served = Accounts::new(Credentials::of(&StateSpec::Memory));
     for account in accounts {
         served.insert(account.handle());
     }

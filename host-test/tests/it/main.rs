@@ -11,6 +11,7 @@ mod conversations;
 mod crash;
 mod failures;
 mod lifecycle;
+mod login;
 mod media;
 mod outbox;
 mod progress;

@@ -1,0 +1,152 @@
+//! `login`: the code in the terminal, the link under it, and in words how it goes on.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Failure, beside_the_binary, other};
+use crate::account::StartError;
+use crate::cli::{LoginOptions, Wanted};
+use crate::clock::Clock;
+use crate::credentials::Credentials;
+use crate::login::{Login, LoginError, Logins, Step};
+use crate::runtime::Runtime;
+use crate::state::StateSpec;
+
+/// Logs in, and keeps the credential in the state.
+///
+/// # Errors
+/// One line for standard error, and an exit status.
+pub async fn login(options: LoginOptions) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(other)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(other)?;
+    if options.state == StateSpec::Memory {
+        return Err(Failure::Usage(
+            "--state memory keeps no login: name a directory, such as dir:./weixin-state"
+                .to_owned(),
+        ));
+    }
+    let component = match options.component {
+        Some(path) => path,
+        None => beside_the_binary()?,
+    };
+    let runtime = Runtime::new(Clock::new()).map_err(other)?;
+    let plugin = runtime.load(&component).await.map_err(other)?;
+    let logins = Logins {
+        runtime,
+        plugin,
+        config: options.config,
+        credentials: Credentials::of(&options.state),
+        replaces: match options.wanted {
+            Wanted::Given { token, .. } => vec![token],
+            Wanted::Stored(_) | Wanted::Latest => Vec::new(),
+        },
+    };
+    show(&logins, &mut terminate, &mut interrupt).await
+}
+
+/// Goes through a login with the person at the terminal.
+pub(super) async fn show(
+    logins: &Logins,
+    terminate: &mut Signal,
+    interrupt: &mut Signal,
+) -> Result<(), Failure> {
+    tokio::select! {
+        result = steps(logins) => result,
+        _ = terminate.recv() => Err(Failure::Other("the login was given up: nothing is changed".to_owned())),
+        _ = interrupt.recv() => Err(Failure::Other("the login was given up: nothing is changed".to_owned())),
+    }
+}
+
+async fn steps(logins: &Logins) -> Result<(), Failure> {
+    let mut input = BufReader::new(tokio::io::stdin()).lines();
+    let (login, mut step) = Login::begin(logins).await.map_err(failed)?;
+    let mut asked = false;
+    let mut shown = false;
+    loop {
+        match step {
+            Step::ShowQr { text, until_ms } => {
+                if shown {
+                    say("That code is of no use any more. Here is another.")?;
+                }
+                shown = true;
+                let left = until_ms.saturating_sub(logins.runtime.clock.unix_ms());
+                show_code(&text, Duration::from_millis(left))?;
+                step = login.next().await.map_err(failed)?;
+            }
+            Step::Confirm => {
+                say("Scanned. Confirm the login on the phone.")?;
+                step = login.next().await.map_err(failed)?;
+            }
+            Step::EnterCode => {
+                let words = match asked {
+                    true => "These digits are wrong. Type those that the phone shows: ",
+                    false => "The phone shows some digits. Type them here: ",
+                };
+                asked = true;
+                print!("{words}");
+                std::io::stdout().flush().map_err(other)?;
+                let Some(digits) = input.next_line().await.map_err(other)? else {
+                    return Err(Failure::Other(
+                        "the phone shows digits, and there is nobody to type them: run the login \
+                         in a terminal"
+                            .to_owned(),
+                    ));
+                };
+                step = match login.submit(digits).await {
+                    Ok(step) => step,
+                    // What can be no digits is asked for again.
+                    Err(LoginError::Call(crate::instance::CallError::Channel(error)))
+                        if error.kind
+                            == crate::bindings::gateway::channel::types::ErrorKind::Invalid =>
+                    {
+                        Step::EnterCode
+                    }
+                    Err(error) => return Err(failed(error)),
+                };
+            }
+            Step::Done { account } => return say(&format!("Logged in as {account}.")),
+            Step::Failed { reason } => return Err(Failure::Other(format!("no login: {reason}"))),
+        }
+    }
+}
+
+fn say(words: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{words}")
+        .and_then(|()| out.flush())
+        .map_err(other)
+}
+
+fn show_code(text: &str, left: Duration) -> Result<(), Failure> {
+    let code = QrCode::new(text)
+        .map_err(|error| Failure::Other(format!("the code can't be drawn: {error}")))?;
+    let drawn = code
+        .render::<Dense1x2>()
+        .dark_color(Dense1x2::Dark)
+        .light_color(Dense1x2::Light)
+        .build();
+    // Dark on light, whatever the terminal's colours are.
+    let (begin, end) = match std::io::stdout().is_terminal() {
+        true => ("\x1b[30;107m", "\x1b[0m"),
+        false => ("", ""),
+    };
+    for line in drawn.lines() {
+        say(&format!("{begin}{line}{end}"))?;
+    }
+    say(&format!(
+        "{text}\nScan the code with WeChat, or open the link on the phone. It is good for {} s.",
+        left.as_secs()
+    ))
+}
+
+fn failed(error: LoginError) -> Failure {
+    match error {
+        LoginError::Start(StartError::Invalid(why)) => Failure::Usage(why),
+        error => Failure::Other(format!("no login: {error}")),
+    }
+}

@@ -1,0 +1,498 @@
+//! Logins by QR code: from the terminal, through the operator's API, while an account runs.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use host_test::account::{Account, Phase};
+use host_test::agent::EchoAgent;
+use host_test::credentials::Credentials;
+use host_test::login::{Login, Logins, Step, account_of};
+use host_test::media::MediaRules;
+use host_test::simulator::{Act, Simulator};
+use host_test::state::StateSpec;
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::harness::{ALICE, BOB, World, component, eventually, runner, signal, until};
+
+fn logins(world: &World, credentials: &Credentials) -> Logins {
+    Logins {
+        runtime: world.runtime.clone(),
+        plugin: world.plugin.clone(),
+        config: BTreeMap::from([("base-url".to_owned(), world.simulator.base_url())]),
+        credentials: credentials.clone(),
+        replaces: Vec::new(),
+    }
+}
+
+fn memory() -> Credentials {
+    Credentials::of(&StateSpec::Memory)
+}
+
+/// The next step, while the clock goes on.
+async fn next(world: &World, login: &Login) -> Step {
+    let moving = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            world.clock.advance(Duration::from_millis(200));
+        }
+    };
+    tokio::select! {
+        step = login.next() => step.unwrap(),
+        () = moving => unreachable!(),
+    }
+}
+
+async fn begun(world: &World, credentials: &Credentials) -> Login {
+    let (login, step) = Login::begin(&logins(world, credentials)).await.unwrap();
+    let codes = world.simulator.qr_codes();
+    let code = codes.last().unwrap();
+    assert!(matches!(step, Step::ShowQr { text, .. } if text == code.url));
+    login
+}
+
+fn reason(step: Step) -> String {
+    match step {
+        Step::Failed { reason } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_login_is_stored_and_the_account_serves_who_scanned() {
+    let world = World::new().await;
+    let credentials = memory();
+    let login = begun(&world, &credentials).await;
+    world.simulator.login(ALICE, Act::Scan).unwrap();
+    assert_eq!(next(&world, &login).await, Step::Confirm);
+    let code = world.simulator.login(ALICE, Act::Confirm).unwrap();
+    let account = code.account.unwrap();
+    let done = Step::Done {
+        account: account.clone(),
+    };
+    assert_eq!(next(&world, &login).await, done);
+    assert!(login.next().await.is_err(), "it has ended");
+    let credential = credentials.latest().unwrap().unwrap();
+    assert_eq!(credential.account, account);
+    assert_eq!(credential.owner.as_deref(), Some(ALICE));
+    let bot = world.simulator.account(&account).unwrap();
+    assert_eq!(credential.secrets["bot-token"], bot.token());
+
+    let config = logins(&world, &credentials).config;
+    let options = account_of(credential, &config, MediaRules::default());
+    let state = Arc::clone(&world.state);
+    let agent = Arc::new(EchoAgent);
+    let running = Account::start(&world.runtime, &world.plugin, state, agent, options)
+        .await
+        .unwrap();
+    world.simulator.say(ALICE, "hello");
+    bot.say(BOB, "let me in");
+    until(&world.simulator, |simulator| {
+        simulator.answers(ALICE) == ["hello"]
+    })
+    .await;
+    eventually(async || running.health().await.unwrap().unacknowledged == 0).await;
+    assert!(world.simulator.answers(BOB).is_empty());
+    world.check();
+}
+
+#[tokio::test]
+async fn digits_redirects_and_new_codes_are_gone_through() {
+    let world = World::new().await;
+    let credentials = memory();
+    let login = begun(&world, &credentials).await;
+    let code = world.simulator.login(ALICE, Act::ScanWithDigits).unwrap();
+    assert_eq!(next(&world, &login).await, Step::EnterCode);
+    assert_eq!(login.submit("0".into()).await.unwrap(), Step::EnterCode);
+    world.simulator.login(ALICE, Act::Expire).unwrap();
+    assert!(matches!(next(&world, &login).await, Step::ShowQr { .. }));
+    let again = world.simulator.login(ALICE, Act::ScanWithDigits).unwrap();
+    assert_ne!(code.qrcode, again.qrcode);
+    assert_eq!(next(&world, &login).await, Step::EnterCode);
+    let digits = again.digits.unwrap();
+    let submitting = login.submit(digits);
+    let confirming = async {
+        eventually(async || {
+            world.clock.advance(Duration::from_millis(100));
+            world.simulator.qr_codes().last().unwrap().status == "scaned"
+        })
+        .await;
+        world.simulator.login(ALICE, Act::Redirect(None)).unwrap();
+        eventually(async || {
+            world.clock.advance(Duration::from_millis(100));
+            world.simulator.login(ALICE, Act::Confirm).is_ok()
+        })
+        .await;
+        loop {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            world.clock.advance(Duration::from_millis(200));
+        }
+    };
+    let step = tokio::select! {
+        step = submitting => step.unwrap(),
+        () = confirming => unreachable!(),
+    };
+    assert!(matches!(step, Step::Done { .. }), "{step:?}");
+    world.check();
+}
+
+#[tokio::test]
+async fn what_ends_a_login_is_told_and_changes_nothing() {
+    let world = World::new().await;
+    let credentials = memory();
+    // Three codes, and then no more.
+    let login = begun(&world, &credentials).await;
+    for _ in 0..2 {
+        world.simulator.login(ALICE, Act::Expire).unwrap();
+        assert!(matches!(next(&world, &login).await, Step::ShowQr { .. }));
+    }
+    world.simulator.login(ALICE, Act::Block).unwrap();
+    assert!(reason(next(&world, &login).await).contains("three codes"));
+
+    let login = begun(&world, &credentials).await;
+    let elsewhere = Act::Redirect(Some("evil.example".into()));
+    world.simulator.login(ALICE, elsewhere).unwrap();
+    assert!(reason(next(&world, &login).await).contains("evil.example"));
+
+    for (baseurl, expect) in [
+        (json!("https://evil.example"), "evil.example"),
+        (json!("http://127.0.0.1:1/"), "127.0.0.1:1"),
+    ] {
+        world
+            .simulator
+            .faults(&json!({"baseurl": baseurl}))
+            .unwrap();
+        let login = begun(&world, &credentials).await;
+        world.simulator.login(ALICE, Act::Confirm).unwrap();
+        assert!(reason(next(&world, &login).await).contains(expect));
+    }
+    world.simulator.faults(&json!({"baseurl": null})).unwrap();
+    let login = begun(&world, &credentials).await;
+    world.simulator.login(ALICE, Act::Bound).unwrap();
+    assert!(reason(next(&world, &login).await).contains("bound to a bot already"));
+    assert_eq!(credentials.latest().unwrap(), None);
+
+    world
+        .simulator
+        .faults(&json!({"get_bot_qrcode": {"ret": 2}}))
+        .unwrap();
+    let (_, step) = Login::begin(&logins(&world, &credentials)).await.unwrap();
+    assert!(reason(step).contains("ret=2"));
+}
+
+#[tokio::test]
+async fn bad_answers_on_the_way_are_asked_again() {
+    let world = World::new().await;
+    world
+        .simulator
+        .faults(&json!({
+            "get_qrcode_status": [
+                {"status": 524, "times": 1},
+                {"body": "<html>", "times": 1},
+                {"truncated": true, "times": 1},
+                {"cut": "before", "times": 1},
+                {"answer": {"status": "of the future"}, "times": 1},
+            ],
+        }))
+        .unwrap();
+    let login = begun(&world, &memory()).await;
+    world.simulator.login(ALICE, Act::Confirm).unwrap();
+    assert!(matches!(next(&world, &login).await, Step::Done { .. }));
+    world.check();
+}
+
+#[tokio::test]
+async fn the_server_learns_which_bots_are_there_and_the_person_is_not_bound_twice() {
+    let world = World::new().await;
+    let credentials = memory();
+    let login = begun(&world, &credentials).await;
+    world.simulator.login(ALICE, Act::Confirm).unwrap();
+    let Step::Done { account } = next(&world, &login).await else {
+        panic!("no login");
+    };
+    let login = begun(&world, &credentials).await;
+    world.simulator.login(ALICE, Act::Scan).unwrap();
+    assert_eq!(next(&world, &login).await, Step::Done { account });
+    world.check();
+}
+
+/// What the linear memories of this process hold, as far as they are used.
+fn linear_memories_contain(wanted: &[u8]) -> bool {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let memory = std::fs::File::open("/proc/self/mem").unwrap();
+    let ranges: Vec<(u64, u64, &str)> = maps
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace();
+            let (from, to) = fields.next()?.split_once('-')?;
+            let parse = |text| u64::from_str_radix(text, 16).ok();
+            Some((parse(from)?, parse(to)?, fields.next()?))
+        })
+        .collect();
+    // A linear memory is what can be read in front of a gibibyte and more that can't.
+    ranges.windows(2).any(|pair| {
+        let [(from, to, access), (next, end, rest)] = pair else {
+            return false;
+        };
+        let is_linear = access.starts_with("rw")
+            && next == to
+            && rest.starts_with("---")
+            && end - next >= 1 << 30;
+        if !is_linear {
+            return false;
+        }
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+        // One that another test has just dropped can't be read any more.
+        memory.read_exact_at(&mut bytes, *from).is_ok()
+            && bytes.windows(wanted.len()).any(|window| window == wanted)
+    })
+}
+
+#[tokio::test]
+async fn the_token_never_is_in_the_component() {
+    let world = World::new().await;
+    let credentials = memory();
+    let login = begun(&world, &credentials).await;
+    world.simulator.login(ALICE, Act::Confirm).unwrap();
+    let Step::Done { account } = next(&world, &login).await else {
+        panic!("no login");
+    };
+    let token = world.simulator.account(&account).unwrap().token();
+    let secret = token.rsplit(':').next().unwrap().to_owned();
+    assert!(linear_memories_contain(account.as_bytes()));
+    assert!(!linear_memories_contain(secret.as_bytes()));
+    // Nor when it lists the bots for another login, or serves the account.
+    let other = begun(&world, &credentials).await;
+    let credential = credentials.latest().unwrap().unwrap();
+    let config = logins(&world, &credentials).config;
+    let options = account_of(credential, &config, MediaRules::default());
+    let state = Arc::clone(&world.state);
+    let agent = Arc::new(EchoAgent);
+    let running = Account::start(&world.runtime, &world.plugin, state, agent, options)
+        .await
+        .unwrap();
+    let said = format!("say {{{{bot-token}}}} {}", rand::random::<u64>());
+    world.simulator.say(ALICE, &said);
+    until(&world.simulator, |simulator| {
+        simulator.answers(ALICE).len() == 1
+    })
+    .await;
+    assert_eq!(world.simulator.answers(ALICE), [said.clone()]);
+    assert!(linear_memories_contain(said.as_bytes()));
+    assert!(!linear_memories_contain(secret.as_bytes()));
+    drop((login, other, running));
+}
+
+/// `host-test login`, with its output.
+struct Terminal {
+    child: Child,
+    lines: tokio::io::Lines<BufReader<ChildStdout>>,
+}
+
+fn login_command(simulator: &Simulator, state: &str) -> Command {
+    let mut command = runner(&["login", "--component"]);
+    command
+        .arg(component())
+        .args(["--state", state])
+        .env("WEIXIN_BASE_URL", simulator.base_url());
+    command
+}
+
+impl Terminal {
+    fn new(mut command: Command) -> Terminal {
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Terminal { child, lines }
+    }
+
+    /// Reads until a line has these words.
+    async fn until(&mut self, words: &str) -> Vec<String> {
+        let reading = async {
+            let mut seen = Vec::new();
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                let is_it = line.contains(words);
+                seen.push(line);
+                if is_it {
+                    return seen;
+                }
+            }
+            panic!("no {words:?} in {seen:?}");
+        };
+        tokio::time::timeout(Duration::from_secs(30), reading)
+            .await
+            .expect("the words come")
+    }
+
+    async fn end(mut self) -> (Option<i32>, String) {
+        let mut errors = String::new();
+        let mut stderr = self.child.stderr.take().unwrap();
+        stderr.read_to_string(&mut errors).await.unwrap();
+        (self.child.wait().await.unwrap().code(), errors)
+    }
+}
+
+#[tokio::test]
+async fn the_terminal_shows_a_code_asks_for_digits_and_says_who_is_logged_in() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = format!("dir:{}", folder.path().join("state").display());
+    let mut terminal = Terminal::new(login_command(&world.simulator, &state));
+    let shown = terminal.until("open the link").await;
+    assert!(shown.iter().any(|line| line.contains('█')), "{shown:?}");
+    let code = world.simulator.login(ALICE, Act::ScanWithDigits).unwrap();
+    assert!(shown.contains(&code.url), "{shown:?}");
+    let mut input = terminal.child.stdin.take().unwrap();
+    let digits = format!("000000\n{}\n", code.digits.unwrap());
+    input.write_all(digits.as_bytes()).await.unwrap();
+    eventually(async || world.simulator.qr_codes()[0].status == "scaned").await;
+    let code = world.simulator.login(ALICE, Act::Confirm).unwrap();
+    let account = code.account.unwrap();
+    let said = terminal.until("Logged in as").await.join("\n");
+    assert!(said.contains("The phone shows some digits"), "{said}");
+    assert!(said.contains("These digits are wrong"), "{said}");
+    assert!(said.contains(&account), "{said}");
+    let (status, errors) = terminal.end().await;
+    assert_eq!((status, errors.as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn a_login_that_is_given_up_or_too_late_ends_with_its_own_words() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = format!("dir:{}", folder.path().join("state").display());
+    let mut terminal = Terminal::new(login_command(&world.simulator, &state));
+    terminal.until("open the link").await;
+    signal(&terminal.child, Signal::INT);
+    let (status, errors) = terminal.end().await;
+    assert_eq!(status, Some(1));
+    assert!(errors.contains("the login was given up"), "{errors}");
+
+    let mut terminal = Terminal::new(login_command(&world.simulator, &state));
+    for number in 0..3 {
+        terminal.until("open the link").await;
+        eventually(async || world.simulator.login_counters().qr_codes == 2 + number).await;
+        world.simulator.login(ALICE, Act::Expire).unwrap();
+    }
+    let (status, errors) = terminal.end().await;
+    assert_eq!(status, Some(1));
+    assert!(errors.contains("three codes were shown"), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    let mut memory = login_command(&world.simulator, "memory");
+    assert_eq!(memory.status().await.unwrap().code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_login_beside_a_running_account_takes_at_once() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = format!("dir:{}", folder.path().join("state").display());
+    let command = |given: bool| {
+        let mut command = runner(&["run", "--component"]);
+        command
+            .arg(component())
+            .args(["--state", &state, "--agent", "echo"])
+            .env("WEIXIN_BASE_URL", world.simulator.base_url())
+            .env("WEIXIN_SEND_INTERVAL_MS", "0");
+        if given {
+            command
+                .env("WEIXIN_TOKEN", world.simulator.token())
+                .env("WEIXIN_ACCOUNT_ID", world.simulator.account_id());
+        }
+        command
+    };
+    // Without any credential and without a terminal there is nothing to run.
+    let output = command(false).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("host-test login"), "{errors}");
+
+    let running = command(true).spawn().unwrap();
+    world.simulator.say(ALICE, "before");
+    world
+        .until(|simulator| simulator.answers(ALICE) == ["before"])
+        .await;
+    // Another client took the person; the operator logs in again, in another terminal.
+    world.simulator.log_in_elsewhere(ALICE);
+    let first = world.simulator.first().clone();
+    world.until(|_| first.counters().starts >= 2).await;
+    let mut terminal = Terminal::new(login_command(&world.simulator, &state));
+    terminal.until("open the link").await;
+    let code = world.simulator.login(ALICE, Act::Confirm).unwrap();
+    let bot = world.simulator.account(&code.account.unwrap()).unwrap();
+    terminal.until("Logged in as").await;
+    let begun = std::time::Instant::now();
+    until(&world.simulator, |_| bot.counters().polls > 0).await;
+    let took = begun.elapsed();
+    world.simulator.say(ALICE, "after");
+    world
+        .until(|simulator| simulator.answers(ALICE) == ["before", "after"])
+        .await;
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    signal(&running, Signal::TERM);
+    assert_eq!(
+        running.wait_with_output().await.unwrap().status.code(),
+        Some(0)
+    );
+
+    // From now on the login counts, also where the environment holds the old token.
+    for given in [false, true] {
+        let polls = bot.counters().polls;
+        let running = command(given).spawn().unwrap();
+        until(&world.simulator, |_| bot.counters().polls > polls).await;
+        signal(&running, Signal::TERM);
+        assert_eq!(
+            running.wait_with_output().await.unwrap().status.code(),
+            Some(0)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_dead_token_asks_little_and_heals_by_itself_soon() {
+    let world = World::new().await;
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    world.simulator.say(ALICE, "one");
+    world
+        .until(|simulator| simulator.answers(ALICE) == ["one"])
+        .await;
+    world
+        .simulator
+        .faults(&json!({"session": {"expired": "errcode", "after_ms": 0}}))
+        .unwrap();
+    world.simulator.say(ALICE, "two");
+    eventually(async || account.health().await.unwrap().phase == Phase::LoginRequired).await;
+    for _ in 0..150 {
+        world.clock.advance(Duration::from_millis(200));
+        let typing = account.health().await.unwrap();
+        assert_eq!(typing.phase, Phase::LoginRequired);
+        let requests = world.simulator.requests(None, Duration::from_secs(10));
+        assert!(requests <= 10, "{requests}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    world.simulator.faults(&json!({"session": null})).unwrap();
+    // A hiccup of three seconds is over within five.
+    eventually(async || {
+        world.clock.advance(Duration::from_millis(500));
+        world.simulator.answers(ALICE) == ["one", "two"]
+    })
+    .await;
+    let expiry = json!({"session": {"expired": "ret", "after_ms": 0, "for_ms": 3000}});
+    world.simulator.faults(&expiry).unwrap();
+    eventually(async || account.health().await.unwrap().phase == Phase::LoginRequired).await;
+    world.simulator.say(ALICE, "three");
+    let begun = world.clock.elapsed();
+    eventually(async || {
+        world.clock.advance(Duration::from_millis(100));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        world.simulator.answers(ALICE).len() == 3
+    })
+    .await;
+    let took = world.clock.elapsed() - begun;
+    assert!(took <= Duration::from_secs(8), "{took:?}");
+    world.check();
+}
