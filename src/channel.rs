@@ -11,6 +11,7 @@ pub mod error;
 pub mod file_name;
 pub mod health;
 pub mod journal;
+pub mod markdown;
 pub mod message;
 pub mod outbox;
 pub mod pace;
