@@ -7,6 +7,7 @@
 pub mod api;
 pub mod bot_agent;
 pub mod inbound;
+pub mod markdown;
 pub mod media;
 pub mod media_key;
 pub mod typing;
