@@ -184,9 +184,9 @@ impl Channel {
         if let Some(id) = &post.answers {
             self.journal.answered(id);
         }
-        let parts = split::split(&text, self.settings.limits)
+        let parts = split::split(&text, self.settings.limits, split::Options::default())
             .into_iter()
-            .map(|part| Content::Text(part.to_owned()))
+            .map(Content::Text)
             .chain(media.into_iter().map(Content::Media))
             .map(|content| (content, client_id()));
         self.outbox.accept(now, post, parts)

@@ -134,6 +134,22 @@ fn plain_text_has_no_tag_at_all() {
 }
 
 #[test]
+fn edited_text_is_edited_no_more() {
+    for file in [
+        include_str!("../../channel/markdown/examples/commonmark.txt"),
+        include_str!("../../channel/markdown/examples/gfm.txt"),
+    ] {
+        for example in file
+            .split("```````````````````````````````` example\n")
+            .skip(1)
+        {
+            let once = native(example);
+            assert_eq!(native(&once), once, "of {example:?}");
+        }
+    }
+}
+
+#[test]
 fn hostile_text_is_edited_within_bounds() {
     for pattern in [
         "*",
