@@ -16,10 +16,11 @@
 //! | HTML | without comments and without the tags of HTML's elements; `<br>` is a new line |
 //! | rule | `———` |
 //!
-//! Not taken as markup: single tildes (`~5 or 6~`, which GFM strikes), and tags whose name is none of
-//! HTML's (`Vec<String>`, `<your-key>`), which an answer means as text.
+//! Not taken as markup, since an answer means it as text: single tildes (`~5 or 6~`, which GFM
+//! strikes), asterisks between digits (`2*3*4`), and tags whose name is none of HTML's
+//! (`Vec<String>`, `<your-key>`).
 //!
-//! Time is linear in the text's length, and the result at most some twelve times as long as the text.
+//! Time is linear in the text's length, and the result is at most some thirty times as long.
 
 mod flatten;
 pub mod html;

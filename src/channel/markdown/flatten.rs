@@ -62,8 +62,8 @@ struct Writer<'a> {
     links: Vec<(usize, CowStr<'a>)>,
     /// How many of them are images.
     images: usize,
-    /// For each strike that is open, whether it has but one tilde.
-    single_tildes: Vec<bool>,
+    /// The emphases and strikes that are open: their marks, where these are text.
+    marks: Vec<&'static str>,
     /// The content of the block of code or HTML that is open.
     raw: String,
     is_code: bool,
@@ -155,14 +155,9 @@ impl<'a> Writer<'a> {
                 self.start_link(dest_url);
                 self.images += 1;
             }
-            Tag::Strikethrough => {
-                let source = self.source.get(place.start..).unwrap_or_default();
-                let is_single = !source.starts_with("~~");
-                self.single_tildes.push(is_single);
-                if is_single {
-                    self.page.text("~");
-                }
-            }
+            Tag::Emphasis => self.start_mark("*", place.start),
+            Tag::Strong => self.start_mark("**", place.start),
+            Tag::Strikethrough => self.start_mark("~", place.start),
             _ => {}
         }
     }
@@ -208,7 +203,10 @@ impl<'a> Writer<'a> {
                 self.images = self.images.saturating_sub(1);
                 self.end_link();
             }
-            TagEnd::Strikethrough => self.end_strike(),
+            TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough => {
+                let mark = self.marks.pop().unwrap_or_default();
+                self.page.text(mark);
+            }
             _ => {}
         }
     }
@@ -294,11 +292,23 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A single tilde is no markup: `~5 or 6~`.
-    fn end_strike(&mut self) {
-        if self.single_tildes.pop() == Some(true) {
-            self.page.text("~");
-        }
+    /// Some marks are meant as text: one tilde (`~5 or 6~`), an asterisk between digits (`2*3*4`).
+    fn start_mark(&mut self, mark: &'static str, place: usize) {
+        let inner = self
+            .source
+            .get(place..)
+            .and_then(|source| source.strip_prefix(mark));
+        let is_text = match mark {
+            "~" => inner.is_some_and(|inner| !inner.starts_with('~')),
+            _ => {
+                let outer = self.source.get(..place).unwrap_or_default();
+                let is_digit = |char: char| char.is_ascii_digit();
+                outer.ends_with(is_digit) && inner.is_some_and(|inner| inner.starts_with(is_digit))
+            }
+        };
+        let mark = if is_text { mark } else { "" };
+        self.marks.push(mark);
+        self.page.text(mark);
     }
 
     fn begin_block(&mut self) {
