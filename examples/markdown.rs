@@ -12,16 +12,17 @@ use std::time::Instant;
 
 use channel::markdown::plain;
 use channel::split::{Limits, Options, split};
-use weixin::markdown::native;
+use platform::markdown::native;
 
-// Not by way of the crate, which would bring the whole component with it.
+// Not by way of the crate, which would bring the whole component with it, as would a module of its
+// name.
 #[path = "../src/channel"]
 mod channel {
     pub mod markdown;
     pub mod split;
 }
 #[path = "../src/weixin"]
-mod weixin {
+mod platform {
     pub mod markdown;
 }
 

@@ -80,7 +80,7 @@ fn after_container_marker(line: &str) -> Option<&str> {
         return Some(after);
     }
     if let Some(after) = line.strip_prefix("[^") {
-        return after.split_once("]:").map(|(_, after)| after);
+        return after.split_once(']')?.1.strip_prefix(':');
     }
     let number = line.trim_start_matches(|char: char| char.is_ascii_digit());
     let after = if number.len() < line.len() {

@@ -64,7 +64,7 @@ pub fn split(text: &str, limits: Limits, options: Options) -> Vec<String> {
             let numbered = (1..).zip(&parts);
             return numbered.map(|(n, part)| part.marked(n, &n_parts)).collect();
         }
-        digits += 1;
+        digits = n_parts.len();
     }
 }
 

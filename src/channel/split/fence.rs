@@ -27,17 +27,18 @@ pub struct Fence<'a> {
 /// The fenced blocks of a text, in their order.
 pub fn fences(markdown: &str) -> Vec<Fence<'_>> {
     let events = markdown::events(markdown).into_iter().flatten();
+    let text_end = markdown.trim_end().len();
     events
         .filter_map(|(event, place)| match event {
             Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(_))) => {
-                fence(markdown, place.start, place.end)
+                fence(markdown, place.start, place.end, text_end)
             }
             _ => None,
         })
         .collect()
 }
 
-fn fence(text: &str, start: usize, end: usize) -> Option<Fence<'_>> {
+fn fence(text: &str, start: usize, end: usize, text_end: usize) -> Option<Fence<'_>> {
     let (before, block) = (text.get(..start)?, text.get(start..end)?);
     let line_start = after_last_line_end(before);
     let prefix = before.get(line_start..)?.chars().map(|char| match char {
@@ -61,7 +62,7 @@ fn fence(text: &str, start: usize, end: usize) -> Option<Fence<'_>> {
             .find('\n')
             .map_or(text.len(), |at| end + at + 1);
         (last_line, line_end)
-    } else if end >= text.trim_end().len() {
+    } else if end >= text_end {
         (text.len(), usize::MAX)
     } else {
         (end, end)
