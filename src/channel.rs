@@ -12,6 +12,7 @@ pub mod expiry;
 pub mod file_name;
 pub mod health;
 pub mod journal;
+pub mod markdown;
 pub mod message;
 pub mod outbox;
 pub mod pace;
@@ -385,7 +386,9 @@ impl Channel {
         if parts.len() <= self.settings.max_parts {
             return parts.into_iter().map(Content::Text).collect();
         }
-        let note = DOCUMENT_NOTE;
+        let (chars, bytes) = (DOCUMENT_NOTE.chars().count(), DOCUMENT_NOTE.len());
+        let has_room = limits.chars > 2 * chars && limits.bytes > 2 * bytes;
+        let note = if has_room { DOCUMENT_NOTE } else { "" };
         let limits = Limits {
             chars: limits.chars.saturating_sub(note.chars().count()).max(1),
             bytes: limits.bytes.saturating_sub(note.len()).max(4),

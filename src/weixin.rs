@@ -8,6 +8,7 @@ pub mod api;
 pub mod bot_agent;
 pub mod inbound;
 pub mod login;
+pub mod markdown;
 pub mod media;
 pub mod media_key;
 pub mod place;
@@ -31,8 +32,8 @@ pub const MAX_TEXT_BYTES: usize = 16_000;
 /// What its messages may hold.
 pub const DIALECT: Dialect = Dialect {
     max_text_bytes: MAX_TEXT_BYTES,
-    plain: str::to_owned,
-    native: str::to_owned,
+    plain: markdown::plain,
+    native: markdown::native,
 };
 /// What the host replaces by the bot's token.
 pub const TOKEN_PLACEHOLDER: &str = "{{bot-token}}";

@@ -1,9 +1,19 @@
 //! Long text in parts that a platform takes.
 //!
-//! Put together, the parts give the text back. No part is over either limit, and no cut is inside a
-//! grapheme unless that grapheme alone is over a limit.
+//! A cut is after a blank line, a line, a sentence or a word, whichever comes first in this order in
+//! the second half of what fits. No cut is inside a grapheme or a URL, nor, in Markdown, inside a row
+//! of a table, unless that alone is over a limit. Put together, the parts give the text back, but for
+//! the fences that are closed and opened again, and the marks.
+//!
+//! No part is over either limit, and time is linear in the text's length.
 
-use unicode_segmentation::UnicodeSegmentation;
+mod fence;
+mod place;
+
+use fence::Fence;
+
+#[cfg(test)]
+mod tests;
 
 /// Longest text of one platform message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,201 +24,237 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-/// How parts are cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What is added to the parts. With limits under 40 nothing is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Fences.
+    /// The text is Markdown: a block of code that is cut has its fences in each part.
     pub fences: bool,
-    /// Marks.
+    /// Each of several parts ends with a line that numbers it: `(1/3)`.
     pub marks: bool,
 }
 
-/// Splits.
-pub fn split(text: &str, limits: Limits, _options: Options) -> Vec<String> {
-    split_old(text, limits)
-        .into_iter()
-        .map(str::to_owned)
-        .collect()
-}
+/// Smallest limit with room for fences and marks.
+const MIN_FOR_ADDITIONS: usize = 40;
 
 /// Splits `text`; blank text has no parts.
-fn split_old(text: &str, limits: Limits) -> Vec<&str> {
+pub fn split(text: &str, limits: Limits, options: Options) -> Vec<String> {
     if text.trim().is_empty() {
         return Vec::new();
     }
+    if place::longest_prefix(text, limits) == text.len() {
+        return vec![text.to_owned()];
+    }
+    let has_room = limits.chars.min(limits.bytes) >= MIN_FOR_ADDITIONS;
+    let is_markdown = options.fences && has_room;
+    let fences = if is_markdown {
+        fence::fences(text)
+    } else {
+        Vec::new()
+    };
+    // The more parts there are, the longer are the marks, and the more parts there are.
+    let mut digits = usize::from(options.marks && has_room);
+    loop {
+        let mark = mark_len(digits);
+        let parts = cut(text, limits.without(mark, mark), &fences, is_markdown);
+        if digits == 0 {
+            return parts.iter().map(Part::render).collect();
+        }
+        let n_parts = parts.len().to_string();
+        if n_parts.len() <= digits {
+            let numbered = (1..).zip(&parts);
+            return numbered.map(|(n, part)| part.marked(n, &n_parts)).collect();
+        }
+        digits = n_parts.len();
+    }
+}
+
+/// Length of a mark with its line end, for numbers of so many digits.
+fn mark_len(digits: usize) -> usize {
+    match digits {
+        0 => 0,
+        digits => "\n(/)".len() + 2 * digits,
+    }
+}
+
+impl Limits {
+    fn min(self, other: Limits) -> Limits {
+        Limits {
+            chars: self.chars.min(other.chars),
+            bytes: self.bytes.min(other.bytes),
+        }
+    }
+
+    fn without(self, chars: usize, bytes: usize) -> Limits {
+        Limits {
+            chars: self.chars.saturating_sub(chars),
+            bytes: self.bytes.saturating_sub(bytes),
+        }
+    }
+}
+
+/// A part of the text, with what is added to it.
+#[derive(Debug, Clone, Copy)]
+struct Part<'a> {
+    text: &'a str,
+    /// The fence that is opened again.
+    opened: Option<&'a Fence<'a>>,
+    /// The part begins within a line.
+    is_within_line: bool,
+    /// The fence that is closed.
+    closed: Option<&'a Fence<'a>>,
+}
+
+impl Part<'_> {
+    fn render(&self) -> String {
+        let mut out = String::with_capacity(self.text.len() + 2 * MIN_FOR_ADDITIONS);
+        if let Some(fence) = self.opened {
+            fence.open(self.is_within_line, &mut out);
+        }
+        out.push_str(self.text);
+        if let Some(fence) = self.closed {
+            end_line(&mut out);
+            fence.close(&mut out);
+        }
+        out
+    }
+
+    fn marked(&self, number: usize, n_parts: &str) -> String {
+        let mut out = self.render();
+        end_line(&mut out);
+        out.push_str(&format!("({number}/{n_parts})"));
+        out
+    }
+}
+
+fn end_line(text: &mut String) {
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+}
+
+fn cut<'a>(
+    text: &'a str,
+    limits: Limits,
+    fences: &'a [Fence<'a>],
+    is_markdown: bool,
+) -> Vec<Part<'a>> {
+    let fences: Vec<&Fence<'a>> = fences.iter().filter(|fence| fence.fits(limits)).collect();
     let mut parts = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let longest = longest_prefix(rest, limits);
-        let end = if longest == rest.len() {
-            longest
-        } else {
-            best_cut(rest.split_at(longest).0)
+    let mut opened: Option<&Fence<'a>> = None;
+    let mut from = 0;
+    while from < text.len() {
+        let cutter = Cutter {
+            text,
+            from,
+            room: opened.map_or(limits, |fence| fence.room_behind(limits)),
+            fences: &fences,
+            is_markdown,
         };
-        let (part, tail) = rest.split_at(end);
-        parts.push(part);
-        rest = tail;
+        let (end, closed) = cutter.cut();
+        parts.push(Part {
+            text: text.get(from..end).unwrap_or_default(),
+            opened,
+            is_within_line: !text.get(..from).unwrap_or_default().ends_with('\n'),
+            closed,
+        });
+        opened = closed;
+        from = end;
     }
     parts
 }
 
-/// Length of the longest prefix within the limits that ends between two graphemes; of whole
-/// characters where the first grapheme alone is too long. At least one character.
-fn longest_prefix(text: &str, limits: Limits) -> usize {
-    if text.len() <= limits.bytes && text.len() <= limits.chars {
-        return text.len();
-    }
-    let mut chars = 0;
-    let mut end = 0;
-    for grapheme in text.graphemes(true) {
-        chars += grapheme.chars().count();
-        if chars > limits.chars || end + grapheme.len() > limits.bytes {
-            break;
+/// Finds the end of the part that begins at `from`.
+struct Cutter<'a, 'f> {
+    text: &'a str,
+    from: usize,
+    room: Limits,
+    fences: &'f [&'a Fence<'a>],
+    is_markdown: bool,
+}
+
+/// An end, and the fence that it is in.
+type End<'a> = (usize, Option<&'a Fence<'a>>);
+
+impl<'a> Cutter<'a, '_> {
+    fn cut(&self) -> End<'a> {
+        let rest = self.rest();
+        let unclosed = self.fences.last().filter(|fence| fence.is_unclosed());
+        let room = unclosed.map_or(self.room, |fence| fence.room_before(self.room));
+        if place::longest_prefix(rest, room) == rest.len() {
+            return (self.text.len(), unclosed.copied());
         }
-        end += grapheme.len();
-    }
-    if end > 0 {
-        return end;
-    }
-    text.char_indices()
-        .map(|(start, char)| start + char.len_utf8())
-        .enumerate()
-        .take_while(|(index, end)| *index < limits.chars && *end <= limits.bytes)
-        .last()
-        .map_or_else(
-            || text.chars().next().map_or(0, char::len_utf8),
-            |(_, end)| end,
-        )
-}
-
-/// Where to cut a prefix: after its last blank line, line, sentence or word, whichever comes first
-/// in this order in its second half; else at its end.
-fn best_cut(prefix: &str) -> usize {
-    let half = prefix.len() / 2;
-    [after_blank_line, after_line, after_sentence, after_space]
-        .iter()
-        .filter_map(|cut| cut(prefix))
-        .find(|end| *end > half)
-        .unwrap_or(prefix.len())
-}
-
-fn after_blank_line(text: &str) -> Option<usize> {
-    text.rfind("\n\n").map(|start| start + 2)
-}
-
-fn after_line(text: &str) -> Option<usize> {
-    text.rfind('\n').map(|start| start + 1)
-}
-
-/// Chinese sentences end with their mark, Western ones with a mark and a space.
-fn after_sentence(text: &str) -> Option<usize> {
-    let chinese = text
-        .char_indices()
-        .rfind(|(_, char)| matches!(char, '。' | '！' | '？' | '；' | '…'))
-        .map(|(start, char)| start + char.len_utf8());
-    let western = [". ", "! ", "? "]
-        .iter()
-        .filter_map(|end| text.rfind(end))
-        .max()
-        .map(|start| start + 2);
-    // A closing quotation mark or bracket belongs to the sentence before it.
-    let end = chinese.max(western)?;
-    let closing: usize = text
-        .split_at(end)
-        .1
-        .chars()
-        .take_while(|char| matches!(char, '”' | '’' | '」' | '』' | '）' | '》'))
-        .map(char::len_utf8)
-        .sum();
-    Some(end + closing)
-}
-
-fn after_space(text: &str) -> Option<usize> {
-    text.char_indices()
-        .rfind(|(_, char)| char.is_whitespace())
-        .map(|(start, char)| start + char.len_utf8())
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn check(text: &str, chars: usize, expect: &[&str]) {
-        let limits = Limits { chars, bytes: 400 };
-        assert_eq!(split_old(text, limits), expect);
+        let end = self.cut_within(self.room);
+        if end.1.is_none() {
+            return end;
+        }
+        // With room for whichever fence has to be closed.
+        let window = self.from + place::longest_prefix(rest, self.room);
+        let first = self
+            .fences
+            .partition_point(|fence| fence.after <= self.from);
+        let fences = self.fences.get(first..).unwrap_or_default().iter();
+        let room = fences
+            .take_while(|fence| fence.start < window)
+            .map(|fence| fence.room_before(self.room))
+            .reduce(Limits::min)
+            .unwrap_or(self.room);
+        self.cut_within(room)
     }
 
-    #[test]
-    fn cuts_are_where_a_reader_pauses() {
-        check("", 10, &[]);
-        check(" \n ", 10, &[]);
-        check("short", 10, &["short"]);
-        check("one\n\ntwo\nthree", 10, &["one\n\ntwo\n", "three"]);
-        check("para one\n\npara two", 14, &["para one\n\n", "para two"]);
-        check(
-            "First one. Second one.",
-            14,
-            &["First one. ", "Second one."],
-        );
-        check("第一句话。第二句话。", 8, &["第一句话。", "第二句话。"]);
-        check("他说：“好的。”然后走了", 8, &["他说：“好的。”", "然后走了"]);
-        check("some words here", 12, &["some words ", "here"]);
-        check("abcdefghij", 4, &["abcd", "efgh", "ij"]);
-    }
-
-    #[test]
-    fn a_family_emoji_stays_whole() {
-        check("aaa👨‍👩‍👧‍👦", 8, &["aaa", "👨‍👩‍👧‍👦"]);
-    }
-
-    #[test]
-    fn a_grapheme_over_the_limit_is_cut_between_characters() {
-        let grapheme = format!("e{}", "\u{301}".repeat(9));
-        let limits = Limits {
-            chars: 4,
-            bytes: 400,
+    fn cut_within(&self, room: Limits) -> End<'a> {
+        let window = place::longest_prefix(self.rest(), room);
+        let mut end = self.from + place::best_cut(self.rest(), window);
+        let next = self.fences.partition_point(|fence| fence.after <= end);
+        let fence = self.fences.get(next).filter(|fence| fence.start < end);
+        let Some(fence) = fence.copied() else {
+            if self.is_markdown {
+                end = self.before_row(end);
+            }
+            return (end, None);
         };
-        assert_eq!(split_old(&grapheme, limits).concat(), grapheme);
+        if fence.start > self.from && (end <= fence.body || fence.start - self.from > window / 2) {
+            return (fence.start, None);
+        }
+        if end <= fence.body {
+            end = self.from + window;
+        }
+        if end < fence.end {
+            return (end, Some(fence));
+        }
+        // It is the closing fence that does not fit.
+        if place::longest_prefix(self.rest(), self.room) >= fence.after - self.from {
+            return (fence.after, None);
+        }
+        let code = self.text.get(self.from.max(fence.body)..fence.end);
+        let lines = code
+            .and_then(|code| code.strip_suffix('\n'))
+            .unwrap_or_default();
+        match lines.rfind('\n') {
+            Some(line) => (self.from.max(fence.body) + line + 1, Some(fence)),
+            None if fence.end > self.from => (fence.end, Some(fence)),
+            None => (end, Some(fence)),
+        }
     }
 
-    #[test]
-    fn bytes_count_as_well() {
-        let limits = Limits {
-            chars: 100,
-            bytes: 9,
+    /// An end that is not inside a row of a table, if the row alone fits.
+    fn before_row(&self, end: usize) -> usize {
+        let before = self.text.get(self.from..end).unwrap_or_default();
+        let Some(line) = before.rfind('\n').map(|start| self.from + start + 1) else {
+            return end;
         };
-        assert_eq!(split_old("你好吗你好吗", limits), ["你好吗", "你好吗"]);
+        let rest = self.text.get(line..).unwrap_or_default();
+        let (row, after) = rest
+            .split_at_checked(place::longest_prefix(rest, self.room))
+            .unwrap_or_default();
+        let row = match row.split_once('\n') {
+            Some((row, _)) => row,
+            None if after.is_empty() => row,
+            None => return end,
+        };
+        if row.contains('|') { line } else { end }
     }
 
-    proptest! {
-        #[test]
-        fn parts_are_within_the_limits_and_give_the_text_back(
-            text in "([a-z .,\n]|[一-龥。！？\n]|👨‍👩‍👧|🇨🇳|e\u{301}|\\PC){0,300}",
-            chars in 1usize..60,
-            bytes in 4usize..120,
-        ) {
-            let limits = Limits { chars, bytes };
-            let parts = split_old(&text, limits);
-            if !text.trim().is_empty() {
-                prop_assert_eq!(parts.concat(), text.as_str());
-            }
-            for part in parts {
-                prop_assert!(part.chars().count() <= chars && part.len() <= bytes && !part.is_empty());
-            }
-        }
-
-        #[test]
-        fn no_cut_is_inside_a_grapheme(
-            text in "(👨‍👩‍👧‍👦|🇨🇳|e\u{301}|你|a| ){1,200}",
-        ) {
-            let parts = split_old(&text, Limits { chars: 20, bytes: 100 });
-            let whole: Vec<&str> = text.graphemes(true).collect();
-            let again: Vec<&str> = parts.iter().flat_map(|part| part.graphemes(true)).collect();
-            if !parts.is_empty() {
-                prop_assert_eq!(again, whole);
-            }
-        }
+    fn rest(&self) -> &'a str {
+        self.text.get(self.from..).unwrap_or_default()
     }
 }
