@@ -74,8 +74,37 @@ pub struct Logins {
     pub config: BTreeMap<String, String>,
     /// Where credentials are kept.
     pub credentials: Credentials,
-    /// Values of credentials in use that a login replaces.
-    pub replaces: Vec<String>,
+    /// The account whose credential a login replaces.
+    pub replaces: Option<Replaced>,
+}
+
+/// A credential in use that a login replaces.
+#[derive(Clone)]
+pub struct Replaced {
+    /// The account's id.
+    pub account: String,
+    /// Its values.
+    pub values: Vec<String>,
+}
+
+impl Logins {
+    fn replaced_values(&self) -> &[String] {
+        self.replaces
+            .as_ref()
+            .map_or(&[], |replaced| replaced.values.as_slice())
+    }
+
+    /// Whose credential the platform meant when it said that the person is bound already.
+    fn bound(&self) -> Result<Option<String>, CredentialsError> {
+        let in_use = self
+            .replaces
+            .as_ref()
+            .map(|replaced| replaced.account.clone());
+        Ok(match in_use {
+            Some(account) => Some(account),
+            None => self.credentials.latest()?.map(|latest| latest.account),
+        })
+    }
 }
 
 /// A login that is under way.
@@ -94,7 +123,7 @@ impl Login {
         let with = with.clone();
         let secrets = Secrets::default();
         for capture in &with.plugin.descriptor.captures {
-            let mut values = with.replaces.clone();
+            let mut values = with.replaced_values().to_vec();
             for value in with.credentials.values(&capture.credential)? {
                 if !values.contains(&value) {
                     values.push(value);
@@ -149,10 +178,8 @@ impl Login {
             Said::Confirm => Step::Confirm,
             Said::EnterCode => Step::EnterCode,
             Said::Done(identity) => self.keep(identity)?,
-            Said::AlreadyBound => match self.with.credentials.latest()? {
-                Some(credential) => Step::Done {
-                    account: credential.account,
-                },
+            Said::AlreadyBound => match self.with.bound()? {
+                Some(account) => Step::Done { account },
                 None => Step::Failed {
                     reason:
                         "this person is bound to a bot already, whose credential is not stored \
@@ -194,7 +221,7 @@ impl Login {
         };
         self.with
             .credentials
-            .store(credential, &self.with.replaces)?;
+            .store(credential, self.with.replaced_values())?;
         Ok(Step::Done { account })
     }
 }

@@ -1,6 +1,6 @@
 //! The runner: see `host-test --help`.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let (command, log_format) = match cli::parse(arguments, &|name| std::env::var_os(name)) {
         Ok(parsed) => parsed,
         Err(error) => {
-            eprintln!("host-test: {error}");
+            complain(&error);
             return ExitCode::from(2);
         }
     };
@@ -23,7 +23,9 @@ fn main() -> ExitCode {
             .to_str()
             .is_none_or(|level| level.parse::<EnvFilter>().is_err())
     {
-        eprintln!("host-test: RUST_LOG is {level:?}: use error, warn, info, debug or trace");
+        complain(&format!(
+            "RUST_LOG is {level:?}: use error, warn, info, debug or trace"
+        ));
         return ExitCode::from(2);
     }
     // Files of the state are private; what an agent's process writes keeps the user's own mask.
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("host-test: no threads can be started: {error}");
+            complain(&format!("no threads can be started: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -71,10 +73,15 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("host-test: {failure}");
+            complain(&failure);
             ExitCode::from(failure.status())
         }
     }
+}
+
+/// One line for standard error, if anybody reads it.
+fn complain(what: &dyn std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "host-test: {what}");
 }
 
 fn log_to_stderr(format: LogFormat, default: &str) {

@@ -10,7 +10,7 @@ use crate::bindings::gateway::channel::types::Media;
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::instance::CallError;
-use crate::login::Logins;
+use crate::login::{Logins, Replaced};
 use crate::media::outgoing::Refused;
 
 /// How long an instance may take to say how it does: it answers from memory.
@@ -159,7 +159,10 @@ impl Handle {
             plugin: setup.plugin.clone(),
             config: setup.config.as_ref().clone(),
             credentials: credentials.clone(),
-            replaces: setup.secret_values(),
+            replaces: Some(Replaced {
+                account: self.id().to_owned(),
+                values: setup.secret_values(),
+            }),
         }
     }
 

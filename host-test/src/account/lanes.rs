@@ -29,6 +29,8 @@ const MAX_WITH_AGENT: usize = 256;
 /// Pauses before a message is given to the agent again.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A reply that the platform does not take waits for this long, in milliseconds.
+const REPLY_LIFE_MS: u64 = 72 * 3600 * 1000;
 /// Longest key of a post.
 const MAX_KEY_BYTES: usize = 64;
 
@@ -212,7 +214,8 @@ impl Shared {
                     text,
                     media,
                     progress: false,
-                    queue_until: None,
+                    // What the person waited for may still be wanted when it can be sent at last.
+                    queue_until: Some(self.clock().unix_ms() + REPLY_LIFE_MS),
                 })
             }
         };

@@ -9,7 +9,8 @@ use crate::egress::capture::Capture;
 use crate::egress::rule::{Credential, Rule};
 
 /// The rules of an account; a rule whose host is a configuration key in braces holds for that key's
-/// value, and is left out where the key is not set. Each rule has the captures of its credential;
+/// value, and is left out where the key is not set. Without a credential it is for the whole origin,
+/// with one for its path alone. Each rule has the captures of its credential;
 /// where the key's value has a path, they hold below that path as well.
 ///
 /// # Errors
@@ -30,19 +31,12 @@ pub fn of(descriptor: &Descriptor, config: &BTreeMap<String, String>) -> Result<
             }
             Some(key) => match config.get(key) {
                 Some(url) => {
-                    let rule = Rule::configured(url)
-                        .map_err(|error| format!("configuration key {key}: {error}"))?;
-                    // What carries a credential goes no further than it must.
-                    match egress.credential.is_some() {
-                        true => rule
-                            .below(&format!(
-                                "{}{}",
-                                path_of(url).unwrap_or_default(),
-                                egress.path_prefix
-                            ))
-                            .map_err(|error| format!("configuration key {key}: {error}"))?,
-                        false => rule,
-                    }
+                    let wrong = |error| format!("configuration key {key}: {error}");
+                    let origin = Rule::configured(url).map_err(wrong)?;
+                    rules.push(origin.clone());
+                    // The credential goes no further than it must.
+                    let path = path_of(url).unwrap_or_default() + &egress.path_prefix;
+                    origin.below(&path).map_err(wrong)?
                 }
                 None => continue,
             },
@@ -164,10 +158,10 @@ mod tests {
             };
             assert!(captured(&rules[0], "/bot/status"));
             assert!(!captured(&rules[0], "/relay/bot/status"));
-            assert!(captured(&rules[1], "/bot/status"));
-            assert_eq!(captured(&rules[1], "/relay/bot/status"), below);
-            assert!(!captured(&rules[1], "/bot/other"));
-            assert!(rules[2].captures.is_empty());
+            assert!(captured(&rules[2], "/bot/status"));
+            assert_eq!(captured(&rules[2], "/relay/bot/status"), below);
+            assert!(!captured(&rules[2], "/bot/other"));
+            assert!(rules[1].captures.is_empty() && rules[3].captures.is_empty());
         }
     }
 

@@ -67,12 +67,12 @@ pub async fn submit(
     request: Request,
 ) -> Result<Json<Told>, Failure> {
     let id = in_path(path)?;
-    let login = admin.sessions.get(&id)?;
     let body = body(request, MAX_BODY_BYTES).await?;
     let body: Value =
         serde_json::from_slice(&body).map_err(|_| Failure::invalid("the body is no JSON"))?;
     let code = body["code"].as_str();
     let code = code.ok_or_else(|| Failure::invalid("\"code\" must be a string"))?;
+    let login = admin.sessions.get(&id)?;
     let step = login.submit(code.to_owned()).await?;
     admin.sessions.after(id, login, &step);
     Ok(Json(step.into()))

@@ -26,7 +26,7 @@ fn no_command_is_run_with_the_defaults() {
         );
         assert_eq!(options.durability, Durability::Process);
         assert_eq!(options.agent, AgentSpec::Echo);
-        assert!(options.account.is_none());
+        assert_eq!(options.wanted, Wanted::Latest);
     }
 }
 
@@ -124,9 +124,10 @@ fn a_token_selects_the_real_server_unless_the_simulator_is_asked_for() {
     let Command::Run(options) = read(&[], &environment).unwrap() else {
         panic!("not run");
     };
-    assert_eq!(options.account.unwrap().id, "bot@im.bot");
+    let given = matches!(&options.wanted, Wanted::Given { id, .. } if id == "bot@im.bot");
+    assert!(given && !options.simulator);
     let Command::Run(options) = read(&["--simulator"], &environment).unwrap() else {
         panic!("not run");
     };
-    assert!(options.account.is_none());
+    assert!(options.simulator);
 }

@@ -8,9 +8,10 @@ use qrcode::render::unicode::Dense1x2;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::serve::replaced_by_login;
 use super::{Failure, beside_the_binary, other};
 use crate::account::StartError;
-use crate::cli::{LoginOptions, Wanted};
+use crate::cli::LoginOptions;
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::login::{Login, LoginError, Logins, Step};
@@ -41,10 +42,7 @@ pub async fn login(options: LoginOptions) -> Result<(), Failure> {
         plugin,
         config: options.config,
         credentials: Credentials::of(&options.state),
-        replaces: match options.wanted {
-            Wanted::Given { token, .. } => vec![token],
-            Wanted::Stored(_) | Wanted::Latest => Vec::new(),
-        },
+        replaces: replaced_by_login(&options.wanted),
     };
     show(&logins, &mut terminate, &mut interrupt).await
 }

@@ -16,7 +16,7 @@ use crate::agent;
 use crate::cli::{RunOptions, Wanted};
 use crate::clock::Clock;
 use crate::credentials::Credentials;
-use crate::login::Logins;
+use crate::login::{Logins, Replaced};
 use crate::media::MediaRules;
 use crate::runtime::Runtime;
 use crate::simulator::{Options, Simulator};
@@ -93,7 +93,7 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         plugin: plugin.clone(),
         config: options.config.clone(),
         credentials: credentials.clone(),
-        replaces: token_of(&options.wanted),
+        replaces: replaced_by_login(&options.wanted),
     };
     let chosen = || choose(&options.wanted, &credentials, &options.config, &media);
     let choice = match options.simulator {
@@ -228,12 +228,12 @@ async fn newer(
             return options;
         }
         // The environment's token is of no use any more, and somebody logged in for that.
-        if matches!(wanted, Wanted::Given { .. })
+        if let Some(replaced) = replaced_by_login(wanted)
             && let Ok(Some(latest)) = credentials.latest()
             && latest.saved_ms >= started_ms
             && account.status().await.phase == Phase::LoginRequired
         {
-            if let Err(error) = credentials.store(latest, &token_of(wanted)) {
+            if let Err(error) = credentials.store(latest, &replaced.values) {
                 tracing::error!("{error}");
             } else if let Some(options) = chosen() {
                 return options;
@@ -242,10 +242,14 @@ async fn newer(
     }
 }
 
-fn token_of(wanted: &Wanted) -> Vec<String> {
+/// What a login replaces that is made where the environment names this account.
+pub(super) fn replaced_by_login(wanted: &Wanted) -> Option<Replaced> {
     match wanted {
-        Wanted::Given { token, .. } => vec![token.clone()],
-        Wanted::Stored(_) | Wanted::Latest => Vec::new(),
+        Wanted::Given { id, token } => Some(Replaced {
+            account: id.clone(),
+            values: vec![token.clone()],
+        }),
+        Wanted::Stored(_) | Wanted::Latest => None,
     }
 }
 

@@ -7,6 +7,7 @@ use host_test::account::Account;
 use host_test::admin::{self, Accounts, Token};
 use host_test::agent::EchoAgent;
 use host_test::credentials::Credentials;
+use host_test::simulator::Act;
 use host_test::state::StateSpec;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -93,9 +94,13 @@ impl Operator {
 
 /// The API for these accounts.
 async fn serve(accounts: &[&Account]) -> Operator {
+    serve_with(accounts, Credentials::of(&StateSpec::Memory)).await
+}
+
+async fn serve_with(accounts: &[&Account], credentials: Credentials) -> Operator {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
-    let served = Accounts::new(Credentials::of(&StateSpec::Memory));
+    let served = Accounts::new(credentials);
     for account in accounts {
         served.insert(account.handle());
     }
@@ -392,10 +397,65 @@ async fn what_fails_is_told_with_its_status() {
     for answer in [
         operator.post(&messages, &text("late")).await,
         operator.get(&format!("{messages}/refused")).await,
-        operator.get(&messages.replace("messages", "login")).await,
     ] {
         assert_eq!(answer.kind(), (503, "ended".to_owned()));
     }
+}
+
+#[tokio::test]
+async fn a_login_goes_step_by_step() {
+    let world = World::new().await;
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    let token = world.simulator.token();
+    let credentials = Credentials::of(&StateSpec::Memory);
+    let operator = serve_with(&[&account], credentials.clone()).await;
+    let path = format!("/accounts/{}/login", account.id());
+    assert_eq!(
+        operator.get(&path).await.kind(),
+        (404, "not-found".to_owned())
+    );
+    // Another client took the person.
+    world.simulator.log_in_elsewhere(ALICE);
+    let step = operator.post(&path, &json!({})).await.json();
+    let code = world.simulator.login(ALICE, Act::ScanWithDigits).unwrap();
+    assert_eq!(
+        (&step["step"], &step["text"]),
+        (&json!("show-qr"), &json!(code.url))
+    );
+    assert!(step["until_ms"].as_u64().unwrap() > world.clock.unix_ms());
+    let moving = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            world.clock.advance(Duration::from_millis(100));
+        }
+    };
+    let steps = async {
+        assert_eq!(
+            operator.get(&path).await.json(),
+            json!({"step": "enter-code"})
+        );
+        let submit = format!("{path}/code");
+        let wrong = operator.post(&submit, &json!({"code": "0"})).await;
+        assert_eq!(wrong.json(), json!({"step": "enter-code"}));
+        let none = operator.post(&submit, &json!({"code": " "})).await;
+        assert_eq!(none.kind(), (400, "invalid".to_owned()));
+        let confirming = async {
+            eventually(async || world.simulator.qr_codes()[0].status == "scaned").await;
+            world.simulator.login(ALICE, Act::Confirm).unwrap().account
+        };
+        let digits = json!({"code": code.digits});
+        let (done, bot) = tokio::join!(operator.post(&submit, &digits), confirming);
+        assert_eq!(done.json(), json!({"step": "done", "account": bot}));
+        assert_eq!(credentials.latest().unwrap().unwrap().account, bot.unwrap());
+    };
+    tokio::select! {
+        () = steps => {}
+        () = moving => {}
+    }
+    assert!(credentials.is_replaced(&token).unwrap());
+    let begun = operator.post(&path, &json!({})).await.json();
+    assert_eq!(begun["step"], "show-qr");
+    world.check();
 }
 
 #[tokio::test]
