@@ -13,6 +13,7 @@ use crate::account::{Account, AccountOptions, StartError};
 use crate::bindings::exports::gateway::channel::meta::Placement;
 use crate::cli::{RunOptions, UsageError};
 use crate::clock::Clock;
+use crate::egress::proxy::Proxies;
 use crate::media::MediaRules;
 use crate::runtime::{PACKAGE, PACKAGE_VERSION, Runtime};
 use crate::simulator::{Options, Simulator};
@@ -63,13 +64,15 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         Some(path) => path,
         None => beside_the_binary()?,
     };
+    let proxies = Proxies::from_environment(&|name| std::env::var_os(name))
+        .map_err(|error| Failure::Usage(error.to_string()))?;
     let (state_spec, durability) = (options.state, options.durability);
     let state_directory = match &state_spec {
         StateSpec::Directory(path) => Some(path.clone()),
         StateSpec::Memory => None,
     };
     let opening = tokio::task::spawn_blocking(move || state_spec.open(durability));
-    let runtime = Runtime::new(clock.clone()).map_err(other)?;
+    let runtime = Runtime::with_proxies(clock.clone(), proxies).map_err(other)?;
     let plugin = runtime.load(&component).await.map_err(other)?;
     let state = opening.await.map_err(other)?.map_err(|error| match error {
         StateError::InUse { .. } | StateError::Open { .. } => Failure::Usage(error.to_string()),

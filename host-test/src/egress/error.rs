@@ -51,6 +51,9 @@ pub enum Failure {
     /// The server's certificate or its TLS is not accepted.
     #[error("no TLS connection: {0}")]
     Tls(String),
+    /// The proxy is not reached, or makes no connection to the server.
+    #[error("proxy {0}")]
+    Proxy(String),
 
     /// The caller's own body failed while it was sent.
     #[error("the request's body broke off: {0}")]
@@ -97,6 +100,7 @@ impl Failure {
             | Failure::Connect(_)
             | Failure::ConnectTimeout(_)
             | Failure::Tls(_)
+            | Failure::Proxy(_)
             | Failure::RequestBody(_)
             | Failure::FirstByteTimeout(_)
             | Failure::BodyTimeout(_)
@@ -118,6 +122,7 @@ impl Failure {
                     | Failure::Connect(_)
                     | Failure::ConnectTimeout(_)
                     | Failure::Tls(_)
+                    | Failure::Proxy(_)
             )
     }
 

@@ -207,15 +207,16 @@ impl<'a> Target<'a> {
     }
 }
 
+/// A host as every parser reads it.
 #[derive(Debug, PartialEq, Eq)]
-enum Host<'a> {
+pub(super) enum Host<'a> {
     /// In lower case, without empty labels.
     Name(Cow<'a, str>),
     Address(IpAddr),
 }
 
 impl<'a> Host<'a> {
-    fn parse(host: &'a str) -> Result<Host<'a>, &'static str> {
+    pub(super) fn parse(host: &'a str) -> Result<Host<'a>, &'static str> {
         if let Some(literal) = host.strip_prefix('[') {
             return literal
                 .strip_suffix(']')
@@ -253,7 +254,8 @@ fn default_port(https: bool) -> u16 {
     if https { 443 } else { 80 }
 }
 
-fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
+/// Host and port of an authority without a user.
+pub(super) fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
     let end_of_host = authority.rfind(']').map_or(0, |end| end + 1);
     let Some((before, port)) = authority
         .get(end_of_host..)
