@@ -22,6 +22,7 @@ use super::*;
 
 mod captures;
 mod proxies;
+mod proxy_server;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 

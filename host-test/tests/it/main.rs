@@ -12,6 +12,7 @@ mod failures;
 mod lifecycle;
 mod media;
 mod outbox;
+mod proxy;
 mod quotes;
 mod runner;
 mod secrets;
