@@ -224,11 +224,13 @@ impl Egress {
         captures: &[&Capture],
         name: &str,
     ) -> Result<Response<EgressBody>, Failure> {
+        let (mut head, mut body) = response.into_parts();
+        let status = head.status.as_u16();
         let hidden = |reason| Failure::CredentialHidden {
             name: name.to_owned(),
+            status,
             reason,
         };
-        let (mut head, mut body) = response.into_parts();
         let collected = Limited::new(&mut body, MAX_CAPTURED_BYTES).collect().await;
         let read = collected
             .map_err(|error| match error.downcast::<EgressError>() {
@@ -285,7 +287,9 @@ impl Egress {
         } else {
             Reach::Public
         };
-        let captures: Vec<&Capture> = rules
+        let captures: Vec<&Capture> = self
+            .shared
+            .rules
             .iter()
             .flat_map(|rule| rule.captures_of(&target))
             .collect();

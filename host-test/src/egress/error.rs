@@ -81,9 +81,14 @@ pub enum Failure {
     ResponseTooLarge { limit: u64 },
     /// The answer may hold a credential that can't be taken out of it.
     #[error(
-        "the answer may hold the credential {name:?}, and {reason}: the component does not get it"
+        "the answer (HTTP {status}) may hold the credential {name:?}, and {reason}: the component \
+         does not get it"
     )]
-    CredentialHidden { name: String, reason: &'static str },
+    CredentialHidden {
+        name: String,
+        status: u16,
+        reason: &'static str,
+    },
 }
 
 impl Failure {

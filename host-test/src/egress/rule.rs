@@ -20,7 +20,7 @@ pub struct Rule {
     path_prefix: String,
     /// What the host may put into requests to this place.
     pub credential: Option<Credential>,
-    /// What arrives in answers from this place; it counts where the credential has the same name.
+    /// What arrives in answers from this host; it counts where the credential has the same name.
     pub captures: Vec<Capture>,
     /// The operator named this origin, so plain http and addresses that are not public are fine.
     /// Other rules match https alone, and only addresses of the public internet.
@@ -120,22 +120,25 @@ impl Rule {
         })
     }
 
-    /// The captures that hold for a request to this target.
+    /// The captures that hold for a request to this target. The rule's own path does not matter:
+    /// another rule may allow a spelling of the path that this one does not know.
     pub(super) fn captures_of(&self, target: &Target<'_>) -> impl Iterator<Item = &Capture> {
         let credential = self.credential.as_ref().map(|used| used.name.as_str());
-        let path = target.path;
+        let (is_here, path) = (self.is_at(target), target.path);
         self.captures.iter().filter(move |capture| {
-            Some(capture.credential.as_str()) == credential && capture.applies_to(path)
+            is_here && Some(capture.credential.as_str()) == credential && capture.applies_to(path)
         })
     }
 
     /// Whether the rule allows this target.
     pub fn allows(&self, target: &Target<'_>) -> bool {
         (self.https || self.configured)
-            && self.https == target.https
-            && self.port == target.port
-            && self.host.matches(&target.host)
+            && self.is_at(target)
             && begins_with_segments(target.path, &self.path_prefix)
+    }
+
+    fn is_at(&self, target: &Target<'_>) -> bool {
+        self.https == target.https && self.port == target.port && self.host.matches(&target.host)
     }
 }
 
