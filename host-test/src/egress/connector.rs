@@ -7,7 +7,7 @@
 //!   each connection.
 //! - Certificate roots are loaded with the first https connection, not at the start.
 //! - A connector goes direct unless it is told of [`Proxies`]. The way through one is below the
-//!   server's TLS, see [`super::hop`]: the check of addresses is then the proxy's.
+//!   server's TLS, see `hop.rs`: the check of addresses is then the proxy's.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

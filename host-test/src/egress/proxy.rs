@@ -39,7 +39,7 @@ struct Shared {
     failing: AtomicBool,
 }
 
-/// A variable that holds no proxy; names it, and never shows its value.
+/// A variable that can't be used; names it, and never shows a proxy's URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ProxyError(String);
