@@ -5,6 +5,10 @@
 //!   https alone, checked at the address that is connected to.
 //! - Credentials are put in here ([`Credential`]), and those that arrive are taken out here
 //!   ([`capture`]), so the component never holds them.
+//! - Where the operator has a proxy ([`proxy`]), requests go through it: those to the platform's
+//!   servers, its files and its logins alike. Agents, and links in their replies, are in the
+//!   operator's own network and go direct, `https://` or not. Through a proxy, names are not
+//!   resolved here and their addresses not checked: the connection is the proxy's.
 //! - Each wait has a limit of the host's own, which a caller may only shorten.
 //! - Redirects are handed back as they are.
 //! - An [`EgressError`] tells whether the request may have taken effect.
@@ -16,13 +20,15 @@ pub mod client;
 pub mod connector;
 pub mod credential;
 pub mod error;
+mod exchange;
 mod headers;
+mod hop;
 mod json;
+pub mod proxy;
 pub mod rule;
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,14 +36,12 @@ use bytes::Bytes;
 use http::{Method, Request, Response, Version, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::capture_connection;
 
 use crate::clock::Clock;
-use body::{BodyLimits, EgressBody, Progress, Upload};
+use body::{BodyLimits, EgressBody};
 use capture::{Capture, MAX_CAPTURED_BYTES};
 use client::{HttpClient, RequestBody};
-use connector::{ConnectError, Reach, innermost};
+use connector::{Reach, innermost};
 use credential::{Secret, Secrets};
 use error::{EgressError, Failure, Origin};
 use rule::{Credential, Rule, Target};
@@ -47,8 +51,6 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The largest JSON body that credentials are put into.
 pub const MAX_JSON_BYTES: usize = 1024 * 1024;
-/// Bodies up to this length are sent at once; longer ones are watched while they go out.
-const SHORT_BODY_BYTES: u64 = 64 * 1024;
 
 /// The way out for one account. Clones are cheap and share everything.
 #[derive(Clone)]
@@ -195,7 +197,11 @@ impl Egress {
             reach,
             captures,
         } = self.checked(request).await?;
-        let response = self.exchange(request, reach, limits).await?;
+        let response = self
+            .shared
+            .client
+            .exchange(request, reach, limits, clock)
+            .await?;
         let response = response.map(|incoming| {
             let limits = BodyLimits {
                 between_bytes: limits.between_bytes,
@@ -218,11 +224,13 @@ impl Egress {
         captures: &[&Capture],
         name: &str,
     ) -> Result<Response<EgressBody>, Failure> {
+        let (mut head, mut body) = response.into_parts();
+        let status = head.status.as_u16();
         let hidden = |reason| Failure::CredentialHidden {
             name: name.to_owned(),
+            status,
             reason,
         };
-        let (mut head, mut body) = response.into_parts();
         let collected = Limited::new(&mut body, MAX_CAPTURED_BYTES).collect().await;
         let read = collected
             .map_err(|error| match error.downcast::<EgressError>() {
@@ -279,7 +287,9 @@ impl Egress {
         } else {
             Reach::Public
         };
-        let captures: Vec<&Capture> = rules
+        let captures: Vec<&Capture> = self
+            .shared
+            .rules
             .iter()
             .flat_map(|rule| rule.captures_of(&target))
             .collect();
@@ -338,57 +348,6 @@ impl Egress {
             captures,
         })
     }
-
-    /// Sends the request and waits for the answer's head.
-    async fn exchange(
-        &self,
-        request: Request<RequestBody>,
-        reach: Reach,
-        limits: Limits,
-    ) -> Result<Response<hyper::body::Incoming>, Failure> {
-        let clock = &self.shared.clock;
-        let progress = Progress::default();
-        let short = request.body().size_hint().upper();
-        let mut request = match short {
-            Some(length) if length <= SHORT_BODY_BYTES => request,
-            _ => request.map(|body| {
-                let upload = Upload {
-                    body,
-                    clock: clock.clone(),
-                    progress: progress.clone(),
-                };
-                upload.boxed_unsync()
-            }),
-        };
-        let mut connection = capture_connection(&mut request);
-        let mut response = pin!(self.shared.client.pool(reach).request(request));
-
-        // The answer is looked at first each time, so a connection that is there is not missed.
-        let connected = async {
-            connection.wait_for_connection_metadata().await;
-        };
-        tokio::select! {
-            biased;
-            result = &mut response => return result.map_err(|error| failure_of(&error)),
-            () = connected => {}
-            () = clock.sleep(limits.connect) => {
-                return Err(Failure::ConnectTimeout(limits.connect));
-            }
-        }
-        progress.step(clock.elapsed());
-        loop {
-            let deadline = progress.last_step().saturating_add(limits.first_byte);
-            tokio::select! {
-                biased;
-                result = &mut response => return result.map_err(|error| failure_of(&error)),
-                () = clock.sleep_until(deadline) => {
-                    if progress.last_step().saturating_add(limits.first_byte) <= deadline {
-                        return Err(Failure::FirstByteTimeout(limits.first_byte));
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// A request that the rules allow.
@@ -397,24 +356,6 @@ struct Checked<'a> {
     reach: Reach,
     /// What its answer may hold.
     captures: Vec<&'a Capture>,
-}
-
-fn failure_of(error: &legacy::Error) -> Failure {
-    let source = error.source();
-    if error.is_connect() {
-        return match source.and_then(|source| source.downcast_ref::<ConnectError>()) {
-            Some(ConnectError::Dns(reason)) => Failure::Dns(reason.clone()),
-            Some(ConnectError::ProhibitedAddress) => Failure::ProhibitedAddress,
-            Some(ConnectError::Tls(reason)) => Failure::Tls(reason.clone()),
-            Some(ConnectError::Tcp(reason)) => Failure::Connect(reason.clone()),
-            None => Failure::Connect(innermost(error)),
-        };
-    }
-    match source.and_then(|source| source.downcast_ref::<hyper::Error>()) {
-        Some(error) if error.is_parse() => Failure::Protocol(innermost(error)),
-        Some(error) if error.is_user() => Failure::RequestBody(innermost(error)),
-        _ => Failure::ConnectionLost(innermost(error)),
-    }
 }
 
 #[cfg(test)]

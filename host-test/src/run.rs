@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::bindings::exports::gateway::channel::meta::Placement;
 use crate::cli::UsageError;
 use crate::clock::Clock;
+use crate::egress::proxy::Proxies;
 use crate::runtime::{PACKAGE, PACKAGE_VERSION, Runtime};
 use crate::simulator::{Options, Simulator};
 
@@ -49,6 +50,13 @@ impl From<UsageError> for Failure {
 
 fn other(error: impl std::fmt::Display) -> Failure {
     Failure::Other(error.to_string())
+}
+
+/// A runtime that goes by the environment's proxies.
+fn runtime(clock: Clock) -> Result<Runtime, Failure> {
+    let proxies = Proxies::from_environment(&|name| std::env::var_os(name))
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    Runtime::with_proxies(clock, proxies).map_err(other)
 }
 
 fn beside_the_binary() -> Result<PathBuf, Failure> {

@@ -17,6 +17,7 @@ use crate::bindings::{Channel, ChannelPre};
 use crate::clock::Clock;
 use crate::egress::client::HttpClient;
 use crate::egress::credential::Secrets;
+use crate::egress::proxy::Proxies;
 use crate::egress::{Egress, Limits};
 use crate::media::server::MediaServer;
 use crate::sandbox::{self, Sandbox};
@@ -77,11 +78,23 @@ pub enum LoadError {
 }
 
 impl Runtime {
-    /// A runtime that keeps compiled code in the user's cache directory, where there is one.
+    /// A runtime that keeps compiled code in the user's cache directory, where there is one, and
+    /// goes direct to every server.
     ///
     /// # Errors
     /// When this machine can't run WebAssembly.
     pub fn new(clock: Clock) -> wasmtime::Result<Runtime> {
+        Runtime::with_proxies(clock, Proxies::none())
+    }
+
+    /// The same, with proxies on the way to the platform's servers.
+    ///
+    /// # Errors
+    /// When this machine can't run WebAssembly.
+    pub fn with_proxies(clock: Clock, proxies: Proxies) -> wasmtime::Result<Runtime> {
+        if !proxies.is_none() {
+            tracing::info!("proxies: {proxies}");
+        }
         let mut config = Config::new();
         config.wasm_component_model_async(true);
         match Cache::from_file(None) {
@@ -98,7 +111,7 @@ impl Runtime {
         Ok(Runtime {
             engine,
             linker: Arc::new(linker),
-            client: HttpClient::new(),
+            client: HttpClient::with_proxies(proxies),
             clock,
             media: Arc::default(),
         })

@@ -1,7 +1,7 @@
 //! The HTTP client of the process: two pools of connections for all accounts.
 //!
 //! What was connected without a check of its address is never lent to a request that needs one, so
-//! each [`Reach`] has a pool of its own. HTTP/1.1 alone; redirects are not followed; idle
+//! each [`Reach`] has a pool of its own; so has what goes through a proxy. HTTP/1.1 alone; redirects are not followed; idle
 //! connections are few and short-lived, and an answer's head is bounded.
 
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::BoxError;
 use super::connector::{Connector, Reach, Resolve, SystemResolver};
+use super::proxy::Proxies;
 
 /// Of one host. More are opened when needed and closed afterwards.
 const IDLE_CONNECTIONS: usize = 256;
@@ -29,6 +30,14 @@ const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// The connections of the process; clones share them.
 #[derive(Clone)]
 pub struct HttpClient {
+    pools: Pools,
+    /// Without a proxy; the same where there is none.
+    direct: Pools,
+    pub(super) proxies: Proxies,
+}
+
+#[derive(Clone)]
+struct Pools {
     public: Client<Connector, RequestBody>,
     anywhere: Client<Connector, RequestBody>,
 }
@@ -36,23 +45,51 @@ pub struct HttpClient {
 pub(super) type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 
 impl HttpClient {
-    /// A client that resolves names as the operating system does.
+    /// A client that resolves names as the operating system does, and goes direct.
     pub fn new() -> HttpClient {
-        HttpClient::with_resolver(Arc::new(SystemResolver))
+        HttpClient::with_proxies(Proxies::none())
+    }
+
+    /// A client that goes through proxies, where they say so.
+    pub fn with_proxies(proxies: Proxies) -> HttpClient {
+        HttpClient::with_resolver(Arc::new(SystemResolver), proxies)
     }
 
     /// A client with another resolver. What it returns is checked like everything else.
-    pub fn with_resolver(resolver: Arc<dyn Resolve>) -> HttpClient {
+    pub fn with_resolver(resolver: Arc<dyn Resolve>, proxies: Proxies) -> HttpClient {
+        let connector = |reach| Connector::new(resolver.clone(), reach, TCP_LIMIT);
+        HttpClient::of(&connector, proxies)
+    }
+
+    pub(super) fn of(connector: &dyn Fn(Reach) -> Connector, proxies: Proxies) -> HttpClient {
+        let pools = |proxies: &Proxies| Pools {
+            public: pool(connector(Reach::Public).through(proxies.clone())),
+            anywhere: pool(connector(Reach::Anywhere).through(proxies.clone())),
+        };
+        let direct = pools(&Proxies::none());
         HttpClient {
-            public: pool(Connector::new(resolver.clone(), Reach::Public, TCP_LIMIT)),
-            anywhere: pool(Connector::new(resolver, Reach::Anywhere, TCP_LIMIT)),
+            pools: match proxies.is_none() {
+                true => direct.clone(),
+                false => pools(&proxies),
+            },
+            direct,
+            proxies,
+        }
+    }
+
+    /// The same client without its proxies, for what is in the operator's own network.
+    pub fn direct(&self) -> HttpClient {
+        HttpClient {
+            pools: self.direct.clone(),
+            direct: self.direct.clone(),
+            proxies: Proxies::none(),
         }
     }
 
     pub(super) fn pool(&self, reach: Reach) -> &Client<Connector, RequestBody> {
         match reach {
-            Reach::Public => &self.public,
-            Reach::Anywhere => &self.anywhere,
+            Reach::Public => &self.pools.public,
+            Reach::Anywhere => &self.pools.anywhere,
         }
     }
 }

@@ -6,8 +6,8 @@
 //! - All addresses of a name are tried, IPv6 and IPv4 side by side, and a name is resolved anew for
 //!   each connection.
 //! - Certificate roots are loaded with the first https connection, not at the start.
-//!
-//! A proxy belongs into [`Tcp`], below TLS: the check of addresses is then the proxy's.
+//! - A connector goes direct unless it is told of [`Proxies`]. The way through one is below the
+//!   server's TLS, see `hop.rs`: the check of addresses is then the proxy's.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,9 +19,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::Uri;
 use http::uri::Scheme;
+use hyper::rt::{Read, Write};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
@@ -29,6 +30,8 @@ use tokio::sync::OnceCell;
 use tower_service::Service;
 
 use super::address::is_public;
+use super::hop::{self, Hop, Way};
+use super::proxy::Proxies;
 
 /// Which addresses may be connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,33 +72,50 @@ pub enum ConnectError {
     Tcp(String),
     #[error("{0}")]
     Tls(String),
+    /// The connection ended within the TLS handshake.
+    #[error("{0}")]
+    Cut(String),
+    #[error("proxy {0}")]
+    Proxy(String),
 }
 
 /// Connects to `http` and `https` URLs.
 #[derive(Clone)]
 pub struct Connector {
-    tcp: Tcp,
+    direct: Tcp,
+    door: Door,
+    proxies: Proxies,
 }
 
 impl Connector {
     /// A connector that gives up on TCP after `limit`, divided among the addresses of a name.
     pub fn new(resolver: Arc<dyn Resolve>, reach: Reach, limit: Duration) -> Connector {
-        let mut tcp = HttpConnector::new_with_resolver(Resolver { resolver, reach });
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(limit));
-        // Finds idle connections whose other end is gone without a word, say after a sleep.
-        tcp.set_keepalive(Some(Duration::from_secs(15)));
-        tcp.set_keepalive_interval(Some(Duration::from_secs(5)));
-        tcp.set_keepalive_retries(Some(3));
+        let tcp = |reach| Tcp::new(resolver.clone(), reach, limit);
         Connector {
-            tcp: Tcp { tcp, reach },
+            direct: tcp(reach),
+            door: Door {
+                tcp: tcp(Reach::Anywhere),
+                tls: Tls::default(),
+            },
+            proxies: Proxies::none(),
         }
+    }
+
+    /// The same through proxies.
+    pub fn through(self, proxies: Proxies) -> Connector {
+        Connector { proxies, ..self }
+    }
+
+    /// The same with other certificate roots.
+    #[cfg(test)]
+    pub(super) fn trusting(mut self, config: Arc<ClientConfig>) -> Connector {
+        self.door.tls = Tls(Some(config));
+        self
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = MaybeHttpsStream<Hop>;
     type Error = ConnectError;
     type Future = BoxFuture<'static, Result<Self::Response, ConnectError>>;
 
@@ -104,27 +124,114 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let mut tcp = self.tcp.clone();
-        if uri.scheme() != Some(&Scheme::HTTPS) {
-            return async move { Ok(MaybeHttpsStream::Http(tcp.call(uri).await?)) }.boxed();
-        }
+        let tls = self.door.tls.clone();
+        let Some(proxy) = self.proxies.of_request(&uri) else {
+            let way = Way::Direct(self.direct.clone());
+            return async move { tls.over(way, uri).await }.boxed();
+        };
+        let name = hop::name(&proxy);
+        let way = Way::Through {
+            proxy,
+            door: self.door.clone(),
+            reach: self.direct.reach,
+        };
         async move {
-            let mut tls = HttpsConnector::from((tcp, tls_config().await));
-            let stream = tls.call(uri).await;
-            stream.map_err(|error| match error.downcast::<ConnectError>() {
-                Ok(error) => *error,
-                Err(error) => ConnectError::Tls(innermost(&*error)),
+            tls.over(way, uri).await.map_err(|error| match error {
+                ConnectError::Tls(why) => {
+                    ConnectError::Tls(format!("{why} (through the proxy {name})"))
+                }
+                ConnectError::Cut(why) => ConnectError::Proxy(format!(
+                    "{name}: the tunnel ended before there was a TLS connection: {why}"
+                )),
+                error => error,
             })
         }
         .boxed()
     }
 }
 
-/// The connection below TLS.
+/// TLS on top of a connection, for URLs that say so.
+#[derive(Clone, Default)]
+struct Tls(Option<Arc<ClientConfig>>);
+
+impl Tls {
+    async fn over<W>(
+        self,
+        mut way: W,
+        uri: Uri,
+    ) -> Result<MaybeHttpsStream<W::Response>, ConnectError>
+    where
+        W: Service<Uri, Error = ConnectError>,
+        W::Response: Connection + Read + Write + Unpin + Send + 'static,
+        W::Future: Send + 'static,
+    {
+        if uri.scheme() != Some(&Scheme::HTTPS) {
+            return Ok(MaybeHttpsStream::Http(way.call(uri).await?));
+        }
+        let config = match self.0 {
+            Some(config) => config,
+            None => tls_config().await,
+        };
+        let stream = HttpsConnector::from((way, config)).call(uri).await;
+        stream.map_err(|error| match error.downcast::<ConnectError>() {
+            Ok(error) => *error,
+            Err(error) if is_cut(&*error) => ConnectError::Cut(innermost(&*error)),
+            Err(error) => ConnectError::Tls(innermost(&*error)),
+        })
+    }
+}
+
+/// Whether a handshake failed because the connection ended.
+fn is_cut(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let outer = error.downcast_ref::<io::Error>();
+    let inner = outer.and_then(|error| error.get_ref()?.downcast_ref::<io::Error>());
+    let kind = inner.or(outer).map(io::Error::kind);
+    matches!(
+        kind,
+        Some(
+            io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+        )
+    )
+}
+
+/// The way to a proxy.
 #[derive(Clone)]
-struct Tcp {
+pub(super) struct Door {
+    tcp: Tcp,
+    tls: Tls,
+}
+
+impl Door {
+    pub(super) async fn open(
+        self,
+        uri: Uri,
+    ) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, ConnectError> {
+        self.tls.over(self.tcp, uri).await
+    }
+}
+
+/// A connection without TLS.
+#[derive(Clone)]
+pub(super) struct Tcp {
     tcp: HttpConnector<Resolver>,
     reach: Reach,
+}
+
+impl Tcp {
+    fn new(resolver: Arc<dyn Resolve>, reach: Reach, limit: Duration) -> Tcp {
+        let mut tcp = HttpConnector::new_with_resolver(Resolver { resolver, reach });
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(limit));
+        // Finds idle connections whose other end is gone without a word, say after a sleep.
+        tcp.set_keepalive(Some(Duration::from_secs(15)));
+        tcp.set_keepalive_interval(Some(Duration::from_secs(5)));
+        tcp.set_keepalive_retries(Some(3));
+        Tcp { tcp, reach }
+    }
 }
 
 impl Service<Uri> for Tcp {
@@ -137,13 +244,8 @@ impl Service<Uri> for Tcp {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        // An address in the URL never passes through the resolver.
-        let host = uri.host().unwrap_or_default();
-        let literal = host.trim_start_matches('[').trim_end_matches(']');
-        if let Ok(address) = literal.parse::<IpAddr>()
-            && !self.reach.includes(address)
-        {
-            return futures::future::ready(Err(ConnectError::ProhibitedAddress)).boxed();
+        if let Err(error) = self.reach.check_literal(&uri) {
+            return futures::future::ready(Err(error)).boxed();
         }
         let connecting = self.tcp.call(uri);
         async move {
@@ -162,6 +264,16 @@ impl Service<Uri> for Tcp {
 impl Reach {
     fn includes(self, address: IpAddr) -> bool {
         self == Reach::Anywhere || is_public(address)
+    }
+
+    /// An address in the URL never passes through a resolver.
+    pub(super) fn check_literal(self, uri: &Uri) -> Result<(), ConnectError> {
+        let host = uri.host().unwrap_or_default();
+        let literal = host.trim_start_matches('[').trim_end_matches(']');
+        match literal.parse::<IpAddr>() {
+            Ok(address) if !self.includes(address) => Err(ConnectError::ProhibitedAddress),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -253,49 +365,4 @@ pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-
-    /// Gives each of these answers once, the last first.
-    struct Changing(Mutex<Vec<&'static [&'static str]>>);
-
-    impl Resolve for Changing {
-        fn resolve(&self, _: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
-            let answer = self.0.lock().unwrap().pop().unwrap_or_default();
-            let addresses = answer.iter().map(|text| text.parse().unwrap()).collect();
-            futures::future::ready(Ok(addresses)).boxed()
-        }
-    }
-
-    #[tokio::test]
-    async fn every_answer_of_the_resolver_is_checked() {
-        let answers: Vec<&[&str]> = vec![
-            &[],
-            &["127.0.0.1", "1.1.1.1", "fd00::1"],
-            &["127.0.0.1"],
-            &["1.1.1.1"],
-        ];
-        let mut resolver = Resolver {
-            resolver: Arc::new(Changing(Mutex::new(answers))),
-            reach: Reach::Public,
-        };
-        let name = || "example.com".parse::<Name>().unwrap();
-        let only_public = vec!["1.1.1.1:0".parse::<SocketAddr>().unwrap()];
-        let first = resolver.call(name()).await.unwrap();
-        assert_eq!(first.collect::<Vec<_>>(), only_public);
-        let rebound = resolver.call(name()).await.unwrap_err();
-        assert!(matches!(rebound, ConnectError::ProhibitedAddress));
-        let mixed = resolver.call(name()).await.unwrap();
-        assert_eq!(mixed.collect::<Vec<_>>(), only_public);
-        let empty = resolver.call(name()).await.unwrap_err();
-        assert!(matches!(empty, ConnectError::Dns(_)));
-    }
-
-    #[test]
-    fn both_sets_of_roots_give_a_configuration() {
-        load_tls_config(false);
-        load_tls_config(true);
-    }
-}
+mod tests;

@@ -51,6 +51,9 @@ pub enum Failure {
     /// The server's certificate or its TLS is not accepted.
     #[error("no TLS connection: {0}")]
     Tls(String),
+    /// The proxy is not reached, or makes no connection to the server.
+    #[error("proxy {0}")]
+    Proxy(String),
 
     /// The caller's own body failed while it was sent.
     #[error("the request's body broke off: {0}")]
@@ -78,9 +81,14 @@ pub enum Failure {
     ResponseTooLarge { limit: u64 },
     /// The answer may hold a credential that can't be taken out of it.
     #[error(
-        "the answer may hold the credential {name:?}, and {reason}: the component does not get it"
+        "the answer (HTTP {status}) may hold the credential {name:?}, and {reason}: the component \
+         does not get it"
     )]
-    CredentialHidden { name: String, reason: &'static str },
+    CredentialHidden {
+        name: String,
+        status: u16,
+        reason: &'static str,
+    },
 }
 
 impl Failure {
@@ -97,6 +105,7 @@ impl Failure {
             | Failure::Connect(_)
             | Failure::ConnectTimeout(_)
             | Failure::Tls(_)
+            | Failure::Proxy(_)
             | Failure::RequestBody(_)
             | Failure::FirstByteTimeout(_)
             | Failure::BodyTimeout(_)
@@ -118,6 +127,7 @@ impl Failure {
                     | Failure::Connect(_)
                     | Failure::ConnectTimeout(_)
                     | Failure::Tls(_)
+                    | Failure::Proxy(_)
             )
     }
 

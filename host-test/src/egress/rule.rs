@@ -20,7 +20,7 @@ pub struct Rule {
     path_prefix: String,
     /// What the host may put into requests to this place.
     pub credential: Option<Credential>,
-    /// What arrives in answers from this place; it counts where the credential has the same name.
+    /// What arrives in answers from this host; it counts where the credential has the same name.
     pub captures: Vec<Capture>,
     /// The operator named this origin, so plain http and addresses that are not public are fine.
     /// Other rules match https alone, and only addresses of the public internet.
@@ -120,12 +120,13 @@ impl Rule {
         })
     }
 
-    /// The captures that hold for a request to this target.
+    /// The captures that hold for a request to this target. The rule's own path does not matter:
+    /// another rule may allow a spelling of the path that this one does not know.
     pub(super) fn captures_of(&self, target: &Target<'_>) -> impl Iterator<Item = &Capture> {
         let credential = self.credential.as_ref().map(|used| used.name.as_str());
-        let path = target.path;
+        let (is_here, path) = (self.is_at(target), target.path);
         self.captures.iter().filter(move |capture| {
-            Some(capture.credential.as_str()) == credential && capture.applies_to(path)
+            is_here && Some(capture.credential.as_str()) == credential && capture.applies_to(path)
         })
     }
 
@@ -143,10 +144,12 @@ impl Rule {
     /// Whether the rule allows this target.
     pub fn allows(&self, target: &Target<'_>) -> bool {
         (self.https || self.configured)
-            && self.https == target.https
-            && self.port == target.port
-            && self.host.matches(&target.host)
+            && self.is_at(target)
             && begins_with_segments(target.path, &self.path_prefix)
+    }
+
+    fn is_at(&self, target: &Target<'_>) -> bool {
+        self.https == target.https && self.port == target.port && self.host.matches(&target.host)
     }
 }
 
@@ -218,15 +221,16 @@ impl<'a> Target<'a> {
     }
 }
 
+/// A host as every parser reads it.
 #[derive(Debug, PartialEq, Eq)]
-enum Host<'a> {
+pub(super) enum Host<'a> {
     /// In lower case, without empty labels.
     Name(Cow<'a, str>),
     Address(IpAddr),
 }
 
 impl<'a> Host<'a> {
-    fn parse(host: &'a str) -> Result<Host<'a>, &'static str> {
+    pub(super) fn parse(host: &'a str) -> Result<Host<'a>, &'static str> {
         if let Some(literal) = host.strip_prefix('[') {
             return literal
                 .strip_suffix(']')
@@ -264,7 +268,8 @@ fn default_port(https: bool) -> u16 {
     if https { 443 } else { 80 }
 }
 
-fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
+/// Host and port of an authority without a user.
+pub(super) fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
     let end_of_host = authority.rfind(']').map_or(0, |end| end + 1);
     let Some((before, port)) = authority
         .get(end_of_host..)

@@ -16,9 +16,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::connector::Resolve;
+use super::exchange::failure_of;
+use super::proxy::Proxies;
 use super::*;
 
 mod captures;
+mod proxies;
+mod proxy_server;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -133,7 +137,7 @@ impl Resolve for Fixed {
 
 fn client(addresses: &[&str]) -> HttpClient {
     let addresses = addresses.iter().map(|text| text.parse().unwrap());
-    HttpClient::with_resolver(Arc::new(Fixed(addresses.collect())))
+    HttpClient::with_resolver(Arc::new(Fixed(addresses.collect())), Proxies::none())
 }
 
 fn egress(rules: Vec<Rule>, secrets: Secrets) -> Egress {
@@ -456,7 +460,7 @@ async fn failures_before_the_request_say_that_nothing_was_sent() {
         }
     }
     let rule = Rule::new("https", "example.com", None, "").unwrap();
-    let client = HttpClient::with_resolver(Arc::new(Nowhere));
+    let client = HttpClient::with_resolver(Arc::new(Nowhere), Proxies::none());
     let egress = Egress::new(
         client,
         vec![rule],

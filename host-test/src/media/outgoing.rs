@@ -207,8 +207,9 @@ async fn download(
         response_bytes: rules.max_out,
         ..Limits::default()
     };
+    // Links are the agent's, in the operator's own network: not for the proxy to the platform.
     let egress = Egress::new(
-        client.clone(),
+        client.direct(),
         vec![rule],
         Secrets::default(),
         limits,

@@ -15,7 +15,6 @@ use crate::cli::LoginOptions;
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::login::{Login, LoginError, Logins, Step};
-use crate::runtime::Runtime;
 use crate::state::StateSpec;
 
 /// Logs in, and keeps the credential in the state.
@@ -35,7 +34,7 @@ pub async fn login(options: LoginOptions) -> Result<(), Failure> {
         Some(path) => path,
         None => beside_the_binary()?,
     };
-    let runtime = Runtime::new(Clock::new()).map_err(other)?;
+    let runtime = super::runtime(Clock::new())?;
     let plugin = runtime.load(&component).await.map_err(other)?;
     let logins = Logins {
         runtime,

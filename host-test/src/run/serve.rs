@@ -18,7 +18,6 @@ use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::login::{Logins, Replaced};
 use crate::media::MediaRules;
-use crate::runtime::Runtime;
 use crate::simulator::{Options, Simulator};
 use crate::state::{StateError, StateSpec};
 
@@ -69,7 +68,7 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         StateSpec::Memory => None,
     };
     let opening = tokio::task::spawn_blocking(move || state_spec.open(durability));
-    let runtime = Runtime::new(clock.clone()).map_err(other)?;
+    let runtime = super::runtime(clock.clone())?;
     let plugin = runtime.load(&component).await.map_err(other)?;
     let state = opening.await.map_err(other)?.map_err(|error| match error {
         StateError::InUse { .. } | StateError::Open { .. } => Failure::Usage(error.to_string()),

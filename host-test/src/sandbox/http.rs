@@ -67,7 +67,7 @@ fn error_of(failure: Failure) -> Error {
             rcode: Some(why),
             info_code: None,
         },
-        Failure::Connect(_) => Error::ConnectionRefused,
+        Failure::Connect(_) | Failure::Proxy(_) => Error::ConnectionRefused,
         Failure::ConnectTimeout(_) => Error::ConnectionTimeout,
         Failure::Tls(_) => Error::TlsProtocolError,
         Failure::RequestBody(_) | Failure::ConnectionLost(_) => Error::ConnectionTerminated,

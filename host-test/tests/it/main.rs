@@ -15,6 +15,7 @@ mod login;
 mod media;
 mod outbox;
 mod progress;
+mod proxy;
 mod quotes;
 mod runner;
 mod secrets;

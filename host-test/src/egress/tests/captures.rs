@@ -206,6 +206,30 @@ async fn captures_hold_for_their_path_and_for_places_that_carry_the_credential()
 }
 
 #[tokio::test]
+async fn a_rule_without_the_credential_is_no_way_around_a_capture() {
+    let server = Server::start(
+        with_length("200 OK", "", &confirmed()).leak(),
+        Then::KeepOpen,
+    )
+    .await;
+    let port = server.address.port();
+    let mut narrow = Rule::new("http", "127.0.0.1", Some(port), "/ilink/bot").unwrap();
+    narrow.configured = true;
+    narrow.credential = bot_token(true, false);
+    narrow.captures = captures();
+    let egress = egress(vec![server.rule(), narrow], secrets());
+    for path in [
+        PATH,
+        "//ilink/bot/get_qrcode_status",
+        "/Ilink/bot/get_qrcode_status",
+    ] {
+        let response = send(&egress, &server.url(path)).await.unwrap();
+        assert!(!text(response).await.unwrap().contains(TOKEN), "{path}");
+        assert!(egress.take_captured("bot-token").is_some(), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_changed_secret_is_used_by_the_next_request_while_another_hangs() {
     let mut silent = Server::start("", Then::KeepOpen).await;
     let server = Server::start(OK, Then::KeepOpen).await;

@@ -1,0 +1,289 @@
+//! Which requests go through a proxy: what the environment says, with the names that users know.
+//!
+//! - `HTTPS_PROXY` is for https, `HTTP_PROXY` for plain http, `ALL_PROXY` for both where they are
+//!   not set; `NO_PROXY` lists what goes direct: hosts and suffixes (`example.com` and
+//!   `.example.com` both mean the name and all below it), addresses, CIDR ranges, `*`. A port in
+//!   that list is not looked at. Upper case comes before lower case, empty is not set.
+//! - A proxy is `http://`, `https://` or `socks5://` (also `socks5h://`), with a user and a password
+//!   if it asks for them. https goes through a tunnel, so the proxy sees the server's name alone;
+//!   plain http is forwarded.
+//! - What runs on this machine is reached directly, whatever the environment says.
+//! - It is read once. What can't be understood is an error: a request must not go direct because of
+//!   a typing mistake.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::Uri;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+
+use super::rule::{Host, split_port};
+
+/// The proxies of a process. Clones share them; neither `Debug` nor `Display` shows a password.
+#[derive(Clone, Default)]
+pub struct Proxies {
+    /// None: everything goes direct.
+    shared: Option<Arc<Shared>>,
+}
+
+struct Shared {
+    matcher: Matcher,
+    /// Whether what runs on this machine is reached through the proxy as well.
+    with_loopback: bool,
+    /// What `Display` shows.
+    words: String,
+    /// Whether the last request through a proxy failed because of it.
+    failing: AtomicBool,
+}
+
+/// A variable that can't be used; names it, and never shows a proxy's URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ProxyError(String);
+
+impl Proxies {
+    /// No proxy at all.
+    pub fn none() -> Proxies {
+        Proxies::default()
+    }
+
+    /// What the environment says; `lookup` gives the value of a variable.
+    ///
+    /// # Errors
+    /// One line that names the variable.
+    pub fn from_environment(
+        lookup: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Proxies, ProxyError> {
+        let all = variable(lookup, "ALL_PROXY")?;
+        let of_scheme = |name| Ok(variable(lookup, name)?.or_else(|| all.clone()));
+        let https = of_scheme("HTTPS_PROXY")?;
+        let http = of_scheme("HTTP_PROXY")?;
+        // The list is not looked at where there is nothing to be excepted from.
+        if https.is_none() && http.is_none() {
+            return Ok(Proxies::none());
+        }
+        let direct = match variable(lookup, "NO_PROXY")? {
+            Some((name, list)) => {
+                direct_hosts(&list).map_err(|why| ProxyError(format!("{name} {why}")))?
+            }
+            None => Direct::default(),
+        };
+        if direct.everything {
+            return Ok(Proxies::none());
+        }
+        let mut builder = Matcher::builder().no(direct.hosts.join(","));
+        let mut words = Vec::new();
+        for (scheme, found) in [("https", https), ("http", http)] {
+            let Some((name, url)) = found else {
+                continue;
+            };
+            let shown =
+                checked(&url).map_err(|why| ProxyError(format!("{name} is no proxy: {why}")))?;
+            words.push(format!("{scheme} through {shown} ({name})"));
+            builder = match scheme {
+                "https" => builder.https(url),
+                _ => builder.http(url),
+            };
+        }
+        if !direct.hosts.is_empty() {
+            words.push(format!("direct to {}", direct.hosts.join(" ")));
+        }
+        Ok(Proxies::of(builder.build(), false, words.join(", ")))
+    }
+
+    /// Everything goes through the proxy at `url`, this machine's own servers included.
+    ///
+    /// # Errors
+    /// Why the URL is no proxy's.
+    pub fn everything_through(url: &str) -> Result<Proxies, ProxyError> {
+        let shown = checked(url).map_err(|why| ProxyError(format!("it is no proxy: {why}")))?;
+        let matcher = Matcher::builder().all(url).build();
+        Ok(Proxies::of(
+            matcher,
+            true,
+            format!("everything through {shown}"),
+        ))
+    }
+
+    fn of(matcher: Matcher, with_loopback: bool, words: String) -> Proxies {
+        Proxies {
+            shared: Some(Arc::new(Shared {
+                matcher,
+                with_loopback,
+                words,
+                failing: AtomicBool::new(false),
+            })),
+        }
+    }
+
+    /// Whether everything goes direct.
+    pub fn is_none(&self) -> bool {
+        self.shared.is_none()
+    }
+
+    /// The proxy of a request to `uri`.
+    pub(super) fn of_request(&self, uri: &Uri) -> Option<Intercept> {
+        let shared = self.shared.as_deref()?;
+        if !shared.with_loopback && is_this_machine(uri.host()?) {
+            return None;
+        }
+        shared.matcher.intercept(uri)
+    }
+
+    /// Logs when a proxy begins to fail and when it works again; in between nothing is said.
+    pub(super) fn report(&self, failed: Option<&dyn fmt::Display>) {
+        let Some(shared) = &self.shared else {
+            return;
+        };
+        match (
+            shared.failing.swap(failed.is_some(), Ordering::Relaxed),
+            failed,
+        ) {
+            (false, Some(error)) => tracing::warn!("{error}"),
+            (true, None) => tracing::info!("the proxy works again"),
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+}
+
+impl fmt::Display for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.shared {
+            Some(shared) => &shared.words,
+            None => "none",
+        })
+    }
+}
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxies({self})")
+    }
+}
+
+/// A variable's name as it was found, and its value.
+type Found = (String, String);
+
+fn variable(
+    lookup: &dyn Fn(&str) -> Option<OsString>,
+    name: &str,
+) -> Result<Option<Found>, ProxyError> {
+    for name in [name.to_owned(), name.to_lowercase()] {
+        let Some(value) = lookup(&name) else {
+            continue;
+        };
+        let Ok(value) = value.into_string() else {
+            return Err(ProxyError(format!("{name} is no UTF-8 text")));
+        };
+        let value = value.trim();
+        if !value.is_empty() {
+            return Ok(Some((name, value.to_owned())));
+        }
+    }
+    Ok(None)
+}
+
+/// The proxy without its password, if the URL is one that is read as it was meant.
+fn checked(url: &str) -> Result<String, String> {
+    let form = |why: &str| {
+        format!(
+            "{why}: write http://host:port or http://user:password@host:port, with %23 for # and \
+             so on"
+        )
+    };
+    let uri: Uri = match url.contains(['#', '?']) {
+        false => url.parse().map_err(|_| form("it is no URL"))?,
+        true => return Err(form("it has a # or a ?")),
+    };
+    let scheme = match uri.scheme_str() {
+        None => "http",
+        Some(scheme @ ("http" | "https" | "socks5" | "socks5h")) => scheme,
+        Some(_) => return Err(form("its scheme is neither http, https nor socks5")),
+    };
+    if !matches!(uri.path(), "" | "/") {
+        return Err(form("it has a path"));
+    }
+    let authority = uri
+        .authority()
+        .ok_or_else(|| form("it names no host"))?
+        .as_str();
+    let place = authority
+        .split_once('@')
+        .map_or(authority, |(_, place)| place);
+    let (host, _) = split_port(place).map_err(|_| form("its port is no number from 1 to 65535"))?;
+    Host::parse(host).map_err(form)?;
+    Ok(format!("{scheme}://{place}"))
+}
+
+/// What goes direct.
+#[derive(Default)]
+struct Direct {
+    everything: bool,
+    /// As the matcher reads them.
+    hosts: Vec<String>,
+}
+
+fn direct_hosts(list: &str) -> Result<Direct, String> {
+    let mut direct = Direct::default();
+    let entries = list.split(|char: char| char == ',' || char.is_whitespace());
+    for entry in entries.filter(|entry| !entry.is_empty()) {
+        if entry == "*" {
+            direct.everything = true;
+            continue;
+        }
+        direct.hosts.push(direct_host(entry).ok_or_else(|| {
+            format!(
+                "has {entry:?}, which is no host, suffix, address, CIDR range or *: write for \
+                 example .example.com or 10.0.0.0/8"
+            )
+        })?);
+    }
+    Ok(direct)
+}
+
+fn direct_host(entry: &str) -> Option<String> {
+    if let Some((address, length)) = entry.split_once('/') {
+        let longest = match address.parse().ok()? {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => 128,
+        };
+        let length: u8 = length.parse().ok().filter(|length| *length <= longest)?;
+        return Some(format!("{address}/{length}"));
+    }
+    if let Ok(address) = entry.parse::<IpAddr>() {
+        return Some(address.to_string());
+    }
+    let (host, _) = split_port(entry).ok()?;
+    let literal = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    if let Some(literal) = literal {
+        return Some(literal.parse::<IpAddr>().ok()?.to_string());
+    }
+    let name = host
+        .strip_prefix('*')
+        .filter(|rest| rest.starts_with('.'))
+        .unwrap_or(host);
+    let bare = name.strip_prefix('.').unwrap_or(name);
+    Host::parse(bare).ok()?;
+    Some(name.to_owned())
+}
+
+/// Whether a host is this machine by its name or address alone.
+fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let name = host.to_ascii_lowercase();
+    match host.parse::<IpAddr>() {
+        Ok(address) => {
+            let address = address.to_canonical();
+            address.is_loopback() || address.is_unspecified()
+        }
+        Err(_) => name == "localhost" || name.ends_with(".localhost"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
