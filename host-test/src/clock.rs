@@ -4,6 +4,7 @@
 //! Everything in this crate that waits, waits here, so that a 24-hour rule is tested in seconds.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
@@ -14,6 +15,8 @@ use tokio::time::Instant;
 pub struct Clock {
     started: Instant,
     offset: Arc<watch::Sender<Duration>>,
+    /// Milliseconds by which the time of day is set forward or back.
+    set_by: Arc<AtomicI64>,
 }
 
 impl Default for Clock {
@@ -28,6 +31,7 @@ impl Clock {
         Clock {
             started: Instant::now(),
             offset: Arc::new(watch::channel(Duration::ZERO).0),
+            set_by: Arc::default(),
         }
     }
 
@@ -42,7 +46,13 @@ impl Clock {
         let system = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        system + *self.offset.borrow()
+        let time = system + *self.offset.borrow();
+        let set_by = self.set_by.load(Ordering::Relaxed);
+        let span = Duration::from_millis(set_by.unsigned_abs());
+        match set_by < 0 {
+            true => time.saturating_sub(span),
+            false => time + span,
+        }
     }
 
     /// Milliseconds since the Unix epoch.
@@ -70,6 +80,12 @@ impl Clock {
     pub async fn sleep(&self, duration: Duration) {
         self.sleep_until(self.elapsed().saturating_add(duration))
             .await;
+    }
+
+    /// Sets the time of day forward or back, and nothing else, as when a laptop has slept or its clock
+    /// was wrong: what waits goes on waiting.
+    pub fn set_by(&self, milliseconds: i64) {
+        self.set_by.fetch_add(milliseconds, Ordering::Relaxed);
     }
 
     /// Moves the time forward and wakes what that makes due.

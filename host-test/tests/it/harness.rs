@@ -47,12 +47,31 @@ impl World {
         World::with_state(Arc::new(MemoryState::default())).await
     }
 
+    /// For many accounts that ask much: their wire is not looked at.
+    pub async fn lenient() -> World {
+        World::with(
+            Arc::new(MemoryState::default()),
+            Options {
+                wire_log: 0,
+                ..Options::default()
+            },
+        )
+        .await
+    }
+
     pub async fn with_state(state: Arc<dyn State>) -> World {
+        let options = Options {
+            strict: true,
+            ..Options::default()
+        };
+        World::with(state, options).await
+    }
+
+    async fn with(state: Arc<dyn State>, options: Options) -> World {
         let clock = Clock::new();
         let simulator = Simulator::start(Options {
             clock: clock.clone(),
-            strict: true,
-            ..Options::default()
+            ..options
         })
         .await
         .unwrap();

@@ -12,6 +12,7 @@ mod crash;
 mod failures;
 mod lifecycle;
 mod login;
+mod long_life;
 mod media;
 mod outbox;
 mod progress;

@@ -1,0 +1,390 @@
+//! What happens to a channel that runs for months: edges, networks, clocks, and everything at once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
+use host_test::account::{Account, AccountOptions, Phase};
+use host_test::agent::message::{Message, Reply};
+use host_test::agent::progress::Progress;
+use host_test::agent::{Agent, AgentError, EchoAgent};
+use host_test::egress::client::HttpClient;
+use host_test::egress::connector::Resolve;
+use host_test::egress::proxy::Proxies;
+use host_test::media::MediaRules;
+use host_test::state::memory::MemoryState;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+
+use crate::harness::{ALICE, BOB, World, eventually, proactive};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Moves the clock on in small steps until a condition comes true; how long that was.
+async fn after(world: &World, what: impl AsyncFn() -> bool) -> Duration {
+    let begun = world.clock.elapsed();
+    eventually(async || {
+        if what().await {
+            return true;
+        }
+        world.clock.advance(Duration::from_millis(100));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        false
+    })
+    .await;
+    world.clock.elapsed() - begun
+}
+
+async fn phase(account: &Account) -> Phase {
+    account.health().await.unwrap().phase
+}
+
+async fn answered(world: &World, count: usize) -> Duration {
+    after(world, async || {
+        world.simulator.answers(ALICE).len() == count
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_edge_that_cuts_polls_is_learned_once_and_never_degrades() {
+    let world = World::new().await;
+    world.simulator.faults(&json!({"edge_ms": 16_000})).unwrap();
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    after(&world, async || phase(&account).await == Phase::Connected).await;
+    // Ten idle minutes: polls that end before they are cut, and a sign of life now and then.
+    for _ in 0..1200 {
+        world.clock.advance(Duration::from_millis(500));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        if world.clock.elapsed() > Duration::from_secs(20) {
+            let health = account.health().await.unwrap();
+            assert!(
+                matches!(health.phase, Phase::Connected),
+                "{:?} {:?}",
+                health.phase,
+                health.reason
+            );
+        }
+    }
+    let log = world.simulator.log();
+    let cut = log.iter().filter(|entry| entry["status"] == 524).count();
+    assert_eq!(cut, 1);
+    let polls = world.simulator.counters().polls;
+    assert!((35..=60).contains(&polls), "{polls}");
+    world.simulator.say(ALICE, "hello");
+    answered(&world, 1).await;
+}
+
+#[tokio::test]
+async fn a_network_that_is_gone_for_an_hour_is_back_within_seconds() {
+    let world = World::new().await;
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    world.simulator.say(ALICE, "one");
+    answered(&world, 1).await;
+    world.simulator.go_dark().await;
+    world.simulator.say(ALICE, "two");
+    after(&world, async || phase(&account).await == Phase::Degraded).await;
+    for _ in 0..360 {
+        world.clock.advance(Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let reason = account.health().await.unwrap().reason.unwrap();
+    assert!(reason.contains("refused"), "{reason}");
+    let news = account.send(host_test::account::Post {
+        queue_until: Some(world.clock.unix_ms() + 3_600_000),
+        ..proactive("news", ALICE, "news")
+    });
+    let (news, _) = tokio::join!(news, async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        world.clock.advance(Duration::from_secs(16));
+    });
+    assert!(news.is_ok());
+    world.simulator.come_back().await.unwrap();
+    let took = answered(&world, 3).await;
+    assert!(took <= Duration::from_secs(75), "{took:?}");
+    assert_eq!(phase(&account).await, Phase::Connected);
+    let mut answers = world.simulator.answers(ALICE);
+    answers.sort();
+    assert_eq!(answers, ["news", "one", "two"]);
+    world.check();
+}
+
+/// A resolver that can lose its answers.
+struct Flaky {
+    fails: AtomicBool,
+}
+
+impl Resolve for Flaky {
+    fn resolve(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let fails = self.fails.load(Ordering::Relaxed);
+        async move {
+            match host.as_str() {
+                "weixin.test" if !fails => Ok(vec![IpAddr::from([127, 0, 0, 1])]),
+                _ => Err(io::Error::other("no such host")),
+            }
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn names_that_can_t_be_resolved_for_a_while_end_nothing() {
+    let mut world = World::new().await;
+    let resolver = Arc::new(Flaky {
+        fails: AtomicBool::new(true),
+    });
+    world.runtime.client = HttpClient::with_resolver(resolver.clone(), Proxies::none());
+    let base = world
+        .simulator
+        .base_url()
+        .replace("127.0.0.1", "weixin.test");
+    let account = world
+        .start(Arc::new(EchoAgent), &[("base-url", &base)])
+        .await;
+    after(&world, async || phase(&account).await == Phase::Degraded).await;
+    let reason = account.health().await.unwrap().reason.unwrap();
+    assert!(reason.contains("no address"), "{reason}");
+    for _ in 0..60 {
+        world.clock.advance(Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    world.simulator.say(ALICE, "hello");
+    resolver.fails.store(false, Ordering::Relaxed);
+    let took = answered(&world, 1).await;
+    assert!(took <= Duration::from_secs(15), "{took:?}");
+    assert_eq!(phase(&account).await, Phase::Connected);
+}
+
+#[tokio::test]
+async fn clocks_that_are_set_and_laptops_that_sleep_lose_nothing() {
+    let world = World::new().await;
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    world.simulator.say(ALICE, "one");
+    answered(&world, 1).await;
+    for hours in [8, -20, 11] {
+        // While it slept the connection died without a word.
+        world
+            .simulator
+            .faults(&json!({"getupdates": {"stall": "before", "times": 1}}))
+            .unwrap();
+        let count = world.simulator.answers(ALICE).len();
+        world.simulator.say(ALICE, "before the sleep");
+        answered(&world, count + 1).await;
+        world.clock.set_by(hours * 3_600_000);
+        world.simulator.say(ALICE, "after it");
+        let took = answered(&world, count + 2).await;
+        assert!(took <= Duration::from_secs(50), "{took:?}");
+        assert_eq!(phase(&account).await, Phase::Connected);
+        let key = format!("push {hours}");
+        account.send(proactive(&key, ALICE, &key)).await.unwrap();
+    }
+    world.check();
+}
+
+#[tokio::test]
+async fn a_throttle_that_outlives_a_day_of_silence_ends_when_the_person_writes() {
+    let world = World::new().await;
+    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    world.simulator.say(ALICE, "one");
+    answered(&world, 1).await;
+    world
+        .simulator
+        .faults(&json!({"sendmessage": {"ret": -2, "errmsg": "freq limit"}}))
+        .unwrap();
+    world.simulator.say(ALICE, "two");
+    eventually(async || world.simulator.counters().sends == 2).await;
+    world.clock.advance(30 * HOUR);
+    world
+        .simulator
+        .faults(&json!({"sendmessage": null}))
+        .unwrap();
+    world.simulator.say(ALICE, "three");
+    let took = answered(&world, 3).await;
+    assert!(took <= Duration::from_secs(20), "{took:?}");
+    assert_eq!(world.simulator.answers(ALICE), ["one", "two", "three"]);
+    assert_eq!(phase(&account).await, Phase::Connected);
+}
+
+/// Counts how often it was asked each message.
+#[derive(Default)]
+struct Counting(Mutex<BTreeMap<String, usize>>);
+
+impl Agent for Counting {
+    fn answer<'a>(
+        &'a self,
+        message: &'a Message,
+        _: &'a Progress,
+    ) -> BoxFuture<'a, Result<Option<Reply>, AgentError>> {
+        *self
+            .0
+            .lock()
+            .unwrap()
+            .entry(message.id.clone())
+            .or_default() += 1;
+        let reply = Reply::of_text(message.text.clone());
+        async move { Ok(reply) }.boxed()
+    }
+}
+
+/// One of these, for one request or for up to three.
+fn one_of(random: &mut StdRng, faults: &[Value], most: u64) -> Value {
+    let mut fault = faults[random.random_range(0..faults.len())].clone();
+    fault["times"] = json!(random.random_range(1..=most));
+    fault
+}
+
+/// After these nobody knows whether a request took effect.
+fn unclear() -> Vec<Value> {
+    vec![
+        json!({"status": 500}),
+        json!({"status": 502}),
+        json!({"status": 524, "delay_ms": 17_000}),
+        json!({"body": ""}),
+        json!({"body": "<html>busy</html>"}),
+        json!({"truncated": true}),
+        json!({"cut": "before"}),
+        json!({"cut": "after"}),
+        json!({"cut": "body"}),
+        json!({"delay_ms": 20_000}),
+    ]
+}
+
+/// After these it did not, and may at the next try.
+fn clear() -> Vec<Value> {
+    vec![
+        json!({"status": 503}),
+        json!({"status": 429}),
+        json!({"ret": -2, "errmsg": "prepare failed"}),
+        json!({"ret": -2, "errmsg": "freq limit"}),
+        json!({"ret": -14}),
+        json!({"errcode": -14, "errmsg": "session timeout"}),
+    ]
+}
+
+async fn one_life(world: &World, seed: u64) -> Result<(), String> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let id = format!("{seed:012x}@im.bot");
+    let bot = world.simulator.add_account(&id);
+    let rules = |rules: Value| {
+        let mut rules = rules;
+        rules["account"] = json!(id);
+        world.simulator.faults(&rules).unwrap();
+    };
+    // A repeated send is shown once, so that a doubled answer is one that was sent anew.
+    rules(json!({"dedupe": true, "budget": null}));
+    let agent = Arc::new(Counting::default());
+    let options = AccountOptions {
+        id: id.clone(),
+        secrets: BTreeMap::from([("bot-token".to_owned(), bot.token())]),
+        config: BTreeMap::from([
+            ("base-url".to_owned(), world.simulator.base_url()),
+            ("send-interval-ms".to_owned(), "0".to_owned()),
+        ]),
+        media: MediaRules::default(),
+    };
+    let state = Arc::new(MemoryState::default());
+    let account = Account::start(&world.runtime, &world.plugin, state, agent.clone(), options)
+        .await
+        .map_err(|error| error.to_string())?;
+    let mut said: HashMap<&str, Vec<String>> = HashMap::new();
+    let say = |said: &mut HashMap<&str, Vec<String>>, person: &'static str| {
+        let texts = said.entry(person).or_default();
+        let text = format!("{seed} {person} {}", texts.len());
+        bot.say(person, &text);
+        texts.push(text);
+    };
+    let any: Vec<Value> = unclear().into_iter().chain(clear()).collect();
+    // A part gets two tries whose end is unclear: then the receipt says so, and it may be missing.
+    let mut is_unclear = false;
+    for _ in 0..random.random_range(2..8) {
+        match random.random_range(0..5) {
+            0 => rules(json!({"getupdates": one_of(&mut random, &any, 3)})),
+            1 => rules(json!({"sendmessage": one_of(&mut random, &clear(), 3)})),
+            2 if !is_unclear => {
+                is_unclear = true;
+                rules(json!({"sendmessage": one_of(&mut random, &unclear(), 1)}));
+            }
+            3 => rules(json!({"session": {"expired": "errcode", "after_ms": 0, "for_ms": 3000}})),
+            _ => {}
+        }
+        for _ in 0..random.random_range(0..4) {
+            say(&mut said, [ALICE, BOB][random.random_range(0..2)]);
+        }
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..20))).await;
+    }
+    rules(json!({"getupdates": null, "sendmessage": null, "session": null}));
+    for person in [ALICE, BOB] {
+        say(&mut said, person);
+    }
+    let shown = |person: &str| -> Vec<String> {
+        let phone = world.simulator.phone();
+        let bubbles = phone.iter().filter(|entry| {
+            entry["account"] == id.as_str() && entry["user"] == person && entry["from"] == "bot"
+        });
+        bubbles
+            .map(|entry| entry["text"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    };
+    let whole = async {
+        loop {
+            let health = account.health().await;
+            let is_well = health.is_some_and(|health| {
+                health.phase == Phase::Connected && health.unacknowledged == 0 && health.queued == 0
+            });
+            let is_said = said
+                .iter()
+                .all(|(person, texts)| shown(person).len() >= texts.len());
+            if is_well && is_said {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let is_whole = tokio::time::timeout(Duration::from_secs(60), whole).await;
+    for (person, texts) in &said {
+        if shown(person) != *texts {
+            let health = account.health().await;
+            return Err(format!(
+                "seed {seed}: {texts:?} became {:?} {health:?}",
+                shown(person)
+            ));
+        }
+    }
+    is_whole.map_err(|_| format!("seed {seed} does not get well"))?;
+    let asked = agent.0.lock().unwrap();
+    match asked.iter().find(|(_, count)| **count != 1) {
+        Some((id, count)) => Err(format!("seed {seed}: message {id} was asked {count} times")),
+        None => Ok(()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_lives_of_random_faults_end_well() {
+    let world = World::lenient().await;
+    let moving = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            world.clock.advance(Duration::from_millis(500));
+        }
+    };
+    let lives = async {
+        for batch in 0..5 {
+            let lives = (0..200).map(|life| one_life(&world, batch * 200 + life));
+            for result in join_all(lives).await {
+                if let Err(why) = result {
+                    panic!("{why}");
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = lives => {}
+        () = moving => {}
+    }
+}
