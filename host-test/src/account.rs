@@ -11,13 +11,14 @@ mod message;
 mod rules;
 mod settled;
 mod setup;
+mod swap;
 mod typing;
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::agent::Agent;
@@ -28,10 +29,13 @@ use crate::runtime::{Plugin, Runtime};
 use crate::state::State;
 use figures::Figures;
 use lanes::Lanes;
+use swap::Swap;
 
 pub use handle::{Handle, Status, UploadError};
 pub(crate) use settled::state_name;
 pub use setup::{AccountOptions, Setup, StartError};
+pub use swap::SwapError;
+pub(crate) use swap::check as check_swap;
 
 pub use crate::bindings::exports::gateway::channel::lifecycle::{Health, Phase};
 pub use crate::bindings::exports::gateway::channel::outbound::Post;
@@ -41,6 +45,8 @@ pub use crate::bindings::gateway::channel::types::{Event, EventBody, PartState, 
 const GRACE: Duration = Duration::from_secs(1);
 /// What the announcement of the stop may take.
 const STOP_WAIT: Duration = Duration::from_millis(600);
+/// How long a call waits for the successor of an instance that drains.
+const SWAP_WAIT: Duration = Duration::from_secs(5);
 /// Pauses before an instance is replaced.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -62,9 +68,12 @@ impl Deref for Account {
 }
 
 struct Shared {
-    setup: Setup,
+    /// What the next instance is made of.
+    setup: RwLock<Arc<Setup>>,
     agent: Arc<dyn Agent>,
     id: Arc<str>,
+    clock: Clock,
+    swaps: mpsc::Sender<Swap>,
     /// The instance that serves, none between two.
     current: watch::Sender<Option<Instance>>,
     /// How the account does while there is none.
@@ -94,9 +103,12 @@ impl Account {
         options: AccountOptions,
     ) -> Result<Account, StartError> {
         let setup = Setup::new(runtime, plugin, state, options)?;
+        let (swaps, requests) = mpsc::channel(1);
         let shared = Arc::new(Shared {
             id: Arc::clone(&setup.id),
-            setup,
+            setup: RwLock::new(Arc::new(setup)),
+            clock: runtime.clock.clone(),
+            swaps,
             agent,
             current: watch::channel(None).0,
             absence: Mutex::new(Absence {
@@ -109,7 +121,7 @@ impl Account {
             figures: Figures::default(),
         });
         let (started, first) = oneshot::channel();
-        let task = tokio::spawn(Arc::clone(&shared).keep_going(started));
+        let task = tokio::spawn(Arc::clone(&shared).keep_going(started, requests));
         match first.await {
             Ok(Ok(())) => Ok(Account {
                 handle: Handle::new(shared),
@@ -147,7 +159,13 @@ impl Drop for Account {
 
 impl Shared {
     fn clock(&self) -> &Clock {
-        &self.setup.runtime.clock
+        &self.clock
+    }
+
+    /// What the account is made of now.
+    fn setup(&self) -> Arc<Setup> {
+        let setup = self.setup.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&setup)
     }
 
     /// The instance that serves.
@@ -156,9 +174,27 @@ impl Shared {
         instance.ok_or_else(|| CallError::Ended(Ended("it is being replaced".into())))
     }
 
-    /// `outbound.send` of the instance that serves.
+    /// `outbound.send` of the instance that serves; of its successor, where it is being swapped.
     async fn send(&self, post: Post) -> Result<Receipt, CallError> {
-        let receipt = self.instance()?.send(post).await?;
+        let mut current = self.current.subscribe();
+        let instance = self.instance()?;
+        current.mark_unchanged();
+        let receipt = match instance.send(post.clone()).await {
+            Err(CallError::Channel(error)) if error.kind == ErrorKind::Draining => {
+                let successor = current
+                    .wait_for(|next| next.as_ref().is_some_and(|next| !next.is_same(&instance)));
+                let successor = tokio::select! {
+                    // The sender lives in `self`.
+                    successor = successor => successor.ok().and_then(|next| next.clone()),
+                    () = self.clock().sleep(SWAP_WAIT) => None,
+                };
+                match successor {
+                    Some(successor) => successor.send(post).await?,
+                    None => return Err(CallError::Channel(error)),
+                }
+            }
+            result => result?,
+        };
         self.figures.count(&receipt);
         Ok(receipt)
     }
@@ -178,14 +214,22 @@ impl Shared {
         let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 
-    async fn keep_going(self: Arc<Self>, started: oneshot::Sender<Result<(), StartError>>) {
+    async fn keep_going(
+        self: Arc<Self>,
+        started: oneshot::Sender<Result<(), StartError>>,
+        mut swaps: mpsc::Receiver<Swap>,
+    ) {
         let mut started = Some(started);
+        let mut successor = None;
         let mut pause = FIRST_PAUSE;
         loop {
             let begun = self.clock().elapsed();
-            let instance = tokio::select! {
-                instance = self.new_instance() => instance,
-                () = self.stopped() => return,
+            let instance = match successor.take() {
+                Some(instance) => Ok(instance),
+                None => tokio::select! {
+                    instance = self.new_instance() => instance,
+                    () = self.stopped() => return,
+                },
             };
             let why = match instance {
                 Err(error) => {
@@ -206,6 +250,11 @@ impl Shared {
                             self.shut_down(&instance).await;
                             self.current.send_replace(None);
                             return;
+                        }
+                        // The account holds a sender.
+                        Some(swap) = swaps.recv() => {
+                            successor = self.hand_over(&instance, swap).await;
+                            continue;
                         }
                     };
                     self.current.send_replace(None);
@@ -229,13 +278,19 @@ impl Shared {
             tokio::select! {
                 () = self.clock().sleep(pause) => {}
                 () = self.stopped() => return,
+                // Another component may be the cure.
+                Some(swap) = swaps.recv() => {
+                    successor = self.take_over(swap).await;
+                    pause = FIRST_PAUSE;
+                    continue;
+                }
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
     async fn new_instance(&self) -> Result<Instance, StartError> {
-        let instance = self.setup.instance().await?;
+        let instance = self.setup().instance().await?;
         instance.start().await.map_err(|error| match error {
             CallError::Channel(error) if error.kind == ErrorKind::Invalid => {
                 StartError::Invalid(error.message)
@@ -319,10 +374,11 @@ impl Shared {
         }
     }
 
-    async fn shut_down(&self, instance: &Instance) {
+    /// Ends the calls of an instance; `beside` has to end, too.
+    async fn drain(&self, instance: &Instance, beside: impl Future<Output = ()>) {
         let grace_ms = u64::try_from(GRACE.as_millis()).unwrap_or(0);
         let drained = async {
-            let (drained, ()) = tokio::join!(instance.drain(grace_ms), self.lanes.typing_ended());
+            let (drained, ()) = tokio::join!(instance.drain(grace_ms), beside);
             drained
         };
         match tokio::time::timeout(GRACE + GRACE / 4, drained).await {
@@ -330,6 +386,10 @@ impl Shared {
             Ok(Err(error)) => tracing::warn!(account = &*self.id, "draining failed: {error}"),
             Err(_) => tracing::warn!(account = &*self.id, "draining takes too long: given up"),
         }
+    }
+
+    async fn shut_down(&self, instance: &Instance) {
+        self.drain(instance, self.lanes.typing_ended()).await;
         match tokio::time::timeout(STOP_WAIT, instance.stop()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(account = &*self.id, "stopping failed: {error}"),

@@ -13,30 +13,32 @@ mod login;
 mod messages;
 mod metrics;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::path::Path;
 
-use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path as InPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderMap};
 use http_body_util::LengthLimitError;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
 use crate::account::Handle;
-use crate::credentials::Credentials;
+use crate::gateway::{Gateway, SWAP_DEADLINE};
 use failure::Failure;
 use jobs::Jobs;
 use login::Sessions;
 
 /// The largest body where files may be in it, in base64.
 const MAX_MESSAGE_BYTES: usize = 150 * 1024 * 1024;
+/// The largest component.
+const MAX_COMPONENT_BYTES: usize = 64 * 1024 * 1024;
 /// The largest body elsewhere.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
@@ -75,67 +77,27 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// The accounts that are served. Clones share them, and they may come and go.
-#[derive(Clone)]
-pub struct Accounts {
-    by_id: Arc<RwLock<BTreeMap<String, Handle>>>,
-    credentials: Credentials,
-}
-
-impl Accounts {
-    /// None yet; their logins are kept in `credentials`.
-    pub fn new(credentials: Credentials) -> Accounts {
-        Accounts {
-            by_id: Arc::default(),
-            credentials,
-        }
-    }
-
-    /// Adds an account, in place of one with the same id.
-    pub fn insert(&self, account: Handle) {
-        let mut by_id = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
-        by_id.insert(account.id().to_owned(), account);
-    }
-
-    /// Takes an account away.
-    pub fn remove(&self, id: &str) {
-        let mut by_id = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
-        by_id.remove(id);
-    }
-
-    fn get(&self, id: &str) -> Option<Handle> {
-        let by_id = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
-        by_id.get(id).cloned()
-    }
-
-    /// All of them, by their ids.
-    fn all(&self) -> Vec<Handle> {
-        let by_id = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
-        by_id.values().cloned().collect()
-    }
-}
-
 #[derive(Clone)]
 struct Admin {
     token: Token,
-    accounts: Accounts,
+    gateway: Gateway,
     jobs: Jobs,
     sessions: Sessions,
 }
 
 impl Admin {
     fn account(&self, id: &str) -> Result<Handle, Failure> {
-        let account = self.accounts.get(id);
+        let account = self.gateway.account(id);
         account.ok_or_else(|| Failure::not_found(format!("there is no account `{id}`")))
     }
 }
 
 /// Serves the API until it is dropped.
-pub async fn serve(listener: TcpListener, token: Token, accounts: Accounts) {
+pub async fn serve(listener: TcpListener, token: Token, gateway: Gateway) {
     let jobs = Jobs::default();
     let router = router(Admin {
         token,
-        accounts,
+        gateway,
         jobs,
         sessions: Sessions::default(),
     });
@@ -171,14 +133,25 @@ async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> 
     Failure::unauthorized().into_response()
 }
 
-async fn swap() -> Failure {
-    Failure::unsupported(
-        "this version swaps no components: start the host again with the other one",
-    )
+/// `POST /component`: swaps all accounts to the component of the body. It is not kept: a later start
+/// loads what `--component` names.
+async fn swap(State(admin): State<Admin>, request: Request) -> Result<Json<Value>, Failure> {
+    let bytes = body(request, MAX_COMPONENT_BYTES).await?;
+    let gateway = &admin.gateway;
+    let plugin = gateway
+        .runtime()
+        .load_bytes(Path::new("of the request"), bytes.to_vec())
+        .await
+        .map_err(|error| Failure::misfit(error.to_string()))?;
+    gateway
+        .swap(&plugin, SWAP_DEADLINE)
+        .await
+        .map_err(|error| Failure::misfit(error.to_string()))?;
+    Ok(Json(json!({"component": &*plugin.digest})))
 }
 
 /// What stands in a path, decoded.
-fn in_path<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Failure> {
+fn in_path<T>(path: Result<InPath<T>, PathRejection>) -> Result<T, Failure> {
     let path = path.map_err(|_| Failure::invalid("the path is no percent-encoded UTF-8 text"))?;
     Ok(path.0)
 }

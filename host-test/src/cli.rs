@@ -2,6 +2,7 @@
 //!
 //! A mistake is one line that names the option or variable, what was wrong and what would be right.
 
+mod accounts;
 mod environment;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use crate::admin::Token;
 use crate::agent::{self, AgentSpec};
 use crate::state::{Durability, StateSpec};
+pub use accounts::{FileAccount, read as read_accounts};
 pub use environment::Wanted;
 
 /// What `--help` prints.
@@ -39,6 +41,8 @@ Options of run:
                       what an openai: agent is told first
   --media-dir DIR     where replies may name files by path; repeatable (default: the current one)
   --admin ADDR        serve the operator's API there; HOST_ADMIN_TOKEN is its token
+  --accounts FILE     many accounts: TOML, one [[account]] each; read again when it changes
+  --watch             swap the component when its file changes
   --simulator         use the built-in simulated server (default while no account is known)
 
 Options of simulator:
@@ -109,6 +113,10 @@ pub struct RunOptions {
     pub media_dirs: Vec<PathBuf>,
     /// Which account is meant.
     pub wanted: Wanted,
+    /// The file of many accounts, in place of one.
+    pub accounts: Option<PathBuf>,
+    /// Swap the component when its file changes.
+    pub watch: bool,
     /// The built-in simulator's account, whatever is wanted.
     pub simulator: bool,
     /// Settings of the environment, for any account.
@@ -129,7 +137,7 @@ pub struct LoginOptions {
 }
 
 /// Options of the contract that this version does not have.
-const LATER: [&str; 3] = ["accounts", "watch", "webhooks"];
+const LATER: [&str; 1] = ["webhooks"];
 
 /// Reads the command line (without the program's name) and the environment.
 ///
@@ -149,6 +157,8 @@ pub fn parse(
     let mut agent = AgentSpec::Echo;
     let mut system_prompt = None;
     let mut admin = None;
+    let mut accounts = None;
+    let mut watch = false;
     let mut simulator = false;
     let mut media_dirs = Vec::new();
     let mut listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -204,6 +214,14 @@ pub fn parse(
                 }
                 media_dirs.push(dir);
             }
+            Arg::Long("accounts") => {
+                used.push(("--accounts", &["run"]));
+                accounts = Some(PathBuf::from(value(&mut parser, "--accounts")?));
+            }
+            Arg::Long("watch") => {
+                used.push(("--watch", &["run"]));
+                watch = true;
+            }
             Arg::Long("simulator") => {
                 used.push(("--simulator", &["run"]));
                 simulator = true;
@@ -250,6 +268,17 @@ pub fn parse(
                     }
                 }
             }
+            if accounts.is_some() && simulator {
+                return Err(UsageError(
+                    "--accounts and --simulator exclude each other: leave one out".to_owned(),
+                ));
+            }
+            if accounts.is_some() && found.wanted != Wanted::Latest {
+                return Err(UsageError(
+                    "WEIXIN_ACCOUNT_ID names one account and --accounts many: put it into the file"
+                        .to_owned(),
+                ));
+            }
             let admin = admin
                 .map(|address| Ok((address, environment::admin_token(environment)?)))
                 .transpose()?;
@@ -262,6 +291,8 @@ pub fn parse(
                 admin,
                 media_dirs,
                 wanted: found.wanted,
+                accounts,
+                watch,
                 simulator,
                 config: found.config,
             }))

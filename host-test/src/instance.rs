@@ -133,6 +133,11 @@ impl Instance {
         })
     }
 
+    /// Whether both are handles of the same instance.
+    pub(crate) fn is_same(&self, other: &Instance) -> bool {
+        Arc::ptr_eq(&self.end, &other.end)
+    }
+
     /// Calls an export and waits for its result.
     async fn call<T: Send + 'static>(
         &self,

@@ -1,8 +1,8 @@
 //! The reference host of the `channel` component, its runner and its test harness.
 //!
 //! Modules in reading order: [`runtime`] loads components, [`instance`] runs one, [`sandbox`] is
-//! what it sees; [`account`] keeps an instance of an account going and brings its messages to an
-//! [`agent`]; [`admin`] is the operator's way in; [`egress`], [`state`] and [`clock`] are what the sandbox is made of; [`simulator`]
+//! what it sees; [`gateway`] has the accounts of a process, [`account`] keeps an instance of one going
+//! and brings its messages to an [`agent`]; [`admin`] is the operator's way in; [`egress`], [`state`] and [`clock`] are what the sandbox is made of; [`simulator`]
 //! plays the iLink server. The rest is the command line.
 
 // The README's example is compiled by the tests.
@@ -18,6 +18,7 @@ pub mod cli;
 pub mod clock;
 pub mod credentials;
 pub mod egress;
+pub mod gateway;
 pub mod instance;
 pub mod login;
 pub mod media;

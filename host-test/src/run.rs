@@ -1,6 +1,9 @@
 //! What the commands do.
 
 mod account;
+mod accounts;
+mod agents;
+mod component;
 mod login;
 mod prompt;
 mod serve;
@@ -9,7 +12,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::bindings::exports::gateway::channel::meta::Placement;
 use crate::cli::UsageError;
@@ -52,6 +55,28 @@ fn other(error: impl std::fmt::Display) -> Failure {
     Failure::Other(error.to_string())
 }
 
+/// What ends a command.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, Failure> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate()).map_err(other)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(other)?,
+        })
+    }
+
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// A runtime that goes by the environment's proxies.
 fn runtime(clock: Clock) -> Result<Runtime, Failure> {
     let proxies = Proxies::from_environment(&|name| std::env::var_os(name))
@@ -69,8 +94,7 @@ fn beside_the_binary() -> Result<PathBuf, Failure> {
 /// # Errors
 /// One line for standard error, and an exit status.
 pub async fn simulator(listen: SocketAddr) -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(other)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(other)?;
+    let mut signals = Signals::new()?;
     let simulator = Simulator::start(Options {
         listen,
         ..Options::default()
@@ -88,10 +112,7 @@ pub async fn simulator(listen: SocketAddr) -> Result<(), Failure> {
     )
     .and_then(|()| out.flush())
     .map_err(other)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    signals.end().await;
     simulator.shutdown().await;
     Ok(())
 }

@@ -131,13 +131,21 @@ impl Runtime {
     /// # Errors
     /// One sentence that names the file.
     pub async fn load(&self, path: &Path) -> Result<Plugin, LoadError> {
-        let path_buf = || path.to_owned();
         let bytes = tokio::fs::read(path)
             .await
             .map_err(|error| LoadError::Unreadable {
-                path: path_buf(),
+                path: path.to_owned(),
                 reason: error.to_string(),
             })?;
+        self.load_bytes(path, bytes).await
+    }
+
+    /// The same for what is in memory; `path` is its name.
+    ///
+    /// # Errors
+    /// One sentence that has the name.
+    pub async fn load_bytes(&self, path: &Path, bytes: Vec<u8>) -> Result<Plugin, LoadError> {
+        let path_buf = || path.to_owned();
         let digest = Sha256::digest(&bytes)
             .iter()
             .map(|byte| format!("{byte:02x}"))

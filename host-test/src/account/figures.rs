@@ -40,6 +40,8 @@ pub struct Figures {
     pub agent_failures: Counter,
     /// Instances that had to be replaced.
     pub restarts: Counter,
+    /// Components that took over.
+    pub swaps: Counter,
     parts: [Counter; STATES.len()],
 }
 

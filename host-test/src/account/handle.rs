@@ -65,8 +65,8 @@ impl Handle {
     }
 
     /// SHA-256 of the component's file in hex.
-    pub fn component(&self) -> &str {
-        &self.shared.setup.plugin.digest
+    pub fn component(&self) -> Arc<str> {
+        Arc::clone(&self.shared.setup().plugin.digest)
     }
 
     /// The time that the account goes by.
@@ -153,7 +153,7 @@ impl Handle {
 
     /// What a login that replaces this account's credential is made with.
     pub fn logins(&self, credentials: &Credentials) -> Logins {
-        let setup = &self.shared.setup;
+        let setup = self.shared.setup();
         Logins {
             runtime: setup.runtime.clone(),
             plugin: setup.plugin.clone(),

@@ -63,11 +63,11 @@ impl Shared {
             name: media.name.clone(),
             mime: media.mime.clone(),
             size: media.size,
-            max_bytes: self.setup.media.max_in,
+            max_bytes: self.setup().media.max_in,
         });
         let url = match link {
             None => None,
-            Some(link) => match self.setup.runtime.media_server().await {
+            Some(link) => match self.setup().runtime.media_server().await {
                 Ok(server) => Some(server.link(link)),
                 Err(error) => {
                     tracing::error!(account = &*self.id, "media can't be served: {error}");
@@ -144,9 +144,9 @@ impl Shared {
         media: &ReplyMedia,
         is_answer: bool,
     ) -> Result<types::Media, UploadError> {
-        let runtime = &self.setup.runtime;
-        let file =
-            Outgoing::prepare(media, &self.setup.media, &runtime.client, &runtime.clock).await?;
+        let setup = self.setup();
+        let runtime = &setup.runtime;
+        let file = Outgoing::prepare(media, &setup.media, &runtime.client, &runtime.clock).await?;
         let mut pause = FIRST_PAUSE;
         let mut tries = 0;
         loop {

@@ -107,6 +107,24 @@ impl Setup {
         })
     }
 
+    /// The same account with another component.
+    ///
+    /// # Errors
+    /// When a rule or an origin of the component is wrong.
+    pub(super) fn with_plugin(&self, plugin: &Plugin) -> Result<Setup, StartError> {
+        let mut config = self.config.as_ref().clone();
+        config.remove("account-id");
+        Setup::with_secrets(
+            &self.runtime,
+            plugin,
+            Arc::clone(&self.state),
+            self.id.to_string(),
+            self.secrets.clone(),
+            config,
+            self.media.clone(),
+        )
+    }
+
     /// The values of its credentials.
     pub(super) fn secret_values(&self) -> Vec<String> {
         let captures = &self.plugin.descriptor.captures;

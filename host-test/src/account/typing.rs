@@ -51,7 +51,7 @@ impl Shared {
     fn show_typing(self: &Arc<Self>, conversation: String) -> Shown {
         let shared = Arc::clone(self);
         let refresh = shared
-            .setup
+            .setup()
             .plugin
             .descriptor
             .typing_refresh

@@ -52,11 +52,6 @@ impl Failure {
         Failure::of_kind(ErrorKind::TooLarge, message)
     }
 
-    /// Not in this version.
-    pub fn unsupported(message: impl Into<String>) -> Failure {
-        Failure::of_kind(ErrorKind::Unsupported, message)
-    }
-
     /// The key belongs to another content.
     pub fn key_conflict(message: impl Into<String>) -> Failure {
         Failure::of_kind(ErrorKind::KeyConflict, message)
@@ -65,6 +60,12 @@ impl Failure {
     /// What has to be kept can't be.
     pub fn storage(message: impl Into<String>) -> Failure {
         Failure::of_kind(ErrorKind::Storage, message)
+    }
+
+    /// A component can't take over.
+    pub fn misfit(message: impl Into<String>) -> Failure {
+        let kind = kind_name(ErrorKind::Invalid);
+        Failure::new(StatusCode::CONFLICT, kind, message)
     }
 
     /// It may happen yet.

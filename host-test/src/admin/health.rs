@@ -6,17 +6,17 @@ use futures::future::join_all;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::{Accounts, Admin};
+use super::Admin;
 use crate::account::{Handle, Phase, Status};
 
-impl Accounts {
+impl Admin {
     /// How each account does, all asked at the same time.
     pub(super) async fn statuses(&self) -> Vec<(Handle, Status)> {
         let ask = |account: Handle| async move {
             let status = account.status().await;
             (account, status)
         };
-        join_all(self.all().into_iter().map(ask)).await
+        join_all(self.gateway.accounts().into_iter().map(ask)).await
     }
 }
 
@@ -38,7 +38,7 @@ struct Unhealthy {
 /// `GET /healthz`: whether every account is connected, and those that are not. Without any account
 /// nothing is healthy: none has started yet.
 pub async fn healthz(State(admin): State<Admin>) -> (StatusCode, Json<Health>) {
-    let statuses = admin.accounts.statuses().await;
+    let statuses = admin.statuses().await;
     let is_any = !statuses.is_empty();
     let accounts: Vec<Unhealthy> = statuses
         .into_iter()
@@ -73,7 +73,7 @@ pub struct Listed {
 
 /// `GET /accounts`.
 pub async fn accounts(State(admin): State<Admin>) -> Json<Vec<Listed>> {
-    let statuses = admin.accounts.statuses().await;
+    let statuses = admin.statuses().await;
     let listed = statuses.into_iter().map(|(account, status)| Listed {
         account: account.id().to_owned(),
         phase: phase_name(status.phase),
@@ -83,7 +83,7 @@ pub async fn accounts(State(admin): State<Admin>) -> Json<Vec<Listed>> {
         queued: status.queued,
         unacknowledged: status.unacknowledged,
         reason: status.reason,
-        component: account.component().to_owned(),
+        component: account.component().to_string(),
     });
     Json(listed.collect())
 }

@@ -45,7 +45,7 @@ type Account = Result<Path<String>, PathRejection>;
 /// `POST …/login`: starts over.
 pub async fn begin(State(admin): State<Admin>, path: Account) -> Result<Json<Told>, Failure> {
     let id = in_path(path)?;
-    let logins = admin.account(&id)?.logins(&admin.accounts.credentials);
+    let logins = admin.account(&id)?.logins(admin.gateway.credentials());
     let (login, step) = Login::begin(&logins).await?;
     admin.sessions.after(id, Arc::new(login), &step);
     Ok(Json(step.into()))

@@ -12,7 +12,7 @@ use crate::account::{Handle, Status, state_name};
 
 /// The metrics of all accounts.
 pub async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    let text = text(&admin.accounts.statuses().await);
+    let text = text(&admin.statuses().await);
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         text,
@@ -79,6 +79,14 @@ fn text(accounts: &[(Handle, Status)]) -> String {
     );
     for (account, _) in accounts {
         page.sample(account, None, account.figures().restarts.get());
+    }
+    page.family(
+        "channel_swaps_total",
+        "counter",
+        "Components that took over and connected.",
+    );
+    for (account, _) in accounts {
+        page.sample(account, None, account.figures().swaps.get());
     }
     page.family(
         "channel_agent_messages_total",

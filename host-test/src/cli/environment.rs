@@ -168,6 +168,24 @@ pub fn read(lookup: Lookup<'_>) -> Result<Environment, UsageError> {
     Ok(Environment { wanted, config })
 }
 
+/// A setting of the accounts' file: the component's key, and its value as the component wants it.
+///
+/// # Errors
+/// One line that names the setting.
+pub(super) fn setting(name: &str, value: &str) -> Result<(String, String), String> {
+    let variable = format!("WEIXIN_{}", name.to_ascii_uppercase());
+    let is_lower = name == name.to_ascii_lowercase();
+    let known = VARIABLES
+        .iter()
+        .find(|(other, _, _)| is_lower && *other == variable);
+    let Some((_, key, kind)) = known else {
+        return Err(format!("`{name}` is no setting"));
+    };
+    let value = value.trim();
+    kind.check(value).map_err(|why| format!("`{name}` {why}"))?;
+    Ok(((*key).to_owned(), value.to_owned()))
+}
+
 /// The token of the operator's API.
 ///
 /// # Errors

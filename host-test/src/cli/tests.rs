@@ -69,7 +69,14 @@ fn a_mistake_is_one_line_that_names_it() {
             &["run", "--system-prompt", "be brief"],
             "--system-prompt is for --agent openai:",
         ),
-        (&["run", "--watch"], "--watch is not in this version"),
+        (
+            &["run", "--webhooks", "x"],
+            "--webhooks is not in this version",
+        ),
+        (
+            &["run", "--accounts", "x", "--simulator"],
+            "exclude each other",
+        ),
         (&["--simulator=yes"], "--simulator"),
     ] {
         let error = read(arguments, &[]).unwrap_err();

@@ -6,10 +6,9 @@ use std::time::Duration;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::serve::replaced_by_login;
-use super::{Failure, beside_the_binary, other};
+use super::{Failure, Signals, beside_the_binary, other};
 use crate::account::StartError;
 use crate::cli::LoginOptions;
 use crate::clock::Clock;
@@ -22,8 +21,7 @@ use crate::state::StateSpec;
 /// # Errors
 /// One line for standard error, and an exit status.
 pub async fn login(options: LoginOptions) -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(other)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(other)?;
+    let mut signals = Signals::new()?;
     if options.state == StateSpec::Memory {
         return Err(Failure::Usage(
             "--state memory keeps no login: name a directory, such as dir:./weixin-state"
@@ -43,23 +41,16 @@ pub async fn login(options: LoginOptions) -> Result<(), Failure> {
         credentials: Credentials::of(&options.state),
         replaces: replaced_by_login(&options.wanted),
     };
-    show(&logins, &mut terminate, &mut interrupt).await
-}
-
-/// Goes through a login with the person at the terminal.
-pub(super) async fn show(
-    logins: &Logins,
-    terminate: &mut Signal,
-    interrupt: &mut Signal,
-) -> Result<(), Failure> {
     tokio::select! {
-        result = steps(logins) => result,
-        _ = terminate.recv() => Err(Failure::Other("the login was given up: nothing is changed".to_owned())),
-        _ = interrupt.recv() => Err(Failure::Other("the login was given up: nothing is changed".to_owned())),
+        result = show(&logins) => result,
+        () = signals.end() => Err(Failure::Other(
+            "the login was given up: nothing is changed".to_owned(),
+        )),
     }
 }
 
-async fn steps(logins: &Logins) -> Result<(), Failure> {
+/// Goes through a login with the person at the terminal.
+pub(super) async fn show(logins: &Logins) -> Result<(), Failure> {
     let mut input = BufReader::new(tokio::io::stdin()).lines();
     let (login, mut step) = Login::begin(logins).await.map_err(failed)?;
     let mut asked = false;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::{broadcast, mpsc};
 
-use crate::account::Account;
+use crate::account::Handle;
 use crate::simulator::{Content, DEFAULT_USER, Event, File, MediaKind, Simulator};
 
 /// How often it is looked whether everything is answered.
@@ -166,7 +166,7 @@ fn save(kind: &str, name: Option<&str>, bytes: &[u8]) -> std::io::Result<PathBuf
 
 /// Reads lines from standard input, prints the answers, and returns when the input has ended and
 /// everything is answered.
-pub async fn lines(simulator: &Simulator, account: &Account) -> std::io::Result<()> {
+pub async fn lines(simulator: &Simulator, account: &Handle) -> std::io::Result<()> {
     let mut events = simulator.subscribe();
     let mut input = BufReader::new(tokio::io::stdin()).lines();
     let printing = async {
@@ -205,7 +205,7 @@ pub async fn lines(simulator: &Simulator, account: &Account) -> std::io::Result<
 
 /// Whether everything that was said is delivered, dealt with and answered: the component polls
 /// with a new cursor only after it has stored what came before it.
-async fn is_quiet(simulator: &Simulator, account: &Account) -> bool {
+async fn is_quiet(simulator: &Simulator, account: &Handle) -> bool {
     if simulator.first().unacknowledged() > 0 {
         return false;
     }

@@ -1,21 +1,24 @@
-//! `run`: one account, from whatever credential is the newest, with its agent and its prompt.
+//! `run`: the accounts, their agents, the component that may be swapped, and the prompt.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::account::{Choice, TOKEN, choose};
+use super::agents::Agents;
+use super::component::reload;
 use super::prompt::{self, Ended};
-use super::{Failure, beside_the_binary, login, other};
-use crate::account::{Account, AccountOptions, Phase, StartError};
-use crate::admin::{self, Accounts};
+use super::{Failure, Signals, accounts, beside_the_binary, login, other};
+use crate::account::{AccountOptions, Handle, Phase, StartError};
+use crate::admin;
 use crate::agent;
 use crate::cli::{RunOptions, Wanted};
 use crate::clock::Clock;
 use crate::credentials::Credentials;
+use crate::gateway::Gateway;
 use crate::login::{Logins, Replaced};
 use crate::media::MediaRules;
 use crate::simulator::{Options, Simulator};
@@ -33,6 +36,7 @@ pub fn talks_to_a_person(options: &RunOptions) -> bool {
         )
     };
     std::io::stdin().is_terminal()
+        && options.accounts.is_none()
         && (options.simulator || matches!(choice(), Ok(Choice::Simulator)))
 }
 
@@ -43,21 +47,19 @@ pub fn talks_to_a_person(options: &RunOptions) -> bool {
 /// One line for standard error, and an exit status.
 pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     let clock = Clock::new();
-    let mut terminate = signal(SignalKind::terminate()).map_err(other)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(other)?;
-
+    let mut signals = Signals::new()?;
     let credentials = Credentials::of(&options.state);
-    let mut changes = credentials.watch();
-    let accounts = Accounts::new(credentials.clone());
-    // What serves ends with it.
-    let mut servers = JoinSet::new();
-    if let Some((address, token)) = options.admin {
-        let failed = |error: std::io::Error| Failure::Usage(format!("--admin {address}: {error}"));
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        servers.spawn(admin::serve(listener, token, accounts.clone()));
-        tracing::info!(%address, "the operator's API listens");
-    }
+    let admin = match options.admin {
+        Some((address, token)) => {
+            let failed =
+                |error: std::io::Error| Failure::Usage(format!("--admin {address}: {error}"));
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            tracing::info!(%address, "the operator's API listens");
+            Some((listener, token))
+        }
+        None => None,
+    };
     let component = match options.component {
         Some(path) => path,
         None => beside_the_binary()?,
@@ -86,158 +88,192 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         umask: Some(umask),
         ..options.agent_settings
     };
-    let agent = options.agent.start(settings, clock.clone());
-    let logins = Logins {
-        runtime: runtime.clone(),
-        plugin: plugin.clone(),
-        config: options.config.clone(),
-        credentials: credentials.clone(),
-        replaces: replaced_by_login(&options.wanted),
-    };
-    let chosen = || choose(&options.wanted, &credentials, &options.config, &media);
-    let choice = match options.simulator {
-        true => Choice::Simulator,
-        false => chosen().map_err(other)?,
-    };
-    let mut simulator = None;
-    let mut next = match choice {
-        Choice::Account(account) => account,
-        Choice::Simulator => {
-            let started = built_in_simulator(&clock).await?;
-            let account = account_of_simulator(&started, &options.config, &media);
-            simulator = Some(started);
-            account
-        }
-        Choice::Login => {
-            if !std::io::stdin().is_terminal() {
-                return Err(Failure::Usage(nobody_logged_in(&options.wanted)));
-            }
-            login::show(&logins, &mut terminate, &mut interrupt).await?;
-            match chosen().map_err(other)? {
-                Choice::Account(account) => account,
-                Choice::Login | Choice::Simulator => {
-                    return Err(Failure::Usage(nobody_logged_in(&options.wanted)));
-                }
+    let gateway = Gateway::with_credentials(&runtime, plugin, state, credentials);
+    // What runs beside the accounts ends with them.
+    let mut beside = JoinSet::new();
+    if let Some((listener, token)) = admin {
+        beside.spawn(admin::serve(listener, token, gateway.clone()));
+    }
+    beside.spawn(reload(gateway.clone(), component, options.watch)?);
+    let agents = Agents::new(options.agent, settings, clock);
+    let work = async {
+        match options.accounts {
+            Some(path) => accounts::serve(&gateway, &agents, &path, &options.config, &media).await,
+            None => {
+                let one = One {
+                    wanted: options.wanted,
+                    config: options.config,
+                    media,
+                    simulator: options.simulator,
+                };
+                one.serve(&gateway, &agents).await
             }
         }
     };
-    loop {
-        let started_ms = clock.unix_ms();
-        let current = (next.id.clone(), next.secrets.clone(), next.config.clone());
-        let starting = Account::start(&runtime, &plugin, state.clone(), agent.clone(), next);
-        let account = tokio::select! {
-            account = starting => account.map_err(|error| match error {
-                StartError::Invalid(why) => Failure::Usage(why),
-                StartError::Failed(why) => Failure::Other(why),
-            })?,
-            // A server that does not answer must not hold up the end.
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+    let result = tokio::select! {
+        result = work => result,
+        () = signals.end() => Ok(()),
+    };
+    gateway.stop().await;
+    result
+}
+
+/// One account, from whatever credential is the newest.
+struct One {
+    wanted: Wanted,
+    config: BTreeMap<String, String>,
+    media: MediaRules,
+    simulator: bool,
+}
+
+impl One {
+    async fn serve(&self, gateway: &Gateway, agents: &Agents) -> Result<(), Failure> {
+        let clock = &gateway.runtime().clock;
+        let logins = Logins {
+            runtime: gateway.runtime().clone(),
+            plugin: gateway.plugin(),
+            config: self.config.clone(),
+            credentials: gateway.credentials().clone(),
+            replaces: replaced_by_login(&self.wanted),
         };
-        accounts.insert(account.handle());
-        tracing::info!(
-            account = account.id(),
-            component = %component.display(),
-            "started"
-        );
-        let talk = async {
-            match &simulator {
-                Some(simulator) if std::io::stdin().is_terminal() => {
-                    prompt::terminal(simulator).await.map_err(other)
+        let choice = match self.simulator {
+            true => Choice::Simulator,
+            false => self.choose(gateway)?,
+        };
+        let mut simulator = None;
+        let mut next = match choice {
+            Choice::Account(account) => account,
+            Choice::Simulator => {
+                let started = built_in_simulator(clock).await?;
+                let account = account_of_simulator(&started, &self.config, &self.media);
+                simulator = Some(started);
+                account
+            }
+            Choice::Login => {
+                if !std::io::stdin().is_terminal() {
+                    return Err(Failure::Usage(nobody_logged_in(&self.wanted)));
                 }
-                Some(simulator) => {
-                    let ended = prompt::lines(simulator, &account).await.map_err(other);
-                    ended.map(|()| Ended::Quit)
-                }
-                None => std::future::pending().await,
+                login::show(&logins).await?;
+                self.logged_in(gateway)?
             }
         };
-        let replaced = async {
-            if simulator.is_some() {
+        let mut changes = gateway.credentials().watch();
+        loop {
+            let started_ms = clock.unix_ms();
+            let current = next.clone();
+            let account = gateway
+                .add(next, agents.default())
+                .await
+                .map_err(start_failure)?;
+            tracing::info!(account = account.id(), "started");
+            let talk = async {
+                match &simulator {
+                    Some(simulator) if std::io::stdin().is_terminal() => {
+                        prompt::terminal(simulator).await.map_err(other)
+                    }
+                    Some(simulator) => {
+                        let ended = prompt::lines(simulator, &account).await.map_err(other);
+                        ended.map(|()| Ended::Quit)
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            let replaced = async {
+                match simulator {
+                    Some(_) => std::future::pending().await,
+                    None => {
+                        self.newer(gateway, &mut changes, &account, &current, started_ms)
+                            .await
+                    }
+                }
+            };
+            let ended = tokio::select! {
+                ended = talk => ended?,
+                replacing = replaced => {
+                    tracing::info!(account = %replacing.id, "a login brought a newer credential");
+                    gateway.remove(account.id()).await;
+                    next = replacing;
+                    continue;
+                }
+            };
+            match ended {
+                Ended::Quit => return Ok(()),
+                Ended::Login => {
+                    gateway.remove(account.id()).await;
+                    simulator = None;
+                    login::show(&logins).await?;
+                    next = self.logged_in(gateway)?;
+                    println!("The agent answers there now. Ctrl-C ends.");
+                }
+            }
+        }
+    }
+
+    fn choose(&self, gateway: &Gateway) -> Result<Choice, Failure> {
+        let credentials = gateway.credentials();
+        choose(&self.wanted, credentials, &self.config, &self.media).map_err(other)
+    }
+
+    fn logged_in(&self, gateway: &Gateway) -> Result<AccountOptions, Failure> {
+        match self.choose(gateway)? {
+            Choice::Account(account) => Ok(account),
+            Choice::Login | Choice::Simulator => {
+                Err(Failure::Usage(nobody_logged_in(&self.wanted)))
+            }
+        }
+    }
+
+    /// Waits until another account or another credential is to be used.
+    async fn newer(
+        &self,
+        gateway: &Gateway,
+        changes: &mut watch::Receiver<()>,
+        account: &Handle,
+        current: &AccountOptions,
+        started_ms: u64,
+    ) -> AccountOptions {
+        let credentials = gateway.credentials();
+        let chosen = || match self.choose(gateway) {
+            Ok(Choice::Account(account)) => {
+                let is_new = account.id != current.id
+                    || account.secrets != current.secrets
+                    || account.config != current.config;
+                Some(account).filter(|_| is_new)
+            }
+            Ok(Choice::Login | Choice::Simulator) => None,
+            Err(error) => {
+                tracing::error!("{error}");
+                None
+            }
+        };
+        loop {
+            // Each holder of the credentials holds a sender.
+            if changes.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
-            let taken = |account: &AccountOptions| {
-                (
-                    account.id.clone(),
-                    account.secrets.clone(),
-                    account.config.clone(),
-                ) != current
-            };
-            newer(
-                &mut changes,
-                &account,
-                &options.wanted,
-                &credentials,
-                started_ms,
-                || match chosen() {
-                    Ok(Choice::Account(account)) => Some(account).filter(taken),
-                    Ok(Choice::Login | Choice::Simulator) => None,
-                    Err(error) => {
-                        tracing::error!("{error}");
-                        None
-                    }
-                },
-            )
-            .await
-        };
-        let result = tokio::select! {
-            result = talk => result.map(Some),
-            replacing = replaced => {
-                tracing::info!(account = %replacing.id, "a login brought a newer credential");
-                accounts.remove(account.id());
-                account.stop().await;
-                next = replacing;
-                continue;
+            if let Some(options) = chosen() {
+                return options;
             }
-            _ = terminate.recv() => Ok(None),
-            _ = interrupt.recv() => Ok(None),
-        };
-        accounts.remove(account.id());
-        account.stop().await;
-        match result? {
-            Some(Ended::Login) => {
-                simulator = None;
-                login::show(&logins, &mut terminate, &mut interrupt).await?;
-                let Choice::Account(account) = chosen().map_err(other)? else {
-                    return Err(Failure::Other("the login brought no account".to_owned()));
-                };
-                println!("The agent answers there now. Ctrl-C ends.");
-                next = account;
+            // The environment's token is of no use any more, and somebody logged in for that.
+            if let Some(replaced) = replaced_by_login(&self.wanted)
+                && let Ok(Some(latest)) = credentials.latest()
+                && latest.saved_ms >= started_ms
+                && account.status().await.phase == Phase::LoginRequired
+            {
+                if let Err(error) = credentials.store(latest, &replaced.values) {
+                    tracing::error!("{error}");
+                } else if let Some(options) = chosen() {
+                    return options;
+                }
             }
-            Some(Ended::Quit) | None => return Ok(()),
         }
     }
 }
 
-/// Waits until another account or another credential is to be used.
-async fn newer(
-    changes: &mut watch::Receiver<()>,
-    account: &Account,
-    wanted: &Wanted,
-    credentials: &Credentials,
-    started_ms: u64,
-    chosen: impl Fn() -> Option<AccountOptions>,
-) -> AccountOptions {
-    loop {
-        // Each holder of the credentials holds a sender.
-        if changes.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        if let Some(options) = chosen() {
-            return options;
-        }
-        // The environment's token is of no use any more, and somebody logged in for that.
-        if let Some(replaced) = replaced_by_login(wanted)
-            && let Ok(Some(latest)) = credentials.latest()
-            && latest.saved_ms >= started_ms
-            && account.status().await.phase == Phase::LoginRequired
-        {
-            if let Err(error) = credentials.store(latest, &replaced.values) {
-                tracing::error!("{error}");
-            } else if let Some(options) = chosen() {
-                return options;
-            }
-        }
+pub(super) fn start_failure(error: StartError) -> Failure {
+    match error {
+        StartError::Invalid(why) => Failure::Usage(why),
+        StartError::Failed(why) => Failure::Other(why),
     }
 }
 
@@ -265,7 +301,7 @@ fn nobody_logged_in(wanted: &Wanted) -> String {
 
 fn account_of_simulator(
     simulator: &Simulator,
-    config: &std::collections::BTreeMap<String, String>,
+    config: &BTreeMap<String, String>,
     media: &MediaRules,
 ) -> AccountOptions {
     let mut config = config.clone();

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::account::Account;
-use host_test::admin::{self, Accounts, Token};
+use host_test::admin::{self, Token};
 use host_test::agent::EchoAgent;
-use host_test::credentials::Credentials;
+use host_test::gateway::Gateway;
 use host_test::simulator::Act;
-use host_test::state::StateSpec;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -62,14 +60,20 @@ impl Operator {
         }
     }
 
-    async fn ask(&self, method: Method, path: &str, token: Option<&str>, body: &str) -> Answer {
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: impl Into<bytes::Bytes>,
+    ) -> Answer {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.origin));
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, token);
         }
-        let request = request.body(Full::from(body.to_owned())).unwrap();
+        let request = request.body(Full::from(body.into())).unwrap();
         let response = self.client.request(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -87,48 +91,41 @@ impl Operator {
 
     async fn post(&self, path: &str, body: &Value) -> Answer {
         let token = format!("Bearer {TOKEN}");
-        self.ask(Method::POST, path, Some(&token), &body.to_string())
+        self.ask(Method::POST, path, Some(&token), body.to_string())
             .await
     }
 }
 
-/// The API for these accounts.
-async fn serve(accounts: &[&Account]) -> Operator {
-    serve_with(accounts, Credentials::of(&StateSpec::Memory)).await
-}
-
-async fn serve_with(accounts: &[&Account], credentials: Credentials) -> Operator {
+/// The API of a gateway.
+async fn serve(gateway: &Gateway) -> Operator {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
-    let served = Accounts::new(credentials);
-    for account in accounts {
-        served.insert(account.handle());
-    }
-    tokio::spawn(admin::serve(listener, Token::new(TOKEN).unwrap(), served));
+    let token = Token::new(TOKEN).unwrap();
+    tokio::spawn(admin::serve(listener, token, gateway.clone()));
     Operator::new(origin)
 }
 
 /// A world in which a person has written, so that she can be written to.
-async fn met() -> (World, Account, Operator, String) {
+async fn met() -> (World, Gateway, Operator, String) {
     let world = World::new().await;
     let agent = Recorder::new(|_, _| async { Ok(None) });
-    let account = world.start(agent, &[]).await;
+    let (gateway, account) = world.serve(agent, &[]).await;
     world.simulator.say(ALICE, "hello");
     eventually(async || {
         let health = account.health().await.unwrap();
         world.simulator.first().unacknowledged() == 0 && health.unacknowledged == 0
     })
     .await;
-    let operator = serve(&[&account]).await;
+    let operator = serve(&gateway).await;
     let messages = format!("/accounts/{}/messages", account.id());
-    (world, account, operator, messages)
+    (world, gateway, operator, messages)
 }
 
 #[tokio::test]
 async fn everything_but_healthz_wants_the_token() {
     let world = World::new().await;
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
-    let operator = serve(&[&account]).await;
+    let (gateway, _account) = world.serve(Arc::new(EchoAgent), &[]).await;
+    let operator = serve(&gateway).await;
     for (method, path) in [
         (Method::GET, "/metrics"),
         (Method::GET, "/accounts"),
@@ -156,8 +153,8 @@ async fn everything_but_healthz_wants_the_token() {
 #[tokio::test]
 async fn healthz_says_whether_every_account_is_connected() {
     let world = World::new().await;
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
-    let operator = serve(&[&account]).await;
+    let (gateway, account) = world.serve(Arc::new(EchoAgent), &[]).await;
+    let operator = serve(&gateway).await;
     let health = async || operator.ask(Method::GET, "/healthz", None, "").await;
     eventually(async || health().await.status == 200).await;
     assert_eq!(
@@ -178,18 +175,18 @@ async fn healthz_says_whether_every_account_is_connected() {
     let reason = unhealthy["accounts"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("HTTP 502"), "{reason}");
 
-    let nobody = serve(&[]).await;
+    let nobody = serve(&world.gateway()).await;
     let nobody = nobody.ask(Method::GET, "/healthz", None, "").await;
     assert_eq!(nobody.status, 503);
 }
 
 #[tokio::test]
 async fn accounts_are_listed_with_every_member() {
-    let (world, account, operator, _) = met().await;
+    let (world, gateway, operator, _) = met().await;
     eventually(async || operator.get("/accounts").await.json()[0]["phase"] == "connected").await;
     let list = operator.get("/accounts").await.json();
     let expected = json!([{
-        "account": account.id(),
+        "account": world.simulator.account_id(),
         "phase": "connected",
         "since_ms": list[0]["since_ms"].as_u64().unwrap(),
         "last_poll_ms": list[0]["last_poll_ms"].as_u64().unwrap(),
@@ -202,17 +199,14 @@ async fn accounts_are_listed_with_every_member() {
     assert_eq!(list, expected);
     assert_eq!(world.plugin.digest.len(), 64);
 
-    // Also while there is no instance.
-    account.stop().await;
-    let list = operator.get("/accounts").await.json();
-    assert_eq!(list[0]["phase"], "stopped");
-    assert_eq!(list[0].as_object().unwrap().len(), 9);
-    assert_eq!(list[0]["queued"], Value::Null);
+    // One that is removed is not there.
+    gateway.remove(&world.simulator.account_id()).await;
+    assert_eq!(operator.get("/accounts").await.json(), json!([]));
 }
 
 #[tokio::test]
 async fn a_message_of_the_gateways_own_accord_arrives_once() {
-    let (world, account, operator, messages) = met().await;
+    let (world, gateway, operator, messages) = met().await;
     let body = json!({"key": "report 1/2", "conversation": ALICE, "text": "done", "new": 1});
     let sent = operator.post(&messages, &body).await;
     assert_eq!(sent.status, 200, "{}", sent.text);
@@ -258,12 +252,12 @@ async fn a_message_of_the_gateways_own_accord_arrives_once() {
     let last_send = operator.get("/accounts").await.json()[0]["last_send_ms"].clone();
     assert!(last_send.is_u64(), "{last_send}");
     world.check();
-    drop(account);
+    drop(gateway);
 }
 
 #[tokio::test]
 async fn files_by_data_arrive_and_a_repeat_uploads_nothing() {
-    let (world, _account, operator, messages) = met().await;
+    let (world, _gateway, operator, messages) = met().await;
     let body = json!({
         "key": "file", "conversation": ALICE, "text": "the report",
         "media": [{"name": "a.txt", "mime": "text/plain", "data": "aGVsbG8="}],
@@ -284,7 +278,7 @@ async fn files_by_data_arrive_and_a_repeat_uploads_nothing() {
 
 #[tokio::test]
 async fn a_caller_does_not_wait_for_long_and_may_come_again() {
-    let (world, _account, operator, messages) = met().await;
+    let (world, _gateway, operator, messages) = met().await;
     let fault = json!({"getuploadurl": {"stall": "before", "times": 1}});
     world.simulator.faults(&fault).unwrap();
     let body = json!({
@@ -314,7 +308,7 @@ async fn a_caller_does_not_wait_for_long_and_may_come_again() {
 
 #[tokio::test]
 async fn mistakes_are_named() {
-    let (world, _account, operator, messages) = met().await;
+    let (world, _gateway, operator, messages) = met().await;
     for (body, expect) in [
         (json!([]), "body"),
         (json!({"text": "x"}), "conversation"),
@@ -356,7 +350,7 @@ async fn mistakes_are_named() {
 
 #[tokio::test]
 async fn what_fails_is_told_with_its_status() {
-    let (world, account, operator, messages) = met().await;
+    let (world, gateway, operator, messages) = met().await;
     let text = |key: &str| json!({"key": key, "conversation": ALICE, "text": "x"});
     // Whatever a part was refused with, a post that failed as a whole is an error.
     world
@@ -390,25 +384,18 @@ async fn what_fails_is_told_with_its_status() {
     assert_eq!(answer.kind(), (409, "login-required".to_owned()));
     assert!(!answer.headers.contains_key(RETRY_AFTER));
 
-    let swap = operator.post("/component", &json!({})).await;
-    assert_eq!(swap.kind(), (501, "unsupported".to_owned()));
-
-    account.stop().await;
-    for answer in [
-        operator.post(&messages, &text("late")).await,
-        operator.get(&format!("{messages}/refused")).await,
-    ] {
-        assert_eq!(answer.kind(), (503, "ended".to_owned()));
-    }
+    gateway.stop().await;
+    let late = operator.post(&messages, &text("late")).await;
+    assert_eq!(late.kind(), (404, "not-found".to_owned()));
 }
 
 #[tokio::test]
 async fn a_login_goes_step_by_step() {
     let world = World::new().await;
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    let (gateway, account) = world.serve(Arc::new(EchoAgent), &[]).await;
     let token = world.simulator.token();
-    let credentials = Credentials::of(&StateSpec::Memory);
-    let operator = serve_with(&[&account], credentials.clone()).await;
+    let credentials = gateway.credentials();
+    let operator = serve(&gateway).await;
     let path = format!("/accounts/{}/login", account.id());
     assert_eq!(
         operator.get(&path).await.kind(),
@@ -459,8 +446,43 @@ async fn a_login_goes_step_by_step() {
 }
 
 #[tokio::test]
+async fn a_component_is_swapped_or_refused_while_the_old_one_goes_on() {
+    let (world, gateway, operator, messages) = met().await;
+    let before = gateway.plugin().digest;
+    for nonsense in ["", "{}", "\0asm\x01\0\0\0"] {
+        let token = format!("Bearer {TOKEN}");
+        let answer = operator
+            .ask(Method::POST, "/component", Some(&token), nonsense)
+            .await;
+        assert_eq!(
+            answer.kind(),
+            (409, "invalid".to_owned()),
+            "{}",
+            answer.text
+        );
+    }
+    let bytes = crate::gateway::another_component();
+    let token = format!("Bearer {TOKEN}");
+    let swapped = operator
+        .ask(Method::POST, "/component", Some(&token), bytes)
+        .await;
+    assert_eq!(swapped.status, 200, "{}", swapped.text);
+    let after = gateway.plugin().digest;
+    assert_ne!(before, after);
+    assert_eq!(
+        operator.get("/accounts").await.json()[0]["component"],
+        json!(&*after)
+    );
+    let text = json!({"conversation": ALICE, "text": "still here"});
+    assert_eq!(operator.post(&messages, &text).await.status, 200);
+    let page = operator.get("/metrics").await.text;
+    assert!(page.contains("channel_swaps_total"), "{page}");
+    world.check();
+}
+
+#[tokio::test]
 async fn metrics_are_prometheus_text() {
-    let (world, account, operator, messages) = met().await;
+    let (world, _gateway, operator, messages) = met().await;
     let text = json!({"conversation": ALICE, "text": "x"});
     assert_eq!(operator.post(&messages, &text).await.status, 200);
     let answer = operator.get("/metrics").await;
@@ -468,7 +490,7 @@ async fn metrics_are_prometheus_text() {
         answer.headers[CONTENT_TYPE],
         "text/plain; version=0.0.4; charset=utf-8"
     );
-    let id = account.id();
+    let id = world.simulator.account_id();
     for line in [
         "# TYPE channel_parts_total counter".to_owned(),
         format!("channel_parts_total{{account=\"{id}\",state=\"accepted\"}} 1"),

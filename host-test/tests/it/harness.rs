@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use host_test::account::{Account, AccountOptions, Post, Setup, StartError};
+use host_test::account::{Account, AccountOptions, Handle, Post, Setup, StartError};
 use host_test::agent::message::{Message, Reply};
 use host_test::agent::progress::Progress;
 use host_test::agent::{Agent, AgentError};
 use host_test::clock::Clock;
+use host_test::gateway::Gateway;
 use host_test::instance::Instance;
 use host_test::media::MediaRules;
 use host_test::runtime::{Plugin, Runtime};
@@ -123,6 +124,18 @@ impl World {
 
     pub async fn start(&self, agent: Arc<dyn Agent>, config: &[(&str, &str)]) -> Account {
         self.try_start(agent, config).await.unwrap()
+    }
+
+    /// A gateway without accounts.
+    pub fn gateway(&self) -> Gateway {
+        Gateway::new(&self.runtime, self.plugin.clone(), Arc::clone(&self.state))
+    }
+
+    /// The simulated account in a gateway.
+    pub async fn serve(&self, agent: Arc<dyn Agent>, config: &[(&str, &str)]) -> (Gateway, Handle) {
+        let gateway = self.gateway();
+        let account = gateway.add(self.options(config), agent).await.unwrap();
+        (gateway, account)
     }
 
     /// An instance that nobody serves yet.

@@ -1,0 +1,198 @@
+//! Many accounts in one process: each with its own instance, its own part of the store, its own
+//! credentials and rules, and all with the same component.
+//!
+//! Promises: an account that comes, goes or changes leaves the others alone; a component is swapped
+//! in waves, and where one account does not connect with it, all go back.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::sync::Mutex;
+
+use crate::account::{Account, AccountOptions, Handle, StartError, SwapError};
+use crate::agent::Agent;
+use crate::credentials::Credentials;
+use crate::runtime::{Plugin, Runtime};
+use crate::state::{State, StateSpec};
+
+/// A swapped component has to be connected within this.
+pub const SWAP_DEADLINE: Duration = Duration::from_secs(10);
+/// Accounts of the first wave of a swap; each next wave has four times as many.
+const FIRST_WAVE: usize = 1;
+const LARGEST_WAVE: usize = 64;
+
+/// The accounts of a process. Clones share them; they stop with the last one.
+#[derive(Clone)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    runtime: Runtime,
+    plugin: RwLock<Plugin>,
+    state: Arc<dyn State>,
+    credentials: Credentials,
+    accounts: RwLock<BTreeMap<String, Account>>,
+    /// One change of the accounts or of the component at a time.
+    changing: Mutex<()>,
+}
+
+impl Gateway {
+    /// A gateway without accounts, which run `plugin` and keep what they know in `state`.
+    pub fn new(runtime: &Runtime, plugin: Plugin, state: Arc<dyn State>) -> Gateway {
+        Gateway::with_credentials(runtime, plugin, state, Credentials::of(&StateSpec::Memory))
+    }
+
+    /// The same, with the place where logins are kept.
+    pub fn with_credentials(
+        runtime: &Runtime,
+        plugin: Plugin,
+        state: Arc<dyn State>,
+        credentials: Credentials,
+    ) -> Gateway {
+        Gateway {
+            shared: Arc::new(Shared {
+                runtime: runtime.clone(),
+                plugin: RwLock::new(plugin),
+                state,
+                credentials,
+                accounts: RwLock::default(),
+                changing: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Adds an account, in place of one with the same id, and waits until it has started.
+    ///
+    /// # Errors
+    /// When its configuration or the store is wrong; then it is not there.
+    pub async fn add(
+        &self,
+        options: AccountOptions,
+        agent: Arc<dyn Agent>,
+    ) -> Result<Handle, StartError> {
+        let _changing = self.shared.changing.lock().await;
+        let id = options.id.clone();
+        self.take(&id).await;
+        let plugin = self.plugin();
+        let state = Arc::clone(&self.shared.state);
+        let runtime = &self.shared.runtime;
+        let account = Account::start(runtime, &plugin, state, agent, options).await?;
+        let handle = account.handle();
+        self.accounts_mut().insert(id, account);
+        Ok(handle)
+    }
+
+    /// Stops an account in an orderly way; true when there was one. What it knows is kept.
+    pub async fn remove(&self, id: &str) -> bool {
+        let _changing = self.shared.changing.lock().await;
+        self.take(id).await
+    }
+
+    async fn take(&self, id: &str) -> bool {
+        let account = self.accounts_mut().remove(id);
+        match account {
+            Some(account) => {
+                account.stop().await;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Stops all accounts, side by side.
+    pub async fn stop(&self) {
+        let _changing = self.shared.changing.lock().await;
+        let accounts = std::mem::take(&mut *self.accounts_mut());
+        join_all(accounts.into_values().map(Account::stop)).await;
+    }
+
+    fn accounts_mut(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Account>> {
+        let accounts = self.shared.accounts.write();
+        accounts.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A running account.
+    pub fn account(&self, id: &str) -> Option<Handle> {
+        let accounts = self.shared.accounts.read();
+        let accounts = accounts.unwrap_or_else(PoisonError::into_inner);
+        accounts.get(id).map(Account::handle)
+    }
+
+    /// All of them, by their ids.
+    pub fn accounts(&self) -> Vec<Handle> {
+        let accounts = self.shared.accounts.read();
+        let accounts = accounts.unwrap_or_else(PoisonError::into_inner);
+        accounts.values().map(Account::handle).collect()
+    }
+
+    /// The component that accounts run.
+    pub fn plugin(&self) -> Plugin {
+        let plugin = self.shared.plugin.read();
+        plugin.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the accounts have in common.
+    pub fn runtime(&self) -> &Runtime {
+        &self.shared.runtime
+    }
+
+    /// Where logins are kept.
+    pub fn credentials(&self) -> &Credentials {
+        &self.shared.credentials
+    }
+
+    /// Swaps the component of all accounts, one first and then more and more at once. An account that
+    /// was connected has to be so again within `deadline`.
+    ///
+    /// # Errors
+    /// The first account's reason; the old component serves all of them again.
+    pub async fn swap(&self, plugin: &Plugin, deadline: Duration) -> Result<(), SwapError> {
+        let _changing = self.shared.changing.lock().await;
+        let old = self.plugin();
+        crate::account::check_swap(plugin, &old)?;
+        let mut waiting = self.accounts();
+        let mut swapped: Vec<Handle> = Vec::new();
+        let mut wave = FIRST_WAVE;
+        while !waiting.is_empty() {
+            let rest = waiting.split_off(wave.min(waiting.len()));
+            let results = join_all(waiting.iter().map(|account| account.swap(plugin, deadline)));
+            let mut failed = None;
+            for (account, result) in waiting.iter().zip(results.await) {
+                match result {
+                    Ok(()) => swapped.push(account.clone()),
+                    // One that goes meanwhile needs none.
+                    Err(SwapError::Ended) => {}
+                    Err(error) => failed = Some((account.id().to_owned(), error)),
+                }
+            }
+            if let Some((id, error)) = failed {
+                let back = join_all(swapped.iter().map(|account| account.swap(&old, deadline)));
+                for (account, result) in swapped.iter().zip(back.await) {
+                    if let Err(error) = result {
+                        tracing::error!(account = account.id(), "going back: {error}");
+                    }
+                }
+                return Err(match error {
+                    SwapError::Misfit(why) => SwapError::Misfit(format!("account {id}: {why}")),
+                    SwapError::RolledBack(why) => {
+                        SwapError::RolledBack(format!("account {id}: {why}"))
+                    }
+                    SwapError::Ended => SwapError::Ended,
+                });
+            }
+            waiting = rest;
+            wave = (wave * 4).min(LARGEST_WAVE);
+        }
+        let current = self.shared.plugin.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = plugin.clone();
+        tracing::info!(
+            component = &*plugin.digest,
+            accounts = swapped.len(),
+            "swapped"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! The accounts of a file: those that came, went or changed in it do so here, within a second, and the
+//! others are not touched.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use futures::future::join_all;
+
+use super::Failure;
+use super::account::TOKEN;
+use super::agents::Agents;
+use crate::account::AccountOptions;
+use crate::cli::{FileAccount, read_accounts};
+use crate::gateway::Gateway;
+use crate::login::account_of;
+use crate::media::MediaRules;
+
+/// How often it is looked at the file.
+const LOOK: Duration = Duration::from_millis(200);
+/// An account that did not start is tried again after this.
+const AGAIN: Duration = Duration::from_secs(30);
+/// Accounts that start side by side.
+const AT_ONCE: usize = 64;
+
+/// Serves the accounts of a file until it is dropped.
+///
+/// # Errors
+/// When the file can't be read at the start; later it is told in the log, and what was goes on.
+pub async fn serve(
+    gateway: &Gateway,
+    agents: &Agents,
+    path: &Path,
+    defaults: &BTreeMap<String, String>,
+    media: &MediaRules,
+) -> Result<(), Failure> {
+    let mut wanted = read_accounts(path, defaults).map_err(Failure::Usage)?;
+    let mut version = modified(path);
+    let mut logins = gateway.credentials().watch();
+    let mut running: BTreeMap<String, (FileAccount, AccountOptions)> = BTreeMap::new();
+    loop {
+        let is_whole = follow(gateway, agents, &wanted, &mut running, media).await;
+        let changed = async {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                if modified(path) != version {
+                    return;
+                }
+            }
+        };
+        let again = async {
+            match is_whole {
+                true => std::future::pending().await,
+                false => tokio::time::sleep(AGAIN).await,
+            }
+        };
+        tokio::select! {
+            () = changed => {
+                version = modified(path);
+                match read_accounts(path, defaults) {
+                    Ok(accounts) => wanted = accounts,
+                    Err(why) => tracing::error!("{why}; the accounts stay as they were"),
+                }
+            }
+            // The credentials hold a sender.
+            _ = logins.changed() => {}
+            () = again => {}
+        }
+    }
+}
+
+/// Makes the accounts those that are wanted; false when one could not be started.
+async fn follow(
+    gateway: &Gateway,
+    agents: &Agents,
+    wanted: &[FileAccount],
+    running: &mut BTreeMap<String, (FileAccount, AccountOptions)>,
+    media: &MediaRules,
+) -> bool {
+    let mut is_whole = true;
+    let mut options = BTreeMap::new();
+    for account in wanted {
+        match options_of(gateway, account, media) {
+            Ok(found) => {
+                options.insert(account.id.clone(), (account.clone(), found));
+            }
+            Err(why) => {
+                is_whole = false;
+                tracing::error!(account = %account.id, "{why}");
+            }
+        }
+    }
+    let gone: Vec<String> = running
+        .keys()
+        .filter(|id| !wanted.iter().any(|account| account.id == **id))
+        .cloned()
+        .collect();
+    for id in gone {
+        gateway.remove(&id).await;
+        running.remove(&id);
+        tracing::info!(account = %id, "removed");
+    }
+    let is_same = |id: &String, (account, options): &(FileAccount, AccountOptions)| {
+        running.get(id).is_some_and(|(before, started)| {
+            before == account
+                && started.secrets == options.secrets
+                && started.config == options.config
+        })
+    };
+    let changed: Vec<(String, (FileAccount, AccountOptions))> = options
+        .into_iter()
+        .filter(|(id, wanted)| !is_same(id, wanted))
+        .collect();
+    for some in changed.chunks(AT_ONCE) {
+        let starting = some.iter().map(|(id, (account, options))| async move {
+            let agent = match &account.agent {
+                Some(spec) => agents.of(spec),
+                None => agents.default(),
+            };
+            (id, gateway.add(options.clone(), agent).await)
+        });
+        for ((id, started), (_, wanted)) in join_all(starting).await.into_iter().zip(some) {
+            match started {
+                Ok(_) => {
+                    tracing::info!(account = %id, "started");
+                    running.insert(id.clone(), wanted.clone());
+                }
+                Err(error) => {
+                    is_whole = false;
+                    running.remove(id);
+                    tracing::error!(account = %id, "not started: {error}");
+                }
+            }
+        }
+    }
+    is_whole
+}
+
+/// What an account of the file is started with: its token, or the credential of a login.
+fn options_of(
+    gateway: &Gateway,
+    account: &FileAccount,
+    media: &MediaRules,
+) -> Result<AccountOptions, String> {
+    let credentials = gateway.credentials();
+    let failed = |error: crate::credentials::CredentialsError| error.to_string();
+    if let Some(token) = &account.token
+        && !credentials.is_replaced(token).map_err(failed)?
+    {
+        return Ok(AccountOptions {
+            id: account.id.clone(),
+            secrets: BTreeMap::from([(TOKEN.to_owned(), token.clone())]),
+            config: account.config.clone(),
+            media: media.clone(),
+        });
+    }
+    let stored = credentials.get(&account.id).map_err(failed)?;
+    let stored = stored.ok_or(
+        "it has no token, and no login is stored for it: set `token`, or log in and name the \
+         account that the login brings",
+    )?;
+    Ok(account_of(stored, &account.config, media.clone()))
+}
+
+fn modified(path: &Path) -> Option<(SystemTime, u64)> {
+    let about = std::fs::metadata(path).ok()?;
+    Some((about.modified().ok()?, about.len()))
+}

@@ -1,0 +1,318 @@
+//! Many accounts: a file that changes, components that are swapped, neighbours that are left alone.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use host_test::account::{AccountOptions, Handle, SwapError};
+use host_test::agent::EchoAgent;
+use host_test::gateway::Gateway;
+use host_test::media::MediaRules;
+use host_test::simulator::Simulator;
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::harness::{ALICE, BOB, Recorder, World, component, eventually, runner, signal, until};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The same component with another digest: a custom section more.
+pub fn another_component() -> Vec<u8> {
+    let mut bytes = std::fs::read(component()).unwrap();
+    bytes.extend([0, 5, 1, b'x', 1, 2, 3]);
+    bytes
+}
+
+async fn add(world: &World, gateway: &Gateway, id: &str) -> Handle {
+    let bot = world.simulator.add_account(id);
+    world
+        .simulator
+        .faults(&json!({"account": id, "budget": null}))
+        .unwrap();
+    let options = AccountOptions {
+        id: id.to_owned(),
+        secrets: BTreeMap::from([("bot-token".to_owned(), bot.token())]),
+        config: BTreeMap::from([
+            ("base-url".to_owned(), world.simulator.base_url()),
+            ("send-interval-ms".to_owned(), "0".to_owned()),
+        ]),
+        media: MediaRules::default(),
+    };
+    gateway.add(options, Arc::new(EchoAgent)).await.unwrap()
+}
+
+fn shown(simulator: &Simulator, account: &str, user: &str) -> Vec<String> {
+    let phone = simulator.phone();
+    let bubbles = phone.iter().filter(|entry| {
+        entry["account"] == account && entry["user"] == user && entry["from"] == "bot"
+    });
+    bubbles
+        .map(|entry| entry["text"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn swaps_under_load_lose_and_double_nothing() {
+    let world = World::lenient().await;
+    let gateway = world.gateway();
+    let ids: Vec<String> = (0..4)
+        .map(|number| format!("{number:012x}@im.bot"))
+        .collect();
+    let mut bots = Vec::new();
+    for id in &ids {
+        add(&world, &gateway, id).await;
+        bots.push(world.simulator.account(id).unwrap());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.wasm");
+    std::fs::write(&path, another_component()).unwrap();
+    let plugins = [world.runtime.load(&path).await.unwrap(), gateway.plugin()];
+    let talking = async {
+        for number in 0..400 {
+            for (place, bot) in bots.iter().enumerate() {
+                bot.say([ALICE, BOB][(number + place) % 2], &format!("{number}"));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let swapping = async {
+        for number in 0..50 {
+            gateway
+                .swap(&plugins[number % 2], DEADLINE)
+                .await
+                .unwrap_or_else(|error| panic!("swap {number}: {error}"));
+        }
+    };
+    let moving = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            world.clock.advance(Duration::from_millis(200));
+        }
+    };
+    tokio::select! {
+        _ = async { tokio::join!(talking, swapping) } => {}
+        () = moving => {}
+    }
+    for (place, id) in ids.iter().enumerate() {
+        for (offset, user) in [ALICE, BOB].into_iter().enumerate() {
+            let expect: Vec<String> = (0..400)
+                .filter(|number| (number + place) % 2 == offset)
+                .map(|number| number.to_string())
+                .collect();
+            eventually(async || shown(&world.simulator, id, user).len() >= expect.len()).await;
+            assert_eq!(shown(&world.simulator, id, user), expect, "{id} {user}");
+        }
+        let asked = gateway.account(id).unwrap().figures().agent_messages.get();
+        assert_eq!(asked, 400, "{id}: each message is given to the agent once");
+    }
+    world.check();
+}
+
+#[tokio::test]
+async fn a_component_that_does_not_connect_gives_way_to_the_old_one() {
+    let world = World::new().await;
+    let (gateway, account) = world.serve(Arc::new(EchoAgent), &[]).await;
+    world.simulator.say(ALICE, "one");
+    world
+        .until(|simulator| simulator.answers(ALICE) == ["one"])
+        .await;
+    let before = gateway.plugin();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.wasm");
+    std::fs::write(&path, another_component()).unwrap();
+    let other = world.runtime.load(&path).await.unwrap();
+    world
+        .simulator
+        .faults(&json!({"getupdates": {"status": 502}, "notifystart": {"status": 502}}))
+        .unwrap();
+    let (result, ()) = tokio::join!(gateway.swap(&other, Duration::from_secs(3)), async {
+        for _ in 0..200 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            world.clock.advance(Duration::from_millis(50));
+        }
+    });
+    let error = result.unwrap_err();
+    assert!(matches!(error, SwapError::RolledBack(_)), "{error}");
+    assert!(error.to_string().contains("not connected"), "{error}");
+    assert_eq!(account.component(), before.digest);
+    assert_eq!(gateway.plugin().digest, before.digest);
+    world
+        .simulator
+        .faults(&json!({"getupdates": null, "notifystart": null}))
+        .unwrap();
+    world.simulator.say(ALICE, "two");
+    eventually(async || {
+        world.clock.advance(Duration::from_millis(500));
+        world.simulator.answers(ALICE) == ["one", "two"]
+    })
+    .await;
+}
+
+/// A runner with a file of accounts.
+fn accounts_runner(folder: &Path, file: &Path) -> tokio::process::Command {
+    let mut command = runner(&["run", "--component"]);
+    command
+        .arg(component())
+        .args([
+            "--state",
+            &format!("dir:{}", folder.join("state").display()),
+        ])
+        .arg("--accounts")
+        .arg(file)
+        .env("WEIXIN_SEND_INTERVAL_MS", "0");
+    command
+}
+
+fn entry(simulator: &Simulator, id: &str, more: &str) -> String {
+    let token = simulator.account(id).unwrap().token();
+    format!(
+        "[[account]]\nid = \"{id}\"\ntoken = \"{token}\"\nbase_url = \"{}\"\n{more}\n",
+        simulator.base_url()
+    )
+}
+
+#[tokio::test]
+async fn a_file_of_accounts_takes_effect_within_a_second_and_touches_only_what_changed() {
+    let world = World::lenient().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("accounts.toml");
+    let (a, b, c) = ("a@im.bot", "b@im.bot", "c@im.bot");
+    for id in [a, b, c] {
+        world.simulator.add_account(id);
+    }
+    let write = |text: String| std::fs::write(&file, text).unwrap();
+    let of = |id, more| entry(&world.simulator, id, more);
+    write(of(a, "") + &of(b, "dm_policy = \"disabled\""));
+    let running = accounts_runner(folder.path(), &file).spawn().unwrap();
+    let bot = |id: &str| world.simulator.account(id).unwrap();
+    until(&world.simulator, |_| {
+        bot(a).counters().polls_open == 1 && bot(b).counters().polls_open == 1
+    })
+    .await;
+    bot(a).say(ALICE, "hello a");
+    bot(b).say(ALICE, "hello b");
+    until(&world.simulator, |simulator| {
+        shown(simulator, a, ALICE) == ["hello a"]
+    })
+    .await;
+    assert!(shown(&world.simulator, b, ALICE).is_empty());
+
+    // One is added, one changes, and the first one's poll goes on.
+    let (polls, starts) = (bot(a).counters().polls, bot(a).counters().starts);
+    write(of(a, "") + &of(b, "dm_policy = \"open\"") + &of(c, ""));
+    until(&world.simulator, |_| {
+        bot(c).counters().polls_open == 1 && bot(b).counters().starts == 2
+    })
+    .await;
+    bot(b).say(ALICE, "hello again");
+    bot(c).say(ALICE, "hello c");
+    until(&world.simulator, |simulator| {
+        shown(simulator, b, ALICE) == ["hello again"] && shown(simulator, c, ALICE) == ["hello c"]
+    })
+    .await;
+    assert_eq!(bot(a).counters().starts, starts);
+    assert_eq!(bot(a).counters().polls, polls);
+
+    // A mistake changes nothing, and one that is gone stops.
+    write("[[account]]\nid = 5".to_owned());
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    write(of(a, "") + &of(b, "dm_policy = \"open\""));
+    until(&world.simulator, |_| bot(c).counters().stops == 1).await;
+    assert_eq!(bot(a).counters().starts, starts);
+    signal(&running, Signal::TERM);
+    let output = running.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("the accounts stay as they were"), "{log}");
+    assert_eq!(bot(a).counters().stops, 1);
+
+    // At the start a mistake is the user's to correct.
+    write("[[account]]\nid = 5".to_owned());
+    let output = accounts_runner(folder.path(), &file)
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_file_that_changes_or_a_signal_swaps_the_component() {
+    let world = World::lenient().await;
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = folder.path().join("plugin.wasm");
+    std::fs::copy(component(), &plugin).unwrap();
+    let state = format!("dir:{}", folder.path().join("state").display());
+    let running = runner(&["run", "--watch", "--component"])
+        .arg(&plugin)
+        .args(["--state", &state])
+        .env("WEIXIN_BASE_URL", world.simulator.base_url())
+        .env("WEIXIN_TOKEN", world.simulator.token())
+        .env("WEIXIN_ACCOUNT_ID", world.simulator.account_id())
+        .spawn()
+        .unwrap();
+    world
+        .until(|simulator| simulator.counters().polls_open == 1)
+        .await;
+    let starts = || world.simulator.counters().starts;
+    assert_eq!(starts(), 1);
+    std::fs::write(&plugin, b"no component").unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    std::fs::write(&plugin, another_component()).unwrap();
+    world.until(|_| starts() == 2).await;
+    std::fs::copy(component(), &plugin).unwrap();
+    signal(&running, Signal::HUP);
+    world.until(|_| starts() == 3).await;
+    world.simulator.say(ALICE, "hello");
+    world
+        .until(|simulator| simulator.answers(ALICE) == ["hello"])
+        .await;
+    assert_eq!(world.simulator.counters().stops, 0);
+    signal(&running, Signal::TERM);
+    let output = running.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("the old component goes on"), "{log}");
+}
+
+#[tokio::test]
+async fn a_neighbour_that_is_slow_dead_or_gone_delays_nobody() {
+    let world = World::lenient().await;
+    let gateway = world.gateway();
+    let stuck = Recorder::new(|_, _| std::future::pending());
+    let (slow, dead, well) = ("51@im.bot", "52@im.bot", "53@im.bot");
+    for id in [slow, dead, well] {
+        add(&world, &gateway, id).await;
+    }
+    let bot = |id: &str| world.simulator.account(id).unwrap();
+    // An agent that never answers, and a server that says nothing.
+    let options = AccountOptions {
+        id: slow.to_owned(),
+        secrets: BTreeMap::from([("bot-token".to_owned(), bot(slow).token())]),
+        config: BTreeMap::from([("base-url".to_owned(), world.simulator.base_url())]),
+        media: MediaRules::default(),
+    };
+    gateway.add(options, stuck).await.unwrap();
+    for number in 0..300 {
+        bot(slow).say(ALICE, &format!("{number}"));
+    }
+    world
+        .simulator
+        .faults(&json!({"account": dead, "*": {"stall": "before"}}))
+        .unwrap();
+    bot(dead).say(ALICE, "anybody?");
+    for number in 1..=20 {
+        bot(well).say(ALICE, &format!("{number}"));
+        until(&world.simulator, |simulator| {
+            shown(simulator, well, ALICE).len() == number
+        })
+        .await;
+    }
+    gateway.remove(dead).await;
+    gateway.remove(slow).await;
+    bot(well).say(ALICE, "still here");
+    until(&world.simulator, |simulator| {
+        shown(simulator, well, ALICE).len() == 21
+    })
+    .await;
+}
