@@ -240,10 +240,10 @@ impl Shared {
                     error.to_string()
                 }
                 Ok(instance) => {
+                    self.current.send_replace(Some(instance.clone()));
                     if let Some(started) = started.take() {
                         let _ = started.send(Ok(()));
                     }
-                    self.current.send_replace(Some(instance.clone()));
                     let why = tokio::select! {
                         why = self.serve(&instance) => why,
                         () = self.stopped() => {
