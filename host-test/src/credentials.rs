@@ -92,6 +92,7 @@ impl Credentials {
         let place = match spec {
             StateSpec::Directory(path) => Place::Directory(path.clone()),
             StateSpec::Memory => Place::Memory(Mutex::default()),
+            StateSpec::Redis(_) => Place::Memory(Mutex::default()),
         };
         Credentials {
             shared: Arc::new(Shared {

@@ -27,3 +27,8 @@ pub mod sandbox;
 pub mod simulator;
 pub mod state;
 pub mod transfer;
+
+#[cfg(test)]
+#[allow(dead_code, reason = "the tests of the whole use the rest of it")]
+#[path = "../tests/it/redis_server.rs"]
+mod redis_server;

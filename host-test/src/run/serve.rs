@@ -66,13 +66,15 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     let (state_spec, durability) = (options.state, options.durability);
     let state_directory = match &state_spec {
         StateSpec::Directory(path) => Some(path.clone()),
-        StateSpec::Memory => None,
+        StateSpec::Memory | StateSpec::Redis(_) => None,
     };
-    let opening = tokio::task::spawn_blocking(move || state_spec.open(durability));
+    let opening = tokio::spawn(async move { state_spec.open(durability).await });
     let runtime = Runtime::new(clock.clone()).map_err(other)?;
     let plugin = runtime.load(&component).await.map_err(other)?;
     let state = opening.await.map_err(other)?.map_err(|error| match error {
-        StateError::InUse { .. } | StateError::Open { .. } => Failure::Usage(error.to_string()),
+        StateError::InUse { .. } | StateError::Open { .. } | StateError::Connect { .. } => {
+            Failure::Usage(error.to_string())
+        }
         error => other(error),
     })?;
     let media = MediaRules {
