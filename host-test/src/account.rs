@@ -70,6 +70,8 @@ struct Shared {
     /// How the account does while there is none.
     absence: Mutex<Absence>,
     stopping: watch::Sender<bool>,
+    /// A newer instance, mostly another process's, owns the account.
+    superseded: watch::Sender<bool>,
     lanes: Lanes,
     figures: Figures,
 }
@@ -105,6 +107,7 @@ impl Account {
                 reason: None,
             }),
             stopping: watch::channel(false).0,
+            superseded: watch::channel(false).0,
             lanes: Lanes::default(),
             figures: Figures::default(),
         });
@@ -123,6 +126,14 @@ impl Account {
     /// A handle that does not keep the account going.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Waits until a newer instance on the same store has taken the account over, mostly that of
+    /// another process. This account is then stopped for good.
+    pub async fn superseded(&self) {
+        let mut superseded = self.handle.shared.superseded.subscribe();
+        // The sender lives in the handle.
+        let _ = superseded.wait_for(|superseded| *superseded).await;
     }
 
     /// Ends polling at once, gives requests under way up to a second, and announces the stop; within
@@ -214,6 +225,7 @@ impl Shared {
                         None => {
                             let reason = "a newer instance owns the account";
                             self.absent(Phase::Draining, Some(reason));
+                            self.superseded.send_replace(true);
                             return;
                         }
                     }

@@ -192,6 +192,11 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
                 next = replacing;
                 continue;
             }
+            () = account.superseded() => Err(Failure::Superseded(format!(
+                "another gateway that was started later on the same --state runs {} now, and this one \
+                 ends: run one of them, or give them different accounts and states",
+                account.id()
+            ))),
             _ = terminate.recv() => Ok(None),
             _ = interrupt.recv() => Ok(None),
         };

@@ -3,6 +3,7 @@
 //! No test needs the internet, a fixed port, or a sleep that hopes.
 
 mod harness;
+mod redis_server;
 
 mod admin;
 mod bursts;
@@ -16,6 +17,7 @@ mod media;
 mod outbox;
 mod progress;
 mod quotes;
+mod redis;
 mod runner;
 mod secrets;
 mod storage;
