@@ -29,6 +29,5 @@ pub mod state;
 pub mod transfer;
 
 #[cfg(test)]
-#[allow(dead_code, reason = "the tests of the whole use the rest of it")]
 #[path = "../tests/it/redis_server.rs"]
 mod redis_server;

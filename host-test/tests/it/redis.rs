@@ -232,3 +232,34 @@ async fn a_server_that_can_not_be_used_is_exit_2_and_one_line() {
         }
     }
 }
+
+#[tokio::test]
+async fn tls_is_spoken_with_whom_the_system_trusts_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let write = |name: &str, content: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let certificate = write("certificate.pem", certified.cert.pem());
+    let key = write("key.pem", certified.signing_key.serialize_pem());
+    let server = RedisServer::start_with_tls(&certificate, &key);
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let stranger = runner_of(&simulator, &server.url(), "echo")
+        .output()
+        .await
+        .unwrap();
+    let errors = String::from_utf8(stranger.stderr).unwrap();
+    assert_eq!(stranger.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("certificate"), "{errors}");
+    let _trusting = runner_of(&simulator, &server.url(), "echo")
+        .env("SSL_CERT_FILE", &certificate)
+        .spawn()
+        .unwrap();
+    simulator.say(ALICE, "hello");
+    until(&simulator, |simulator| {
+        simulator.answers(ALICE) == ["hello"]
+    })
+    .await;
+}

@@ -1,6 +1,11 @@
 //! A real Redis server for a test: on a port of its own, with its data in a folder of its own, and
 //! gone with the value.
 
+#![allow(
+    dead_code,
+    reason = "the unit tests share it, and each of the two uses a part"
+)]
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +17,7 @@ pub struct RedisServer {
     folder: tempfile::TempDir,
     arguments: Vec<String>,
     port: u16,
+    tls: bool,
     process: Mutex<Option<Child>>,
 }
 
@@ -23,6 +29,22 @@ impl RedisServer {
 
     /// Starts a server with these options instead.
     pub fn start_with(arguments: &[&str]) -> RedisServer {
+        RedisServer::try_often(arguments, false)
+    }
+
+    /// Starts a server that speaks TLS alone, with files of a certificate and its key.
+    pub fn start_with_tls(certificate: &str, key: &str) -> RedisServer {
+        let files = ["--tls-cert-file", certificate, "--tls-key-file", key];
+        let nobodys = [
+            "--tls-ca-cert-file",
+            certificate,
+            "--tls-auth-clients",
+            "no",
+        ];
+        RedisServer::try_often(&[files, nobodys].concat(), true)
+    }
+
+    fn try_often(arguments: &[&str], tls: bool) -> RedisServer {
         // Between looking for a free port and taking it, somebody else may have.
         for _ in 0..20 {
             let free = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -30,6 +52,7 @@ impl RedisServer {
                 folder: tempfile::tempdir().unwrap(),
                 arguments: arguments.iter().map(|&one| one.to_owned()).collect(),
                 port: free.local_addr().unwrap().port(),
+                tls,
                 process: Mutex::default(),
             };
             drop(free);
@@ -44,13 +67,12 @@ impl RedisServer {
         self.port
     }
 
-    pub fn folder(&self) -> &std::path::Path {
-        self.folder.path()
-    }
-
     /// As `--state` has it.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        match self.tls {
+            true => format!("rediss://localhost:{}", self.port),
+            false => format!("redis://127.0.0.1:{}", self.port),
+        }
     }
 
     /// Ends it as a crash does.
@@ -63,8 +85,13 @@ impl RedisServer {
 
     /// Starts it again on the same port and data; false when it does not start.
     pub fn run(&self) -> bool {
+        let port = self.port.to_string();
+        let (plain, tls) = match self.tls {
+            true => ("0", port.as_str()),
+            false => (port.as_str(), "0"),
+        };
         let mut process = match Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
+            .args(["--bind", "127.0.0.1", "--port", plain, "--tls-port", tls])
             .args(["--save", ""])
             .args(&self.arguments)
             .arg("--dir")
@@ -96,11 +123,14 @@ impl RedisServer {
         false
     }
 
-    /// Whether it answers, if only that it wants a password.
+    /// Whether it answers, if only that it wants a password; with TLS, whether it listens.
     fn answers(&self) -> bool {
         let ask = || -> std::io::Result<[u8; 2]> {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
             stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+            if self.tls {
+                return Ok([0; 2]);
+            }
             stream.write_all(b"PING\r\n")?;
             let mut first = [0; 2];
             stream.read_exact(&mut first)?;

@@ -22,6 +22,11 @@ pub struct Address {
 impl Address {
     /// A client for it; no connection is made.
     pub(crate) fn client(&self) -> redis::RedisResult<Client> {
+        if matches!(self.info.addr(), ConnectionAddr::TcpTls { .. }) {
+            // Where another part of a program brings a second one, the client could not choose; an
+            // earlier choice stays.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
         Client::open(self.info.clone())
     }
 }

@@ -126,33 +126,17 @@ async fn durability_is_asked_for_and_told() {
 }
 
 #[tokio::test]
-async fn a_user_who_may_do_no_more_than_is_needed_suffices() {
+async fn the_user_of_the_readme_suffices() {
+    let readme = include_str!("../../../../README.md");
+    let rules = readme.split('`').find(|code| code.starts_with("~weixin:*"));
+    let rules: Vec<&str> = rules.unwrap().split(' ').collect();
     let server = RedisServer::start();
     server
-        .ask(&[
-            "ACL",
-            "SETUSER",
-            "bot",
-            "on",
-            ">hunter2",
-            "~weixin:*",
-            "+hset",
-            "+hget",
-            "+hdel",
-            "+hexists",
-            "+zadd",
-            "+zrem",
-            "+zrangebylex",
-            "+multi",
-            "+exec",
-            "+eval",
-            "+del",
-            "+client|id",
-            "+info",
-            "+client|kill",
-        ])
+        .ask(&[&["ACL", "SETUSER", "bot", "on", ">hunter2"], &rules[..]].concat())
         .unwrap();
-    let state = open(&with_access(&server, "bot:hunter2")).await.unwrap();
+    let state = open(&format!("{}/1", with_access(&server, "bot:hunter2")))
+        .await
+        .unwrap();
     let bucket = state.bucket("alice").unwrap();
     bucket.set("key", b"value".to_vec()).await.unwrap();
     assert_eq!(bucket.increment("n", 2).await.unwrap(), 2);
