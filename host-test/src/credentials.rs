@@ -85,7 +85,7 @@ struct Shared {
 enum Place {
     Directory(Directory),
     Memory(Mutex<Stored>),
-    Redis(Server),
+    Redis(Box<Server>),
 }
 
 impl Place {
@@ -105,7 +105,7 @@ impl Credentials {
         let place = match spec {
             StateSpec::Directory(path) => Place::Directory(Directory::new(path)),
             StateSpec::Memory => Place::Memory(Mutex::default()),
-            StateSpec::Redis(address) => Place::Redis(Server::new(address)),
+            StateSpec::Redis(address) => Place::Redis(Box::new(Server::new(address))),
         };
         Credentials {
             shared: Arc::new(Shared {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use redis::io::tcp::TcpSettings;
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
@@ -16,7 +17,7 @@ use crate::state::SpecError;
 pub struct Address {
     /// As it was given.
     url: String,
-    info: ConnectionInfo,
+    info: Arc<ConnectionInfo>,
 }
 
 impl Address {
@@ -27,7 +28,7 @@ impl Address {
             // earlier choice stays.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        Client::open(self.info.clone())
+        Client::open(ConnectionInfo::clone(&self.info))
     }
 }
 
@@ -61,7 +62,7 @@ impl FromStr for Address {
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         Ok(Address {
             url: url.to_owned(),
-            info,
+            info: Arc::new(info),
         })
     }
 }
