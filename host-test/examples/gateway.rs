@@ -32,7 +32,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // One runtime and one component for all accounts of the process.
     let runtime = Runtime::new(Clock::new())?;
     let plugin = runtime.load(Path::new("weixin.wasm")).await?;
-    let state = StateSpec::Directory("./weixin-state".into()).open(Durability::Process)?;
+    let state = StateSpec::Directory("./weixin-state".into())
+        .open(Durability::Process)
+        .await?;
     let gateway = Gateway::new(&runtime, plugin, state);
 
     // Each account has its own instance, store and credentials. Add as many as you have.

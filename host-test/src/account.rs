@@ -79,6 +79,8 @@ struct Shared {
     /// How the account does while there is none.
     absence: Mutex<Absence>,
     stopping: watch::Sender<bool>,
+    /// A newer instance, mostly another process's, owns the account.
+    superseded: watch::Sender<bool>,
     lanes: Lanes,
     figures: Figures,
 }
@@ -117,6 +119,7 @@ impl Account {
                 reason: None,
             }),
             stopping: watch::channel(false).0,
+            superseded: watch::channel(false).0,
             lanes: Lanes::default(),
             figures: Figures::default(),
         });
@@ -263,6 +266,7 @@ impl Shared {
                         None => {
                             let reason = "a newer instance owns the account";
                             self.absent(Phase::Draining, Some(reason));
+                            self.superseded.send_replace(true);
                             return;
                         }
                     }

@@ -32,7 +32,8 @@ Commands:
 
 Options of run and login:
   --component PATH    the component (default: weixin.wasm beside the binary)
-  --state SPEC        memory or dir:PATH (default: dir:./weixin-state)
+  --state SPEC        memory, dir:PATH or redis://[user:password@]host[:port][/db]
+                      (default: dir:./weixin-state)
   --durability LEVEL  process (survives kill -9) or full (survives a power cut)
 
 Options of run:

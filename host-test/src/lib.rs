@@ -28,3 +28,7 @@ pub mod sandbox;
 pub mod simulator;
 pub mod state;
 pub mod transfer;
+
+#[cfg(test)]
+#[path = "../tests/it/redis_server.rs"]
+mod redis_server;
