@@ -16,6 +16,7 @@
 
 pub mod channel;
 pub mod http;
+pub mod wecom;
 pub mod weixin;
 
 #[cfg(target_family = "wasm")]
