@@ -220,8 +220,8 @@ mod tests {
     use super::*;
     use crate::wecom::crypto::{Key, Seal};
 
-    fn reading(fields: &str) -> Reading {
-        let options = Options {
+    fn options() -> Options {
+        Options {
             base_url: String::new(),
             corp_id: "ww1".into(),
             agent_id: 1_000_002,
@@ -230,12 +230,15 @@ mod tests {
                 key: Key::parse(&"A".repeat(43)).unwrap(),
                 receive_id: "ww1".into(),
             },
-        };
+        }
+    }
+
+    fn reading(fields: &str) -> Reading {
         let message = format!(
             "<xml><ToUserName>ww1</ToUserName><FromUserName>alice</FromUserName>\
              <CreateTime>1348831860</CreateTime>{fields}<AgentID>1000002</AgentID></xml>"
         );
-        read(&options, message.as_bytes()).unwrap()
+        read(&options(), message.as_bytes()).unwrap()
     }
 
     fn event(fields: &str) -> Event {
@@ -379,26 +382,16 @@ mod tests {
 
     #[test]
     fn what_can_not_be_used_says_why() {
-        let sender = "x".repeat(300);
         for fields in ["", "<MsgType> </MsgType>"] {
             assert!(
                 matches!(reading(fields), Reading::Unreadable(_)),
                 "{fields}"
             );
         }
-        let options_message =
+        let sender = "x".repeat(300);
+        let message =
             format!("<xml><FromUserName>{sender}</FromUserName><MsgType>text</MsgType></xml>");
-        let options = Options {
-            base_url: String::new(),
-            corp_id: "ww1".into(),
-            agent_id: 1,
-            seal: Seal {
-                token: String::new(),
-                key: Key::parse(&"A".repeat(43)).unwrap(),
-                receive_id: "ww1".into(),
-            },
-        };
-        let read = read(&options, options_message.as_bytes());
+        let read = read(&options(), message.as_bytes());
         assert!(matches!(read, Ok(Reading::Unreadable(_))));
     }
 }

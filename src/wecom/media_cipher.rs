@@ -157,10 +157,9 @@ mod tests {
     }
 
     fn bytes(hex: &str) -> Vec<u8> {
-        let pairs = (0..hex.len()).step_by(2);
-        pairs
-            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-            .collect()
+        let digits: Vec<u32> = hex.chars().map(|char| char.to_digit(16).unwrap()).collect();
+        let pairs = digits.chunks(2);
+        pairs.map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
     }
 
     #[test]

@@ -158,8 +158,6 @@ pub fn cdata(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -225,11 +223,10 @@ mod tests {
     }
 
     #[test]
-    fn many_attributes_take_no_time() {
-        let began = Instant::now();
-        let attributes: String = (0..200_000).map(|index| format!(" a{index}=''")).collect();
-        let _ = parse(format!("<xml{attributes}/>").as_bytes());
-        assert!(began.elapsed().as_secs() < 5);
+    fn attributes_are_passed_over_however_many_they_are() {
+        // Compared with each other, as a parser has to that reads them, they would take minutes.
+        let attributes = " a=''".repeat(500_000);
+        assert!(parse(format!("<xml{attributes}/>").as_bytes()).is_ok());
     }
 
     proptest! {

@@ -89,15 +89,15 @@ fn the_public_sample_of_the_platform_opens() {
 #[test]
 fn a_key_has_43_characters_and_spare_bits() {
     assert!(Key::parse("jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C").is_some());
-    let key = |last: char| Key::parse(&format!("{}{last}", &OWN_KEY[..42]));
+    let key = |last: char| Key::parse(&format!("{}{last}", OWN_KEY.trim_end_matches('8')));
     assert!(key('8') == key('9') && key('8') != key('4') && key('-').is_none());
     for wrong in [
         "",
-        &OWN_KEY[1..],
+        OWN_KEY.trim_start_matches('A'),
         &format!("{OWN_KEY}="),
         &format!("{OWN_KEY}A"),
-        &format!("!{}", &OWN_KEY[1..]),
-        &format!("é{}", &OWN_KEY[2..]),
+        &OWN_KEY.replace('Q', "!"),
+        &OWN_KEY.replace("CQ", "é"),
     ] {
         assert!(Key::parse(wrong).is_none(), "{wrong}");
     }
@@ -113,7 +113,8 @@ fn what_is_wrong_is_told_to_the_operator_alone() {
     }
     let good = sealed(&encrypt, &signature);
     let upper = signature.to_uppercase();
-    for wrong in ["", "0", &signature[1..], &upper] {
+    let short = signature.strip_suffix(|_: char| true).unwrap();
+    for wrong in ["", "0", short, &upper] {
         let refusal = open(&ours, NOW_MS, sealed(&encrypt, wrong));
         assert_eq!(refusal, Refusal::Signature);
     }
