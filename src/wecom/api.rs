@@ -274,7 +274,7 @@ pub fn media_get(options: &Options, media_id: &str) -> Request {
 pub enum Download {
     /// The content follows.
     Content,
-    /// A short JSON with the reason follows: give it to [`read`], which then is an error.
+    /// A short JSON with the reason follows: give it to [`download_refused`].
     Refusal,
 }
 
@@ -303,6 +303,14 @@ pub fn opened(
         None if is_text => Download::Refusal,
         _ => Download::Content,
     })
+}
+
+/// Why there is no content: the whole answer behind [`Download::Refusal`].
+pub fn download_refused(answer: Result<Response, Failure>) -> CallError {
+    match read(answer) {
+        Ok(_) => CallError::Malformed("neither content nor a reason"),
+        Err(error) => error,
+    }
 }
 
 fn with_token(options: &Options, endpoint: &str, more: &str) -> String {

@@ -85,20 +85,22 @@ fn text(lookup: Lookup<'_>, key: &str, what: &str) -> Result<String, Error> {
 
 fn base_url(lookup: Lookup<'_>) -> Result<String, Error> {
     let key = "api-base-url";
-    let mut url = lookup(key).unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
-    if !url.starts_with("https://") && !url.starts_with("http://") {
-        return Err(invalid(key, "is no http or https URL"));
+    let url = lookup(key).unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
+    let url = url.trim().trim_end_matches('/');
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))
+        .filter(|rest| !rest.is_empty())
+        .ok_or_else(|| invalid(key, "is no http or https URL"))?;
+    let is_plain = rest.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_plain || rest.contains(['?', '#', '\\', '@']) {
+        let why = "has more than scheme, host, port and path: leave the rest out";
+        return Err(invalid(key, why));
     }
-    if url.contains(['?', '#']) {
-        return Err(invalid(key, "has a query or a fragment: leave it out"));
-    }
-    if url.trim_end_matches('/').ends_with("/cgi-bin") {
+    if rest.ends_with("/cgi-bin") {
         return Err(invalid(key, "ends with `/cgi-bin`: leave that out"));
     }
-    if !url.ends_with('/') {
-        url.push('/');
-    }
-    Ok(url)
+    Ok(format!("{url}/"))
 }
 
 #[cfg(test)]
@@ -133,8 +135,14 @@ mod tests {
         assert_eq!(options.base_url, "https://qyapi.weixin.qq.com/");
         assert_eq!(options.agent_id, 1_000_002);
         assert_eq!(options.seal.receive_id, "ww1234567890abcdef");
-        let proxied = Options::read(&lookup(&[("api-base-url", "http://proxy:8080/wecom")]));
-        assert_eq!(proxied.unwrap().base_url, "http://proxy:8080/wecom/");
+        for (url, expect) in [
+            ("http://proxy:8080", "http://proxy:8080/"),
+            ("http://proxy:8080/", "http://proxy:8080/"),
+            ("https://proxy/wecom", "https://proxy/wecom/"),
+        ] {
+            let proxied = Options::read(&lookup(&[("api-base-url", url)])).unwrap();
+            assert_eq!(proxied.base_url, expect);
+        }
     }
 
     #[test]
@@ -145,8 +153,10 @@ mod tests {
             ("token", "", "token is missing"),
             ("encoding-aes-key", "SECRET", "is not the 43 letters"),
             ("api-base-url", "qyapi", "is no http or https URL"),
+            ("api-base-url", "https://", "is no http or https URL"),
             ("api-base-url", "https://q/cgi-bin/", "leave that out"),
-            ("api-base-url", "https://q/?x", "leave it out"),
+            ("api-base-url", "https://q?x", "leave the rest out"),
+            ("api-base-url", "https://SECRET@q", "leave the rest out"),
         ] {
             let error = Options::read(&lookup(&[(key, value)])).unwrap_err();
             assert!(error.message.contains(expect), "{error}");

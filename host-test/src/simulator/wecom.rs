@@ -9,6 +9,7 @@
 mod callbacks;
 mod calls;
 pub mod control;
+mod counters;
 mod multipart;
 mod people;
 pub mod rules;
@@ -33,7 +34,7 @@ use super::lock;
 use crate::clock::Clock;
 use callbacks::Callback;
 pub use callbacks::Post;
-use rules::Endpoint;
+pub use counters::Counters;
 use seal::Seal;
 use world::{App, File, World, random_text};
 
@@ -69,42 +70,6 @@ impl Default for Options {
             token: None,
             encoding_aes_key: None,
         }
-    }
-}
-
-/// What was counted since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Deliveries of callbacks, repeats too.
-    pub callbacks: u64,
-    /// Of these, those that were answered with 200 in time.
-    pub answered: u64,
-    /// Callbacks that came for the last time, and were not answered.
-    pub given_up: u64,
-    /// Calls of `gettoken` that were given a token.
-    pub tokens: u64,
-    /// Calls of `gettoken`.
-    pub gettoken: u64,
-    /// Calls of `message/send`.
-    pub sends: u64,
-    /// Of these, those that were accepted.
-    pub accepted: u64,
-    /// Messages that were not shown, because the sender asked not to repeat them.
-    pub repeats: u64,
-    /// Calls of `media/upload`.
-    pub uploads: u64,
-    /// Calls of `media/get`.
-    pub downloads: u64,
-}
-
-impl Counters {
-    fn count(&mut self, endpoint: Endpoint) {
-        *match endpoint {
-            Endpoint::GetToken => &mut self.gettoken,
-            Endpoint::Send => &mut self.sends,
-            Endpoint::Upload => &mut self.uploads,
-            Endpoint::Get => &mut self.downloads,
-        } += 1;
     }
 }
 

@@ -313,6 +313,13 @@ fn a_refused_download_is_told_from_a_json_file() {
         opened(502, None, None).unwrap_err().kind,
         ErrorKind::Transient
     );
+    let expired = download_refused(answer(
+        200,
+        r#"{"errcode":40007,"errmsg":"invalid media_id"}"#,
+    ));
+    assert_eq!(expired.into_error().kind, ErrorKind::NotFound);
+    let odd = download_refused(answer(200, r#"{"errcode":0}"#));
+    assert!(matches!(odd, CallError::Malformed(_)));
     assert_eq!(
         uploaded(answer(200, r#"{"errcode":0,"media_id":"m"}"#)).as_deref(),
         Ok("m")
