@@ -150,15 +150,11 @@ pub struct Multipart {
 pub fn multipart(random: [u8; 16], name: &str, mime: &str, size: u64) -> Multipart {
     let random = u128::from_le_bytes(random);
     let boundary = format!("----wecom{random:032x}");
-    // As browsers write a name that would end its own quotes or its line.
+    // A quote would end the name, and whether the platform reads it escaped is not documented.
     let name: String = file_name::sanitize(name, "file")
         .chars()
-        .map(|char| match char {
-            '"' => "%22".to_owned(),
-            '\r' => "%0D".to_owned(),
-            '\n' => "%0A".to_owned(),
-            char => char.to_string(),
-        })
+        .filter(|char| !char.is_control())
+        .map(|char| if char == '"' { '\'' } else { char })
         .collect();
     let is_mime = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
     let mime = match !mime.is_empty() && mime.bytes().all(is_mime) {
