@@ -33,6 +33,7 @@ use swap::Swap;
 
 pub use handle::{Handle, Status, UploadError};
 pub(crate) use settled::state_name;
+pub(crate) use setup::captured_by_logins;
 pub use setup::{AccountOptions, Setup, StartError};
 pub use swap::SwapError;
 pub(crate) use swap::check as check_swap;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::bindings::exports::gateway::channel::lifecycle::{Health, Phase};
 use super::bindings::exports::gateway::channel::meta::{
-    Capture, CredentialUse, Descriptor, Egress, Placement,
+    Capture, CredentialUse, Descriptor, Egress, Keeping, Placement,
 };
 use super::bindings::exports::gateway::channel::outbound::Post;
 use super::bindings::exports::gateway::channel::{login, media_transfer};
@@ -305,6 +305,7 @@ pub fn descriptor() -> Descriptor {
             path_prefix: "/ilink/bot/get_qrcode_status".to_owned(),
             json_pointer: "/bot_token".to_owned(),
             credential: weixin::TOKEN_CREDENTIAL.to_owned(),
+            keep: Keeping::Aside,
         }],
         config_schema: include_str!("../weixin/config.schema.json").to_owned(),
         state_version: STATE_VERSION,
