@@ -30,7 +30,8 @@ impl std::fmt::Debug for AccountOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AccountOptions")
             .field("id", &self.id)
-            .field("config", &self.config)
+            // Of some keys the value is a secret.
+            .field("config", &self.config.keys())
             .field("media", &self.media)
             .finish_non_exhaustive()
     }
