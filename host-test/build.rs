@@ -1,7 +1,8 @@
-//! Builds the component and puts it beside the binary as `weixin.wasm`.
+//! Builds the components and puts them beside the binary as `weixin.wasm` and `wecom.wasm`.
 //!
-//! The component is a crate of another target, so this runs a cargo of its own, with a target
-//! directory of its own (two cargos can't share one). What is missing is installed, or named.
+//! They are one crate of another target, with a feature for each, so this runs a cargo of its own, with
+//! a target directory of its own (two cargos can't share one); the second build finds the dependencies
+//! of the first. What is missing is installed, or named.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -24,14 +25,34 @@ fn main() {
         .join("component");
 
     install_target();
+    for platform in ["wecom", "weixin"] {
+        let built = build(root, &target, platform);
+        // Both have the crate's name, so the next one takes its place.
+        let kept = profile.join(format!("{platform}.wasm"));
+        copy(&built, &kept);
+        copy(
+            &built,
+            &profile.join("examples").join(format!("{platform}.wasm")),
+        );
+        let variable = match platform {
+            "weixin" => "COMPONENT".to_owned(),
+            other => format!("COMPONENT_{}", other.to_ascii_uppercase()),
+        };
+        println!("cargo::rustc-env={variable}={}", kept.display());
+    }
+}
+
+/// Builds the component of a platform; returns where it is until the next one is built.
+fn build(root: &Path, target: &Path, platform: &str) -> PathBuf {
     let cargo = env::var_os("CARGO").expect("cargo sets it");
     let mut build = Command::new(cargo);
     build
         .current_dir(root)
         .args(["build", "--package", "weixin", "--lib", "--locked"])
         .args(["--profile", "component", "--target", TARGET])
+        .args(["--no-default-features", "--features", platform])
         .arg("--target-dir")
-        .arg(&target);
+        .arg(target);
     // What is meant for the host's build would break or change the component's.
     for name in [
         "RUSTFLAGS",
@@ -45,12 +66,11 @@ fn main() {
         build.env_remove(name);
     }
     let status = build.status().expect("cargo can be started");
-    assert!(status.success(), "the component can't be built, see above");
-
-    let built = target.join(TARGET).join("component").join("weixin.wasm");
-    copy(&built, &profile.join("weixin.wasm"));
-    copy(&built, &profile.join("examples").join("weixin.wasm"));
-    println!("cargo::rustc-env=COMPONENT={}", built.display());
+    assert!(
+        status.success(),
+        "the component {platform} can't be built, see above"
+    );
+    target.join(TARGET).join("component").join("weixin.wasm")
 }
 
 /// Installs the component's target where it is missing.

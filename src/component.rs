@@ -1,17 +1,48 @@
 //! The component: connects the core to the world of `wit/`.
 //!
-//! [`imports`] alone calls the host, [`convert`] alone turns the WIT's types into the core's and
-//! back, [`instance`] runs the poll, the lane and the transfers. This file only hands the exports on.
+//! There is one for each platform, by a feature: `weixin`, of the world `channel`, and `wecom`, of the
+//! world `channel-with-webhook`. Shared are [`imports`], which alone calls the host, [`convert`], which
+//! alone turns the WIT's types into the core's and back, and [`values`]. What differs is the
+//! [`descriptor`] and the module that does the work, here `instance`: it runs the poll or takes the
+//! callbacks, the lane and the transfers. This file only hands the exports on.
+
+#[cfg(all(feature = "weixin", feature = "wecom"))]
+compile_error!("a component is for one platform: leave the feature `weixin` or `wecom` out");
+#[cfg(not(any(feature = "weixin", feature = "wecom")))]
+compile_error!("a component is for one platform: choose the feature `weixin` or `wecom`");
 
 mod convert;
+mod descriptor;
+#[cfg_attr(feature = "wecom", expect(dead_code, reason = "the calls come later"))]
 mod imports;
+#[cfg(feature = "weixin")]
 mod instance;
 mod signal;
+#[cfg_attr(feature = "wecom", expect(dead_code, reason = "the calls come later"))]
+mod values;
+#[cfg(feature = "wecom")]
+#[expect(dead_code, reason = "the calls come later")]
+mod webhook;
+#[cfg(feature = "wecom")]
+mod wecom;
 
+#[cfg(feature = "wecom")]
+use wecom as instance;
+
+#[cfg(feature = "weixin")]
 mod bindings {
     wit_bindgen::generate!({
         path: "wit",
         world: "channel",
+        generate_all,
+    });
+}
+
+#[cfg(feature = "wecom")]
+mod bindings {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "channel-with-webhook",
         generate_all,
     });
 }
@@ -28,7 +59,7 @@ bindings::export!(Component with_types_in bindings);
 
 impl meta::Guest for Component {
     fn describe() -> meta::Descriptor {
-        convert::descriptor()
+        descriptor::descriptor()
     }
 }
 
@@ -108,5 +139,18 @@ impl login::Guest for Component {
 
     async fn submit(code: String) -> Result<login::Step, types::Error> {
         Ok(instance::login::submit(&code).await?.into())
+    }
+}
+
+#[cfg(feature = "wecom")]
+impl bindings::exports::wasi::http::handler::Guest for Component {
+    async fn handle(
+        request: bindings::wasi::http::types::Request,
+    ) -> Result<bindings::wasi::http::types::Response, bindings::wasi::http::types::ErrorCode> {
+        let answer = match webhook::read(request).await {
+            Ok(callback) => instance::callback(callback).await,
+            Err(refusal) => refusal,
+        };
+        webhook::respond(answer)
     }
 }

@@ -13,6 +13,7 @@ mod settled;
 mod setup;
 mod swap;
 mod typing;
+mod webhook;
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -33,6 +34,7 @@ use swap::Swap;
 
 pub use handle::{Handle, Status, UploadError};
 pub(crate) use settled::state_name;
+pub(crate) use setup::captured_by_logins;
 pub use setup::{AccountOptions, Setup, StartError};
 pub use swap::SwapError;
 pub(crate) use swap::check as check_swap;
@@ -76,6 +78,8 @@ struct Shared {
     swaps: mpsc::Sender<Swap>,
     /// The instance that serves, none between two.
     current: watch::Sender<Option<Instance>>,
+    /// It drains, and a successor is about to take over.
+    handing_over: watch::Sender<bool>,
     /// How the account does while there is none.
     absence: Mutex<Absence>,
     stopping: watch::Sender<bool>,
@@ -113,6 +117,7 @@ impl Account {
             swaps,
             agent,
             current: watch::channel(None).0,
+            handing_over: watch::channel(false).0,
             absence: Mutex::new(Absence {
                 phase: Phase::Starting,
                 since_ms: runtime.clock.unix_ms(),
@@ -247,6 +252,7 @@ impl Shared {
                     if let Some(started) = started.take() {
                         let _ = started.send(Ok(()));
                     }
+                    self.handing_over.send_replace(false);
                     let why = tokio::select! {
                         why = self.serve(&instance) => why,
                         () = self.stopped() => {
@@ -256,6 +262,7 @@ impl Shared {
                         }
                         // The account holds a sender.
                         Some(swap) = swaps.recv() => {
+                            self.handing_over.send_replace(true);
                             successor = self.hand_over(&instance, swap).await;
                             continue;
                         }

@@ -10,7 +10,7 @@
 //!   operator's own network and go direct, `https://` or not. Through a proxy, names are not
 //!   resolved here and their addresses not checked: the connection is the proxy's.
 //! - Each wait has a limit of the host's own, which a caller may only shorten.
-//! - Redirects are handed back as they are.
+//! - Redirects are handed back as they are; without their target where the URL had a credential.
 //! - An [`EgressError`] tells whether the request may have taken effect.
 
 pub mod address;
@@ -25,6 +25,7 @@ mod headers;
 mod hop;
 mod json;
 pub mod proxy;
+mod query;
 pub mod rule;
 
 use std::collections::HashMap;
@@ -138,8 +139,8 @@ impl Egress {
         }
     }
 
-    /// The newest value of a credential that arrived in an answer, once. It is not among the
-    /// secrets in use: who takes it decides whose it is.
+    /// The newest value of a credential that arrived in an answer and was put aside, once. It is not
+    /// among the secrets in use: who takes it decides whose it is.
     pub fn take_captured(&self, name: &str) -> Option<Secret> {
         let captured = self.shared.captured.lock();
         captured
@@ -196,12 +197,19 @@ impl Egress {
             request,
             reach,
             captures,
+            is_in_url,
         } = self.checked(request).await?;
-        let response = self
+        let mut response = self
             .shared
             .client
             .exchange(request, reach, limits, clock)
             .await?;
+        if is_in_url {
+            // They may repeat the URL, credential included.
+            for name in [header::LOCATION, header::CONTENT_LOCATION] {
+                response.headers_mut().remove(name);
+            }
+        }
         let response = response.map(|incoming| {
             let limits = BodyLimits {
                 between_bytes: limits.between_bytes,
@@ -248,9 +256,12 @@ impl Egress {
         let taken = capture::take_out(&mut head.headers, &read, captures).map_err(hidden)?;
         let read = match taken {
             Some(taken) => {
+                for (name, value) in taken.in_use {
+                    self.shared.secrets.set(&name, value.expose());
+                }
                 let mut captured = self.shared.captured.lock();
                 let captured = captured.as_mut().unwrap_or_else(|error| error.get_mut());
-                captured.extend(taken.values);
+                captured.extend(taken.aside);
                 taken.body.into()
             }
             None => read,
@@ -309,6 +320,9 @@ impl Egress {
         credential::fill_headers(&mut head.headers, secrets, |name| {
             allowed(name, |credential| credential.in_headers)
         })?;
+        let in_query = |name: &str| allowed(name, |credential| credential.in_query);
+        let filled = query::filled(&head.uri, secrets, in_query)?;
+        let is_in_url = filled.is_some();
 
         let in_body = |name: &str| allowed(name, |credential| credential.in_json_body);
         let watched = rules
@@ -316,11 +330,13 @@ impl Egress {
             .filter_map(|rule| rule.credential.as_ref())
             .any(|credential| credential.in_json_body);
         if !watched || !headers::is_json(&head.headers) {
+            head.uri = filled.unwrap_or(head.uri);
             let body = body.map_err(Into::into).boxed_unsync();
             return Ok(Checked {
                 request: Request::from_parts(head, body),
                 reach,
                 captures,
+                is_in_url,
             });
         }
         let limited = Limited::new(body, MAX_JSON_BYTES);
@@ -337,6 +353,7 @@ impl Egress {
         if let Some(filled) = credential::filled_json(&body, secrets, in_body)? {
             body = filled.into();
         }
+        head.uri = filled.unwrap_or(head.uri);
         // The length that the caller wrote may be that of the placeholder.
         head.headers.remove(header::CONTENT_LENGTH);
         let body = Full::new(body)
@@ -346,6 +363,7 @@ impl Egress {
             request: Request::from_parts(head, body),
             reach,
             captures,
+            is_in_url,
         })
     }
 }
@@ -356,6 +374,8 @@ struct Checked<'a> {
     reach: Reach,
     /// What its answer may hold.
     captures: Vec<&'a Capture>,
+    /// The query holds a credential.
+    is_in_url: bool,
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Many accounts in one process: each with its own instance, its own part of the store, its own
-//! credentials and rules, and all with the same component.
+//! credentials and rules, and all of one platform with the same component.
 //!
 //! Promises: an account that comes, goes or changes leaves the others alone; a component is swapped
-//! in waves, and where one account does not connect with it, all go back.
+//! in waves under the accounts of its platform, and where one of them does not connect with it, all go
+//! back.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -31,12 +32,25 @@ pub struct Gateway {
 
 struct Shared {
     runtime: Runtime,
-    plugin: RwLock<Plugin>,
+    plugins: RwLock<Plugins>,
     state: Arc<dyn State>,
     credentials: Credentials,
     accounts: RwLock<BTreeMap<String, Account>>,
     /// One change of the accounts or of the component at a time.
     changing: Mutex<()>,
+}
+
+/// The components, one for each platform.
+struct Plugins {
+    first: Plugin,
+    others: Vec<Plugin>,
+}
+
+impl Plugins {
+    fn of(&self, platform: &str) -> Option<&Plugin> {
+        let mut all = [&self.first].into_iter().chain(&self.others);
+        all.find(|plugin| plugin.platform() == platform)
+    }
 }
 
 impl Gateway {
@@ -55,7 +69,10 @@ impl Gateway {
         Gateway {
             shared: Arc::new(Shared {
                 runtime: runtime.clone(),
-                plugin: RwLock::new(plugin),
+                plugins: RwLock::new(Plugins {
+                    first: plugin,
+                    others: Vec::new(),
+                }),
                 state,
                 credentials,
                 accounts: RwLock::default(),
@@ -64,7 +81,18 @@ impl Gateway {
         }
     }
 
-    /// Adds an account, in place of one with the same id, and waits until it has started.
+    /// Adds the component of another platform; false when the platform has one, which stays.
+    pub fn install(&self, plugin: Plugin) -> bool {
+        let mut plugins = self.plugins_mut();
+        let is_new = plugins.of(plugin.platform()).is_none();
+        if is_new {
+            plugins.others.push(plugin);
+        }
+        is_new
+    }
+
+    /// Adds an account, in place of one with the same id, and waits until it has started. It runs the
+    /// component that the gateway was made with.
     ///
     /// # Errors
     /// When its configuration or the store is wrong; then it is not there.
@@ -73,10 +101,26 @@ impl Gateway {
         options: AccountOptions,
         agent: Arc<dyn Agent>,
     ) -> Result<Handle, StartError> {
+        let platform = self.plugin().platform().to_owned();
+        self.add_of(&platform, options, agent).await
+    }
+
+    /// The same with the component of a platform.
+    ///
+    /// # Errors
+    /// The same; also when there is no component of this platform.
+    pub async fn add_of(
+        &self,
+        platform: &str,
+        options: AccountOptions,
+        agent: Arc<dyn Agent>,
+    ) -> Result<Handle, StartError> {
         let _changing = self.shared.changing.lock().await;
+        let plugin = self.plugin_of(platform).ok_or_else(|| {
+            StartError::Invalid(format!("there is no component of the platform {platform}"))
+        })?;
         let id = options.id.clone();
         self.take(&id).await;
-        let plugin = self.plugin();
         let state = Arc::clone(&self.shared.state);
         let runtime = &self.shared.runtime;
         let account = Account::start(runtime, &plugin, state, agent, options).await?;
@@ -109,7 +153,7 @@ impl Gateway {
         join_all(accounts.into_values().map(Account::stop)).await;
     }
 
-    fn accounts_mut(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Account>> {
+    fn accounts_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Account>> {
         let accounts = self.shared.accounts.write();
         accounts.unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,10 +172,23 @@ impl Gateway {
         accounts.values().map(Account::handle).collect()
     }
 
-    /// The component that accounts run.
+    /// The component of the platform that the gateway was made with.
     pub fn plugin(&self) -> Plugin {
-        let plugin = self.shared.plugin.read();
-        plugin.unwrap_or_else(PoisonError::into_inner).clone()
+        let plugins = self.shared.plugins.read();
+        let plugins = plugins.unwrap_or_else(PoisonError::into_inner);
+        plugins.first.clone()
+    }
+
+    /// The component of a platform.
+    pub fn plugin_of(&self, platform: &str) -> Option<Plugin> {
+        let plugins = self.shared.plugins.read();
+        let plugins = plugins.unwrap_or_else(PoisonError::into_inner);
+        plugins.of(platform).cloned()
+    }
+
+    fn plugins_mut(&self) -> RwLockWriteGuard<'_, Plugins> {
+        let plugins = self.shared.plugins.write();
+        plugins.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the accounts have in common.
@@ -144,16 +201,18 @@ impl Gateway {
         &self.shared.credentials
     }
 
-    /// Swaps the component of all accounts, one first and then more and more at once. An account that
+    /// Swaps the component of all accounts of its platform, one first and then more and more at once. An account that
     /// was connected has to be so again within `deadline`.
     ///
     /// # Errors
     /// The first account's reason; the old component serves all of them again.
     pub async fn swap(&self, plugin: &Plugin, deadline: Duration) -> Result<(), SwapError> {
         let _changing = self.shared.changing.lock().await;
-        let old = self.plugin();
+        let platform = plugin.platform();
+        let old = self.plugin_of(platform).unwrap_or_else(|| self.plugin());
         crate::account::check_swap(plugin, &old)?;
         let mut waiting = self.accounts();
+        waiting.retain(|account| account.platform() == platform);
         let mut swapped: Vec<Handle> = Vec::new();
         let mut wave = FIRST_WAVE;
         while !waiting.is_empty() {
@@ -186,8 +245,14 @@ impl Gateway {
             waiting = rest;
             wave = (wave * 4).min(LARGEST_WAVE);
         }
-        let current = self.shared.plugin.write();
-        *current.unwrap_or_else(PoisonError::into_inner) = plugin.clone();
+        let mut plugins = self.plugins_mut();
+        let Plugins { first, others } = &mut *plugins;
+        for current in [first].into_iter().chain(others) {
+            if current.platform() == platform {
+                *current = plugin.clone();
+            }
+        }
+        drop(plugins);
         tracing::info!(
             component = &*plugin.digest,
             accounts = swapped.len(),

@@ -3,6 +3,8 @@
 //! A trap ends the instance; every open call then fails with [`Ended`], which says why. Dropping a
 //! call does not end it in the component: what ends calls is `drain`.
 
+mod handler;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -18,9 +20,12 @@ pub use crate::bindings::exports::gateway::channel::login::Step;
 use crate::bindings::exports::gateway::channel::media_transfer::Upload;
 use crate::bindings::exports::gateway::channel::outbound::Post;
 use crate::bindings::gateway::channel::types::{Error, ErrorKind, Event, Media, Receipt};
+use crate::exports::Exports;
 use crate::runtime::{Plugin, Runtime};
 use crate::sandbox::Sandbox;
 use crate::transfer::{self, Content};
+use handler::Handler;
+pub use handler::{HandleError, ResponseBody};
 
 /// Most bytes of what std printed that an error repeats.
 const MAX_PANIC_BYTES: usize = 500;
@@ -82,6 +87,8 @@ pub struct Instance {
     end: Arc<OnceLock<Ended>>,
     ended: watch::Receiver<()>,
     memory: Arc<AtomicUsize>,
+    /// None where the component's world has none.
+    handler: Option<Handler>,
 }
 
 impl Instance {
@@ -96,7 +103,8 @@ impl Instance {
     ) -> wasmtime::Result<Instance> {
         let stderr = sandbox.stderr();
         let memory = sandbox.limits.memory();
-        let (mut store, channel) = plugin.instantiate(runtime, sandbox).await?;
+        let (mut store, exports) = plugin.instantiate(runtime, sandbox).await?;
+        let Exports { channel, handler } = exports;
         let (calls, mut queue) = mpsc::unbounded_channel::<Call>();
         let end = Arc::new(OnceLock::new());
         let (alive, ended) = watch::channel(());
@@ -130,6 +138,7 @@ impl Instance {
             end,
             ended,
             memory,
+            handler: handler.map(Handler::new),
         })
     }
 

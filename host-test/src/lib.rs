@@ -2,7 +2,8 @@
 //!
 //! Modules in reading order: [`runtime`] loads components, [`instance`] runs one, [`sandbox`] is
 //! what it sees; [`gateway`] has the accounts of a process, [`account`] keeps an instance of one going
-//! and brings its messages to an [`agent`]; [`admin`] is the operator's way in; [`egress`], [`state`] and [`clock`] are what the sandbox is made of; [`simulator`]
+//! and brings its messages to an [`agent`]; [`admin`] is the operator's way in, [`webhooks`] that of
+//! platforms; [`egress`], [`state`] and [`clock`] are what the sandbox is made of; [`simulator`]
 //! plays the iLink server. The rest is the command line.
 
 // The README's example is compiled by the tests.
@@ -18,6 +19,7 @@ pub mod cli;
 pub mod clock;
 pub mod credentials;
 pub mod egress;
+mod exports;
 pub mod gateway;
 pub mod instance;
 pub mod login;
@@ -28,6 +30,7 @@ pub mod sandbox;
 pub mod simulator;
 pub mod state;
 pub mod transfer;
+pub mod webhooks;
 
 #[cfg(test)]
 #[path = "../tests/it/redis_server.rs"]

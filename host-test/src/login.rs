@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::account::{AccountOptions, Setup, StartError};
+use crate::account::{AccountOptions, Setup, StartError, captured_by_logins};
 use crate::bindings::exports::gateway::channel::login::{Identity, Step as Said};
 use crate::credentials::{Credential, Credentials, CredentialsError};
 use crate::egress::credential::Secrets;
@@ -122,16 +122,16 @@ impl Login {
     pub async fn begin(with: &Logins) -> Result<(Login, Step), LoginError> {
         let with = with.clone();
         let secrets = Secrets::default();
-        for capture in &with.plugin.descriptor.captures {
+        for name in captured_by_logins(&with.plugin.descriptor) {
             let mut values = with.replaced_values().to_vec();
-            for value in with.credentials.values(&capture.credential)? {
+            for value in with.credentials.values(name)? {
                 if !values.contains(&value) {
                     values.push(value);
                 }
             }
             // What the platform takes at most.
             values.truncate(10);
-            secrets.set_all(&capture.credential, &values);
+            secrets.set_all(name, &values);
         }
         let setup = Setup::with_secrets(
             &with.runtime,
@@ -192,12 +192,10 @@ impl Login {
     }
 
     fn keep(&self, identity: Identity) -> Result<Step, LoginError> {
-        let captures = &self.with.plugin.descriptor.captures;
-        let secrets: BTreeMap<String, String> = captures
-            .iter()
-            .filter_map(|capture| {
-                let value = self.setup.egress.take_captured(&capture.credential)?;
-                Some((capture.credential.clone(), value.expose().to_owned()))
+        let secrets: BTreeMap<String, String> = captured_by_logins(&self.with.plugin.descriptor)
+            .filter_map(|name| {
+                let value = self.setup.egress.take_captured(name)?;
+                Some((name.to_owned(), value.expose().to_owned()))
             })
             .collect();
         if secrets.is_empty() {

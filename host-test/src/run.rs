@@ -145,6 +145,7 @@ pub async fn check(component: &Path) -> Result<(), Failure> {
             .map(|used| match used.placement {
                 Placement::Header => format!(" with {} in a header", used.name),
                 Placement::JsonBody => format!(" with {} in a JSON body", used.name),
+                Placement::Query => format!(" with {} in the query", used.name),
             })
             .unwrap_or_default();
         let (scheme, host, path) = (&egress.scheme, &egress.host, &egress.path_prefix);

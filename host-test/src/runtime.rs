@@ -13,12 +13,12 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Cache, Config, Engine, Store};
 
 use crate::bindings::exports::gateway::channel::meta::Descriptor;
-use crate::bindings::{Channel, ChannelPre};
 use crate::clock::Clock;
 use crate::egress::client::HttpClient;
 use crate::egress::credential::Secrets;
 use crate::egress::proxy::Proxies;
 use crate::egress::{Egress, Limits};
+use crate::exports::{Exports, ExportsPre};
 use crate::media::server::MediaServer;
 use crate::sandbox::{self, Sandbox};
 use crate::state::memory::MemoryState;
@@ -45,13 +45,15 @@ pub struct Runtime {
 /// A component that fits the contract.
 #[derive(Clone)]
 pub struct Plugin {
-    pre: ChannelPre<Sandbox>,
+    pre: ExportsPre,
     /// What it says of itself.
     pub descriptor: Arc<Descriptor>,
     /// SHA-256 of its file in hex.
     pub digest: Arc<str>,
     /// Names of what it imports.
     pub imports: Arc<[String]>,
+    /// Whether it exports an HTTP handler, for a platform that calls back.
+    pub has_handler: bool,
 }
 
 /// Why a component can't be used.
@@ -172,7 +174,7 @@ impl Runtime {
         let pre = self
             .linker
             .instantiate_pre(&component)
-            .and_then(ChannelPre::new)
+            .and_then(ExportsPre::new)
             .map_err(|error| LoadError::Unlinkable {
                 path: path_buf(),
                 reason: innermost(&error),
@@ -185,6 +187,7 @@ impl Runtime {
                 reason: innermost(&error),
             })?;
         Ok(Plugin {
+            has_handler: pre.has_handler(),
             pre,
             descriptor: Arc::new(descriptor),
             digest: digest.into(),
@@ -220,7 +223,7 @@ impl Runtime {
     }
 
     /// Asks a component for its description, in a sandbox that reaches nothing.
-    async fn describe(&self, pre: &ChannelPre<Sandbox>) -> wasmtime::Result<Descriptor> {
+    async fn describe(&self, pre: &ExportsPre) -> wasmtime::Result<Descriptor> {
         let egress = Egress::new(
             self.client.clone(),
             Vec::new(),
@@ -235,7 +238,7 @@ impl Runtime {
             egress,
             self.clock.clone(),
         );
-        let (mut store, channel) = self.instantiate(pre, sandbox).await?;
+        let (mut store, Exports { channel, .. }) = self.instantiate(pre, sandbox).await?;
         store
             .run_concurrent(async |accessor| {
                 channel.gateway_channel_meta().call_describe(accessor).await
@@ -245,23 +248,28 @@ impl Runtime {
 
     async fn instantiate(
         &self,
-        pre: &ChannelPre<Sandbox>,
+        pre: &ExportsPre,
         sandbox: Sandbox,
-    ) -> wasmtime::Result<(Store<Sandbox>, Channel)> {
+    ) -> wasmtime::Result<(Store<Sandbox>, Exports)> {
         let mut store = Store::new(&self.engine, sandbox);
         store.limiter(|sandbox| &mut sandbox.limits);
-        let channel = pre.instantiate_async(&mut store).await?;
-        Ok((store, channel))
+        let exports = pre.instantiate_async(&mut store).await?;
+        Ok((store, exports))
     }
 }
 
 impl Plugin {
+    /// The platform that it is for.
+    pub fn platform(&self) -> &str {
+        &self.descriptor.platform
+    }
+
     /// A new instance in its sandbox.
     pub(crate) async fn instantiate(
         &self,
         runtime: &Runtime,
         sandbox: Sandbox,
-    ) -> wasmtime::Result<(Store<Sandbox>, Channel)> {
+    ) -> wasmtime::Result<(Store<Sandbox>, Exports)> {
         runtime.instantiate(&self.pre, sandbox).await
     }
 }

@@ -1,23 +1,20 @@
 //! Between the WIT's types and the core's: exhaustive, without decisions.
 
+#[cfg(feature = "wecom")]
+use std::convert::Infallible;
 use std::time::Duration;
 
 use super::bindings::exports::gateway::channel::lifecycle::{Health, Phase};
-use super::bindings::exports::gateway::channel::meta::{
-    Capture, CredentialUse, Descriptor, Egress, Placement,
-};
 use super::bindings::exports::gateway::channel::outbound::Post;
 use super::bindings::exports::gateway::channel::{login, media_transfer};
 use super::bindings::gateway::channel::types as wit;
 use super::imports;
-use super::instance::{Opened, Report, Upload};
+use super::values::{Opened, Report, Upload};
 use crate::channel::Delivery;
 use crate::channel::error::{Error, ErrorKind};
 use crate::channel::health;
 use crate::channel::message::{Body, ChatKind, Conversation, Event, Media, MediaKind, Quote};
 use crate::channel::outbox::{NewPost, Part, PartState, Receipt};
-use crate::channel::store::STATE_VERSION;
-use crate::weixin;
 use crate::weixin::login::Step;
 
 fn ms(duration: Duration) -> u64 {
@@ -253,62 +250,10 @@ impl From<Report> for Health {
     }
 }
 
-/// The component's description.
-pub fn descriptor() -> Descriptor {
-    let token = |placement| {
-        Some(CredentialUse {
-            name: weixin::TOKEN_CREDENTIAL.to_owned(),
-            placement,
-        })
-    };
-    let egress = |host: &str, path: &str, placement| Egress {
-        scheme: "https".to_owned(),
-        host: host.to_owned(),
-        port: None,
-        path_prefix: path.to_owned(),
-        credential: token(placement),
-    };
-    // An edge of another region is told by a login.
-    let api = |host: &str| egress(host, "/ilink/bot/", Placement::Header);
-    // Which bots the person has already; the one place where a body holds the token.
-    let code = |host: &str| egress(host, "/ilink/bot/get_bot_qrcode", Placement::JsonBody);
-    // Where the server says that media are; the token never goes there.
-    let media = |host: &str| Egress {
-        scheme: "https".to_owned(),
-        host: host.to_owned(),
-        port: None,
-        path_prefix: "/".to_owned(),
-        credential: None,
-    };
-    Descriptor {
-        platform: "weixin".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        text_limit: 2000,
-        media: vec![
-            wit::MediaKind::Image,
-            wit::MediaKind::Video,
-            wit::MediaKind::File,
-        ],
-        typing_refresh: Some(5000),
-        reply_window: Some(24 * 3600 * 1000),
-        egress: vec![
-            api("*.weixin.qq.com"),
-            api("*.wechat.com"),
-            api("{base-url}"),
-            code("ilinkai.weixin.qq.com"),
-            code("{base-url}"),
-            media("*.weixin.qq.com"),
-            media("*.wechat.com"),
-            media("{cdn-base-url}"),
-        ],
-        origins: vec!["base-url".to_owned(), "cdn-base-url".to_owned()],
-        captures: vec![Capture {
-            path_prefix: "/ilink/bot/get_qrcode_status".to_owned(),
-            json_pointer: "/bot_token".to_owned(),
-            credential: weixin::TOKEN_CREDENTIAL.to_owned(),
-        }],
-        config_schema: include_str!("../weixin/config.schema.json").to_owned(),
-        state_version: STATE_VERSION,
-        state_reads_from: STATE_VERSION,
+/// Of a platform without a login.
+#[cfg(feature = "wecom")]
+impl From<Infallible> for login::Step {
+    fn from(step: Infallible) -> login::Step {
+        match step {}
     }
 }

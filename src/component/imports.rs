@@ -22,6 +22,11 @@ use crate::http::{self, Failure};
 
 pub use logging::Level;
 
+/// The log's word for the component.
+const NAME: &str = match cfg!(feature = "wecom") {
+    true => "wecom",
+    false => "weixin",
+};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 16 * 1024;
 
@@ -52,7 +57,7 @@ pub fn random() -> u64 {
 
 /// One line for the host's log.
 pub fn log(level: Level, message: &str) {
-    logging::log(level, "weixin", message);
+    logging::log(level, NAME, message);
 }
 
 /// A configuration value; one that the host can't read is an error of the log and absent.
@@ -316,6 +321,18 @@ pub struct Body {
 }
 
 impl Body {
+    /// That of a request to the component.
+    #[cfg(feature = "wecom")]
+    pub fn of_request(request: Request) -> Body {
+        let (verdict, verdict_reader) = wit_future::new(|| Ok(()));
+        let (content, end) = Request::consume_body(request, verdict_reader);
+        Body {
+            content,
+            end: Some(end),
+            _verdict: verdict,
+        }
+    }
+
     fn of(response: Response) -> Body {
         let (verdict, verdict_reader) = wit_future::new(|| Ok(()));
         let (content, end) = Response::consume_body(response, verdict_reader);

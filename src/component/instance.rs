@@ -14,6 +14,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::imports::{self, Buckets, Level, log};
 use super::signal::Signal;
+use super::values::{Opened, Report, Upload};
 use crate::channel::Channel;
 use crate::channel::backoff::Backoff;
 use crate::channel::error::{Error, ErrorKind};
@@ -32,25 +33,11 @@ pub mod login;
 mod media;
 mod poll;
 
-pub use media::{Opened, Upload};
-
 /// Events that one call of `receive` returns at most.
 const MAX_EVENTS: usize = 256;
 
 thread_local! {
     static INSTANCE: RefCell<Option<Rc<Instance>>> = const { RefCell::new(None) };
-}
-
-/// What `check` tells.
-pub struct Report {
-    pub phase: Phase,
-    pub since_ms: u64,
-    pub last_poll_ms: Option<u64>,
-    pub last_event_ms: Option<u64>,
-    pub last_send_ms: Option<u64>,
-    pub unacknowledged: usize,
-    pub queued: usize,
-    pub reason: Option<String>,
 }
 
 /// The state of the instance; a cache of what is stored.

@@ -64,6 +64,11 @@ impl Handle {
         &self.shared.id
     }
 
+    /// The platform that it is on.
+    pub fn platform(&self) -> String {
+        self.shared.setup().plugin.platform().to_owned()
+    }
+
     /// SHA-256 of the component's file in hex.
     pub fn component(&self) -> Arc<str> {
         Arc::clone(&self.shared.setup().plugin.digest)

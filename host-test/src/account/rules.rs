@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use http::Uri;
 
-use crate::bindings::exports::gateway::channel::meta::{self, Descriptor, Placement};
+use crate::bindings::exports::gateway::channel::meta::{self, Descriptor, Keeping, Placement};
 use crate::egress::capture::Capture;
 use crate::egress::rule::{Credential, Rule};
 
@@ -52,6 +52,7 @@ pub fn of(descriptor: &Descriptor, config: &BTreeMap<String, String>) -> Result<
             name: used.name.clone(),
             in_headers: used.placement == Placement::Header,
             in_json_body: used.placement == Placement::JsonBody,
+            in_query: used.placement == Placement::Query,
         });
         let base = key.and_then(|key| config.get(key)).map(String::as_str);
         for capture in &descriptor.captures {
@@ -59,9 +60,13 @@ pub fn of(descriptor: &Descriptor, config: &BTreeMap<String, String>) -> Result<
                 continue;
             }
             let mut add = |prefix: &str| {
+                let is_in_use = capture.keep == Keeping::InUse;
                 let capture = Capture::new(prefix, &capture.json_pointer, &capture.credential)
                     .map_err(|error| format!("the component's {error}"))?;
-                rule.captures.push(capture);
+                rule.captures.push(match is_in_use {
+                    true => capture.in_use(),
+                    false => capture,
+                });
                 Ok::<_, String>(())
             };
             add(&capture.path_prefix)?;
@@ -136,6 +141,7 @@ mod tests {
                     path_prefix: (*path_prefix).to_owned(),
                     json_pointer: (*json_pointer).to_owned(),
                     credential: (*credential).to_owned(),
+                    keep: Keeping::Aside,
                 })
                 .collect(),
             config_schema: String::new(),
@@ -162,6 +168,23 @@ mod tests {
             assert_eq!(captured(&rules[2], "/relay/bot/status"), below);
             assert!(!captured(&rules[2], "/bot/other"));
             assert!(rules[1].captures.is_empty() && rules[3].captures.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_credential_stands_where_its_rule_says() {
+        let mut descriptor = descriptor(&[]);
+        for (placement, expected) in [
+            (Placement::Header, (true, false, false)),
+            (Placement::JsonBody, (false, true, false)),
+            (Placement::Query, (false, false, true)),
+        ] {
+            let used = descriptor.egress[0].credential.as_mut().unwrap();
+            used.placement = placement;
+            let rules = of(&descriptor, &BTreeMap::new()).unwrap();
+            let used = rules[0].credential.as_ref().unwrap();
+            let places = (used.in_headers, used.in_json_body, used.in_query);
+            assert_eq!(places, expected);
         }
     }
 

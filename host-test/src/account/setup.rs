@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::rules;
+use crate::bindings::exports::gateway::channel::meta::{Capture, Descriptor, Keeping};
 use crate::egress::credential::Secrets;
 use crate::egress::{Egress, Limits};
 use crate::instance::Instance;
@@ -29,7 +30,8 @@ impl std::fmt::Debug for AccountOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AccountOptions")
             .field("id", &self.id)
-            .field("config", &self.config)
+            // Of some keys the value is a secret.
+            .field("config", &self.config.keys())
             .field("media", &self.media)
             .finish_non_exhaustive()
     }
@@ -125,12 +127,10 @@ impl Setup {
         )
     }
 
-    /// The values of its credentials.
+    /// The values of its credentials that a login replaces.
     pub(super) fn secret_values(&self) -> Vec<String> {
-        let captures = &self.plugin.descriptor.captures;
-        captures
-            .iter()
-            .flat_map(|capture| self.secrets.values(&capture.credential))
+        captured_by_logins(&self.plugin.descriptor)
+            .flat_map(|name| self.secrets.values(name))
             .map(|value| value.expose().to_owned())
             .collect()
     }
@@ -151,4 +151,11 @@ impl Setup {
             .await
             .map_err(|error| StartError::Failed(format!("{error:#}")))
     }
+}
+
+/// Names of the credentials that logins bring.
+pub(crate) fn captured_by_logins(descriptor: &Descriptor) -> impl Iterator<Item = &str> {
+    let aside = |capture: &&Capture| capture.keep == Keeping::Aside;
+    let captures = descriptor.captures.iter().filter(aside);
+    captures.map(|capture| capture.credential.as_str())
 }

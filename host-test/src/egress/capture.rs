@@ -5,6 +5,7 @@
 //!   header, is replaced; no other byte of the body changes.
 //! - What can't be searched may hold the credential, so it fails: no JSON, more than
 //!   [`MAX_CAPTURED_BYTES`], compressed, a part of a document. The request asks for none of these.
+//! - What is taken out is put aside, or is in use at once, as the capture says.
 //! - JSON without a string at the pointer, or with an empty one, is handed on as it is.
 //! - Where a member is repeated, all its strings are taken out, and the last one is kept.
 
@@ -32,6 +33,8 @@ pub struct Capture {
     pointer: Vec<String>,
     /// The credential's name.
     pub credential: String,
+    /// The account's requests carry the value from then on; otherwise it is put aside.
+    pub(super) is_in_use: bool,
 }
 
 impl Capture {
@@ -61,7 +64,16 @@ impl Capture {
             path_prefix: plain(path_prefix),
             pointer,
             credential: credential.to_owned(),
+            is_in_use: false,
         })
+    }
+
+    /// The same whose value the account's requests carry at once.
+    pub fn in_use(self) -> Capture {
+        Capture {
+            is_in_use: true,
+            ..self
+        }
     }
 
     /// Whether the answer to a request with this path may hold the credential. In doubt it may: a
@@ -136,8 +148,10 @@ pub(super) fn unsearchable(head: &response::Parts) -> Option<&'static str> {
 pub(super) struct TakenOut {
     /// The body with placeholders.
     pub body: Vec<u8>,
-    /// The last value of each credential.
-    pub values: Vec<(String, Secret)>,
+    /// The last value of each credential that is put aside.
+    pub aside: Vec<(String, Secret)>,
+    /// The same of those that are in use at once.
+    pub in_use: Vec<(String, Secret)>,
 }
 
 /// Takes the credentials out of an answer; `None` when there is none in it.
@@ -149,6 +163,7 @@ pub(super) fn take_out(
     const NO_JSON: &str = "it is no JSON";
     let text = std::str::from_utf8(body).map_err(|_| NO_JSON)?;
     let mut found: Vec<(&str, String)> = Vec::new();
+    let (mut aside, mut in_use) = (Vec::new(), Vec::new());
     for capture in captures {
         let mut here = Vec::new();
         let mut json = serde_json::Deserializer::from_str(text);
@@ -158,6 +173,13 @@ pub(super) fn take_out(
         };
         search.deserialize(&mut json).map_err(|_| NO_JSON)?;
         json.end().map_err(|_| NO_JSON)?;
+        let kept = match capture.is_in_use {
+            true => &mut in_use,
+            false => &mut aside,
+        };
+        if let Some(last) = here.last() {
+            kept.push((capture.credential.clone(), Secret::new(last)));
+        }
         found.extend(
             here.into_iter()
                 .map(|value| (capture.credential.as_str(), value)),
@@ -166,10 +188,6 @@ pub(super) fn take_out(
     if found.is_empty() {
         return Ok(None);
     }
-    let values = found
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), Secret::new(value)))
-        .collect();
     // A value may be a part of another.
     found.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
 
@@ -193,7 +211,11 @@ pub(super) fn take_out(
     for name in leaking {
         headers.remove(name);
     }
-    Ok(rewriter.finish().map(|body| TakenOut { body, values }))
+    Ok(rewriter.finish().map(|body| TakenOut {
+        body,
+        aside,
+        in_use,
+    }))
 }
 
 /// The text with placeholders for the values; `None` when it has none of them.

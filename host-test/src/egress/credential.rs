@@ -2,6 +2,7 @@
 //!
 //! - In headers a placeholder may be part of a value. One that no matching rule allows, or that has
 //!   no value, fails the request; it never goes out without its credential.
+//! - In the query ([`super::query`]) it is the whole value of a parameter.
 //! - In JSON bodies only a string that is the placeholder and nothing else is replaced, never a
 //!   member's name, and every other byte stays as it was.
 //! - A credential may have several values, say of several accounts. An element of a JSON array
@@ -84,7 +85,7 @@ impl Secrets {
         self.value(name).is_ok()
     }
 
-    fn value(&self, name: &str) -> Result<Secret, Failure> {
+    pub(super) fn value(&self, name: &str) -> Result<Secret, Failure> {
         let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
         values
             .get(name)

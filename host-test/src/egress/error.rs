@@ -33,8 +33,8 @@ pub enum Failure {
     /// The host holds no value for the placeholder.
     #[error("refused: there is no credential {name:?}: log in or configure it")]
     CredentialMissing { name: String },
-    /// The value can't be in a header.
-    #[error("refused: the credential {name:?} holds characters that no header may have")]
+    /// The value can't be in a header, or is too long for a URL.
+    #[error("refused: the credential {name:?} can't stand there: its characters or its length")]
     CredentialUnusable { name: String },
     /// A body in which credentials are to be replaced is larger than that is done for.
     #[error("refused: the body has more than {limit} bytes, too many to put a credential into")]

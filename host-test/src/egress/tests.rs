@@ -23,6 +23,7 @@ use super::*;
 mod captures;
 mod proxies;
 mod proxy_server;
+mod queries;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -173,6 +174,7 @@ fn bot_token(in_headers: bool, in_json_body: bool) -> Option<Credential> {
         name: "bot-token".to_owned(),
         in_headers,
         in_json_body,
+        in_query: false,
     })
 }
 

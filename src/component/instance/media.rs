@@ -4,9 +4,7 @@
 //! whole never ends as if it were.
 
 use md5::{Digest, Md5};
-use wit_bindgen::{
-    FutureReader, StreamReader, StreamResult, StreamWriter, spawn_local, yield_async,
-};
+use wit_bindgen::{StreamReader, StreamResult, StreamWriter, spawn_local, yield_async};
 
 use super::*;
 use crate::channel::cipher::{self, Decryptor, Encryptor};
@@ -23,23 +21,6 @@ const WINDOW_BYTES: usize = 64 * 1024;
 const BUFFER_BYTES: usize = WINDOW_BYTES + cipher::HEADROOM;
 /// A download whose begin fails is tried this often.
 const DOWNLOAD_TRIES: u32 = 3;
-
-/// What is to be uploaded.
-pub struct Upload {
-    pub conversation: String,
-    pub kind: Option<MediaKind>,
-    pub name: String,
-    pub mime: Option<String>,
-    pub size: u64,
-    pub md5: Vec<u8>,
-}
-
-/// Content on its way to the host.
-pub struct Opened {
-    pub mime: &'static str,
-    pub bytes: StreamReader<u8>,
-    pub done: FutureReader<Result<(), wit::Error>>,
-}
 
 impl Instance {
     /// Opens the content of a handle that came with a message.

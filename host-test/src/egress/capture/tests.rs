@@ -13,7 +13,7 @@ fn taken(pointer: &str, body: &str) -> Result<Option<(String, String)>, &'static
     let taken = take_out(&mut HeaderMap::new(), body.as_bytes(), &[&capture(pointer)])?;
     Ok(taken.map(|taken| {
         let body = String::from_utf8(taken.body).unwrap();
-        let (name, value) = taken.values.last().unwrap();
+        let (name, value) = taken.aside.last().unwrap();
         assert_eq!(name, "bot-token");
         assert!(value.expose().len() < SHORTEST_PART || !body.contains(value.expose()));
         (body, value.expose().to_owned())
