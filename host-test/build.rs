@@ -1,6 +1,7 @@
-//! Builds the component and puts it beside the binary as `weixin.wasm`.
+//! Builds the component and puts it beside the binary as `weixin.wasm`; with it the one that the tests
+//! do harm with.
 //!
-//! The component is a crate of another target, so this runs a cargo of its own, with a target
+//! A component is a crate of another target, so this runs a cargo of its own, with a target
 //! directory of its own (two cargos can't share one). What is missing is installed, or named.
 
 use std::env;
@@ -15,6 +16,7 @@ fn main() {
     for input in ["src", "wit", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
+    println!("cargo::rerun-if-changed=tests/guests");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     // OUT_DIR is TARGET_DIR/PROFILE/build/PACKAGE/out.
     let profile = out.ancestors().nth(3).expect("OUT_DIR lies in a profile");
@@ -28,7 +30,8 @@ fn main() {
     let mut build = Command::new(cargo);
     build
         .current_dir(root)
-        .args(["build", "--package", "weixin", "--lib", "--locked"])
+        .args(["build", "--package", "weixin", "--package", "hostile"])
+        .args(["--lib", "--locked"])
         .args(["--profile", "component", "--target", TARGET])
         .arg("--target-dir")
         .arg(&target);
@@ -47,7 +50,12 @@ fn main() {
     let status = build.status().expect("cargo can be started");
     assert!(status.success(), "the component can't be built, see above");
 
-    let built = target.join(TARGET).join("component").join("weixin.wasm");
+    let built = |name| target.join(TARGET).join("component").join(name);
+    println!(
+        "cargo::rustc-env=HOSTILE={}",
+        built("hostile.wasm").display()
+    );
+    let built = built("weixin.wasm");
     copy(&built, &profile.join("weixin.wasm"));
     copy(&built, &profile.join("examples").join("weixin.wasm"));
     println!("cargo::rustc-env=COMPONENT={}", built.display());
