@@ -19,7 +19,7 @@ use wasmtime::component::{Accessor, StreamReader};
 use crate::bindings::Channel;
 use crate::bindings::exports::gateway::channel::lifecycle::Health;
 pub use crate::bindings::exports::gateway::channel::login::Step;
-use crate::bindings::exports::gateway::channel::media_transfer::Upload;
+pub use crate::bindings::exports::gateway::channel::media_transfer::Upload;
 use crate::bindings::exports::gateway::channel::outbound::Post;
 use crate::bindings::gateway::channel::types::{Error, ErrorKind, Event, Media, Receipt};
 use crate::runtime::{Plugin, Runtime, Started, metered};

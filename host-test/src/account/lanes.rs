@@ -110,6 +110,11 @@ impl Lanes {
         });
     }
 
+    /// Messages that wait for the agent or are with it.
+    pub fn messages(&self) -> usize {
+        self.waiting().ids.len()
+    }
+
     /// Waits until the account may have more messages: a component that reports them without end
     /// must not fill the host's memory.
     pub async fn room(&self, limits: &Limits) {

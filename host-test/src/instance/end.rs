@@ -7,20 +7,21 @@ use crate::sandbox::logging::one_line;
 
 /// Most bytes of what std printed that are repeated.
 const MAX_PANIC_BYTES: usize = 500;
-/// Most bytes of a frame's name.
-const MAX_FRAME_BYTES: usize = 200;
-/// Whose functions are on the way from a panic to its trap.
+/// Functions of the component that are named, and most bytes of each.
+const FRAMES: usize = 3;
+const MAX_FRAME_BYTES: usize = 150;
+/// Where functions come from that are on the way from a panic, or from an allocation, to its trap.
 const MACHINERY: [&str; 10] = [
-    "std::", "core::", "alloc::", "<std::", "<core::", "<alloc::", "__rust", "rust_", "abort",
-    "__wasi",
+    "std", "core", "alloc", "dlmalloc", "panic", "abort", "sbrk", "malloc", "realloc", "wasi",
 ];
 
 /// Why it ended, by what it printed last and the error of its call.
 pub(super) fn reason(error: &wasmtime::Error, printed: &[u8], limits: &Limits) -> String {
     let cause = cause(error, limits);
-    let at = frame(error)
-        .map(|frame| format!(", at {frame}"))
-        .unwrap_or_default();
+    let at = match frames(error).as_slice() {
+        [] => String::new(),
+        frames => format!(", in {}", frames.join(" < ")),
+    };
     match said(&String::from_utf8_lossy(printed)) {
         Some(said) => format!("{said} ({cause}{at})"),
         None => format!("{cause}{at}"),
@@ -74,16 +75,53 @@ fn said(printed: &str) -> Option<String> {
     (!said.is_empty()).then(|| one_line(&said, MAX_PANIC_BYTES))
 }
 
-/// The innermost function of the component's own.
-fn frame(error: &wasmtime::Error) -> Option<String> {
-    let backtrace = error.downcast_ref::<WasmBacktrace>()?.to_string();
-    tracing::debug!("a component's {backtrace}");
+/// The innermost functions of the component's own.
+fn frames(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return Vec::new();
+    };
     // wasmtime demangles names only where it prints them, as `module!function`.
+    let backtrace = backtrace.to_string();
+    tracing::debug!("a component's {backtrace}");
     let names = backtrace.lines().filter_map(|line| line.split_once('!'));
-    let names: Vec<&str> = names.map(|(_, name)| name.trim()).collect();
-    let is_own = |name: &&&str| !MACHINERY.iter().any(|prefix| name.starts_with(prefix));
-    let name = names.iter().find(is_own).or(names.first())?;
-    Some(one_line(name, MAX_FRAME_BYTES))
+    let mut names: Vec<String> = names.map(|(_, name)| short(name)).collect();
+    names.dedup();
+    let is_own = |name: &&String| {
+        let from = name.trim_start_matches(['<', '_', '&']);
+        !from.starts_with("rust")
+            && !MACHINERY.iter().any(|prefix| {
+                let rest = from.strip_prefix(prefix);
+                rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric()))
+            })
+    };
+    let own: Vec<String> = names.iter().filter(is_own).take(FRAMES).cloned().collect();
+    match own.is_empty() {
+        true => names.into_iter().take(1).collect(),
+        false => own,
+    }
+}
+
+/// A function's name without the hashes in it.
+fn short(name: &str) -> String {
+    let name = name.trim();
+    let name = match name.rsplit_once("::h") {
+        Some((name, hash)) if hash.len() == 16 => name,
+        _ => name,
+    };
+    let mut shown = String::new();
+    let mut rest = name;
+    while let Some((before, after)) = rest.split_once('[') {
+        shown.push_str(before);
+        match after.split_once(']') {
+            Some((hash, after)) if hash.len() >= 12 => rest = after,
+            _ => {
+                shown.push('[');
+                rest = after;
+            }
+        }
+    }
+    shown.push_str(rest);
+    one_line(&shown, MAX_FRAME_BYTES)
 }
 
 #[cfg(test)]
@@ -98,6 +136,18 @@ mod tests {
         assert_eq!(said("\n \n"), None);
         assert_eq!(said("some words").as_deref(), Some("some words"));
         assert!(said(&"你".repeat(1000)).unwrap().len() <= MAX_PANIC_BYTES);
+    }
+
+    #[test]
+    fn names_are_shown_without_hashes() {
+        for (name, shown) in [
+            (" std[d123b7a1a2ed1472]::sys::abort", "std::sys::abort"),
+            ("a::b::{{closure}}::h1b322d2b2e325d1c", "a::b::{{closure}}"),
+            ("f::<[u8]>", "f::<[u8]>"),
+            ("[", "["),
+        ] {
+            assert_eq!(short(name), shown);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod contract;
 mod conversations;
 mod crash;
 mod failures;
+mod hostile;
 mod lifecycle;
 mod login;
 mod long_life;

@@ -23,13 +23,16 @@ pub async fn perform(deed: &str) {
     match deed {
         "spin" => spin(),
         "yield" => loop {
-            work(1000);
+            work(100_000);
             wit_bindgen::yield_async().await;
         },
         "sleep" => std::future::pending().await,
         "allocate" => allocate(),
         "recurse" => {
             black_box(recurse(black_box(0)));
+        }
+        "deep" => {
+            black_box(deep(black_box(1)));
         }
         "panic" => innermost("a reason\nof \x1b[31mtwo lines"),
         "exit" => std::process::exit(3),
@@ -51,7 +54,7 @@ pub async fn perform(deed: &str) {
         "value" => write(|_| ("k".to_owned(), 20 * 1024 * 1024)),
         "requests" => requests().await,
         "denied" => loop {
-            let _ = request("/elsewhere", 0).await;
+            let _ = request_to("elsewhere.example", "/", 0).await;
         },
         "body" => told(request("/api/sink", 64 * 1024 * 1024).await),
         "media" => told(request("/media/sink", 64 * 1024 * 1024).await),
@@ -133,6 +136,7 @@ fn garbage(seed: u64) -> Vec<Event> {
 }
 
 /// Computes without end.
+#[inline(never)]
 pub fn spin() {
     loop {
         work(1_000_000);
@@ -147,6 +151,7 @@ fn work(rounds: u64) {
     black_box(sum);
 }
 
+#[inline(never)]
 fn allocate() {
     let mut held = Vec::new();
     loop {
@@ -159,6 +164,15 @@ fn allocate() {
 fn recurse(depth: u64) -> u64 {
     let here = black_box([depth; 16]);
     black_box(recurse(depth + 1)) + here[3]
+}
+
+/// Without anything in memory, so that it is the host's stack that ends.
+#[inline(never)]
+fn deep(depth: u64) -> u64 {
+    match depth {
+        0 => 0,
+        depth => deep(depth.wrapping_mul(3) | 1).wrapping_add(depth),
+    }
 }
 
 #[inline(never)]
@@ -194,7 +208,15 @@ fn told(result: Result<usize, String>) {
 /// Posts a body of that many bytes, and reads the answer.
 async fn request(path: &str, length: usize) -> Result<usize, String> {
     let base = config("base-url").unwrap_or_default();
-    let authority = base.strip_prefix("http://").unwrap_or_default();
+    request_to(
+        base.strip_prefix("http://").unwrap_or_default(),
+        path,
+        length,
+    )
+    .await
+}
+
+async fn request_to(authority: &str, path: &str, length: usize) -> Result<usize, String> {
     let (mut content, content_reader) = wit_stream::new();
     let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
     let (request, transmitted) =
