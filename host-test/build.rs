@@ -1,8 +1,9 @@
-//! Builds the components and puts them beside the binary as `weixin.wasm` and `wecom.wasm`.
+//! Builds the components and puts them beside the binary as `weixin.wasm` and `wecom.wasm`; with them
+//! the one that the tests do harm with.
 //!
-//! They are one crate of another target, with a feature for each, so this runs a cargo of its own, with
-//! a target directory of its own (two cargos can't share one); the second build finds the dependencies
-//! of the first. What is missing is installed, or named.
+//! They are crates of another target, the first two one crate with a feature for each, so this runs a
+//! cargo of its own, with a target directory of its own (two cargos can't share one); each build finds
+//! the dependencies of those before. What is missing is installed, or named.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ fn main() {
     for input in ["src", "wit", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
+    println!("cargo::rerun-if-changed=tests/guests");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     // OUT_DIR is TARGET_DIR/PROFILE/build/PACKAGE/out.
     let profile = out.ancestors().nth(3).expect("OUT_DIR lies in a profile");
@@ -25,8 +27,15 @@ fn main() {
         .join("component");
 
     install_target();
+    let hostile = build(root, &target, "hostile", &[]);
+    println!("cargo::rustc-env=HOSTILE={}", hostile.display());
     for platform in ["wecom", "weixin"] {
-        let built = build(root, &target, platform);
+        let built = build(
+            root,
+            &target,
+            "weixin",
+            &["--no-default-features", "--features", platform],
+        );
         // Both have the crate's name, so the next one takes its place.
         let kept = profile.join(format!("{platform}.wasm"));
         copy(&built, &kept);
@@ -42,15 +51,15 @@ fn main() {
     }
 }
 
-/// Builds the component of a platform; returns where it is until the next one is built.
-fn build(root: &Path, target: &Path, platform: &str) -> PathBuf {
+/// Builds the component of a package; returns where it is until the package is built once more.
+fn build(root: &Path, target: &Path, package: &str, features: &[&str]) -> PathBuf {
     let cargo = env::var_os("CARGO").expect("cargo sets it");
     let mut build = Command::new(cargo);
     build
         .current_dir(root)
-        .args(["build", "--package", "weixin", "--lib", "--locked"])
+        .args(["build", "--package", package, "--lib", "--locked"])
         .args(["--profile", "component", "--target", TARGET])
-        .args(["--no-default-features", "--features", platform])
+        .args(features)
         .arg("--target-dir")
         .arg(target);
     // What is meant for the host's build would break or change the component's.
@@ -68,9 +77,12 @@ fn build(root: &Path, target: &Path, platform: &str) -> PathBuf {
     let status = build.status().expect("cargo can be started");
     assert!(
         status.success(),
-        "the component {platform} can't be built, see above"
+        "the component {package} can't be built, see above"
     );
-    target.join(TARGET).join("component").join("weixin.wasm")
+    target
+        .join(TARGET)
+        .join("component")
+        .join(format!("{package}.wasm"))
 }
 
 /// Installs the component's target where it is missing.

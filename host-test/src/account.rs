@@ -45,6 +45,8 @@ pub use crate::bindings::gateway::channel::types::{Event, EventBody, PartState, 
 
 /// What requests under way may still take when an account stops.
 const GRACE: Duration = Duration::from_secs(1);
+/// Events that are acknowledged again when that failed; the others come again.
+const MAX_UNACKNOWLEDGED: usize = 10_000;
 /// What the announcement of the stop may take.
 const STOP_WAIT: Duration = Duration::from_millis(600);
 /// How long a call waits for the successor of an instance that drains.
@@ -317,6 +319,7 @@ impl Shared {
         let receiving = async {
             let mut done = Vec::new();
             loop {
+                self.lanes.room(&self.setup().tenant.limits).await;
                 match instance.receive().await {
                     Ok(events) => {
                         if events.is_empty() {
@@ -341,10 +344,12 @@ impl Shared {
                         if !done.is_empty() {
                             match instance.ack(done.clone()).await {
                                 Ok(()) => done.clear(),
-                                Err(error) => tracing::warn!(
-                                    account = &*self.id,
-                                    "acknowledging failed: {error}"
-                                ),
+                                Err(error) => {
+                                    let account = &*self.id;
+                                    tracing::warn!(account, "acknowledging failed: {error}");
+                                    done.truncate(MAX_UNACKNOWLEDGED);
+                                    self.clock().sleep(FIRST_PAUSE).await;
+                                }
                             }
                         }
                     }

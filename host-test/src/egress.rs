@@ -39,7 +39,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 
 use crate::clock::Clock;
-use body::{BodyLimits, EgressBody};
+use body::{BodyLimits, Capped, EgressBody, OverLimit};
 use capture::{Capture, MAX_CAPTURED_BYTES};
 use client::{HttpClient, RequestBody};
 use connector::{Reach, innermost};
@@ -80,8 +80,12 @@ pub struct Limits {
     pub between_bytes: Duration,
     /// From the start to the end of the answer's body.
     pub total: Duration,
-    /// The largest body of an answer.
+    /// The largest body of a request to where credentials go, the platform's API.
+    pub request_bytes: u64,
+    /// The largest body of its answer.
     pub response_bytes: u64,
+    /// The largest body either way where no credential goes: media, which stream through.
+    pub media_bytes: u64,
 }
 
 impl Default for Limits {
@@ -92,7 +96,9 @@ impl Default for Limits {
             first_byte: Duration::from_secs(120),
             between_bytes: Duration::from_secs(30),
             total: Duration::from_secs(30 * 60),
-            response_bytes: u64::MAX,
+            request_bytes: 16 * 1024 * 1024,
+            response_bytes: 16 * 1024 * 1024,
+            media_bytes: 128 * 1024 * 1024,
         }
     }
 }
@@ -115,6 +121,10 @@ impl Limits {
             between_bytes: shorter(self.between_bytes, options.between_bytes),
             ..self
         }
+    }
+
+    fn media(&self) -> (u64, &'static str) {
+        (self.media_bytes, "media_bytes")
     }
 }
 
@@ -152,8 +162,8 @@ impl Egress {
     ///
     /// # Errors
     ///
-    /// [`Failure::nothing_was_sent`] says whether it is safe to send it once more. What the host
-    /// itself refuses is logged here, the other failures are the caller's to report.
+    /// [`Failure::nothing_was_sent`] says whether it is safe to send it once more. All failures are
+    /// the caller's to report.
     pub async fn send<B>(
         &self,
         request: Request<B>,
@@ -170,14 +180,7 @@ impl Egress {
             result = self.send_to(&origin, request, options) => result,
             () = self.shared.clock.sleep(total) => Err(Failure::TotalTimeout(total)),
         };
-        result.map_err(|failure| {
-            let error = failure.at(&origin);
-            let hidden = matches!(error.failure, Failure::CredentialHidden { .. });
-            if hidden || error.failure.is_refusal() {
-                tracing::warn!("{error}");
-            }
-            error
-        })
+        result.map_err(|failure| failure.at(&origin))
     }
 
     async fn send_to<B>(
@@ -198,7 +201,16 @@ impl Egress {
             reach,
             captures,
             is_in_url,
+            is_media,
         } = self.checked(request).await?;
+        let (request_bytes, response_bytes) = match is_media {
+            true => (limits.media(), limits.media()),
+            false => (
+                (limits.request_bytes, "request_bytes"),
+                (limits.response_bytes, "response_bytes"),
+            ),
+        };
+        let request = capped(request, request_bytes)?;
         let mut response = self
             .shared
             .client
@@ -215,7 +227,8 @@ impl Egress {
                 between_bytes: limits.between_bytes,
                 started,
                 total: limits.total,
-                bytes: limits.response_bytes,
+                bytes: response_bytes.0,
+                bytes_name: response_bytes.1,
             };
             EgressBody::new(incoming, origin.clone(), clock.clone(), limits)
         });
@@ -304,6 +317,7 @@ impl Egress {
             .iter()
             .flat_map(|rule| rule.captures_of(&target))
             .collect();
+        let is_media = rules.iter().all(|rule| rule.credential.is_none());
         let allowed = |name: &str, place: fn(&Credential) -> bool| {
             rules
                 .iter()
@@ -337,6 +351,7 @@ impl Egress {
                 reach,
                 captures,
                 is_in_url,
+                is_media,
             });
         }
         let limited = Limited::new(body, MAX_JSON_BYTES);
@@ -364,8 +379,35 @@ impl Egress {
             reach,
             captures,
             is_in_url,
+            is_media,
         })
     }
+}
+
+/// The request with a body that is no longer than allowed.
+fn capped(
+    request: Request<RequestBody>,
+    (limit, name): (u64, &'static str),
+) -> Result<Request<RequestBody>, Failure> {
+    let hint = request.body().size_hint();
+    if hint.lower() > limit {
+        return Err(Failure::RequestOverLimit {
+            limit,
+            name,
+            is_begun: false,
+        });
+    }
+    if hint.upper().is_some_and(|upper| upper <= limit) {
+        return Ok(request);
+    }
+    Ok(request.map(|body| {
+        let capped = Capped {
+            body,
+            left: limit,
+            over: OverLimit { limit, name },
+        };
+        capped.boxed_unsync()
+    }))
 }
 
 /// A request that the rules allow.
@@ -376,6 +418,8 @@ struct Checked<'a> {
     captures: Vec<&'a Capture>,
     /// The query holds a credential.
     is_in_url: bool,
+    /// No credential may go there.
+    is_media: bool,
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! One running instance: its exports as Rust functions that may be called at the same time.
 //!
 //! A trap ends the instance; every open call then fails with [`Ended`], which says why. Dropping a
-//! call does not end it in the component: what ends calls is `drain`.
+//! call does not end it in the component: what ends calls is `drain`. A call that takes longer than
+//! its limit therefore ends the instance.
+
+mod end;
 
 mod handler;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -17,18 +21,17 @@ use wasmtime::component::{Accessor, StreamReader};
 use crate::bindings::Channel;
 use crate::bindings::exports::gateway::channel::lifecycle::Health;
 pub use crate::bindings::exports::gateway::channel::login::Step;
-use crate::bindings::exports::gateway::channel::media_transfer::Upload;
+pub use crate::bindings::exports::gateway::channel::media_transfer::Upload;
 use crate::bindings::exports::gateway::channel::outbound::Post;
 use crate::bindings::gateway::channel::types::{Error, ErrorKind, Event, Media, Receipt};
 use crate::exports::Exports;
-use crate::runtime::{Plugin, Runtime};
+use crate::runtime::{Plugin, Runtime, Started, metered};
 use crate::sandbox::Sandbox;
+use crate::sandbox::cpu::Meter;
+use crate::sandbox::limits::{CallLimits, Exceeded};
 use crate::transfer::{self, Content};
 use handler::Handler;
 pub use handler::{HandleError, ResponseBody};
-
-/// Most bytes of what std printed that an error repeats.
-const MAX_PANIC_BYTES: usize = 500;
 
 /// The instance is gone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -86,10 +89,16 @@ pub struct Instance {
     calls: mpsc::UnboundedSender<Call>,
     end: Arc<OnceLock<Ended>>,
     ended: watch::Receiver<()>,
+    /// What stops it, whatever it does.
+    stop: Arc<watch::Sender<Option<Exceeded>>>,
+    limits: Arc<CallLimits>,
     memory: Arc<AtomicUsize>,
     /// None where the component's world has none.
     handler: Option<Handler>,
 }
+
+/// How long a call may take: the field of [`CallLimits`] and its value.
+type Limit = Option<(&'static str, Duration)>;
 
 impl Instance {
     /// Instantiates a component; its `start` is still to be called.
@@ -102,32 +111,44 @@ impl Instance {
         sandbox: Sandbox,
     ) -> wasmtime::Result<Instance> {
         let stderr = sandbox.stderr();
-        let memory = sandbox.limits.memory();
-        let (mut store, exports) = plugin.instantiate(runtime, sandbox).await?;
-        let Exports { channel, handler } = exports;
+        let memory = sandbox.growth.memory();
+        let tenant = Arc::clone(sandbox.tenant());
+        let limits = Arc::new(tenant.limits.calls.clone());
+        let told = |error: wasmtime::Error, printed: &[u8]| {
+            wasmtime::Error::msg(end::reason(&error, printed, &tenant.limits))
+        };
+        let Started {
+            mut store,
+            exports: Exports { channel, handler },
+            meter,
+        } = plugin
+            .instantiate(runtime, sandbox)
+            .await
+            .map_err(|error| told(error, &stderr.contents()))?;
         let (calls, mut queue) = mpsc::unbounded_channel::<Call>();
         let end = Arc::new(OnceLock::new());
         let (alive, ended) = watch::channel(());
+        let (stop, mut stopped) = watch::channel(None::<Exceeded>);
         let shared_end = Arc::clone(&end);
         tokio::spawn(async move {
-            let result = store
-                .run_concurrent(async |accessor| serve(accessor, &channel, &mut queue).await)
-                .await
-                .and_then(|result| result);
+            let result = {
+                let returned = meter.clone();
+                let serving = store.run_concurrent(async |accessor| {
+                    let serving = std::pin::pin!(serve(accessor, &channel, &mut queue));
+                    counted(returned, serving).await
+                });
+                tokio::select! {
+                    biased;
+                    Ok(stop) = stopped.wait_for(Option::is_some) => Err(match &*stop {
+                        Some(exceeded) => exceeded.clone().into(),
+                        None => wasmtime::Error::msg("it was stopped"),
+                    }),
+                    result = metered(meter, &tenant, serving) => result.and_then(|result| result),
+                }
+            };
             let why = match result {
                 Ok(()) => "it was let go".to_owned(),
-                Err(error) => {
-                    let printed = stderr.contents();
-                    let printed = String::from_utf8_lossy(&printed);
-                    let panic = printed
-                        .get(..printed.floor_char_boundary(MAX_PANIC_BYTES))
-                        .unwrap_or_default()
-                        .trim();
-                    match panic {
-                        "" => format!("{:#}", error.root_cause()),
-                        panic => format!("{panic} ({:#})", error.root_cause()),
-                    }
-                }
+                Err(error) => end::reason(&error, &stderr.contents(), &tenant.limits),
             };
             let _ = shared_end.set(Ended(why.into()));
             drop(store);
@@ -137,6 +158,8 @@ impl Instance {
             calls,
             end,
             ended,
+            stop: Arc::new(stop),
+            limits,
             memory,
             handler: handler.map(Handler::new),
         })
@@ -150,6 +173,7 @@ impl Instance {
     /// Calls an export and waits for its result.
     async fn call<T: Send + 'static>(
         &self,
+        limit: Limit,
         call: impl for<'a> FnOnce(
             &'a Accessor<Sandbox>,
             &'a Channel,
@@ -169,7 +193,20 @@ impl Instance {
         if self.calls.send(call).is_err() {
             return Err(self.ended().await);
         }
-        match receiver.await {
+        let result = match limit {
+            None => receiver.await,
+            // Real time: what is limited is how long others wait.
+            Some((name, limit)) => match tokio::time::timeout(limit, receiver).await {
+                Ok(result) => result,
+                Err(_) => {
+                    let what = "a call takes longer";
+                    let exceeded = Exceeded::call(name, what, limit);
+                    self.stop.send_replace(Some(exceeded));
+                    return Err(self.ended().await);
+                }
+            },
+        };
+        match result {
             Ok(result) => Ok(result),
             Err(_) => Err(self.ended().await),
         }
@@ -193,16 +230,19 @@ impl Instance {
 
     /// `lifecycle.start`.
     pub async fn start(&self) -> Result<(), CallError> {
-        self.call(|accessor, channel| {
-            Box::pin(channel.gateway_channel_lifecycle().call_start(accessor))
-        })
+        self.call(
+            Some(("calls.start", self.limits.start)),
+            |accessor, channel| Box::pin(channel.gateway_channel_lifecycle().call_start(accessor)),
+        )
         .await?
         .map_err(CallError::Channel)
     }
 
     /// `lifecycle.drain`; `grace_ms` is for requests under way.
     pub async fn drain(&self, grace_ms: u64) -> Result<(), CallError> {
-        self.call(move |accessor, channel| {
+        let limit = Duration::from_millis(grace_ms).saturating_add(self.limits.drain);
+        let limit = Some(("calls.drain", limit));
+        self.call(limit, move |accessor, channel| {
             Box::pin(
                 channel
                     .gateway_channel_lifecycle()
@@ -215,9 +255,10 @@ impl Instance {
 
     /// `lifecycle.stop`.
     pub async fn stop(&self) -> Result<(), CallError> {
-        self.call(|accessor, channel| {
-            Box::pin(channel.gateway_channel_lifecycle().call_stop(accessor))
-        })
+        self.call(
+            Some(("calls.stop", self.limits.stop)),
+            |accessor, channel| Box::pin(channel.gateway_channel_lifecycle().call_stop(accessor)),
+        )
         .await?
         .map_err(CallError::Channel)
     }
@@ -225,15 +266,18 @@ impl Instance {
     /// `lifecycle.check`.
     pub async fn check(&self) -> Result<Health, CallError> {
         Ok(self
-            .call(|accessor, channel| {
-                Box::pin(channel.gateway_channel_lifecycle().call_check(accessor))
-            })
+            .call(
+                Some(("calls.check", self.limits.check)),
+                |accessor, channel| {
+                    Box::pin(channel.gateway_channel_lifecycle().call_check(accessor))
+                },
+            )
             .await?)
     }
 
     /// `inbound.receive`.
     pub async fn receive(&self) -> Result<Vec<Event>, CallError> {
-        self.call(|accessor, channel| {
+        self.call(None, |accessor, channel| {
             Box::pin(channel.gateway_channel_inbound().call_receive(accessor))
         })
         .await?
@@ -242,16 +286,19 @@ impl Instance {
 
     /// `inbound.ack`.
     pub async fn ack(&self, ids: Vec<String>) -> Result<(), CallError> {
-        self.call(move |accessor, channel| {
-            Box::pin(channel.gateway_channel_inbound().call_ack(accessor, ids))
-        })
+        self.call(
+            Some(("calls.ack", self.limits.ack)),
+            move |accessor, channel| {
+                Box::pin(channel.gateway_channel_inbound().call_ack(accessor, ids))
+            },
+        )
         .await?
         .map_err(CallError::Channel)
     }
 
     /// `outbound.run`.
     pub async fn run(&self) -> Result<(), CallError> {
-        self.call(|accessor, channel| {
+        self.call(None, |accessor, channel| {
             Box::pin(channel.gateway_channel_outbound().call_run(accessor))
         })
         .await?
@@ -260,35 +307,44 @@ impl Instance {
 
     /// `outbound.send`.
     pub async fn send(&self, post: Post) -> Result<Receipt, CallError> {
-        self.call(move |accessor, channel| {
-            Box::pin(channel.gateway_channel_outbound().call_send(accessor, post))
-        })
+        self.call(
+            Some(("calls.send", self.limits.send)),
+            move |accessor, channel| {
+                Box::pin(channel.gateway_channel_outbound().call_send(accessor, post))
+            },
+        )
         .await?
         .map_err(CallError::Channel)
     }
 
     /// `outbound.find`.
     pub async fn find(&self, key: String) -> Result<Option<Receipt>, CallError> {
-        self.call(move |accessor, channel| {
-            Box::pin(channel.gateway_channel_outbound().call_find(accessor, key))
-        })
+        self.call(
+            Some(("calls.find", self.limits.find)),
+            move |accessor, channel| {
+                Box::pin(channel.gateway_channel_outbound().call_find(accessor, key))
+            },
+        )
         .await?
         .map_err(CallError::Channel)
     }
 
     /// `media-transfer.fetch`.
     pub async fn fetch(&self, handle: String) -> Result<Content, CallError> {
-        self.call(move |accessor, channel| {
-            Box::pin(async move {
-                let media = channel.gateway_channel_media_transfer();
-                match media.call_fetch(accessor, handle).await? {
-                    Ok(content) => accessor
-                        .with(|access| transfer::receive(access, content))
-                        .map(Ok),
-                    Err(error) => Ok(Err(error)),
-                }
-            })
-        })
+        self.call(
+            Some(("calls.fetch", self.limits.fetch)),
+            move |accessor, channel| {
+                Box::pin(async move {
+                    let media = channel.gateway_channel_media_transfer();
+                    match media.call_fetch(accessor, handle).await? {
+                        Ok(content) => accessor
+                            .with(|access| transfer::receive(access, content))
+                            .map(Ok),
+                        Err(error) => Ok(Err(error)),
+                    }
+                })
+            },
+        )
         .await?
         .map_err(CallError::Channel)
     }
@@ -299,37 +355,43 @@ impl Instance {
         info: Upload,
         content: BoxStream<'static, std::io::Result<Bytes>>,
     ) -> Result<Media, CallError> {
-        self.call(move |accessor, channel| {
-            Box::pin(async move {
-                let content =
-                    accessor.with(|access| StreamReader::new(access, transfer::Upload(content)))?;
-                let media = channel.gateway_channel_media_transfer();
-                media.call_put(accessor, info, content).await
-            })
-        })
+        self.call(
+            Some(("calls.put", self.limits.put)),
+            move |accessor, channel| {
+                Box::pin(async move {
+                    let content = accessor
+                        .with(|access| StreamReader::new(access, transfer::Upload(content)))?;
+                    let media = channel.gateway_channel_media_transfer();
+                    media.call_put(accessor, info, content).await
+                })
+            },
+        )
         .await?
         .map_err(CallError::Channel)
     }
 
     /// `login.begin`.
     pub async fn begin_login(&self) -> Result<Step, CallError> {
-        self.call(|accessor, channel| {
-            Box::pin(channel.gateway_channel_login().call_begin(accessor))
-        })
+        self.call(
+            Some(("calls.begin_login", self.limits.begin_login)),
+            |accessor, channel| Box::pin(channel.gateway_channel_login().call_begin(accessor)),
+        )
         .await?
         .map_err(CallError::Channel)
     }
 
     /// `login.next`.
     pub async fn next_login_step(&self) -> Result<Step, CallError> {
-        self.call(|accessor, channel| Box::pin(channel.gateway_channel_login().call_next(accessor)))
-            .await?
-            .map_err(CallError::Channel)
+        self.call(None, |accessor, channel| {
+            Box::pin(channel.gateway_channel_login().call_next(accessor))
+        })
+        .await?
+        .map_err(CallError::Channel)
     }
 
     /// `login.submit`.
     pub async fn submit_login_code(&self, code: String) -> Result<Step, CallError> {
-        self.call(move |accessor, channel| {
+        self.call(None, move |accessor, channel| {
             Box::pin(channel.gateway_channel_login().call_submit(accessor, code))
         })
         .await?
@@ -338,16 +400,34 @@ impl Instance {
 
     /// `outbound.typing`.
     pub async fn typing(&self, conversation: String, on: bool) -> Result<(), CallError> {
-        self.call(move |accessor, channel| {
-            Box::pin(
-                channel
-                    .gateway_channel_outbound()
-                    .call_typing(accessor, conversation, on),
-            )
-        })
+        self.call(
+            Some(("calls.typing", self.limits.typing)),
+            move |accessor, channel| {
+                Box::pin(
+                    channel
+                        .gateway_channel_outbound()
+                        .call_typing(accessor, conversation, on),
+                )
+            },
+        )
         .await?
         .map_err(CallError::Channel)
     }
+}
+
+/// Notes each time that the component has returned to the event loop, which then looks at `serving`
+/// before anything else.
+async fn counted<F: Future>(
+    meter: Option<Arc<Meter>>,
+    mut serving: std::pin::Pin<&mut F>,
+) -> F::Output {
+    std::future::poll_fn(|context| {
+        if let Some(meter) = &meter {
+            meter.returned();
+        }
+        serving.as_mut().poll(context)
+    })
+    .await
 }
 
 /// Runs calls beside each other until the last handle is dropped or one of them traps.

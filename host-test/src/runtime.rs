@@ -4,24 +4,31 @@
 //! start does not pay for it. A component that does not fit the contract is refused with a sentence
 //! that says what it is and what this host runs.
 
+mod engine;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Cache, Config, Engine, Store};
+use wasmtime::{Engine, Store};
 
 use crate::bindings::exports::gateway::channel::meta::Descriptor;
 use crate::clock::Clock;
 use crate::egress::client::HttpClient;
 use crate::egress::credential::Secrets;
 use crate::egress::proxy::Proxies;
-use crate::egress::{Egress, Limits};
+use crate::egress::{self, Egress};
 use crate::exports::{Exports, ExportsPre};
 use crate::media::server::MediaServer;
+use crate::sandbox::cpu::{Meter, Metered, Ticker};
+use crate::sandbox::limits::{Exceeded, Limits};
+use crate::sandbox::tenant::Tenant;
 use crate::sandbox::{self, Sandbox};
 use crate::state::memory::MemoryState;
+
+pub use engine::{Allocation, RuntimeOptions};
 
 /// The package whose worlds this host runs.
 pub const PACKAGE: &str = "gateway:channel";
@@ -34,7 +41,12 @@ const MARK: &str = "lifecycle";
 #[derive(Clone)]
 pub struct Runtime {
     engine: Engine,
+    allocation: Allocation,
+    /// None: nothing is interrupted.
+    ticker: Option<Arc<Ticker>>,
     linker: Arc<Linker<Sandbox>>,
+    limits: Limits,
+    component_bytes: u64,
     /// The way out, pooled.
     pub client: HttpClient,
     /// The time.
@@ -94,29 +106,53 @@ impl Runtime {
     /// # Errors
     /// When this machine can't run WebAssembly.
     pub fn with_proxies(clock: Clock, proxies: Proxies) -> wasmtime::Result<Runtime> {
-        if !proxies.is_none() {
-            tracing::info!("proxies: {proxies}");
+        let options = RuntimeOptions {
+            proxies,
+            ..RuntimeOptions::default()
+        };
+        Runtime::with_options(clock, options)
+    }
+
+    /// The same, with everything that can be chosen.
+    ///
+    /// # Errors
+    /// When this machine can't run WebAssembly.
+    pub fn with_options(clock: Clock, options: RuntimeOptions) -> wasmtime::Result<Runtime> {
+        if !options.proxies.is_none() {
+            tracing::info!("proxies: {}", options.proxies);
         }
-        let mut config = Config::new();
-        config.wasm_component_model_async(true);
-        match Cache::from_file(None) {
-            Ok(cache) => {
-                config.cache(Some(cache));
-            }
-            Err(error) => tracing::warn!(
-                "compiled components are not kept, so each start compiles: {error:#}"
-            ),
-        }
-        let engine = Engine::new(&config)?;
+        let (engine, allocation) = engine::engine(&options)?;
+        let ticker = match options.interruption {
+            true => Some(Arc::new(Ticker::start(&engine)?)),
+            false => None,
+        };
         let mut linker = Linker::new(&engine);
         sandbox::add_to_linker(&mut linker)?;
         Ok(Runtime {
             engine,
+            allocation,
+            ticker,
             linker: Arc::new(linker),
-            client: HttpClient::with_proxies(proxies),
+            limits: options.limits,
+            component_bytes: options.component_bytes,
+            client: HttpClient::with_proxies(options.proxies),
             clock,
             media: Arc::default(),
         })
+    }
+
+    /// The same runtime, with other limits for the accounts that are started with it. The pool keeps
+    /// its numbers of memories and tables, and the size of these.
+    pub fn limited(&self, limits: Limits) -> Runtime {
+        Runtime {
+            limits,
+            ..self.clone()
+        }
+    }
+
+    /// What each account may take.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The server of media for agents, started when it is first needed.
@@ -133,6 +169,9 @@ impl Runtime {
     /// # Errors
     /// One sentence that names the file.
     pub async fn load(&self, path: &Path) -> Result<Plugin, LoadError> {
+        if let Ok(data) = tokio::fs::metadata(path).await {
+            self.check_size(path, data.len())?;
+        }
         let bytes = tokio::fs::read(path)
             .await
             .map_err(|error| LoadError::Unreadable {
@@ -148,6 +187,7 @@ impl Runtime {
     /// One sentence that has the name.
     pub async fn load_bytes(&self, path: &Path, bytes: Vec<u8>) -> Result<Plugin, LoadError> {
         let path_buf = || path.to_owned();
+        self.check_size(path, u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
         let digest = Sha256::digest(&bytes)
             .iter()
             .map(|byte| format!("{byte:02x}"))
@@ -195,6 +235,18 @@ impl Runtime {
         })
     }
 
+    /// Refuses a component that is too large to be compiled.
+    fn check_size(&self, path: &Path, bytes: u64) -> Result<(), LoadError> {
+        let most = self.component_bytes;
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(LoadError::Unreadable {
+            path: path.to_owned(),
+            reason: format!("it has more than {most} bytes (`RuntimeOptions::component_bytes`)"),
+        })
+    }
+
     /// What the component exports instead, where its world is not this host's.
     fn check_world(&self, component: &Component) -> Result<(), String> {
         let ty = component.component_type();
@@ -228,34 +280,96 @@ impl Runtime {
             self.client.clone(),
             Vec::new(),
             Secrets::default(),
-            Limits::default(),
+            egress::Limits::default(),
             self.clock.clone(),
         );
+        let tenant = Tenant::new("".into(), self.limits.clone());
         let sandbox = Sandbox::new(
-            "".into(),
+            Arc::clone(&tenant),
             Arc::default(),
             Arc::new(MemoryState::default()),
             egress,
             self.clock.clone(),
         );
-        let (mut store, Exports { channel, .. }) = self.instantiate(pre, sandbox).await?;
-        store
-            .run_concurrent(async |accessor| {
-                channel.gateway_channel_meta().call_describe(accessor).await
-            })
-            .await?
+        let Started {
+            mut store,
+            exports: Exports { channel, .. },
+            meter,
+        } = self.instantiate(pre, sandbox).await?;
+        let describing = store.run_concurrent(async |accessor| {
+            channel.gateway_channel_meta().call_describe(accessor).await
+        });
+        let limit = self.limits.calls.describe;
+        let described = within(limit, metered(meter, &tenant, describing));
+        described.await.unwrap_or_else(|| {
+            Err(Exceeded::call("calls.describe", "it takes longer", limit).into())
+        })?
     }
 
-    async fn instantiate(
-        &self,
-        pre: &ExportsPre,
-        sandbox: Sandbox,
-    ) -> wasmtime::Result<(Store<Sandbox>, Exports)> {
+    async fn instantiate(&self, pre: &ExportsPre, sandbox: Sandbox) -> wasmtime::Result<Started> {
+        let tenant = Arc::clone(sandbox.tenant());
+        let limits = &tenant.limits;
         let mut store = Store::new(&self.engine, sandbox);
-        store.limiter(|sandbox| &mut sandbox.limits);
-        let exports = pre.instantiate_async(&mut store).await?;
-        Ok((store, exports))
+        store.limiter(|sandbox| &mut sandbox.growth);
+        store.set_hostcall_fuel(limits.call_bytes);
+        store.set_max_component_handles(limits.handles);
+        if let Some(table) = store.concurrent_resource_table() {
+            table.set_max_capacity(limits.tasks);
+        }
+        let meter = self
+            .ticker
+            .as_ref()
+            .map(|ticker| Meter::new(Arc::clone(ticker), limits));
+        if let Some(meter) = meter.clone() {
+            store.set_epoch_deadline(1);
+            store.epoch_deadline_callback(move |_| meter.at_tick());
+        }
+        let instantiating = metered(meter.clone(), &tenant, pre.instantiate_async(&mut store));
+        let limit = limits.calls.instantiate;
+        let exports = match within(limit, instantiating).await {
+            Some(Ok(exports)) => exports,
+            Some(Err(error)) => {
+                return Err(match engine::want_of_room(&error, self.allocation) {
+                    Some(why) => wasmtime::Error::msg(why),
+                    None => error,
+                });
+            }
+            None => {
+                let what = "its instantiation takes longer";
+                return Err(Exceeded::call("calls.instantiate", what, limit).into());
+            }
+        };
+        Ok(Started {
+            store,
+            exports,
+            meter,
+        })
     }
+}
+
+/// A new instance.
+pub(crate) struct Started {
+    pub store: Store<Sandbox>,
+    pub exports: Exports,
+    /// None: its CPU time is not bounded.
+    pub meter: Option<Arc<Meter>>,
+}
+
+/// The same future within the account's share of the CPU.
+pub(crate) async fn metered<T>(
+    meter: Option<Arc<Meter>>,
+    tenant: &Tenant,
+    future: impl Future<Output = T>,
+) -> T {
+    match meter {
+        Some(meter) => Metered::new(meter, Arc::clone(&tenant.account), future).await,
+        None => future.await,
+    }
+}
+
+/// The result, unless it takes longer. Real time: the machine's time is what is limited.
+async fn within<T>(limit: std::time::Duration, future: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(limit, future).await.ok()
 }
 
 impl Plugin {
@@ -269,7 +383,7 @@ impl Plugin {
         &self,
         runtime: &Runtime,
         sandbox: Sandbox,
-    ) -> wasmtime::Result<(Store<Sandbox>, Exports)> {
+    ) -> wasmtime::Result<Started> {
         runtime.instantiate(&self.pre, sandbox).await
     }
 }

@@ -1,20 +1,23 @@
 //! What an instance sees of the world: its imports, each as narrow as the contract says.
 //!
 //! HTTP goes through the account's [`Egress`], the key-value store is the account's own, the clock
-//! is the host's. What std imports besides (arguments, environment, files, standard streams) is
+//! is the host's. [`limits`] says how much of each it may take, and of the CPU and of memory. What std imports besides (arguments, environment, files, standard streams) is
 //! there and empty; there are no sockets.
 
 pub mod clocks;
 pub mod config;
+pub(crate) mod cpu;
 pub mod http;
 pub mod keyvalue;
+pub mod limits;
 pub mod logging;
+pub(crate) mod memory;
+pub mod tenant;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wasmtime::ResourceLimiter;
 use wasmtime::component::{HasData, HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -24,17 +27,18 @@ use crate::bindings::wasi as generated;
 use crate::clock::Clock;
 use crate::egress::Egress;
 use crate::state::State;
+use memory::Growth;
+use tenant::Tenant;
 
 /// What std may print before a panic; more traps.
 const STDERR_BYTES: usize = 64 * 1024;
-/// Linear memory of an instance.
-const MEMORY_BYTES: usize = 256 * 1024 * 1024;
-/// Elements of a table of an instance.
-const TABLE_ELEMENTS: usize = 100_000;
+
+/// Random bytes of one call.
+const MAX_RANDOM_BYTES: u64 = 64 * 1024;
 
 /// The data of one instance's store.
 pub struct Sandbox {
-    account: Arc<str>,
+    tenant: Arc<Tenant>,
     config: Arc<BTreeMap<String, String>>,
     state: Arc<dyn State>,
     clock: Clock,
@@ -43,69 +47,42 @@ pub struct Sandbox {
     hooks: http::Hooks,
     table: ResourceTable,
     stderr: MemoryOutputPipe,
-    /// Limits of memory and tables.
-    pub limits: Limits,
-}
-
-/// What an instance may take, and what it has taken.
-#[derive(Default)]
-pub struct Limits {
-    memory: Arc<AtomicUsize>,
-}
-
-impl Limits {
-    /// Bytes of linear memory, as they grow.
-    pub fn memory(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.memory)
-    }
-}
-
-impl ResourceLimiter for Limits {
-    fn memory_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        if desired > MEMORY_BYTES {
-            wasmtime::bail!("more than {MEMORY_BYTES} bytes of linear memory");
-        }
-        self.memory.fetch_max(desired, Ordering::Relaxed);
-        Ok(true)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS)
-    }
+    /// Memory and tables.
+    pub(crate) growth: Growth,
 }
 
 impl Sandbox {
-    /// The sandbox of `account`.
+    /// The sandbox of an account.
     pub fn new(
-        account: Arc<str>,
+        tenant: Arc<Tenant>,
         config: Arc<BTreeMap<String, String>>,
         state: Arc<dyn State>,
         egress: Egress,
         clock: Clock,
     ) -> Sandbox {
         let stderr = MemoryOutputPipe::new(STDERR_BYTES);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(tenant.limits.handles);
         Sandbox {
-            account,
+            growth: Growth::new(&tenant.limits),
+            hooks: http::Hooks::new(egress, Arc::clone(&tenant)),
+            tenant,
             config,
             state,
             clock,
-            wasi: WasiCtx::builder().stderr(stderr.clone()).build(),
+            wasi: WasiCtx::builder()
+                .stderr(stderr.clone())
+                .max_random_size(MAX_RANDOM_BYTES)
+                .build(),
             http: WasiHttpCtx::new(),
-            hooks: http::Hooks::new(egress),
-            table: ResourceTable::new(),
+            table,
             stderr,
-            limits: Limits::default(),
         }
+    }
+
+    /// Whose it is.
+    pub fn tenant(&self) -> &Arc<Tenant> {
+        &self.tenant
     }
 
     /// What std printed: a panic's message.

@@ -20,6 +20,8 @@ use crate::sandbox::Sandbox;
 
 /// Windows that wait between the component and the reader.
 const WINDOWS: usize = 2;
+/// The most that the host takes at once, whatever the component offers.
+const WINDOW_BYTES: usize = 256 * 1024;
 
 /// Content on its way out.
 pub struct Content {
@@ -63,7 +65,9 @@ impl StreamConsumer<Sandbox> for Windows {
         match self.0.poll_reserve(context) {
             Poll::Ready(Ok(())) => {
                 let mut source = source.as_direct(store);
-                let window = Bytes::copy_from_slice(source.remaining());
+                let offered = source.remaining();
+                let taken = offered.get(..WINDOW_BYTES).unwrap_or(offered);
+                let window = Bytes::copy_from_slice(taken);
                 source.mark_read(window.len());
                 Poll::Ready(Ok(match self.0.send_item(window) {
                     Ok(()) => StreamResult::Completed,

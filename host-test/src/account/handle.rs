@@ -84,6 +84,11 @@ impl Handle {
         &self.shared.figures
     }
 
+    /// Messages that wait for the agent or are with it.
+    pub fn waiting_messages(&self) -> usize {
+        self.shared.lanes.messages()
+    }
+
     /// What the instance says of itself; none while it is being replaced.
     pub async fn health(&self) -> Option<Health> {
         self.shared.instance().ok()?.check().await.ok()

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::Shared;
 use super::typing::Typing;
@@ -23,6 +23,7 @@ use crate::agent::progress::{Line, Progress};
 use crate::bindings::exports::gateway::channel::outbound::Post;
 use crate::bindings::gateway::channel::types::ErrorKind;
 use crate::instance::{CallError, Instance};
+use crate::sandbox::limits::Limits;
 
 /// Messages that may be with the agent at the same time.
 const MAX_WITH_AGENT: usize = 256;
@@ -37,6 +38,8 @@ const MAX_KEY_BYTES: usize = 64;
 /// The lanes of an account.
 pub struct Lanes {
     waiting: Mutex<Waiting>,
+    /// A message has left.
+    left: Notify,
     with_agent: Semaphore,
     agent_fails: AtomicBool,
     pub(super) typing: Typing,
@@ -51,12 +54,15 @@ struct Waiting {
     lanes: HashMap<String, VecDeque<Arrived>>,
     /// Ids of all messages that wait or are with the agent.
     ids: HashSet<String>,
+    /// What they hold.
+    bytes: usize,
 }
 
 impl Default for Lanes {
     fn default() -> Lanes {
         Lanes {
             waiting: Mutex::default(),
+            left: Notify::new(),
             with_agent: Semaphore::new(MAX_WITH_AGENT),
             agent_fails: AtomicBool::new(false),
             typing: Typing::default(),
@@ -77,6 +83,7 @@ impl Lanes {
             return;
         }
         shared.figures.messages.add();
+        waiting.bytes += weight(&message);
         let conversation = message.conversation.id.clone();
         let arrived = (message, shared.clock().elapsed());
         if let Some(lane) = waiting.lanes.get_mut(&conversation) {
@@ -97,6 +104,8 @@ impl Lanes {
                 shared.figures.answers.observe(took);
                 let mut waiting = shared.lanes.waiting();
                 waiting.ids.remove(&message.id);
+                waiting.bytes = waiting.bytes.saturating_sub(weight(&message));
+                shared.lanes.left.notify_waiters();
                 next = waiting
                     .lanes
                     .get_mut(&conversation)
@@ -106,6 +115,27 @@ impl Lanes {
                 }
             }
         });
+    }
+
+    /// Messages that wait for the agent or are with it.
+    pub fn messages(&self) -> usize {
+        self.waiting().ids.len()
+    }
+
+    /// Waits until the account may have more messages: a component that reports them without end
+    /// must not fill the host's memory.
+    pub async fn room(&self, limits: &Limits) {
+        loop {
+            let left = self.left.notified();
+            {
+                let waiting = self.waiting();
+                let messages = waiting.ids.len();
+                if messages < limits.waiting_messages && waiting.bytes < limits.waiting_bytes {
+                    return;
+                }
+            }
+            left.await;
+        }
     }
 
     /// Waits until every typing indicator was ended.
@@ -292,6 +322,18 @@ impl Shared {
             }
         }
     }
+}
+
+/// About what a message takes of memory.
+fn weight(message: &Message) -> usize {
+    let option = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let quote = message.quote.as_ref();
+    let quote = quote.map_or(0, |quote| option(&quote.id) + option(&quote.text));
+    let media = message.media.iter().map(|media| {
+        size_of_val(media) + option(&media.name) + option(&media.mime) + option(&media.transcript)
+    });
+    let ids = 2 * message.id.len() + 2 * message.conversation.id.len() + message.sender.id.len();
+    size_of_val(message) + ids + message.text.len() + quote + media.sum::<usize>()
 }
 
 /// How a message is settled.

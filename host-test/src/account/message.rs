@@ -17,6 +17,8 @@ use crate::media::server::{Fetch, Link, Unavailable};
 
 /// An upload that may pass is tried this often.
 const UPLOAD_TRIES: u32 = 3;
+/// Longest handle that gets a URL.
+const MAX_HANDLE_BYTES: usize = 16 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -58,7 +60,11 @@ impl Shared {
     }
 
     async fn media(&self, media: types::Media) -> Media {
-        let link = media.handle.map(|handle| Link {
+        // Handles are kept as long as their URLs work.
+        let handle = media
+            .handle
+            .filter(|handle| handle.len() <= MAX_HANDLE_BYTES);
+        let link = handle.map(|handle| Link {
             fetch: self.fetch(handle),
             name: media.name.clone(),
             mime: media.mime.clone(),
@@ -68,7 +74,10 @@ impl Shared {
         let url = match link {
             None => None,
             Some(link) => match self.setup().runtime.media_server().await {
-                Ok(server) => Some(server.link(link)),
+                Ok(server) => {
+                    let most = self.setup().tenant.limits.media_links;
+                    Some(server.link(&self.id, most, link))
+                }
                 Err(error) => {
                     tracing::error!(account = &*self.id, "media can't be served: {error}");
                     None

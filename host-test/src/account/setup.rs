@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::rules;
 use crate::bindings::exports::gateway::channel::meta::{Capture, Descriptor, Keeping};
+use crate::egress::Egress;
 use crate::egress::credential::Secrets;
-use crate::egress::{Egress, Limits};
 use crate::instance::Instance;
 use crate::media::MediaRules;
 use crate::runtime::{Plugin, Runtime};
 use crate::sandbox::Sandbox;
+use crate::sandbox::tenant::Tenant;
 use crate::state::State;
 
 /// What an account needs.
@@ -54,6 +55,7 @@ pub struct Setup {
     pub(super) plugin: Plugin,
     state: Arc<dyn State>,
     pub(super) id: Arc<str>,
+    pub(super) tenant: Arc<Tenant>,
     pub(super) config: Arc<BTreeMap<String, String>>,
     secrets: Secrets,
     pub(crate) egress: Egress,
@@ -97,14 +99,21 @@ impl Setup {
         let rules = rules::of(&plugin.descriptor, &config).map_err(StartError::Invalid)?;
         config.insert("account-id".to_owned(), id.clone());
         let (client, clock) = (runtime.client.clone(), runtime.clock.clone());
+        let id: Arc<str> = id.into();
+        let mut limits = runtime.limits().clone();
+        // What the operator allows to agents passes, encrypted.
+        let largest = media.max_in.max(media.max_out).saturating_add(1024);
+        limits.egress.media_bytes = limits.egress.media_bytes.max(largest);
+        let egress = Egress::new(client, rules, held.clone(), limits.egress, clock);
         Ok(Setup {
             runtime: runtime.clone(),
             plugin: plugin.clone(),
             state,
-            id: id.into(),
+            tenant: Tenant::new(Arc::clone(&id), limits),
+            id,
             config: Arc::new(config),
-            secrets: held.clone(),
-            egress: Egress::new(client, rules, held, Limits::default(), clock),
+            secrets: held,
+            egress,
             media,
         })
     }
@@ -141,7 +150,7 @@ impl Setup {
     /// When it can't be made.
     pub async fn instance(&self) -> Result<Instance, StartError> {
         let sandbox = Sandbox::new(
-            Arc::clone(&self.id),
+            Arc::clone(&self.tenant),
             Arc::clone(&self.config),
             Arc::clone(&self.state),
             self.egress.clone(),

@@ -51,8 +51,9 @@ pub(super) struct BodyLimits {
     pub started: Duration,
     /// The longest time from then to the end of the body.
     pub total: Duration,
-    /// The most bytes.
+    /// The most bytes, and which limit that is.
     pub bytes: u64,
+    pub bytes_name: &'static str,
 }
 
 impl EgressBody {
@@ -143,9 +144,9 @@ impl Body for EgressBody {
                 this.waiting_since = None;
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 this.received = this.received.saturating_add(length as u64);
-                let limit = this.limits.bytes;
+                let (limit, name) = (this.limits.bytes, this.limits.bytes_name);
                 if this.received > limit {
-                    return this.fail(Failure::ResponseTooLarge { limit });
+                    return this.fail(Failure::ResponseTooLarge { limit, name });
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -209,6 +210,49 @@ impl Body for Upload {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         self.progress.step(self.clock.elapsed());
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A request's body that breaks off when it is longer than allowed.
+pub(super) struct Capped {
+    pub body: UnsyncBoxBody<Bytes, BoxError>,
+    pub left: u64,
+    pub over: OverLimit,
+}
+
+/// Why a request's body broke off.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("it has more than {limit} bytes (`{name}`)")]
+pub(super) struct OverLimit {
+    pub limit: u64,
+    pub name: &'static str,
+}
+
+impl Body for Capped {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+            match self.left.checked_sub(length) {
+                Some(left) => self.left = left,
+                None => return Poll::Ready(Some(Err(self.over.into()))),
+            }
+        }
         Poll::Ready(frame)
     }
 

@@ -39,6 +39,14 @@ pub enum Failure {
     /// A body in which credentials are to be replaced is larger than that is done for.
     #[error("refused: the body has more than {limit} bytes, too many to put a credential into")]
     RequestTooLarge { limit: usize },
+    /// The request's body is larger than the host allows; `name` is the field of
+    /// [`Limits`](super::Limits), and some of it may be sent.
+    #[error("the request has more than {limit} bytes (`{name}`)")]
+    RequestOverLimit {
+        limit: u64,
+        name: &'static str,
+        is_begun: bool,
+    },
     /// The host's name has no address, or its server did not answer.
     #[error("the name can't be resolved: {0}")]
     Dns(String),
@@ -77,8 +85,8 @@ pub enum Failure {
     #[error("the answer is not valid HTTP: {0}")]
     Protocol(String),
     /// The answer's body is larger than allowed.
-    #[error("the answer has more than {limit} bytes")]
-    ResponseTooLarge { limit: u64 },
+    #[error("the answer has more than {limit} bytes (`{name}`)")]
+    ResponseTooLarge { limit: u64, name: &'static str },
     /// The answer may hold a credential that can't be taken out of it.
     #[error(
         "the answer (HTTP {status}) may hold the credential {name:?}, and {reason}: the component \
@@ -100,12 +108,16 @@ impl Failure {
             | Failure::CredentialNotAllowed { .. }
             | Failure::CredentialMissing { .. }
             | Failure::CredentialUnusable { .. }
-            | Failure::RequestTooLarge { .. } => true,
+            | Failure::RequestTooLarge { .. }
+            | Failure::RequestOverLimit {
+                is_begun: false, ..
+            } => true,
             Failure::Dns(_)
             | Failure::Connect(_)
             | Failure::ConnectTimeout(_)
             | Failure::Tls(_)
             | Failure::Proxy(_)
+            | Failure::RequestOverLimit { is_begun: true, .. }
             | Failure::RequestBody(_)
             | Failure::FirstByteTimeout(_)
             | Failure::BodyTimeout(_)
@@ -129,6 +141,19 @@ impl Failure {
                     | Failure::Tls(_)
                     | Failure::Proxy(_)
             )
+    }
+
+    /// The field of [`Limits`](super::Limits) that was passed, what passed it, and its value.
+    pub fn limit(&self) -> Option<(&'static str, &'static str, u64)> {
+        match self {
+            Failure::RequestOverLimit { limit, name, .. } => {
+                Some((name, "it sends a larger body", *limit))
+            }
+            Failure::ResponseTooLarge { limit, name } => {
+                Some((name, "it gets a larger answer", *limit))
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn at(self, origin: &Origin) -> EgressError {

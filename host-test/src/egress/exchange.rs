@@ -14,7 +14,7 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::proxy::matcher::Intercept;
 
-use super::body::{Progress, Upload};
+use super::body::{OverLimit, Progress, Upload};
 use super::client::{HttpClient, RequestBody};
 use super::connector::{ConnectError, Reach, innermost};
 use super::error::Failure;
@@ -134,7 +134,19 @@ pub(super) fn failure_of(error: &legacy::Error) -> Failure {
     }
     match source.and_then(|source| source.downcast_ref::<hyper::Error>()) {
         Some(error) if error.is_parse() => Failure::Protocol(innermost(error)),
-        Some(error) if error.is_user() => Failure::RequestBody(innermost(error)),
+        Some(error) if error.is_user() => {
+            match error
+                .source()
+                .and_then(|source| source.downcast_ref::<OverLimit>())
+            {
+                Some(OverLimit { limit, name }) => Failure::RequestOverLimit {
+                    limit: *limit,
+                    name,
+                    is_begun: true,
+                },
+                None => Failure::RequestBody(innermost(error)),
+            }
+        }
         _ => Failure::ConnectionLost(innermost(error)),
     }
 }

@@ -625,23 +625,77 @@ async fn answers_that_are_no_http_are_errors() {
 }
 
 #[tokio::test]
-async fn answers_are_cut_off_at_the_limit() {
+async fn bodies_are_cut_off_at_the_limits() {
     let server = Server::start(OK, Then::KeepOpen).await;
-    for (response_bytes, fits) in [(2, true), (1, false)] {
+    let with_credential = || {
+        let mut rule = server.rule();
+        rule.credential = Some(Credential {
+            name: "bot-token".to_owned(),
+            in_query: false,
+            in_headers: true,
+            in_json_body: false,
+        });
+        rule
+    };
+    // The limit of media holds where no credential goes, the others hold where one does.
+    for (rule, most, fits, name) in [
+        (server.rule(), (1, 1, 2), true, ""),
+        (server.rule(), (9, 9, 1), false, "media_bytes"),
+        (with_credential(), (9, 2, 1), true, ""),
+        (with_credential(), (9, 1, 9), false, "response_bytes"),
+    ] {
+        let (request_bytes, response_bytes, media_bytes) = most;
         let limits = Limits {
+            request_bytes,
             response_bytes,
+            media_bytes,
             ..Limits::default()
         };
-        let rules = vec![server.rule()];
-        let egress = Egress::new(client(&[]), rules, secrets(), limits, Clock::new());
+        let egress = Egress::new(client(&[]), vec![rule], secrets(), limits, Clock::new());
         let result = text(send(&egress, &server.url("/")).await.unwrap()).await;
         match result {
             Ok(body) => assert!(fits && body == "ok"),
             Err(failure) => {
-                assert!(matches!(failure, Failure::ResponseTooLarge { limit: 1 }) && !fits);
+                let named = matches!(failure, Failure::ResponseTooLarge { limit: 1, name: given } if given == name);
+                assert!(named && !fits, "{failure}");
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_request_over_the_limit_is_refused_or_breaks_off() {
+    let server = Server::start(OK, Then::KeepOpen).await;
+    let limits = Limits {
+        media_bytes: 3,
+        ..Limits::default()
+    };
+    let egress = Egress::new(
+        client(&[]),
+        vec![server.rule()],
+        secrets(),
+        limits,
+        Clock::new(),
+    );
+    let post = |body| Request::post(server.url("/")).body(body).unwrap();
+    let known = Full::new(Bytes::from_static(b"four")).boxed();
+    let failure = egress
+        .send(post(known), Timeouts::default())
+        .await
+        .err()
+        .unwrap()
+        .failure;
+    assert!(failure.is_refusal(), "{failure}");
+    let frames = ["aa", "bb"].map(|part| Ok(Frame::data(Bytes::from_static(part.as_bytes()))));
+    let unknown = BodyExt::boxed(StreamBody::new(futures::stream::iter(frames)));
+    let failure = egress
+        .send(post(unknown), Timeouts::default())
+        .await
+        .err()
+        .unwrap()
+        .failure;
+    assert!(!failure.nothing_was_sent(), "{failure}");
+    assert!(failure.to_string().contains("`media_bytes`"), "{failure}");
 }
 
 #[test]

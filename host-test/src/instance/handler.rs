@@ -75,7 +75,7 @@ impl Instance {
         let permit = handler.open.try_acquire_owned();
         let permit = permit.map_err(|_| HandleError::Busy)?;
         let service = handler.service;
-        let answer = self.call(move |accessor, _| {
+        let answer = self.call(None, move |accessor, _| {
             Box::pin(async move {
                 let _permit = permit;
                 let (request, transmitted) = accessor.with(|mut access| {

@@ -204,7 +204,7 @@ async fn download(
     // A configured origin may be on this machine, or plain http; nothing of the kind is public.
     rule.configured = is_here;
     let limits = Limits {
-        response_bytes: rules.max_out,
+        media_bytes: rules.max_out,
         ..Limits::default()
     };
     // Links are the agent's, in the operator's own network: not for the proxy to the platform.

@@ -27,8 +27,6 @@ use crate::transfer::Content;
 
 /// How long a URL works: as long as a person can be answered.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
-/// URLs that work at the same time; the oldest go first.
-const MAX_LINKS: usize = 10_000;
 const UNKNOWN_MIME: &str = "application/octet-stream";
 
 /// Serves media to agents on this machine. Clones share it.
@@ -42,8 +40,8 @@ pub struct MediaServer {
 #[derive(Default)]
 struct Links {
     by_secret: HashMap<String, Link>,
-    /// Oldest first.
-    order: VecDeque<(Duration, String)>,
+    /// Of each account, oldest first: no account takes the place of another's.
+    order: HashMap<Arc<str>, VecDeque<(Duration, String)>>,
 }
 
 /// Why there is no content.
@@ -111,15 +109,15 @@ impl MediaServer {
         Ok(server)
     }
 
-    /// A URL for a piece of media.
-    pub fn link(&self, link: Link) -> String {
+    /// A URL for a piece of media of an account, of which at most `most` work at the same time; the
+    /// oldest go first.
+    pub fn link(&self, account: &Arc<str>, most: usize, link: Link) -> String {
         let secret = format!("{:032x}", rand::random::<u128>());
         let url = format!("http://{}/media/{secret}", self.address);
         let expires = self.clock.elapsed() + LIFETIME;
         let mut links = self.links();
-        links.forget_old(self.clock.elapsed());
-        links.order.push_back((expires, secret.clone()));
-        links.by_secret.insert(secret, link);
+        links.forget_expired(self.clock.elapsed());
+        links.insert(account, most.max(1), (expires, secret), link);
         url
     }
 
@@ -132,7 +130,7 @@ impl MediaServer {
         let secret = request.uri().path().strip_prefix("/media/");
         let link = {
             let mut links = self.links();
-            links.forget_old(self.clock.elapsed());
+            links.forget_expired(self.clock.elapsed());
             secret.and_then(|secret| links.by_secret.get(secret).cloned())
         };
         let Some(link) = link else {
@@ -156,13 +154,28 @@ impl MediaServer {
 }
 
 impl Links {
-    fn forget_old(&mut self, now: Duration) {
-        while let Some((expires, secret)) = self.order.front()
-            && (*expires <= now || self.order.len() >= MAX_LINKS)
+    fn insert(&mut self, account: &Arc<str>, most: usize, entry: (Duration, String), link: Link) {
+        self.by_secret.insert(entry.1.clone(), link);
+        let order = self.order.entry(Arc::clone(account)).or_default();
+        order.push_back(entry);
+        while order.len() > most
+            && let Some((_, secret)) = order.pop_front()
         {
-            self.by_secret.remove(secret);
-            self.order.pop_front();
+            self.by_secret.remove(&secret);
         }
+    }
+
+    fn forget_expired(&mut self, now: Duration) {
+        let by_secret = &mut self.by_secret;
+        self.order.retain(|_, order| {
+            while let Some((expires, secret)) = order.front()
+                && *expires <= now
+            {
+                by_secret.remove(secret);
+                order.pop_front();
+            }
+            !order.is_empty()
+        });
     }
 }
 

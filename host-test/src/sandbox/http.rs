@@ -1,20 +1,46 @@
 //! `wasi:http` outgoing: every request goes through the account's [`Egress`].
 
+use std::sync::Arc;
+
 use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use crate::egress::error::Failure;
+use super::limits::Exceeded;
+use super::tenant::Tenant;
+use crate::egress::error::{EgressError, Failure};
 use crate::egress::{Egress, Timeouts};
 
-/// Sends the requests of one account.
+/// Sends the requests of one instance.
 pub struct Hooks {
     egress: Egress,
+    tenant: Arc<Tenant>,
+    /// What may still be opened.
+    free: Arc<Semaphore>,
 }
 
 impl Hooks {
-    /// Sends through `egress`.
-    pub fn new(egress: Egress) -> Hooks {
-        Hooks { egress }
+    /// Sends through `egress`, as many requests at the same time as the account may.
+    pub fn new(egress: Egress, tenant: Arc<Tenant>) -> Hooks {
+        Hooks {
+            egress,
+            free: Arc::new(Semaphore::new(
+                tenant.limits.requests.min(Semaphore::MAX_PERMITS),
+            )),
+            tenant,
+        }
+    }
+}
+
+/// Tells what the host itself stops; the other failures are the component's to tell.
+fn tell(tenant: &Tenant, error: &EgressError) {
+    if let Some((name, what, limit)) = error.failure.limit() {
+        tenant.refuse(&Exceeded::count(name, what, limit, "bytes"));
+        return;
+    }
+    let is_hidden = matches!(error.failure, Failure::CredentialHidden { .. });
+    if is_hidden || error.failure.is_refusal() {
+        tenant.warn(&error.to_string());
     }
 }
 
@@ -35,14 +61,32 @@ impl WasiHttpHooks for Hooks {
             first_byte: options.first_byte_timeout,
             between_bytes: options.between_bytes_timeout,
         };
+        let tenant = Arc::clone(&self.tenant);
+        let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
+            let (what, limit) = ("it opens more requests", tenant.limits.requests);
+            tenant.refuse(&Exceeded::count(
+                "requests",
+                what,
+                limit,
+                "at the same time",
+            ));
+            return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
+        };
         Box::new(async move {
             let request = request.map(|body| body.map_err(RequestBodyError));
-            let response = egress
-                .send(request, timeouts)
-                .await
-                .map_err(|error| error_of(error.failure))?;
-            let response =
-                response.map(|body| body.map_err(|error| error_of(error.failure)).boxed_unsync());
+            let response = egress.send(request, timeouts).await.map_err(|error| {
+                tell(&tenant, &error);
+                error_of(error.failure)
+            })?;
+            let response = response.map(|body| {
+                let body = body.map_err(move |error| {
+                    // The request is open as long as its answer's body.
+                    let _ = &permit;
+                    tell(&tenant, &error);
+                    error_of(error.failure)
+                });
+                body.boxed_unsync()
+            });
             let processed: Processed = Box::new(std::future::ready(Ok(())));
             Ok((response, processed))
         })
@@ -61,7 +105,10 @@ fn error_of(failure: Failure) -> Error {
         | Failure::CredentialNotAllowed { .. }
         | Failure::CredentialMissing { .. }
         | Failure::CredentialUnusable { .. }
-        | Failure::RequestTooLarge { .. } => Error::HttpRequestDenied,
+        | Failure::RequestTooLarge { .. }
+        | Failure::RequestOverLimit {
+            is_begun: false, ..
+        } => Error::HttpRequestDenied,
         Failure::ProhibitedAddress => Error::DestinationIpProhibited,
         Failure::Dns(why) => Error::DnsError {
             rcode: Some(why),
@@ -70,11 +117,13 @@ fn error_of(failure: Failure) -> Error {
         Failure::Connect(_) | Failure::Proxy(_) => Error::ConnectionRefused,
         Failure::ConnectTimeout(_) => Error::ConnectionTimeout,
         Failure::Tls(_) => Error::TlsProtocolError,
-        Failure::RequestBody(_) | Failure::ConnectionLost(_) => Error::ConnectionTerminated,
+        Failure::RequestOverLimit { is_begun: true, .. }
+        | Failure::RequestBody(_)
+        | Failure::ConnectionLost(_) => Error::ConnectionTerminated,
         Failure::FirstByteTimeout(_) => Error::HttpResponseTimeout,
         Failure::BodyTimeout(_) | Failure::TotalTimeout(_) => Error::ConnectionReadTimeout,
         Failure::Incomplete(_) => Error::HttpResponseIncomplete,
         Failure::Protocol(_) | Failure::CredentialHidden { .. } => Error::HttpProtocolError,
-        Failure::ResponseTooLarge { limit } => Error::HttpResponseBodySize(Some(limit)),
+        Failure::ResponseTooLarge { limit, .. } => Error::HttpResponseBodySize(Some(limit)),
     }
 }

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use wasmtime::component::Resource;
 
 use super::Sandbox;
+use super::limits::Exceeded;
+use super::tenant::Tenant;
 use crate::bindings::wasi::keyvalue::{atomics, store};
-use crate::state::{Bucket, StateError};
+use crate::state::{Bucket, State, StateError};
 
 /// The buckets that a component may open; see the world's documentation.
 const BUCKETS: [&str; 3] = ["state", "receipts", "messages"];
 /// Listings of one bucket that may be under way.
 const MAX_LISTINGS: usize = 16;
+/// Of a number.
+const MAX_DIGITS: usize = 20;
 
 /// A bucket that the component opened.
 pub struct OpenBucket {
@@ -20,6 +24,10 @@ pub struct OpenBucket {
     /// The WIT's cursors are numbers, the store's are not.
     listings: BTreeMap<u64, String>,
     next_listing: u64,
+}
+
+fn bucket_of(name: &str, account: &str) -> String {
+    format!("{name}/{account}")
 }
 
 fn failed(error: StateError) -> store::Error {
@@ -32,6 +40,39 @@ impl Sandbox {
     }
 }
 
+/// Whether the account may store `value` bytes under `key`.
+async fn may_write(
+    tenant: &Tenant,
+    state: &dyn State,
+    key: &str,
+    value: usize,
+) -> Result<(), store::Error> {
+    let refused = |exceeded: &Exceeded| store::Error::Other(tenant.refuse(exceeded));
+    if key.len() > tenant.limits.key_bytes {
+        let (what, limit) = ("a key of its store is longer", tenant.limits.key_bytes);
+        return Err(refused(&Exceeded::count("key_bytes", what, limit, "bytes")));
+    }
+    if value > tenant.limits.value_bytes {
+        let (what, limit) = ("a value of its store is larger", tenant.limits.value_bytes);
+        return Err(refused(&Exceeded::count(
+            "value_bytes",
+            what,
+            limit,
+            "bytes",
+        )));
+    }
+    let buckets = || {
+        let names = BUCKETS.map(|name| state.bucket(&bucket_of(name, &tenant.account)));
+        names.into_iter().collect::<Result<Vec<_>, _>>()
+    };
+    let mut usage = tenant.usage.lock().await;
+    match usage.admit(key.len() + value, buckets).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(exceeded)) => Err(refused(&exceeded)),
+        Err(error) => Err(failed(error)),
+    }
+}
+
 impl store::Host for Sandbox {
     fn open(
         &mut self,
@@ -40,7 +81,7 @@ impl store::Host for Sandbox {
         if !BUCKETS.contains(&identifier.as_str()) {
             return Ok(Err(store::Error::NoSuchStore));
         }
-        let name = format!("{identifier}/{}", self.account);
+        let name = bucket_of(&identifier, &self.tenant.account);
         let bucket = match self.state.bucket(&name) {
             Ok(bucket) => bucket,
             Err(error) => return Ok(Err(failed(error))),
@@ -69,7 +110,11 @@ impl store::HostBucket for Sandbox {
         key: String,
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), store::Error>> {
-        Ok(self.bucket(&handle)?.set(&key, value).await.map_err(failed))
+        let bucket = self.bucket(&handle)?;
+        if let Err(refused) = may_write(&self.tenant, &*self.state, &key, value.len()).await {
+            return Ok(Err(refused));
+        }
+        Ok(bucket.set(&key, value).await.map_err(failed))
     }
 
     async fn delete(
@@ -138,10 +183,10 @@ impl atomics::Host for Sandbox {
         key: String,
         delta: u64,
     ) -> wasmtime::Result<Result<u64, store::Error>> {
-        Ok(self
-            .bucket(&handle)?
-            .increment(&key, delta)
-            .await
-            .map_err(failed))
+        let bucket = self.bucket(&handle)?;
+        if let Err(refused) = may_write(&self.tenant, &*self.state, &key, MAX_DIGITS).await {
+            return Ok(Err(refused));
+        }
+        Ok(bucket.increment(&key, delta).await.map_err(failed))
     }
 }

@@ -12,6 +12,7 @@ mod conversations;
 mod crash;
 mod failures;
 mod gateway;
+mod hostile;
 mod lifecycle;
 mod login;
 mod long_life;

@@ -1,0 +1,271 @@
+//! CPU time of instances: who computes for long lets others run, and who computes without end is
+//! stopped or slowed down.
+//!
+//! - A thread ticks while instances compute, and rests while none does.
+//! - At a tick, code that has run for about that long yields to the executor: whoever is ready, and
+//!   the sockets, come first.
+//! - Code that does not return to the host's event loop for longer than `cpu_slice` ends with a trap.
+//! - Who takes more than its share, whatever it does, waits until it has its share again.
+//!
+//! Time is that of the thread's CPU, so a busy machine makes nobody guilty.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Sleep;
+use wasmtime::{Engine, EngineWeak, UpdateDeadline};
+
+use super::limits::{Exceeded, Limits};
+
+/// The longest time for which an instance computes before others may run.
+pub const TICK: Duration = Duration::from_millis(1);
+/// Ticks without an instance that computes, after which the ticker rests.
+const QUIET_TICKS: u32 = 50;
+
+/// The thread that ticks; it ends with the last handle, or with the engine.
+pub(crate) struct Ticker {
+    shared: Arc<Shared>,
+    thread: Thread,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Polls that have begun and that have ended.
+    begun: AtomicU64,
+    ended: AtomicU64,
+    is_resting: AtomicBool,
+    is_over: AtomicBool,
+}
+
+impl Ticker {
+    /// Starts ticking for `engine`.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn start(engine: &Engine) -> std::io::Result<Ticker> {
+        let shared = Arc::new(Shared::default());
+        let (ticking, engine) = (Arc::clone(&shared), engine.weak());
+        let thread = std::thread::Builder::new()
+            .name("epochs".to_owned())
+            .spawn(move || ticking.tick(&engine))?;
+        Ok(Ticker {
+            shared,
+            thread: thread.thread().clone(),
+        })
+    }
+
+    fn begin(&self) {
+        self.shared.begun.fetch_add(1, Ordering::SeqCst);
+        if self.shared.is_resting.load(Ordering::SeqCst) {
+            self.thread.unpark();
+        }
+    }
+
+    fn end(&self) {
+        self.shared.ended.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+}
+
+impl Shared {
+    fn tick(&self, engine: &EngineWeak) {
+        let (mut seen, mut quiet) = (0, 0);
+        while !self.is_over.load(Ordering::SeqCst) {
+            match engine.upgrade() {
+                Some(engine) => engine.increment_epoch(),
+                None => return,
+            }
+            let ended = self.ended.load(Ordering::SeqCst);
+            let begun = self.begun.load(Ordering::SeqCst);
+            let is_quiet = begun == seen && ended == begun;
+            seen = begun;
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+            if quiet < QUIET_TICKS {
+                std::thread::sleep(TICK);
+                continue;
+            }
+            self.is_resting.store(true, Ordering::SeqCst);
+            // A poll that began before it could see the line above is seen here.
+            let stays = self.begun.load(Ordering::SeqCst) == begun;
+            if stays && !self.is_over.load(Ordering::SeqCst) {
+                std::thread::park();
+            }
+            self.is_resting.store(false, Ordering::SeqCst);
+            quiet = 0;
+        }
+    }
+}
+
+/// CPU time of this thread, in nanoseconds.
+fn cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let rest = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+fn ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What one instance takes of the CPU.
+pub(crate) struct Meter {
+    ticker: Arc<Ticker>,
+    slice: Duration,
+    share: f64,
+    burst: Duration,
+    /// The thread's CPU clock when the poll began, and when this poll's part of the slice did.
+    poll_from: AtomicU64,
+    slice_from: AtomicU64,
+    /// What earlier polls took of the slice.
+    slice_before: AtomicU64,
+    has_returned: AtomicBool,
+}
+
+impl Meter {
+    pub fn new(ticker: Arc<Ticker>, limits: &Limits) -> Arc<Meter> {
+        Arc::new(Meter {
+            ticker,
+            slice: limits.cpu_slice,
+            share: f64::from(limits.cpu_share.max(1)) / 100.0,
+            burst: limits.cpu_burst,
+            poll_from: AtomicU64::new(0),
+            slice_from: AtomicU64::new(0),
+            slice_before: AtomicU64::new(0),
+            has_returned: AtomicBool::new(false),
+        })
+    }
+
+    /// The component has returned to the host's event loop: another slice begins.
+    pub fn returned(&self) {
+        self.has_returned.store(true, Ordering::Relaxed);
+    }
+
+    /// What code does that runs across a tick.
+    pub fn at_tick(&self) -> wasmtime::Result<UpdateDeadline> {
+        let now = cpu_ns();
+        if self.has_returned.swap(false, Ordering::Relaxed) {
+            self.slice_before.store(0, Ordering::Relaxed);
+            self.slice_from.store(now, Ordering::Relaxed);
+        }
+        let this_poll = now.saturating_sub(self.slice_from.load(Ordering::Relaxed));
+        let taken = self.slice_before.load(Ordering::Relaxed) + this_poll;
+        if taken > ns(self.slice) {
+            let what = "it computes without a pause";
+            return Err(Exceeded::call("cpu_slice", what, self.slice).into());
+        }
+        // Most code that sees a tick has only just begun.
+        let in_poll = now.saturating_sub(self.poll_from.load(Ordering::Relaxed));
+        if in_poll < ns(TICK) / 2 {
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        let others = Box::pin(tokio::task::yield_now());
+        Ok(UpdateDeadline::YieldCustom(1, others))
+    }
+
+    fn begin_poll(&self) {
+        self.ticker.begin();
+        let now = cpu_ns();
+        self.poll_from.store(now, Ordering::Relaxed);
+        self.slice_from.store(now, Ordering::Relaxed);
+    }
+
+    /// What the poll took.
+    fn end_poll(&self) -> u64 {
+        let now = cpu_ns();
+        if self.has_returned.swap(false, Ordering::Relaxed) {
+            self.slice_before.store(0, Ordering::Relaxed);
+        } else {
+            let part = now.saturating_sub(self.slice_from.load(Ordering::Relaxed));
+            self.slice_before.fetch_add(part, Ordering::Relaxed);
+        }
+        self.ticker.end();
+        now.saturating_sub(self.poll_from.load(Ordering::Relaxed))
+    }
+}
+
+/// A future that runs an instance, at no more than its share.
+pub(crate) struct Metered<F> {
+    meter: Arc<Meter>,
+    inner: Pin<Box<F>>,
+    /// What it may take before it has to wait, in nanoseconds.
+    credit: f64,
+    credited: Instant,
+    pause: Option<Pin<Box<Sleep>>>,
+    account: Arc<str>,
+    is_slowed: bool,
+}
+
+impl<F> Metered<F> {
+    pub fn new(meter: Arc<Meter>, account: Arc<str>, inner: F) -> Metered<F> {
+        Metered {
+            credit: meter.burst.as_nanos() as f64,
+            meter,
+            inner: Box::pin(inner),
+            credited: Instant::now(),
+            pause: None,
+            account,
+            is_slowed: false,
+        }
+    }
+
+    /// How long to wait for the share, after `taken` more.
+    fn charge(&mut self, taken: u64) -> Option<Duration> {
+        let now = Instant::now();
+        let earned = (now - self.credited).as_nanos() as f64 * self.meter.share;
+        self.credited = now;
+        let full = self.meter.burst.as_nanos() as f64;
+        self.credit = (self.credit + earned).min(full) - taken as f64;
+        if self.credit >= 0.0 {
+            self.is_slowed &= self.credit < full / 2.0;
+            return None;
+        }
+        if !self.is_slowed {
+            self.is_slowed = true;
+            let share = format!("{:.0} % of a core", self.meter.share * 100.0);
+            let what = "it takes more CPU than its share and is slowed down";
+            let exceeded = Exceeded::new("cpu_share", what, share);
+            tracing::warn!(account = &*self.account, "{exceeded}");
+        }
+        // Not shorter than what the timer can do.
+        let wait = Duration::from_nanos((-self.credit / self.meter.share) as u64);
+        Some(wait.max(TICK))
+    }
+}
+
+impl<F: Future> Future for Metered<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = &mut *self;
+        if let Some(pause) = &mut this.pause {
+            std::task::ready!(pause.as_mut().poll(context));
+            this.pause = None;
+        }
+        this.meter.begin_poll();
+        let result = this.inner.as_mut().poll(context);
+        let taken = this.meter.end_poll();
+        if result.is_pending()
+            && let Some(wait) = this.charge(taken)
+        {
+            let mut pause = Box::pin(tokio::time::sleep(wait));
+            if pause.as_mut().poll(context).is_ready() {
+                context.waker().wake_by_ref();
+            } else {
+                this.pause = Some(pause);
+            }
+        }
+        result
+    }
+}

@@ -1,0 +1,256 @@
+//! The harm itself.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::stream::{FuturesUnordered, StreamExt};
+
+use crate::guest::wasi::clocks::monotonic_clock;
+use crate::guest::wasi::config::store as settings;
+use crate::guest::wasi::http::client;
+use crate::guest::wasi::http::types::{Fields, Method, Request, Response, Scheme};
+use crate::guest::wasi::keyvalue::store;
+use crate::guest::wasi::logging::logging::{self, Level};
+use crate::guest::{Event, event, message, wit_future, wit_stream};
+
+/// A configuration value.
+pub fn config(key: &str) -> Option<String> {
+    settings::get(key).ok().flatten()
+}
+
+/// Does what the word says.
+pub async fn perform(deed: &str) {
+    match deed {
+        "spin" => spin(),
+        "yield" => loop {
+            work(100_000);
+            wit_bindgen::yield_async().await;
+        },
+        "sleep" => std::future::pending().await,
+        "allocate" => allocate(),
+        "recurse" => {
+            black_box(recurse(black_box(0)));
+        }
+        "deep" => {
+            black_box(deep(black_box(1)));
+        }
+        "panic" => innermost("a reason\nof \x1b[31mtwo lines"),
+        "exit" => std::process::exit(3),
+        "print" => loop {
+            eprintln!("{}", "printed ".repeat(1000));
+        },
+        "log" => loop {
+            logging::log(Level::Error, "hostile", &"x".repeat(100));
+            monotonic_clock::wait_for(0).await;
+        },
+        "forge" => {
+            let line = format!("a line\n2026-11-24 ERROR forged{}", "y".repeat(100_000));
+            logging::log(Level::Error, "hostile", &line);
+            std::future::pending().await
+        }
+        "keys" => write(|number| (number.to_string(), 1)),
+        "values" => write(|number| ((number % 4).to_string(), 100 * 1024)),
+        "key" => write(|_| ("k".repeat(100_000), 1)),
+        "value" => write(|_| ("k".to_owned(), 20 * 1024 * 1024)),
+        "requests" => requests().await,
+        "denied" => loop {
+            let _ = request_to("elsewhere.example", "/", 0).await;
+        },
+        "body" => told(request("/api/sink", 64 * 1024 * 1024).await),
+        "media" => told(request("/media/sink", 64 * 1024 * 1024).await),
+        "answer" => told(request("/api/flood", 0).await),
+        "streams" => {
+            let mut held = Vec::new();
+            loop {
+                held.push(wit_stream::new::<u8>());
+            }
+        }
+        "buckets" => {
+            let mut held = Vec::new();
+            loop {
+                held.push(store::open("state").unwrap());
+            }
+        }
+        "tasks" => {
+            let mut held = FuturesUnordered::new();
+            loop {
+                held.push(Box::pin(monotonic_clock::wait_for(u64::MAX)));
+                let _ = futures::poll!(held.next());
+            }
+        }
+        "pass" | "" | "list" | "messages" | "garbage" | "large" => {}
+        other => panic!("there is no deed {other:?}"),
+    }
+}
+
+/// What `receive` returns.
+pub async fn events() -> Vec<Event> {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    match config("deed").unwrap_or_default().as_str() {
+        "list" => {
+            // The same memory, said to be many.
+            let json = "x".repeat(1024 * 1024);
+            (0..100)
+                .map(|n| event(n.to_string(), json.clone()))
+                .collect()
+        }
+        "large" => vec![message(
+            call.to_string(),
+            "one".to_owned(),
+            "x".repeat(1024 * 1024),
+        )],
+        "messages" => (0..100)
+            .map(|n| message(format!("{call}-{n}"), format!("{call}-{n}"), "x".to_owned()))
+            .collect(),
+        "garbage" => garbage(call),
+        _ => std::future::pending().await,
+    }
+}
+
+/// Events of random bytes.
+fn garbage(seed: u64) -> Vec<Event> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut random = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let count = random(20) + 1;
+    let mut events = Vec::new();
+    for _ in 0..count {
+        let mut text = || -> String {
+            let length = random(40);
+            (0..length)
+                .map(|_| char::from_u32(random(0x11_0000) as u32).unwrap_or('\0'))
+                .collect()
+        };
+        let (id, person, words) = (text(), text(), text());
+        match random(2) {
+            0 => events.push(event(id, words)),
+            _ => events.push(message(id, person, words)),
+        }
+    }
+    events
+}
+
+/// Computes without end.
+#[inline(never)]
+pub fn spin() {
+    loop {
+        work(1_000_000);
+    }
+}
+
+fn work(rounds: u64) {
+    let mut sum = 0_u64;
+    for round in 0..rounds {
+        sum = black_box(sum.wrapping_mul(31).wrapping_add(round));
+    }
+    black_box(sum);
+}
+
+#[inline(never)]
+fn allocate() {
+    let mut held = Vec::new();
+    loop {
+        held.push(black_box(vec![1_u8; 1024 * 1024]));
+    }
+}
+
+#[inline(never)]
+#[expect(unconditional_recursion, reason = "that is the deed")]
+fn recurse(depth: u64) -> u64 {
+    let here = black_box([depth; 16]);
+    black_box(recurse(depth + 1)) + here[3]
+}
+
+/// Without anything in memory, so that it is the host's stack that ends.
+#[inline(never)]
+fn deep(depth: u64) -> u64 {
+    match depth {
+        0 => 0,
+        depth => deep(depth.wrapping_mul(3) | 1).wrapping_add(depth),
+    }
+}
+
+#[inline(never)]
+fn innermost(reason: &str) {
+    panic!("{reason}");
+}
+
+/// Writes until that is refused, and says why.
+fn write(mut entry: impl FnMut(u64) -> (String, usize)) {
+    let bucket = store::open("state").unwrap();
+    for number in 0.. {
+        let (key, length) = entry(number);
+        if let Err(error) = bucket.set(&key, &vec![0; length]) {
+            panic!("{error:?}");
+        }
+    }
+}
+
+async fn requests() {
+    let mut open = FuturesUnordered::new();
+    for _ in 0..10_000 {
+        open.push(Box::pin(request("/api/hang", 0)));
+    }
+    while let Some(result) = open.next().await {
+        told(result);
+    }
+}
+
+fn told(result: Result<usize, String>) {
+    panic!("{result:?}");
+}
+
+/// Posts a body of that many bytes, and reads the answer.
+async fn request(path: &str, length: usize) -> Result<usize, String> {
+    let base = config("base-url").unwrap_or_default();
+    request_to(
+        base.strip_prefix("http://").unwrap_or_default(),
+        path,
+        length,
+    )
+    .await
+}
+
+async fn request_to(authority: &str, path: &str, length: usize) -> Result<usize, String> {
+    let (mut content, content_reader) = wit_stream::new();
+    let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
+    let (request, transmitted) =
+        Request::new(Fields::new(), Some(content_reader), trailers_reader, None);
+    drop(transmitted);
+    request.set_method(&Method::Post).unwrap();
+    request.set_scheme(Some(&Scheme::Http)).unwrap();
+    request.set_authority(Some(authority)).unwrap();
+    request.set_path_with_query(Some(path)).unwrap();
+    let sending = async {
+        let window = 1024 * 1024;
+        let mut left = length;
+        while left > 0 {
+            let rest = content.write_all(vec![1; left.min(window)]).await;
+            if !rest.is_empty() {
+                break;
+            }
+            left -= left.min(window);
+        }
+        drop(content);
+        let _ = trailers.write(Ok(None)).await;
+    };
+    let (response, ()) = futures::join!(client::send(request), sending);
+    let response = response.map_err(|error| format!("{error:?}"))?;
+    let (_verdict, verdict_reader) = wit_future::new(|| Ok(()));
+    let (mut content, end) = Response::consume_body(response, verdict_reader);
+    let mut read = 0;
+    loop {
+        let (result, window) = content.read(Vec::with_capacity(64 * 1024)).await;
+        read += window.len();
+        if !matches!(result, wit_bindgen::StreamResult::Complete(_)) {
+            break;
+        }
+    }
+    end.await.map_err(|error| format!("{error:?}"))?;
+    Ok(read)
+}

@@ -1,0 +1,372 @@
+//! Components that do harm, each beside a neighbour: the real component, which goes on answering.
+//!
+//! Everything runs on one thread, so a component that does not let go of it stops everybody.
+
+mod calls;
+mod log;
+mod resources;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::routing::post;
+use futures::{StreamExt, stream};
+use host_test::account::{Account, AccountOptions, Setup, StartError};
+use host_test::agent::Agent;
+use host_test::agent::EchoAgent;
+use host_test::clock::Clock;
+use host_test::instance::Instance;
+use host_test::media::MediaRules;
+use host_test::runtime::{Allocation, Plugin, Runtime, RuntimeOptions};
+use host_test::sandbox::limits::Limits;
+use host_test::state::memory::MemoryState;
+
+use crate::harness::{ALICE, Recorder, World};
+
+/// How long a neighbour may wait for an answer, in a build without optimisation and beside other
+/// tests.
+const PROMPT: Duration = Duration::from_secs(2);
+
+/// The real component, and one that does harm.
+struct Street {
+    world: World,
+    neighbour: Account,
+    answers: usize,
+    server: String,
+}
+
+impl Street {
+    async fn new() -> Street {
+        let world = World::new().await;
+        world
+            .simulator
+            .faults(&serde_json::json!({"budget": null}))
+            .unwrap();
+        let neighbour = world.start(Recorder::replying(), &[]).await;
+        Street {
+            world,
+            neighbour,
+            answers: 0,
+            server: server().await,
+        }
+    }
+
+    fn options(&self, deed: &str, at: &str) -> AccountOptions {
+        let config = [("deed", deed), ("at", at), ("base-url", &self.server)];
+        AccountOptions {
+            id: "hostile@im.bot".to_owned(),
+            secrets: BTreeMap::from([("bot-token".to_owned(), "its own".to_owned())]),
+            config: config
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            media: MediaRules::default(),
+        }
+    }
+
+    async fn plugin(&self) -> Plugin {
+        let component = Path::new(env!("HOSTILE"));
+        self.world.runtime.load(component).await.unwrap()
+    }
+
+    /// An account whose component does that deed at that call.
+    async fn try_start(&self, deed: &str, at: &str, limits: Limits) -> Result<Account, StartError> {
+        self.start_with(Arc::new(EchoAgent), deed, at, limits).await
+    }
+
+    async fn start_with(
+        &self,
+        agent: Arc<dyn Agent>,
+        deed: &str,
+        at: &str,
+        limits: Limits,
+    ) -> Result<Account, StartError> {
+        let runtime = self.world.runtime.limited(limits);
+        let plugin = self.plugin().await;
+        let state = Arc::clone(&self.world.state);
+        Account::start(&runtime, &plugin, state, agent, self.options(deed, at)).await
+    }
+
+    /// An instance that nobody serves.
+    async fn instance(&self, deed: &str, at: &str, limits: Limits) -> Instance {
+        let runtime = self.world.runtime.limited(limits);
+        let plugin = self.plugin().await;
+        let state = Arc::clone(&self.world.state);
+        let setup = Setup::new(&runtime, &plugin, state, self.options(deed, at)).unwrap();
+        setup.instance().await.unwrap()
+    }
+
+    /// The neighbour answers once more, and promptly.
+    async fn answers(&mut self) {
+        let begun = Instant::now();
+        self.world.simulator.say(ALICE, &self.answers.to_string());
+        self.answers += 1;
+        let count = self.answers;
+        self.world
+            .until(|simulator| simulator.answers(ALICE).len() == count)
+            .await;
+        let taken = begun.elapsed();
+        assert!(taken < PROMPT, "the neighbour answers after {taken:?}");
+    }
+
+    /// The hostile account is down for a reason with these words, and the neighbour answers before
+    /// and after.
+    async fn down(&mut self, deed: &str, limits: Limits, words: &[&str]) {
+        let account = self.try_start(deed, "receive", limits).await.unwrap();
+        let begun = Instant::now();
+        loop {
+            self.answers().await;
+            let status = account.status().await;
+            let reason = status.reason.unwrap_or_default();
+            if words.iter().all(|words| reason.contains(words)) {
+                break;
+            }
+            let waited = begun.elapsed();
+            assert!(
+                waited < Duration::from_secs(30),
+                "{deed}: {words:?}: {reason}"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.answers().await;
+        drop(account);
+        self.world.check();
+    }
+
+    async fn end(self) {
+        self.world.check();
+        self.neighbour.stop().await;
+    }
+}
+
+/// A server that hangs, takes everything, and answers without end.
+async fn server() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let sink = async |body: Body| {
+        let mut windows = body.into_data_stream();
+        while windows.next().await.is_some() {}
+    };
+    let flood = async || {
+        let window = || Ok::<_, std::convert::Infallible>(Bytes::from(vec![0; 64 * 1024]));
+        Body::from_stream(stream::repeat_with(window))
+    };
+    let app = Router::new()
+        .route("/api/hang", post(std::future::pending::<()>))
+        .route("/api/sink", post(sink))
+        .route("/media/sink", post(sink))
+        .route("/api/flood", post(flood));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    url
+}
+
+#[tokio::test]
+async fn what_computes_without_end_is_stopped() {
+    let mut street = Street::new().await;
+    let limits = Limits {
+        cpu_slice: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let words = ["computes without a pause", "`cpu_slice`", "spin"];
+    street.down("spin", limits.clone(), &words).await;
+    let starting = async {
+        let account = street.try_start("spin", "start", limits).await;
+        account.err().unwrap().to_string()
+    };
+    let error = starting.await;
+    assert!(error.contains("`cpu_slice`"), "{error}");
+    street.answers().await;
+    street.end().await;
+}
+
+#[tokio::test]
+async fn what_yields_and_computes_without_end_is_slowed_down() {
+    let mut street = Street::new().await;
+    let log = log::Captured::new();
+    let limits = Limits {
+        cpu_share: 20,
+        cpu_burst: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let account = street.try_start("yield", "receive", limits).await.unwrap();
+    while !log.text().contains("`cpu_share`") {
+        street.answers().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // What it takes of the one thread from now on.
+    let (begun, cpu) = (Instant::now(), cpu());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let share = (self::cpu() - cpu).as_secs_f64() / begun.elapsed().as_secs_f64();
+    assert!(share < 0.4, "{share:.2} of a core");
+    street.answers().await;
+    drop(account);
+    street.end().await;
+}
+
+/// CPU time of this thread.
+fn cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(
+        time.tv_sec.unsigned_abs(),
+        time.tv_nsec.unsigned_abs() as u32,
+    )
+}
+
+#[tokio::test]
+async fn a_trap_is_told_with_its_message_and_its_place() {
+    let mut street = Street::new().await;
+    let log = log::Captured::new();
+    let words = [
+        "panicked at",
+        "a reason of  [31mtwo lines",
+        "unreachable",
+        "innermost",
+    ];
+    street.down("panic", Limits::default(), &words).await;
+    let text = log.text();
+    let line = text.lines().find(|line| line.contains("panicked at"));
+    let line = line.expect("the panic is in the log");
+    assert!(
+        line.contains("innermost") && line.contains("follows in 1 s"),
+        "{line}"
+    );
+    for (deed, words) in [
+        // The component's own stack, in its memory; then the host's, below it.
+        ("recurse", ["out of bounds memory access", "recurse"]),
+        ("deep", ["call stack exhausted", "deep"]),
+    ] {
+        street.down(deed, Limits::default(), &words).await;
+    }
+    street.down("exit", Limits::default(), &["exit"]).await;
+    street.end().await;
+}
+
+#[tokio::test]
+async fn a_describe_without_end_is_refused() {
+    let component = std::fs::read(env!("HOSTILE")).unwrap();
+    let (no, yes) = (b"hostile at describe: no ", b"hostile at describe: yes");
+    let place = component.windows(no.len()).position(|bytes| bytes == no);
+    let mut component = component.clone();
+    component[place.unwrap()..][..yes.len()].copy_from_slice(yes);
+    let folder = tempfile::tempdir().unwrap();
+    let mut path = folder.path().join("spins.wasm");
+    std::fs::write(&path, component).unwrap();
+    let mut street = Street::new().await;
+    for (cpu, time, name) in [(200, 9000, "`cpu_slice`"), (9000, 200, "`calls.describe`")] {
+        let mut limits = Limits {
+            cpu_slice: Duration::from_millis(cpu),
+            ..Limits::default()
+        };
+        limits.calls.describe = Duration::from_millis(time);
+        let runtime = street.world.runtime.limited(limits);
+        let loading = tokio::spawn(async move { (runtime.load(&path).await.err(), path) });
+        street.answers().await;
+        let (error, loaded) = loading.await.unwrap();
+        path = loaded;
+        let error = error.unwrap().to_string();
+        assert!(error.contains(name), "{error}");
+    }
+    street.end().await;
+}
+
+#[tokio::test]
+async fn nothing_that_is_loaded_or_returned_makes_the_host_panic() {
+    let runtime = Runtime::new(Clock::new()).unwrap();
+    let whole = std::fs::read(env!("HOSTILE")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("some.wasm");
+    let mut seed = 1_u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % below
+    };
+    for round in 0..60 {
+        let mut bytes = match round % 3 {
+            // A header, and then anything.
+            0 => {
+                let mut bytes = whole[..8].to_vec();
+                bytes.extend((0..random(200)).map(|_| random(256) as u8));
+                bytes
+            }
+            1 => whole[..random(whole.len())].to_vec(),
+            _ => whole.clone(),
+        };
+        let last = bytes.len() - 1;
+        bytes[8 + random(2000.min(last - 8) + 1)..][..1].fill(random(256) as u8);
+        std::fs::write(&path, &bytes).unwrap();
+        // Whatever it is, it is an answer in one line.
+        if let Err(error) = runtime.load(&path).await {
+            assert_eq!(error.to_string().lines().count(), 1, "{error}");
+        }
+    }
+
+    let mut street = Street::new().await;
+    let account = street
+        .try_start("garbage", "receive", Limits::default())
+        .await
+        .unwrap();
+    for _ in 0..20 {
+        street.answers().await;
+    }
+    assert_eq!(account.figures().restarts.get(), 0);
+    assert!(account.figures().agent_messages.get() > 0);
+    drop(account);
+    street.end().await;
+}
+
+#[tokio::test]
+async fn a_pool_that_is_empty_says_what_to_raise() {
+    let options = RuntimeOptions {
+        allocation: Allocation::Pooled(2),
+        ..RuntimeOptions::default()
+    };
+    let runtime = Runtime::with_options(Clock::new(), options).unwrap();
+    let plugin = runtime.load(Path::new(env!("HOSTILE"))).await.unwrap();
+    let make = async |name: &str| {
+        let options = AccountOptions {
+            id: name.to_owned(),
+            secrets: BTreeMap::new(),
+            config: BTreeMap::new(),
+            media: MediaRules::default(),
+        };
+        let setup = Setup::new(&runtime, &plugin, Arc::new(MemoryState::default()), options);
+        setup.unwrap().instance().await
+    };
+    let first = make("1").await.unwrap();
+    let _second = make("2").await.unwrap();
+    let error = make("3").await.err().unwrap().to_string();
+    assert!(error.contains("RuntimeOptions::allocation"), "{error}");
+    let ending = first.clone();
+    drop(first);
+    drop(ending);
+    let again = async || {
+        while make("3").await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PROMPT, again()).await.unwrap();
+}
+
+#[tokio::test]
+async fn instances_also_run_without_a_pool() {
+    let mut world = World::new().await;
+    let options = RuntimeOptions {
+        allocation: Allocation::OnDemand,
+        copy_on_write: false,
+        ..RuntimeOptions::default()
+    };
+    world.runtime = Runtime::with_options(world.clock.clone(), options).unwrap();
+    world.plugin = world
+        .runtime
+        .load(&crate::harness::component())
+        .await
+        .unwrap();
+    let _account = world.start(Recorder::replying(), &[]).await;
+    world.simulator.say(ALICE, "hello");
+    world
+        .until(|simulator| simulator.answers(ALICE) == ["re: hello"])
+        .await;
+}
