@@ -5,8 +5,8 @@
 //! its limit therefore ends the instance.
 
 mod end;
-
 mod handler;
+mod task;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
+use futures::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use wasmtime::component::{Accessor, StreamReader};
 
@@ -24,10 +24,8 @@ pub use crate::bindings::exports::gateway::channel::login::Step;
 pub use crate::bindings::exports::gateway::channel::media_transfer::Upload;
 use crate::bindings::exports::gateway::channel::outbound::Post;
 use crate::bindings::gateway::channel::types::{Error, ErrorKind, Event, Media, Receipt};
-use crate::exports::Exports;
-use crate::runtime::{Plugin, Runtime, Started, metered};
+use crate::runtime::{Plugin, Runtime};
 use crate::sandbox::Sandbox;
-use crate::sandbox::cpu::Meter;
 use crate::sandbox::limits::{CallLimits, Exceeded};
 use crate::transfer::{self, Content};
 use handler::Handler;
@@ -110,48 +108,22 @@ impl Instance {
         plugin: &Plugin,
         sandbox: Sandbox,
     ) -> wasmtime::Result<Instance> {
-        let stderr = sandbox.stderr();
-        let memory = sandbox.growth.memory();
+        let (stderr, memory) = (sandbox.stderr(), sandbox.growth.memory());
         let tenant = Arc::clone(sandbox.tenant());
-        let limits = Arc::new(tenant.limits.calls.clone());
-        let told = |error: wasmtime::Error, printed: &[u8]| {
-            wasmtime::Error::msg(end::reason(&error, printed, &tenant.limits))
-        };
-        let Started {
-            mut store,
-            exports: Exports { channel, handler },
-            meter,
-        } = plugin
-            .instantiate(runtime, sandbox)
-            .await
-            .map_err(|error| told(error, &stderr.contents()))?;
-        let (calls, mut queue) = mpsc::unbounded_channel::<Call>();
+        let started = plugin.instantiate(runtime, sandbox).await;
+        let started = started.map_err(|error| {
+            let reason = end::reason(&error, &stderr.contents(), &tenant.limits);
+            wasmtime::Error::msg(reason)
+        })?;
+        let handler = started.exports.handler.clone();
+        let (calls, queue) = mpsc::unbounded_channel::<Call>();
         let end = Arc::new(OnceLock::new());
         let (alive, ended) = watch::channel(());
-        let (stop, mut stopped) = watch::channel(None::<Exceeded>);
+        let (stop, stopped) = watch::channel(None);
         let shared_end = Arc::clone(&end);
         tokio::spawn(async move {
-            let result = {
-                let returned = meter.clone();
-                let serving = store.run_concurrent(async |accessor| {
-                    let serving = std::pin::pin!(serve(accessor, &channel, &mut queue));
-                    counted(returned, serving).await
-                });
-                tokio::select! {
-                    biased;
-                    Ok(stop) = stopped.wait_for(Option::is_some) => Err(match &*stop {
-                        Some(exceeded) => exceeded.clone().into(),
-                        None => wasmtime::Error::msg("it was stopped"),
-                    }),
-                    result = metered(meter, &tenant, serving) => result.and_then(|result| result),
-                }
-            };
-            let why = match result {
-                Ok(()) => "it was let go".to_owned(),
-                Err(error) => end::reason(&error, &stderr.contents(), &tenant.limits),
-            };
+            let why = task::run(started, queue, stopped).await;
             let _ = shared_end.set(Ended(why.into()));
-            drop(store);
             drop(alive);
         });
         Ok(Instance {
@@ -159,7 +131,7 @@ impl Instance {
             end,
             ended,
             stop: Arc::new(stop),
-            limits,
+            limits: Arc::new(tenant.limits.calls.clone()),
             memory,
             handler: handler.map(Handler::new),
         })
@@ -412,38 +384,5 @@ impl Instance {
         )
         .await?
         .map_err(CallError::Channel)
-    }
-}
-
-/// Notes each time that the component has returned to the event loop, which then looks at `serving`
-/// before anything else.
-async fn counted<F: Future>(
-    meter: Option<Arc<Meter>>,
-    mut serving: std::pin::Pin<&mut F>,
-) -> F::Output {
-    std::future::poll_fn(|context| {
-        if let Some(meter) = &meter {
-            meter.returned();
-        }
-        serving.as_mut().poll(context)
-    })
-    .await
-}
-
-/// Runs calls beside each other until the last handle is dropped or one of them traps.
-async fn serve(
-    accessor: &Accessor<Sandbox>,
-    channel: &Channel,
-    queue: &mut mpsc::UnboundedReceiver<Call>,
-) -> wasmtime::Result<()> {
-    let mut running = FuturesUnordered::new();
-    loop {
-        tokio::select! {
-            call = queue.recv() => match call {
-                Some(call) => running.push(call(accessor, channel)),
-                None => return Ok(()),
-            },
-            Some(result) = running.next() => result?,
-        }
     }
 }

@@ -358,11 +358,11 @@ pub(crate) struct Started {
 /// The same future within the account's share of the CPU.
 pub(crate) async fn metered<T>(
     meter: Option<Arc<Meter>>,
-    tenant: &Tenant,
+    tenant: &Arc<Tenant>,
     future: impl Future<Output = T>,
 ) -> T {
     match meter {
-        Some(meter) => Metered::new(meter, Arc::clone(&tenant.account), future).await,
+        Some(meter) => Metered::new(meter, Arc::clone(tenant), future).await,
         None => future.await,
     }
 }

@@ -10,8 +10,8 @@
 //! Time is that of the thread's CPU, so a busy machine makes nobody guilty.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use tokio::time::Sleep;
 use wasmtime::{Engine, EngineWeak, UpdateDeadline};
 
 use super::limits::{Exceeded, Limits};
+use super::tenant::Tenant;
 
 /// The longest time for which an instance computes before others may run.
 pub const TICK: Duration = Duration::from_millis(1);
@@ -123,8 +124,6 @@ fn ns(duration: Duration) -> u64 {
 pub(crate) struct Meter {
     ticker: Arc<Ticker>,
     slice: Duration,
-    share: f64,
-    burst: Duration,
     /// The thread's CPU clock when the poll began, and when this poll's part of the slice did.
     poll_from: AtomicU64,
     slice_from: AtomicU64,
@@ -138,8 +137,6 @@ impl Meter {
         Arc::new(Meter {
             ticker,
             slice: limits.cpu_slice,
-            share: f64::from(limits.cpu_share.max(1)) / 100.0,
-            burst: limits.cpu_burst,
             poll_from: AtomicU64::new(0),
             slice_from: AtomicU64::new(0),
             slice_before: AtomicU64::new(0),
@@ -195,52 +192,72 @@ impl Meter {
     }
 }
 
-/// A future that runs an instance, at no more than its share.
-pub(crate) struct Metered<F> {
-    meter: Arc<Meter>,
-    inner: Pin<Box<F>>,
-    /// What it may take before it has to wait, in nanoseconds.
-    credit: f64,
-    credited: Instant,
-    pause: Option<Pin<Box<Sleep>>>,
-    account: Arc<str>,
+/// What an account may take of the CPU before it has to wait. It belongs to the account, so that a
+/// new instance brings no new credit.
+pub(super) struct Credit {
+    nanoseconds: f64,
+    since: Instant,
     is_slowed: bool,
 }
 
-impl<F> Metered<F> {
-    pub fn new(meter: Arc<Meter>, account: Arc<str>, inner: F) -> Metered<F> {
-        Metered {
-            credit: meter.burst.as_nanos() as f64,
-            meter,
-            inner: Box::pin(inner),
-            credited: Instant::now(),
-            pause: None,
-            account,
+impl Credit {
+    pub fn new(limits: &Limits) -> Credit {
+        Credit {
+            nanoseconds: limits.cpu_burst.as_nanos() as f64,
+            since: Instant::now(),
             is_slowed: false,
         }
     }
 
-    /// How long to wait for the share, after `taken` more.
-    fn charge(&mut self, taken: u64) -> Option<Duration> {
+    /// How long to wait for the share, after `taken` more, and whether that is new.
+    fn charge(&mut self, taken: u64, limits: &Limits) -> Option<(Duration, bool)> {
+        let share = f64::from(limits.cpu_share.max(1)) / 100.0;
+        let full = limits.cpu_burst.as_nanos() as f64;
         let now = Instant::now();
-        let earned = (now - self.credited).as_nanos() as f64 * self.meter.share;
-        self.credited = now;
-        let full = self.meter.burst.as_nanos() as f64;
-        self.credit = (self.credit + earned).min(full) - taken as f64;
-        if self.credit >= 0.0 {
-            self.is_slowed &= self.credit < full / 2.0;
+        let earned = (now - self.since).as_nanos() as f64 * share;
+        self.since = now;
+        self.nanoseconds = (self.nanoseconds + earned).min(full) - taken as f64;
+        if self.nanoseconds >= 0.0 {
+            self.is_slowed &= self.nanoseconds < full / 2.0;
             return None;
         }
-        if !self.is_slowed {
-            self.is_slowed = true;
-            let share = format!("{:.0} % of a core", self.meter.share * 100.0);
-            let what = "it takes more CPU than its share and is slowed down";
-            let exceeded = Exceeded::new("cpu_share", what, share);
-            tracing::warn!(account = &*self.account, "{exceeded}");
-        }
+        let is_new = !std::mem::replace(&mut self.is_slowed, true);
+        let wait = Duration::from_nanos((-self.nanoseconds / share) as u64);
         // Not shorter than what the timer can do.
-        let wait = Duration::from_nanos((-self.credit / self.meter.share) as u64);
-        Some(wait.max(TICK))
+        Some((wait.max(TICK), is_new))
+    }
+}
+
+/// A future that runs an instance, at no more than its account's share.
+pub(crate) struct Metered<F> {
+    meter: Arc<Meter>,
+    tenant: Arc<Tenant>,
+    inner: Pin<Box<F>>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl<F> Metered<F> {
+    pub fn new(meter: Arc<Meter>, tenant: Arc<Tenant>, inner: F) -> Metered<F> {
+        Metered {
+            meter,
+            tenant,
+            inner: Box::pin(inner),
+            pause: None,
+        }
+    }
+
+    /// How long to wait for the share, after `taken` more.
+    fn charge(&self, taken: u64) -> Option<Duration> {
+        let Tenant { limits, cpu, .. } = &*self.tenant;
+        let mut credit = cpu.lock().unwrap_or_else(PoisonError::into_inner);
+        let (wait, is_new) = credit.charge(taken, limits)?;
+        if is_new {
+            let what = "it takes more CPU than its share and is slowed down";
+            let limit = format!("{} % of a core", limits.cpu_share);
+            let exceeded = Exceeded::new("cpu_share", what, limit);
+            tracing::warn!(account = &*self.tenant.account, "{exceeded}");
+        }
+        Some(wait)
     }
 }
 
@@ -267,5 +284,48 @@ impl<F: Future> Future for Metered<F> {
             }
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_above_the_share_has_to_be_waited_for() {
+        let limits = Limits {
+            cpu_share: 10,
+            cpu_burst: Duration::from_secs(1),
+            ..Limits::default()
+        };
+        let mut credit = Credit::new(&limits);
+        let second = 1_000_000_000;
+        assert_eq!(credit.charge(second / 2, &limits), None);
+        let (wait, is_new) = credit.charge(second, &limits).unwrap();
+        assert!(is_new && wait > Duration::from_secs(4) && wait <= Duration::from_secs(5));
+        assert!(!credit.charge(1, &limits).unwrap().1, "told once");
+    }
+
+    #[test]
+    fn the_ticker_ticks_while_something_computes_and_ends_with_its_handle() {
+        let mut config = wasmtime::Config::new();
+        config.epoch_interruption(true);
+        let engine = Engine::new(&config).unwrap();
+        let ticker = Ticker::start(&engine).unwrap();
+        let rests = || ticker.shared.is_resting.load(Ordering::SeqCst);
+        for _ in 0..3 {
+            ticker.begin();
+            std::thread::sleep(TICK * QUIET_TICKS * 2);
+            assert!(!rests());
+            ticker.end();
+            while !rests() {
+                std::thread::sleep(TICK);
+            }
+        }
+        let shared = Arc::downgrade(&ticker.shared);
+        drop(ticker);
+        while shared.strong_count() > 0 {
+            std::thread::sleep(TICK);
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::cpu::Credit;
 use super::limits::{Exceeded, Limits};
 use super::logging::Volume;
 use super::usage::Usage;
@@ -17,6 +18,7 @@ pub struct Tenant {
     pub account: Arc<str>,
     /// What it may take.
     pub limits: Limits,
+    pub(super) cpu: Mutex<Credit>,
     pub(super) usage: tokio::sync::Mutex<Usage>,
     pub(super) volume: Mutex<Volume>,
     told: Mutex<HashMap<&'static str, Instant>>,
@@ -27,6 +29,7 @@ impl Tenant {
     pub fn new(account: Arc<str>, limits: Limits) -> Arc<Tenant> {
         Arc::new(Tenant {
             account,
+            cpu: Mutex::new(Credit::new(&limits)),
             usage: tokio::sync::Mutex::new(Usage::new(&limits)),
             volume: Mutex::new(Volume::new(&limits)),
             told: Mutex::default(),

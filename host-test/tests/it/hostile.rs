@@ -325,29 +325,38 @@ async fn a_pool_that_is_empty_says_what_to_raise() {
     };
     let runtime = Runtime::with_options(Clock::new(), options).unwrap();
     let plugin = runtime.load(Path::new(env!("HOSTILE"))).await.unwrap();
-    let make = async |name: &str| {
+    let make = async |deed: &str| {
         let options = AccountOptions {
-            id: name.to_owned(),
+            id: "some@im.bot".to_owned(),
             secrets: BTreeMap::new(),
-            config: BTreeMap::new(),
+            config: [("deed", deed), ("at", "start")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
             media: MediaRules::default(),
         };
         let setup = Setup::new(&runtime, &plugin, Arc::new(MemoryState::default()), options);
         setup.unwrap().instance().await
     };
-    let first = make("1").await.unwrap();
-    let _second = make("2").await.unwrap();
-    let error = make("3").await.err().unwrap().to_string();
-    assert!(error.contains("RuntimeOptions::allocation"), "{error}");
-    let ending = first.clone();
-    drop(first);
-    drop(ending);
-    let again = async || {
-        while make("3").await.is_err() {
-            tokio::task::yield_now().await;
-        }
+    let _first = make("pass").await.unwrap();
+    // A place is free again when nobody holds it any more, whatever it does.
+    let make_again = async |deed: &str| {
+        let making = async {
+            loop {
+                match make(deed).await {
+                    Ok(instance) => return instance,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        };
+        tokio::time::timeout(PROMPT, making).await.expect(deed)
     };
-    tokio::time::timeout(PROMPT, again()).await.unwrap();
+    for deed in ["pass", "sleep", "block", "spin", "pass"] {
+        let second = make_again(deed).await;
+        let starting = tokio::time::timeout(Duration::from_millis(50), second.start());
+        assert_eq!(starting.await.is_ok(), deed == "pass", "{deed}");
+        let error = make("pass").await.err().unwrap().to_string();
+        assert!(error.contains("RuntimeOptions::allocation"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ pub async fn perform(deed: &str) {
             wit_bindgen::yield_async().await;
         },
         "sleep" => std::future::pending().await,
+        // Within a call of the host, so that no other call of the instance goes on either.
+        "block" => std::thread::sleep(std::time::Duration::from_secs(u64::MAX / 2)),
         "allocate" => allocate(),
         "recurse" => {
             black_box(recurse(black_box(0)));
@@ -78,7 +80,7 @@ pub async fn perform(deed: &str) {
                 let _ = futures::poll!(held.next());
             }
         }
-        "pass" | "" | "list" | "messages" | "garbage" | "large" => {}
+        "pass" | "work" | "" | "list" | "messages" | "garbage" | "large" => {}
         other => panic!("there is no deed {other:?}"),
     }
 }
@@ -143,7 +145,8 @@ pub fn spin() {
     }
 }
 
-fn work(rounds: u64) {
+/// A tight loop.
+pub fn work(rounds: u64) {
     let mut sum = 0_u64;
     for round in 0..rounds {
         sum = black_box(sum.wrapping_mul(31).wrapping_add(round));
@@ -171,7 +174,7 @@ fn recurse(depth: u64) -> u64 {
 fn deep(depth: u64) -> u64 {
     match depth {
         0 => 0,
-        depth => deep(depth.wrapping_mul(3) | 1).wrapping_add(depth),
+        depth => (deep(depth.wrapping_add(1)) ^ depth).rotate_left(5),
     }
 }
 

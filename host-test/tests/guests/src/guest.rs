@@ -117,7 +117,10 @@ impl outbound::Guest for Component {
         })
     }
 
-    async fn find(_: String) -> Result<Option<types::Receipt>, types::Error> {
+    async fn find(key: String) -> Result<Option<types::Receipt>, types::Error> {
+        if key == "work" {
+            deeds::work(20_000_000);
+        }
         call("find").await;
         Ok(None)
     }

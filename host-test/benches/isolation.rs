@@ -1,0 +1,277 @@
+//! What an account feels of a hostile neighbour in the same process, and what the isolation costs.
+//!
+//! `cargo bench --bench isolation` prints the machine and the figures; nothing is asserted.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use host_test::account::{Account, AccountOptions, Setup};
+use host_test::agent::EchoAgent;
+use host_test::clock::Clock;
+use host_test::instance::Instance;
+use host_test::media::MediaRules;
+use host_test::runtime::{Allocation, Runtime, RuntimeOptions};
+use host_test::sandbox::limits::Limits;
+use host_test::simulator::{Event, Options, Simulator};
+use host_test::state::memory::MemoryState;
+use serde_json::json;
+
+const PERSON: &str = "wxid_alice@im.wechat";
+/// How long each neighbour is borne.
+const TIME: Duration = Duration::from_secs(15);
+const INSTANCES: usize = 300;
+
+#[tokio::main]
+async fn main() {
+    println!("machine: {}", machine());
+    println!("strict simulated server, agent and accounts in one process; pace off");
+    interruption().await;
+    neighbours().await;
+    instances().await;
+}
+
+/// The same way of a message, and the same work, with epochs and without.
+async fn interruption() {
+    for interruption in [false, true, false, true] {
+        let options = RuntimeOptions {
+            interruption,
+            ..RuntimeOptions::default()
+        };
+        let street = Street::new(options).await;
+        let mut times = street.answers(2000, None).await;
+        let name = if interruption { "with" } else { "without" };
+        report(
+            &format!("message to answer {name} interruption"),
+            &mut times,
+        );
+        let instance = street.hostile("work").await;
+        let mut times = Vec::new();
+        for _ in 0..20 {
+            let begun = Instant::now();
+            let found = instance.find("work".to_owned()).await;
+            found.expect("it returns");
+            times.push(begun.elapsed());
+        }
+        report(
+            &format!("a tight loop in the component {name} interruption"),
+            &mut times,
+        );
+    }
+}
+
+/// A neighbour's messages alone, and beside hostile accounts that come back after each end.
+async fn neighbours() {
+    let street = Street::new(RuntimeOptions::default()).await;
+    let mut times = street.answers(usize::MAX, Some(TIME)).await;
+    report("message to answer, alone", &mut times);
+    for (deed, count) in [
+        ("spin", 1),
+        ("spin", 8),
+        ("yield", 8),
+        ("allocate", 1),
+        ("log", 1),
+        ("denied", 1),
+        ("messages", 1),
+    ] {
+        let mut accounts = Vec::new();
+        for number in 0..count {
+            accounts.push(street.account(deed, number).await);
+        }
+        let mut times = street.answers(usize::MAX, Some(TIME)).await;
+        let restarts: u64 = accounts
+            .iter()
+            .map(|account| account.figures().restarts.get())
+            .sum();
+        report(
+            &format!("beside {count} × {deed} ({restarts} ends)"),
+            &mut times,
+        );
+    }
+}
+
+/// What an instance costs, by where its memory comes from.
+async fn instances() {
+    for (allocation, copy_on_write) in [
+        (Allocation::Pooled(1000), true),
+        (Allocation::Pooled(1000), false),
+        (Allocation::OnDemand, true),
+        (Allocation::OnDemand, false),
+    ] {
+        let options = RuntimeOptions {
+            allocation,
+            copy_on_write,
+            ..RuntimeOptions::default()
+        };
+        let street = Street::new(options).await;
+        let warm: Vec<Instance> = street.idle(20).await;
+        drop(warm);
+        let (maps, memory, begun) = (maps(), memory_kib(), Instant::now());
+        let idle = street.idle(INSTANCES).await;
+        let each = begun.elapsed().as_secs_f64() * 1e6 / INSTANCES as f64;
+        println!(
+            "{allocation:?}, copy on write {copy_on_write}: {each:.0} µs, {:.0} KiB and {:.1} maps \
+             for each of {INSTANCES} started instances",
+            memory_kib().saturating_sub(memory) as f64 / INSTANCES as f64,
+            (self::maps() - maps) as f64 / INSTANCES as f64,
+        );
+        drop(idle);
+    }
+}
+
+/// A server, a runtime, and the neighbour.
+struct Street {
+    simulator: Simulator,
+    runtime: Runtime,
+    _neighbour: Account,
+}
+
+impl Street {
+    async fn new(options: RuntimeOptions) -> Street {
+        let simulator = Simulator::start(Options {
+            strict: true,
+            wire_log: 0,
+            ..Options::default()
+        })
+        .await
+        .expect("a free port");
+        let no_budget = simulator.faults(&json!({"budget": null}));
+        no_budget.expect("a rule of the simulator");
+        let runtime = Runtime::with_options(Clock::new(), options).expect("a runtime");
+        let component = Path::new(env!("COMPONENT"));
+        let plugin = runtime.load(component).await.expect("the component");
+        let options = AccountOptions {
+            id: simulator.account_id(),
+            secrets: [("bot-token".to_owned(), simulator.token())].into(),
+            config: [
+                ("base-url".to_owned(), simulator.base_url()),
+                ("send-interval-ms".to_owned(), "0".to_owned()),
+            ]
+            .into(),
+            media: MediaRules::default(),
+        };
+        let state = Arc::new(MemoryState::default());
+        let neighbour = Account::start(&runtime, &plugin, state, Arc::new(EchoAgent), options);
+        Street {
+            _neighbour: neighbour.await.expect("the account starts"),
+            simulator,
+            runtime,
+        }
+    }
+
+    fn harmful(&self, deed: &str, name: String) -> AccountOptions {
+        AccountOptions {
+            id: name,
+            secrets: [("bot-token".to_owned(), "its own".to_owned())].into(),
+            config: [
+                ("base-url".to_owned(), self.simulator.base_url()),
+                ("deed".to_owned(), deed.to_owned()),
+            ]
+            .into(),
+            media: MediaRules::default(),
+        }
+    }
+
+    async fn account(&self, deed: &str, number: usize) -> Account {
+        let limits = Limits {
+            // It ends and comes back as often as it can.
+            cpu_slice: Duration::from_secs(2),
+            ..self.runtime.limits().clone()
+        };
+        let runtime = self.runtime.limited(limits);
+        let plugin = runtime.load(Path::new(env!("HOSTILE"))).await;
+        let plugin = plugin.expect("the component");
+        let state = Arc::new(MemoryState::default());
+        let options = self.harmful(deed, format!("{deed}-{number}"));
+        Account::start(&runtime, &plugin, state, Arc::new(EchoAgent), options)
+            .await
+            .expect("the account starts")
+    }
+
+    async fn hostile(&self, deed: &str) -> Instance {
+        let plugin = self.runtime.load(Path::new(env!("HOSTILE"))).await;
+        let plugin = plugin.expect("the component");
+        let state = Arc::new(MemoryState::default());
+        let options = self.harmful(deed, deed.to_owned());
+        let setup = Setup::new(&self.runtime, &plugin, state, options).expect("a setup");
+        setup.instance().await.expect("an instance")
+    }
+
+    /// Instances of the real component that have started and do nothing.
+    async fn idle(&self, count: usize) -> Vec<Instance> {
+        let plugin = self.runtime.load(Path::new(env!("COMPONENT"))).await;
+        let plugin = plugin.expect("the component");
+        let mut instances = Vec::new();
+        for number in 0..count {
+            let state = Arc::new(MemoryState::default());
+            let mut options = self.harmful("", format!("idle-{number}"));
+            options.config.remove("deed");
+            let setup = Setup::new(&self.runtime, &plugin, state, options).expect("a setup");
+            let instance = setup.instance().await.expect("an instance");
+            instance.check().await.expect("it answers");
+            instances.push(instance);
+        }
+        instances
+    }
+
+    /// Message to accepted answer, one at a time.
+    async fn answers(&self, count: usize, time: Option<Duration>) -> Vec<Duration> {
+        let mut events = self.simulator.subscribe();
+        let mut times = Vec::new();
+        let started = Instant::now();
+        while times.len() < count && time.is_none_or(|time| started.elapsed() < time) {
+            self.simulator
+                .wait_for(|simulator| simulator.counters().polls_open == 1)
+                .await;
+            let begun = Instant::now();
+            self.simulator.say(PERSON, &times.len().to_string());
+            while !matches!(events.recv().await, Ok(Event::Shown(bubble)) if bubble["from"] == "bot")
+            {
+            }
+            times.push(begun.elapsed());
+        }
+        times.drain(..times.len() / 10);
+        times
+    }
+}
+
+fn report(name: &str, times: &mut [Duration]) {
+    times.sort();
+    let at = |share: f64| {
+        let index = (times.len().saturating_sub(1) as f64 * share).round() as usize;
+        times
+            .get(index)
+            .map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0)
+    };
+    println!(
+        "{name}: p50 {:.2} ms, p99 {:.2} ms, most {:.1} ms, n {}",
+        at(0.5),
+        at(0.99),
+        at(1.0),
+        times.len()
+    );
+}
+
+fn maps() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    maps.lines().count()
+}
+
+fn memory_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
+}
+
+fn machine() -> String {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown", |(_, model)| model);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{model}, {cores} cores, {}", std::env::consts::OS)
+}
