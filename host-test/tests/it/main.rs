@@ -23,3 +23,4 @@ mod runner;
 mod secrets;
 mod storage;
 mod typing;
+mod webhooks;
