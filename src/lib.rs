@@ -1,8 +1,9 @@
 //! The WeChat channel as a WebAssembly component.
 //!
 //! Modules in reading order: [`channel`] is what every platform shares (values in, values out),
-//! [`weixin`] is what only Tencent's iLink Bot API needs, `component` (WebAssembly only) connects
-//! both to the world of `wit/`. Neither of the first two has a clock, randomness or I/O of its own.
+//! [`weixin`] is what only Tencent's iLink Bot API needs and [`wecom`] what only WeCom needs,
+//! `component` (WebAssembly only) connects them to the world of `wit/`. None of the others has a
+//! clock, randomness or I/O of its own.
 
 #![warn(missing_docs)]
 // A panic is a bug: no input may cause one.
@@ -16,6 +17,7 @@
 
 pub mod channel;
 pub mod http;
+pub mod wecom;
 pub mod weixin;
 
 #[cfg(target_family = "wasm")]

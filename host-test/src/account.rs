@@ -83,6 +83,8 @@ struct Shared {
     /// How the account does while there is none.
     absence: Mutex<Absence>,
     stopping: watch::Sender<bool>,
+    /// A newer instance, mostly another process's, owns the account.
+    superseded: watch::Sender<bool>,
     lanes: Lanes,
     figures: Figures,
 }
@@ -122,6 +124,7 @@ impl Account {
                 reason: None,
             }),
             stopping: watch::channel(false).0,
+            superseded: watch::channel(false).0,
             lanes: Lanes::default(),
             figures: Figures::default(),
         });
@@ -245,10 +248,10 @@ impl Shared {
                     error.to_string()
                 }
                 Ok(instance) => {
+                    self.current.send_replace(Some(instance.clone()));
                     if let Some(started) = started.take() {
                         let _ = started.send(Ok(()));
                     }
-                    self.current.send_replace(Some(instance.clone()));
                     self.handing_over.send_replace(false);
                     let why = tokio::select! {
                         why = self.serve(&instance) => why,
@@ -270,6 +273,7 @@ impl Shared {
                         None => {
                             let reason = "a newer instance owns the account";
                             self.absent(Phase::Draining, Some(reason));
+                            self.superseded.send_replace(true);
                             return;
                         }
                     }

@@ -35,7 +35,8 @@ Commands:
 Options of run and login:
   --component PATH    a component; run takes one for each platform, which the component names itself
                       (default: weixin.wasm and wecom.wasm beside the binary)
-  --state SPEC        memory or dir:PATH (default: dir:./weixin-state)
+  --state SPEC        memory, dir:PATH or redis://[user:password@]host[:port][/db]
+                      (default: dir:./weixin-state)
   --durability LEVEL  process (survives kill -9) or full (survives a power cut)
 
 Options of run:

@@ -2,26 +2,27 @@
 //!
 //! Promises: a change is there as a whole or not at all, also after a crash; a token that a login
 //! replaced is known as such for ever, and not used again; other processes' changes are noticed within
-//! a moment. In a state directory they are the file `credentials.json` beside the store, readable by
-//! its owner alone, so that a login can be made while another process runs the accounts.
+//! a second. They are beside the store, not in it, so that a login can be made while another process
+//! runs the accounts.
+
+mod directory;
+mod redis;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
+use self::directory::Directory;
+use self::redis::Server;
 use crate::state::StateSpec;
 
-/// The file in a state directory.
-const FILE: &str = "credentials.json";
-/// How often it is looked for changes of other processes.
+/// How often it is looked for changes of other processes: in a file, and on a server.
 const LOOK: Duration = Duration::from_millis(200);
+const LOOK_AFAR: Duration = Duration::from_millis(500);
 /// Replaced tokens that are remembered.
 const MAX_REPLACED: usize = 1000;
 
@@ -64,9 +65,9 @@ struct Stored {
 
 /// Why they can't be read or stored.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {what}", .path.display())]
+#[error("{place}: {what}")]
 pub struct CredentialsError {
-    path: PathBuf,
+    place: String,
     what: String,
 }
 
@@ -82,16 +83,29 @@ struct Shared {
 }
 
 enum Place {
-    Directory(PathBuf),
+    Directory(Directory),
     Memory(Mutex<Stored>),
+    Redis(Box<Server>),
+}
+
+impl Place {
+    /// What differs after each change; none where only this process makes any, or it is not known.
+    fn version(&self) -> Option<String> {
+        match self {
+            Place::Directory(directory) => Some(directory.version()),
+            Place::Memory(_) => None,
+            Place::Redis(server) => server.version(),
+        }
+    }
 }
 
 impl Credentials {
     /// Those of a state; the state itself may be in use by another process.
     pub fn of(spec: &StateSpec) -> Credentials {
         let place = match spec {
-            StateSpec::Directory(path) => Place::Directory(path.clone()),
+            StateSpec::Directory(path) => Place::Directory(Directory::new(path)),
             StateSpec::Memory => Place::Memory(Mutex::default()),
+            StateSpec::Redis(address) => Place::Redis(Box::new(Server::new(address))),
         };
         Credentials {
             shared: Arc::new(Shared {
@@ -104,7 +118,7 @@ impl Credentials {
     /// The credential of the last login.
     ///
     /// # Errors
-    /// When the file can't be read.
+    /// When they can't be read.
     pub fn latest(&self) -> Result<Option<Credential>, CredentialsError> {
         Ok(self.read()?.credentials.into_iter().next())
     }
@@ -112,7 +126,7 @@ impl Credentials {
     /// The credential of an account.
     ///
     /// # Errors
-    /// When the file can't be read.
+    /// When they can't be read.
     pub fn get(&self, account: &str) -> Result<Option<Credential>, CredentialsError> {
         let mut credentials = self.read()?.credentials.into_iter();
         Ok(credentials.find(|credential| credential.account == account))
@@ -121,7 +135,7 @@ impl Credentials {
     /// The values of one secret of all credentials, newest first.
     ///
     /// # Errors
-    /// When the file can't be read.
+    /// When they can't be read.
     pub fn values(&self, secret: &str) -> Result<Vec<String>, CredentialsError> {
         let credentials = self.read()?.credentials.into_iter();
         Ok(credentials
@@ -132,7 +146,7 @@ impl Credentials {
     /// Whether a login replaced this value of a secret.
     ///
     /// # Errors
-    /// When the file can't be read.
+    /// When they can't be read.
     pub fn is_replaced(&self, value: &str) -> Result<bool, CredentialsError> {
         Ok(self.read()?.replaced.contains(&digest(value)))
     }
@@ -141,7 +155,7 @@ impl Credentials {
     /// person, who has but one. `replaces` are values that are not to be used again, besides theirs.
     ///
     /// # Errors
-    /// When the file can't be read or written; then nothing has changed.
+    /// When they can't be read or written; then nothing has changed, unless a server did not answer.
     pub fn store(
         &self,
         credential: Credential,
@@ -169,7 +183,7 @@ impl Credentials {
             replaced.truncate(MAX_REPLACED);
             stored.replaced = replaced;
             stored.credentials = kept;
-            stored.credentials.insert(0, credential);
+            stored.credentials.insert(0, credential.clone());
         })?;
         self.shared.changed.send_replace(());
         Ok(())
@@ -177,24 +191,28 @@ impl Credentials {
 
     /// Signals each change, of this process and of others. Must be called within a tokio runtime.
     pub fn watch(&self) -> watch::Receiver<()> {
-        if let Place::Directory(path) = &self.shared.place {
-            let path = path.join(FILE);
-            let shared = Arc::downgrade(&self.shared);
-            let mut before = version(&path);
-            tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(LOOK).await;
-                    let Some(shared) = shared.upgrade() else {
-                        return;
-                    };
-                    let now = version(&path);
-                    if now != before {
-                        before = now;
-                        shared.changed.send_replace(());
-                    }
+        let (pause, mut before) = match &self.shared.place {
+            Place::Memory(_) => return self.shared.changed.subscribe(),
+            Place::Directory(directory) => (LOOK, Some(directory.version())),
+            // A server may take its time: the first look tells of a change that is none.
+            Place::Redis(_) => (LOOK_AFAR, None),
+        };
+        let shared = Arc::downgrade(&self.shared);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                let Some(shared) = shared.upgrade() else {
+                    return;
+                };
+                let looking = Arc::clone(&shared);
+                let version = tokio::task::spawn_blocking(move || looking.place.version());
+                let now = version.await.unwrap_or_default();
+                if now.is_some() && now != before {
+                    before = now;
+                    shared.changed.send_replace(());
                 }
-            });
-        }
+            }
+        });
         self.shared.changed.subscribe()
     }
 
@@ -204,78 +222,21 @@ impl Credentials {
                 let stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
                 Ok(stored.clone())
             }
-            Place::Directory(directory) => read(&directory.join(FILE)),
+            Place::Directory(directory) => directory.read(),
+            Place::Redis(server) => server.read(),
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Stored)) -> Result<(), CredentialsError> {
+    fn change(&self, change: impl Fn(&mut Stored)) -> Result<(), CredentialsError> {
         match &self.shared.place {
             Place::Memory(stored) => {
                 change(&mut stored.lock().unwrap_or_else(PoisonError::into_inner));
                 Ok(())
             }
-            Place::Directory(directory) => {
-                let path = directory.join(FILE);
-                let failed = |error: io::Error| failure(&path, error);
-                std::fs::DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o700)
-                    .create(directory)
-                    .map_err(failed)?;
-                // Held while it is read and replaced; ends with the file.
-                let lock = private_file(&directory.join("credentials.lock")).map_err(failed)?;
-                rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
-                    .map_err(|error| failed(error.into()))?;
-                let mut stored = read(&path)?;
-                change(&mut stored);
-                replace(directory, &path, &stored).map_err(failed)
-            }
+            Place::Directory(directory) => directory.change(change),
+            Place::Redis(server) => server.change(change),
         }
     }
-}
-
-fn failure(path: &Path, error: impl std::fmt::Display) -> CredentialsError {
-    CredentialsError {
-        path: path.to_owned(),
-        what: error.to_string(),
-    }
-}
-
-fn read(path: &Path) -> Result<Stored, CredentialsError> {
-    let json = match std::fs::read(path) {
-        Ok(json) => json,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::default()),
-        Err(error) => return Err(failure(path, error)),
-    };
-    // The error of a value may repeat it.
-    serde_json::from_slice(&json)
-        .map_err(|_| failure(path, "is no file of credentials: restore or remove it"))
-}
-
-fn private_file(path: &Path) -> io::Result<std::fs::File> {
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-}
-
-fn replace(directory: &Path, path: &Path, stored: &Stored) -> io::Result<()> {
-    // In the same directory, and private from its first moment on.
-    let mut file = tempfile::Builder::new()
-        .prefix(".credentials-")
-        .tempfile_in(directory)?;
-    file.write_all(&serde_json::to_vec_pretty(stored)?)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    std::fs::File::open(directory)?.sync_all()
-}
-
-/// What differs after each change.
-fn version(path: &Path) -> Option<(u64, SystemTime)> {
-    let about = std::fs::metadata(path).ok()?;
-    Some((about.ino(), about.modified().ok()?))
 }
 
 fn digest(value: &str) -> String {
@@ -287,7 +248,9 @@ fn digest(value: &str) -> String {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use super::directory::FILE;
     use super::*;
+    use crate::redis_server::RedisServer;
 
     fn credential(account: &str, token: &str, owner: &str) -> Credential {
         Credential {
@@ -340,6 +303,48 @@ mod tests {
         assert_eq!(mode & 0o777, 0o700);
         let memory = Credentials::of(&StateSpec::Memory);
         check(|| memory.clone());
+        let server = RedisServer::start();
+        check(|| Credentials::of(&server.url().parse().unwrap()));
+    }
+
+    #[test]
+    fn logins_on_a_server_at_the_same_time_lose_none() {
+        let server = RedisServer::start();
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let credentials = Credentials::of(&server.url().parse().unwrap());
+                scope.spawn(move || {
+                    let (id, owner) = (format!("bot{number}"), format!("person{number}"));
+                    credentials
+                        .store(credential(&id, &id, &owner), &[])
+                        .unwrap();
+                });
+            }
+        });
+        let credentials = Credentials::of(&server.url().parse().unwrap());
+        assert_eq!(credentials.values("bot-token").unwrap().len(), 8);
+    }
+
+    #[test]
+    fn a_server_that_is_away_is_an_error_until_it_is_back() {
+        let server = RedisServer::start();
+        let credentials = Credentials::of(&server.url().parse().unwrap());
+        credentials
+            .store(credential("a", "s3cret", "alice"), &[])
+            .unwrap();
+        server.kill();
+        let error = credentials.latest().unwrap_err().to_string();
+        assert!(error.contains("nothing listens there"), "{error}");
+        assert!(credentials.store(credential("b", "t", "bob"), &[]).is_err());
+        assert!(server.run());
+        assert_eq!(credentials.latest().unwrap().unwrap().account, "a");
+
+        server
+            .ask(&["HSET", "weixin:credentials", "json", r#"["s3cret"]"#])
+            .unwrap();
+        let error = credentials.latest().unwrap_err().to_string();
+        assert!(error.contains("restore or remove it"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
     }
 
     #[test]
@@ -360,11 +365,21 @@ mod tests {
     #[tokio::test]
     async fn changes_of_another_process_are_noticed() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || Credentials::of(&StateSpec::Directory(folder.path().to_owned()));
-        let credentials = open();
-        let mut changes = credentials.watch();
-        open().store(credential("a", "t", "alice"), &[]).unwrap();
-        changes.changed().await.unwrap();
-        assert_eq!(credentials.latest().unwrap().unwrap().account, "a");
+        let server = RedisServer::start();
+        for spec in [
+            StateSpec::Directory(folder.path().to_owned()),
+            server.url().parse().unwrap(),
+        ] {
+            let credentials = Credentials::of(&spec);
+            let mut changes = credentials.watch();
+            tokio::time::sleep(LOOK_AFAR * 2).await;
+            changes.mark_unchanged();
+            let begun = std::time::Instant::now();
+            let other = Credentials::of(&spec);
+            other.store(credential("a", "t", "alice"), &[]).unwrap();
+            changes.changed().await.unwrap();
+            assert!(begun.elapsed() < Duration::from_secs(1));
+            assert_eq!(credentials.latest().unwrap().unwrap().account, "a");
+        }
     }
 }

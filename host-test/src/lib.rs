@@ -31,3 +31,7 @@ pub mod simulator;
 pub mod state;
 pub mod transfer;
 pub mod webhooks;
+
+#[cfg(test)]
+#[path = "../tests/it/redis_server.rs"]
+mod redis_server;

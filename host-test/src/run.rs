@@ -31,6 +31,9 @@ pub enum Failure {
     /// The user's to correct.
     #[error("{0}")]
     Usage(String),
+    /// Another gateway on the same state runs the account now.
+    #[error("{0}")]
+    Superseded(String),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -42,6 +45,8 @@ impl Failure {
         match self {
             Failure::Usage(_) => 2,
             Failure::Other(_) => 1,
+            // Of its own, so that a supervisor can leave it at that.
+            Failure::Superseded(_) => 3,
         }
     }
 }

@@ -39,6 +39,7 @@ mod stamp;
 mod strict;
 mod typing;
 mod upload_url;
+pub mod wecom;
 mod wire;
 mod world;
 

@@ -3,7 +3,7 @@
 //! - The operations are those of `wasi:keyvalue@0.2.0-draft`, in Rust's types, behind two traits, so
 //!   that a store across a network fits as well. The stores that live in this process answer at
 //!   once, without a task or a thread of their own; the one exception is a write that must reach
-//!   the disk.
+//!   the disk. That across a network answers within seconds, or fails.
 //! - A bucket shows its own writes at once, never sees another account's keys, and does each
 //!   operation as a whole or not at all.
 //! - Keys and values are bounded ([`MAX_KEY_BYTES`], [`MAX_VALUE_BYTES`]); what is larger is
@@ -11,6 +11,7 @@
 
 pub mod directory;
 pub mod memory;
+pub mod redis;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -20,6 +21,9 @@ use futures::future::BoxFuture;
 
 use directory::DirectoryState;
 use memory::MemoryState;
+
+use self::redis::RedisState;
+use self::redis::address::Address;
 
 /// The longest key in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -88,14 +92,28 @@ pub enum StateSpec {
     Memory,
     /// `dir:PATH`: a directory of this machine.
     Directory(PathBuf),
+    /// `redis://…` or `rediss://…`: a Redis server.
+    Redis(Address),
 }
 
 impl StateSpec {
-    /// Opens the store. Blocks for some milliseconds when it is a directory.
-    pub fn open(&self, durability: Durability) -> Result<Arc<dyn State>, StateError> {
+    /// Opens the store. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// One line that says why it can't be used, and never has a password in it.
+    pub async fn open(&self, durability: Durability) -> Result<Arc<dyn State>, StateError> {
         Ok(match self {
             StateSpec::Memory => Arc::new(MemoryState::default()),
-            StateSpec::Directory(path) => Arc::new(DirectoryState::open(path, durability)?),
+            StateSpec::Directory(path) => {
+                let path = path.clone();
+                // It reads the journal, which blocks for some milliseconds.
+                let opening = move || DirectoryState::open(&path, durability);
+                let opened = tokio::task::spawn_blocking(opening).await;
+                Arc::new(opened.map_err(|error| StateError::Storage {
+                    reason: error.to_string(),
+                })??)
+            }
+            StateSpec::Redis(address) => Arc::new(RedisState::open(address, durability).await?),
         })
     }
 }
@@ -121,14 +139,11 @@ impl FromStr for StateSpec {
             }
             return Ok(StateSpec::Directory(PathBuf::from(path)));
         }
-        // The rest of the URL may hold a password, so it is not repeated.
         if spec.starts_with("redis:") || spec.starts_with("rediss:") {
-            return Err(SpecError(
-                "--state redis:// is not supported yet: use dir:PATH or memory".to_owned(),
-            ));
+            return spec.parse().map(StateSpec::Redis);
         }
         Err(SpecError(
-            "--state is neither memory nor dir:PATH: write memory or dir:PATH, such as dir:./weixin-state"
+            "--state is neither memory nor dir:PATH nor redis://…: write one of them, such as dir:./weixin-state"
                 .to_owned(),
         ))
     }
@@ -169,6 +184,8 @@ pub enum StateError {
     InUse { path: PathBuf },
     #[error("state directory {} can't be opened: {reason}", .path.display())]
     Open { path: PathBuf, reason: String },
+    #[error("state {address} can't be used: {reason}")]
+    Connect { address: String, reason: String },
     #[error("the store failed: {reason}")]
     Storage { reason: String },
 }
@@ -230,6 +247,9 @@ mod tests {
             "dir:./weixin-state".parse(),
             Ok(StateSpec::Directory(PathBuf::from("./weixin-state")))
         );
+        let spec: StateSpec = "rediss://:hunter2@localhost/1".parse().unwrap();
+        assert!(matches!(spec, StateSpec::Redis(_)));
+        assert!(!format!("{spec:?}").contains("hunter2"));
         assert_eq!("full".parse(), Ok(Durability::Full));
         assert_eq!("process".parse(), Ok(Durability::Process));
     }
@@ -241,7 +261,8 @@ mod tests {
             ("dir:", "dir:PATH"),
             ("./weixin-state", "dir:PATH"),
             ("Memory", "memory"),
-            ("redis://:hunter2@localhost", "not supported yet"),
+            ("redis:hunter2", "redis://[user:password@]host"),
+            ("rediss://:hunter2@", "rediss://"),
         ] {
             let error = spec.parse::<StateSpec>().unwrap_err().to_string();
             assert!(error.contains(expected), "{spec}: {error}");

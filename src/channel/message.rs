@@ -113,6 +113,15 @@ pub enum Body {
         /// Which one.
         message_id: String,
     },
+    /// What is not modelled.
+    Other {
+        /// Where it was.
+        conversation: Conversation,
+        /// A short name of the kind.
+        name: String,
+        /// The platform's JSON, without credentials.
+        json: String,
+    },
 }
 
 /// Something that happened, to be acknowledged by its id.
@@ -129,7 +138,7 @@ impl Event {
     pub fn message(&self) -> Option<&Message> {
         match &self.body {
             Body::Message(message) => Some(message),
-            Body::Recalled { .. } => None,
+            Body::Recalled { .. } | Body::Other { .. } => None,
         }
     }
 }

@@ -116,6 +116,7 @@ impl From<Event> for wit::Event {
                 conversation: conversation.into(),
                 message_id,
             }),
+            Body::Other { name, json, .. } => wit::EventBody::Other(wit::Other { name, json }),
         };
         wit::Event { id: event.id, body }
     }

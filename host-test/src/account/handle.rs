@@ -171,6 +171,14 @@ impl Handle {
         }
     }
 
+    /// Waits until a newer instance on the same store has taken the account over, mostly that of
+    /// another process. This account is then stopped for good.
+    pub async fn superseded(&self) {
+        let mut superseded = self.shared.superseded.subscribe();
+        // The sender lives in the handle.
+        let _ = superseded.wait_for(|superseded| *superseded).await;
+    }
+
     /// Bytes of the instance's linear memory; none while it is being replaced.
     pub async fn memory_bytes(&self) -> Option<usize> {
         Some(self.shared.instance().ok()?.memory_bytes())

@@ -24,10 +24,15 @@ pub async fn login(options: LoginOptions) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     if options.state == StateSpec::Memory {
         return Err(Failure::Usage(
-            "--state memory keeps no login: name a directory, such as dir:./weixin-state"
+            "--state memory keeps no login: name dir:PATH, such as dir:./weixin-state, or redis://…"
                 .to_owned(),
         ));
     }
+    let credentials = Credentials::of(&options.state);
+    // Before anybody scans a code in vain.
+    credentials
+        .latest()
+        .map_err(|error| Failure::Usage(error.to_string()))?;
     let component = match options.component {
         Some(path) => path,
         None => beside_the_binary("weixin.wasm")?,
@@ -38,7 +43,7 @@ pub async fn login(options: LoginOptions) -> Result<(), Failure> {
         runtime,
         plugin,
         config: options.config,
-        credentials: Credentials::of(&options.state),
+        credentials,
         replaces: replaced_by_login(&options.wanted),
     };
     tokio::select! {

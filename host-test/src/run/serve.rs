@@ -71,13 +71,15 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     let (state_spec, durability) = (options.state, options.durability);
     let state_directory = match &state_spec {
         StateSpec::Directory(path) => Some(path.clone()),
-        StateSpec::Memory => None,
+        StateSpec::Memory | StateSpec::Redis(_) => None,
     };
-    let opening = tokio::task::spawn_blocking(move || state_spec.open(durability));
+    let opening = tokio::spawn(async move { state_spec.open(durability).await });
     let runtime = super::runtime(clock.clone())?;
     let (components, plugins) = Components::load(&runtime, options.components).await?;
     let state = opening.await.map_err(other)?.map_err(|error| match error {
-        StateError::InUse { .. } | StateError::Open { .. } => Failure::Usage(error.to_string()),
+        StateError::InUse { .. } | StateError::Open { .. } | StateError::Connect { .. } => {
+            Failure::Usage(error.to_string())
+        }
         error => other(error),
     })?;
     let media = MediaRules {
@@ -270,6 +272,14 @@ impl One {
                     gateway.remove(account.id()).await;
                     next = replacing;
                     continue;
+                }
+                () = account.superseded() => {
+                    return Err(Failure::Superseded(format!(
+                        "another gateway that was started later on the same --state runs {} now, \
+                         and this one ends: run one of them, or give them different accounts and \
+                         states",
+                        account.id()
+                    )));
                 }
             };
             match ended {

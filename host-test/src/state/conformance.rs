@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::directory::DirectoryState;
 use super::memory::MemoryState;
+use super::redis::RedisState;
 use super::*;
+use crate::redis_server::RedisServer;
 
 #[tokio::test]
 async fn memory_conforms() {
@@ -19,6 +21,19 @@ async fn directory_conforms() {
         let directory = tempfile::tempdir().unwrap();
         conforms(&DirectoryState::open(directory.path(), durability).unwrap()).await;
     }
+}
+
+#[tokio::test]
+async fn redis_conforms() {
+    let server = RedisServer::start();
+    conforms(&redis(&server).await).await;
+}
+
+async fn redis(server: &RedisServer) -> RedisState {
+    let address = server.url().parse().unwrap();
+    RedisState::open(&address, Durability::Process)
+        .await
+        .unwrap()
 }
 
 async fn conforms(state: &dyn State) {
@@ -145,8 +160,10 @@ async fn all_keys(bucket: &dyn Bucket) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_increments_lose_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let states: [Arc<dyn State>; 2] = [
+    let server = RedisServer::start();
+    let states: [Arc<dyn State>; 3] = [
         Arc::new(MemoryState::default()),
+        Arc::new(redis(&server).await),
         Arc::new(DirectoryState::open(directory.path(), Durability::Process).unwrap()),
     ];
     for state in states {
@@ -191,8 +208,10 @@ proptest! {
 
     #[test]
     fn stores_behave_like_a_map(steps in proptest::collection::vec(step(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
+            let server = RedisServer::start();
+            let remote = redis(&server).await.bucket("alice").unwrap();
             let directory = tempfile::tempdir().unwrap();
             let open = || DirectoryState::open(directory.path(), Durability::Process).unwrap();
             let memory = MemoryState::default().bucket("alice").unwrap();
@@ -201,20 +220,20 @@ proptest! {
             for step in steps {
                 match step {
                     Step::Set(key, value) => {
-                        for bucket in [&memory, &stored] {
+                        for bucket in [&memory, &stored, &remote] {
                             bucket.set(&key, value.clone()).await.unwrap();
                         }
                         model.insert(key, value);
                     }
                     Step::Delete(key) => {
-                        for bucket in [&memory, &stored] {
+                        for bucket in [&memory, &stored, &remote] {
                             bucket.delete(&key).await.unwrap();
                         }
                         model.remove(&key);
                     }
                     Step::Increment(key, delta) => {
                         let sum = incremented(model.get(&key).map(Vec::as_slice), delta).ok();
-                        for bucket in [&memory, &stored] {
+                        for bucket in [&memory, &stored, &remote] {
                             assert_eq!(bucket.increment(&key, delta).await.ok(), sum);
                         }
                         if let Some(sum) = sum {
@@ -226,7 +245,7 @@ proptest! {
                         stored = open().bucket("alice").unwrap();
                     }
                 }
-                for bucket in [&memory, &stored] {
+                for bucket in [&memory, &stored, &remote] {
                     assert_eq!(all_keys(&**bucket).await, model.keys().cloned().collect::<Vec<_>>());
                     for (key, value) in &model {
                         assert_eq!(bucket.get(key).await.unwrap().as_ref(), Some(value));

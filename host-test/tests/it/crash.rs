@@ -14,6 +14,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::harness::{runner_of, until};
+use crate::redis_server::RedisServer;
 
 const KILLS: usize = 25;
 const PEOPLE: usize = 5;
@@ -38,7 +39,7 @@ async fn answer(State(witness): State<Witness>, Json(message): Json<Value>) -> J
     Json(json!({ "text": reply }))
 }
 
-async fn survives(cursor: &str, seed: u64) {
+async fn survives(cursor: &str, seed: u64, state: &str) {
     let simulator = Simulator::start(Options {
         strict: true,
         ..Options::default()
@@ -60,13 +61,11 @@ async fn survives(cursor: &str, seed: u64) {
         .with_state(witness.clone());
     tokio::spawn(async move { axum::serve(listener, app).await });
 
-    let folder = tempfile::tempdir().unwrap();
-    let state = format!("dir:{}", folder.path().display());
     let mut random = StdRng::seed_from_u64(seed);
     let mut said: HashMap<String, Vec<String>> = HashMap::new();
     let mut number = 0;
     for _ in 0..KILLS {
-        let mut child = runner_of(&simulator, &state, &agent).spawn().unwrap();
+        let mut child = runner_of(&simulator, state, &agent).spawn().unwrap();
         let life = Duration::from_millis(random.random_range(20..150));
         let death = tokio::time::Instant::now() + life;
         while tokio::time::Instant::now() < death {
@@ -79,7 +78,7 @@ async fn survives(cursor: &str, seed: u64) {
         }
         child.kill().await.unwrap();
     }
-    let mut last = runner_of(&simulator, &state, &agent).spawn().unwrap();
+    let mut last = runner_of(&simulator, state, &agent).spawn().unwrap();
     until(&simulator, |simulator| {
         said.iter().all(|(person, texts)| {
             let answers = simulator.answers(person);
@@ -116,12 +115,24 @@ async fn survives(cursor: &str, seed: u64) {
     );
 }
 
+async fn survives_in_a_directory(cursor: &str, seed: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    survives(cursor, seed, &format!("dir:{}", folder.path().display())).await;
+}
+
 #[tokio::test]
 async fn kill_9_with_a_server_that_rewinds() {
-    survives("rewind", 1).await;
+    survives_in_a_directory("rewind", 1).await;
 }
 
 #[tokio::test]
 async fn kill_9_with_a_server_that_does_not_rewind() {
-    survives("acknowledge", 2).await;
+    survives_in_a_directory("acknowledge", 2).await;
+}
+
+#[tokio::test]
+async fn kill_9_with_the_state_on_redis() {
+    for (cursor, seed) in [("rewind", 3), ("acknowledge", 4)] {
+        survives(cursor, seed, &RedisServer::start().url()).await;
+    }
 }

@@ -19,6 +19,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::harness::{ALICE, BOB, World, component, eventually, runner, signal, until};
+use crate::redis_server::RedisServer;
 
 fn logins(world: &World, credentials: &Credentials) -> Logins {
     Logins {
@@ -289,7 +290,7 @@ async fn the_token_never_is_in_the_component() {
         simulator.answers(ALICE).len() == 1
     })
     .await;
-    assert_eq!(world.simulator.answers(ALICE), [said.clone()]);
+    assert_eq!(world.simulator.answers(ALICE), std::slice::from_ref(&said));
     assert!(linear_memories_contain(said.as_bytes()));
     assert!(!linear_memories_contain(secret.as_bytes()));
     drop((login, other, running));
@@ -396,14 +397,22 @@ async fn a_login_that_is_given_up_or_too_late_ends_with_its_own_words() {
 
 #[tokio::test]
 async fn a_login_beside_a_running_account_takes_at_once() {
-    let world = World::new().await;
     let folder = tempfile::tempdir().unwrap();
-    let state = format!("dir:{}", folder.path().join("state").display());
+    takes_at_once(&format!("dir:{}", folder.path().join("state").display())).await;
+}
+
+#[tokio::test]
+async fn a_login_beside_a_running_account_takes_at_once_on_redis() {
+    takes_at_once(&RedisServer::start().url()).await;
+}
+
+async fn takes_at_once(state: &str) {
+    let world = World::new().await;
     let command = |given: bool| {
         let mut command = runner(&["run", "--component"]);
         command
             .arg(component())
-            .args(["--state", &state, "--agent", "echo"])
+            .args(["--state", state, "--agent", "echo"])
             .env("WEIXIN_BASE_URL", world.simulator.base_url())
             .env("WEIXIN_SEND_INTERVAL_MS", "0");
         if given {
@@ -428,7 +437,7 @@ async fn a_login_beside_a_running_account_takes_at_once() {
     world.simulator.log_in_elsewhere(ALICE);
     let first = world.simulator.first().clone();
     world.until(|_| first.counters().starts >= 2).await;
-    let mut terminal = Terminal::new(login_command(&world.simulator, &state));
+    let mut terminal = Terminal::new(login_command(&world.simulator, state));
     terminal.until("open the link").await;
     let code = world.simulator.login(ALICE, Act::Confirm).unwrap();
     let bot = world.simulator.account(&code.account.unwrap()).unwrap();

@@ -24,6 +24,8 @@ use serde_json::{Value, json};
 
 use crate::harness::{ALICE, BOB, World, eventually, proactive};
 
+/// How long a life may take to end well: far longer than it does on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(300);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Moves the clock on in small steps until a condition comes true; how long that was.
@@ -346,7 +348,7 @@ async fn one_life(world: &World, seed: u64) -> Result<(), String> {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let is_whole = tokio::time::timeout(Duration::from_secs(60), whole).await;
+    let is_whole = tokio::time::timeout(PATIENCE, whole).await;
     for (person, texts) in &said {
         if shown(person) != *texts {
             let health = account.health().await;

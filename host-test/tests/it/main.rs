@@ -3,6 +3,7 @@
 //! No test needs the internet, a fixed port, or a sleep that hopes.
 
 mod harness;
+mod redis_server;
 
 mod admin;
 mod bursts;
@@ -19,6 +20,7 @@ mod outbox;
 mod progress;
 mod proxy;
 mod quotes;
+mod redis;
 mod runner;
 mod secrets;
 mod storage;

@@ -429,8 +429,11 @@ async fn two_hundred_messages_never_find_the_bucket_empty_and_keep_their_order()
     let expect: Vec<String> = (0..200).map(|number| format!("k{number}")).collect();
     assert_eq!(world.simulator.answers(ALICE)[1..], expect);
     assert_eq!(world.simulator.counters().refused, 0);
-    let receipt = account.find("k199".to_owned()).await.unwrap().unwrap();
-    assert_eq!(receipt.parts[0].state, PartState::Accepted);
+    eventually(async || {
+        let receipt = account.find("k199".to_owned()).await.unwrap().unwrap();
+        receipt.parts[0].state == PartState::Accepted
+    })
+    .await;
     world.check();
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use host_test::simulator::{Options, Simulator};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-use crate::harness::{ALICE, component, eventually, runner, runner_of, signal, until};
+use crate::harness::{ALICE, World, component, eventually, runner, runner_of, signal, until};
 
 async fn output_with(arguments: &[&str], input: &str, variables: &[(&str, &str)]) -> Output {
     let mut child = runner(arguments)
@@ -199,4 +199,36 @@ async fn logs_can_be_json() {
     until(&simulator, |simulator| !simulator.answers(ALICE).is_empty()).await;
     signal(&child, rustix::process::Signal::TERM);
     child.wait().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_example_of_the_readme_is_the_one_that_runs() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let example = std::fs::read_to_string(root.join("examples/gateway.rs")).unwrap();
+    let readme = std::fs::read_to_string(root.join("../README.md")).unwrap();
+    assert!(readme.contains(&format!("```rust,no_run\n{example}```\n")));
+
+    let world = World::new().await;
+    world.simulator.say(ALICE, "hello");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(component(), folder.path().join("weixin.wasm")).unwrap();
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_host-test"));
+    let binary = binary.with_file_name("examples").join("gateway");
+    let child = tokio::process::Command::new(&binary)
+        .current_dir(folder.path())
+        .env("WEIXIN_BASE_URL", world.simulator.base_url())
+        .env("WEIXIN_TOKEN", world.simulator.token())
+        .env("WEIXIN_ACCOUNT_ID", world.simulator.account_id())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}: build the examples", binary.display()));
+    world
+        .until(|simulator| simulator.answers(ALICE).len() == 2)
+        .await;
+    let mut answers = world.simulator.answers(ALICE);
+    answers.sort();
+    assert_eq!(answers, ["The nightly build is done.", "You said: hello"]);
+    signal(&child, rustix::process::Signal::INT);
+    assert!(child.wait_with_output().await.unwrap().status.success());
 }

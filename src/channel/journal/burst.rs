@@ -94,7 +94,9 @@ impl Bursts {
         for event in events {
             let conversation = match &event.body {
                 Body::Message(message) => &message.conversation,
-                Body::Recalled { conversation, .. } => conversation,
+                Body::Recalled { conversation, .. } | Body::Other { conversation, .. } => {
+                    conversation
+                }
             };
             let conversation = conversation.id.clone();
             let arrivals = self.arrivals.get(&conversation);

@@ -105,7 +105,7 @@ fn each_event_is_acknowledged_for_itself() {
     let mut journal = Journal::new(1, Duration::ZERO);
     let mut store = Store::default();
     store.apply(journal.accept(NOW, "c1".into(), events(&["1", "2", "3"])));
-    journal.take(NOW, 10).0;
+    journal.take(NOW, 10);
     store.apply(journal.acknowledge(["2", "unknown"].into_iter()));
     assert_eq!(journal.unacknowledged(), 2);
     let mut next = store.journal(2);
@@ -161,7 +161,7 @@ fn loading_again_returns_nothing_twice() {
     let mut journal = Journal::new(1, Duration::ZERO);
     let mut store = Store::default();
     store.apply(journal.accept(NOW, "c1".into(), events(&["1", "2"])));
-    journal.take(NOW, 1).0;
+    journal.take(NOW, 1);
     let mut again = store.journal(1);
     again.follow(journal);
     assert_eq!(ids(&again.take(NOW, 10).0), ["2"]);

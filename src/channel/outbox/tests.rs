@@ -773,7 +773,7 @@ proptest! {
                 continue;
             };
             prop_assert!(!accepted_ids.contains(&job.client_id));
-            let number: u64 = job.key[1..].parse().unwrap();
+            let number: u64 = job.key.trim_start_matches('k').parse().unwrap();
             let seen = first_sent.entry(job.conversation.clone()).or_default();
             if !seen.contains(&number) {
                 seen.push(number);

@@ -1,0 +1,221 @@
+//! The connection to a server: one for the process, made again when it is lost.
+//!
+//! Promises:
+//! - An operation fails when it has no connection within [`CONNECT_WAIT`] or no answer within
+//!   [`ANSWER_WAIT`]; between two attempts to connect it fails at once. Nothing is retried here.
+//! - What was sent over an earlier connection does not happen after something that was sent over a
+//!   later one, although nobody waits for its answer any more: the server is told to forget the
+//!   earlier connection before the later one is used.
+//! - The log has one line when the server is away, and one when it is back.
+
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, RedisResult, cmd};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::timeout;
+
+use super::address::Address;
+use super::server::{About, is_lost, words};
+use crate::state::StateError;
+
+/// How long making a connection may take, with all that belongs to it.
+pub const CONNECT_WAIT: Duration = Duration::from_secs(2);
+/// How long the server may take to answer.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// Pauses between two attempts to connect.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The connection to a server, if there is one right now.
+pub struct Link {
+    address: Address,
+    client: Client,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    connection: Option<MultiplexedConnection>,
+    /// How many connections there were.
+    number: u64,
+    /// What the server calls the last connection.
+    last: Option<Identity>,
+    outage: Option<Outage>,
+}
+
+struct Identity {
+    /// The server's run: another one has never heard of the connection.
+    run: String,
+    client: u64,
+}
+
+struct Outage {
+    since: Instant,
+    reason: String,
+    next_attempt: Instant,
+    pause: Duration,
+}
+
+impl Link {
+    /// Connects for the first time.
+    pub async fn open(address: &Address) -> Result<(Link, About), String> {
+        let client = address.client().map_err(|error| words(&error))?;
+        let link = Link {
+            address: address.clone(),
+            client,
+            held: Mutex::default(),
+        };
+        let about = link.connect(&mut *link.held.lock().await).await?;
+        Ok((link, about))
+    }
+
+    /// Asks the server something.
+    pub async fn ask<T, F>(
+        &self,
+        question: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, StateError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        self.try_ask(question)
+            .await
+            .map_err(|reason| StateError::Storage {
+                reason: format!("{}: {reason}", self.address),
+            })
+    }
+
+    /// The same; the error is the reason alone.
+    pub async fn try_ask<T, F>(
+        &self,
+        question: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, String>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let (connection, number) = self.connection().await?;
+        let (reason, is_lost) = match timeout(ANSWER_WAIT, question(connection)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => (words(&error), is_lost(&error)),
+            Err(_) => {
+                let waited = ANSWER_WAIT.as_secs();
+                (format!("it does not answer for {waited} s"), true)
+            }
+        };
+        if is_lost {
+            self.lose(number, &reason).await;
+        }
+        Err(reason)
+    }
+
+    async fn connection(&self) -> Result<(MultiplexedConnection, u64), String> {
+        let mut held = self.held.lock().await;
+        if let Some(connection) = &held.connection {
+            return Ok((connection.clone(), held.number));
+        }
+        if let Some(outage) = &held.outage
+            && Instant::now() < outage.next_attempt
+        {
+            return Err(outage.reason.clone());
+        }
+        match self.connect(&mut held).await {
+            Ok(_) => {
+                if let Some(outage) = held.outage.take() {
+                    let seconds = outage.since.elapsed().as_secs_f32();
+                    tracing::info!("the state at {} is back after {seconds:.1} s", self.address);
+                }
+            }
+            Err(reason) => self.note(&mut held, &reason, true),
+        }
+        match &held.connection {
+            Some(connection) => Ok((connection.clone(), held.number)),
+            None => Err(held
+                .outage
+                .as_ref()
+                .map_or_else(String::new, |outage| outage.reason.clone())),
+        }
+    }
+
+    /// Whoever waits for the lock meanwhile finds a connection, or fails at once.
+    async fn connect(&self, held: &mut Held) -> Result<About, String> {
+        let attempt = async {
+            // The limits of time are ours, and cover all of it.
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(None)
+                .set_response_timeout(None);
+            let connecting = self
+                .client
+                .get_multiplexed_async_connection_with_config(&config);
+            let mut connection = connecting.await.map_err(|error| words(&error))?;
+            let about = About::ask(&mut connection)
+                .await
+                .map_err(|error| words(&error))?;
+            if let Some(obstacle) = about.obstacle() {
+                return Err(obstacle.to_owned());
+            }
+            let identity = match about.run() {
+                Some(run) => Some(Identity {
+                    run: run.to_owned(),
+                    client: cmd("CLIENT")
+                        .arg("ID")
+                        .query_async(&mut connection)
+                        .await
+                        .map_err(|error| words(&error))?,
+                }),
+                None => None,
+            };
+            if let (Some(last), Some(now)) = (&held.last, &identity)
+                && last.run == now.run
+            {
+                // Mostly there is none of that number any more.
+                cmd("CLIENT")
+                    .arg(&["KILL", "ID"])
+                    .arg(last.client)
+                    .query_async::<()>(&mut connection)
+                    .await
+                    .map_err(|error| words(&error))?;
+            }
+            Ok((connection, about, identity))
+        };
+        let (connection, about, identity) = match timeout(CONNECT_WAIT, attempt).await {
+            Ok(result) => result?,
+            Err(_) => {
+                let waited = CONNECT_WAIT.as_secs();
+                return Err(format!("it does not answer for {waited} s"));
+            }
+        };
+        held.connection = Some(connection);
+        held.number += 1;
+        held.last = identity;
+        Ok(about)
+    }
+
+    async fn lose(&self, number: u64, reason: &str) {
+        let mut held = self.held.lock().await;
+        if held.number == number && held.connection.take().is_some() {
+            self.note(&mut held, reason, false);
+        }
+    }
+
+    /// Notes that the server is away; `failed` when connecting failed.
+    fn note(&self, held: &mut MutexGuard<'_, Held>, reason: &str, failed: bool) {
+        let now = Instant::now();
+        if held.outage.is_none() {
+            tracing::warn!(
+                "the state at {} is away: {reason}; what is under way is done again when it is back",
+                self.address
+            );
+        }
+        let outage = held.outage.get_or_insert_with(|| Outage {
+            since: now,
+            reason: String::new(),
+            next_attempt: now,
+            pause: FIRST_PAUSE,
+        });
+        outage.reason = reason.to_owned();
+        if failed {
+            outage.next_attempt = now + outage.pause;
+            outage.pause = (outage.pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
