@@ -1,6 +1,7 @@
 //! What is counted of an account, from its start.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::bindings::gateway::channel::types::{PartState, Receipt};
 
@@ -31,9 +32,59 @@ impl Counter {
     }
 }
 
+/// Upper bounds of the buckets of a [`Histogram`], in milliseconds.
+pub const BOUNDS_MS: [u64; 11] = [
+    10, 50, 100, 500, 1_000, 5_000, 10_000, 30_000, 60_000, 300_000, 600_000,
+];
+
+/// How long something took.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    /// By bound, each without those below it.
+    buckets: [AtomicU64; BOUNDS_MS.len()],
+    count: AtomicU64,
+    sum_ms: AtomicU64,
+}
+
+impl Histogram {
+    pub(crate) fn observe(&self, took: Duration) {
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let place = BOUNDS_MS.partition_point(|bound| *bound < ms);
+        if let Some(bucket) = self.buckets.get(place) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.sum_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// Up to each bound, how many took so long at most.
+    pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
+        let mut sum = 0;
+        BOUNDS_MS
+            .into_iter()
+            .zip(&self.buckets)
+            .map(move |(bound, bucket)| {
+                sum += bucket.load(Ordering::Relaxed);
+                (bound, sum)
+            })
+    }
+
+    /// How many there were, and how long they took together in milliseconds.
+    pub fn total(&self) -> (u64, u64) {
+        (
+            self.count.load(Ordering::Relaxed),
+            self.sum_ms.load(Ordering::Relaxed),
+        )
+    }
+}
+
 /// The counters of an account.
 #[derive(Debug, Default)]
 pub struct Figures {
+    /// Messages that the platform brought.
+    pub messages: Counter,
+    /// From a message's arrival to the end of what its answer took.
+    pub answers: Histogram,
     /// Messages given to the agent; one that is given again counts again.
     pub agent_messages: Counter,
     /// How often the agent did not acknowledge one.
@@ -77,6 +128,17 @@ fn place(state: PartState) -> usize {
 mod tests {
     use super::*;
     use crate::bindings::gateway::channel::types::Part;
+
+    #[test]
+    fn a_histogram_counts_up_to_each_bound() {
+        let histogram = Histogram::default();
+        for ms in [0, 10, 11, 700, 3_600_000] {
+            histogram.observe(Duration::from_millis(ms));
+        }
+        let counts: Vec<u64> = histogram.cumulative().map(|(_, count)| count).collect();
+        assert_eq!(counts, [2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4]);
+        assert_eq!(histogram.total(), (5, 3_600_721));
+    }
 
     #[test]
     fn parts_are_counted_by_their_state() {

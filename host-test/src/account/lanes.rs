@@ -42,10 +42,13 @@ pub struct Lanes {
     pub(super) typing: Typing,
 }
 
+/// A message, and when it came.
+type Arrived = (Message, Duration);
+
 #[derive(Default)]
 struct Waiting {
     /// A conversation is here while its lane runs.
-    lanes: HashMap<String, VecDeque<Message>>,
+    lanes: HashMap<String, VecDeque<Arrived>>,
     /// Ids of all messages that wait or are with the agent.
     ids: HashSet<String>,
 }
@@ -73,21 +76,25 @@ impl Lanes {
         if !waiting.ids.insert(message.id.clone()) {
             return;
         }
+        shared.figures.messages.add();
         let conversation = message.conversation.id.clone();
+        let arrived = (message, shared.clock().elapsed());
         if let Some(lane) = waiting.lanes.get_mut(&conversation) {
-            lane.push_back(message);
+            lane.push_back(arrived);
             return;
         }
         waiting.lanes.insert(conversation.clone(), VecDeque::new());
         drop(waiting);
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
-            let mut next = Some(message);
-            while let Some(message) = next {
+            let mut next = Some(arrived);
+            while let Some((message, came)) = next {
                 if *shared.stopping.borrow() {
                     return;
                 }
                 shared.answer(&message).await;
+                let took = shared.clock().elapsed().saturating_sub(came);
+                shared.figures.answers.observe(took);
                 let mut waiting = shared.lanes.waiting();
                 waiting.ids.remove(&message.id);
                 next = waiting

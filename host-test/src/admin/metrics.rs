@@ -8,6 +8,7 @@ use http::header::CONTENT_TYPE;
 
 use super::Admin;
 use super::health::{PHASES, phase_name};
+use crate::account::figures::Histogram;
 use crate::account::{Handle, Status, state_name};
 
 /// The metrics of all accounts.
@@ -89,6 +90,22 @@ fn text(accounts: &[(Handle, Status)]) -> String {
         page.sample(account, None, account.figures().swaps.get());
     }
     page.family(
+        "channel_messages_total",
+        "counter",
+        "Messages that the platform brought.",
+    );
+    for (account, _) in accounts {
+        page.sample(account, None, account.figures().messages.get());
+    }
+    page.family(
+        "channel_answer_seconds",
+        "histogram",
+        "From a message's arrival to the end of what its answer took.",
+    );
+    for (account, _) in accounts {
+        page.histogram(account, &account.figures().answers);
+    }
+    page.family(
         "channel_agent_messages_total",
         "counter",
         "Messages given to the agent; one that is given again counts again.",
@@ -134,6 +151,28 @@ impl Page {
         if let Some(value) = value {
             self.sample(account, None, value);
         }
+    }
+
+    fn histogram(&mut self, account: &Handle, histogram: &Histogram) {
+        let name = escaped(account.id());
+        let (count, sum_ms) = histogram.total();
+        let bounds = histogram
+            .cumulative()
+            .map(|(bound, count)| (seconds(bound), count))
+            .chain([("+Inf".to_owned(), count)]);
+        for (bound, count) in bounds {
+            let _ = writeln!(
+                self.text,
+                "{}_bucket{{account=\"{name}\",le=\"{bound}\"}} {count}",
+                self.name
+            );
+        }
+        let sum = seconds(sum_ms);
+        let _ = writeln!(
+            self.text,
+            "{0}_sum{{account=\"{name}\"}} {sum}\n{0}_count{{account=\"{name}\"}} {count}",
+            self.name
+        );
     }
 
     fn sample(

@@ -503,12 +503,22 @@ async fn metrics_are_prometheus_text() {
         assert!(answer.text.lines().any(|other| other == line), "{line}");
     }
     // Every sample belongs to the family above it, and is a number.
-    let mut family = String::new();
+    let (mut family, mut samples) = (String::new(), Vec::new());
     for line in answer.text.lines() {
         if let Some(help) = line.strip_prefix("# HELP ") {
             family = help.split(' ').next().unwrap().to_owned();
-        } else if !line.starts_with("# TYPE ") {
-            assert!(line.starts_with(&format!("{family}{{")), "{line}");
+        } else if let Some(typed) = line.strip_prefix("# TYPE ") {
+            samples = match typed.ends_with(" histogram") {
+                true => ["_bucket", "_sum", "_count"]
+                    .map(|of| format!("{family}{of}{{"))
+                    .to_vec(),
+                false => vec![format!("{family}{{")],
+            };
+        } else {
+            assert!(
+                samples.iter().any(|start| line.starts_with(start)),
+                "{line}"
+            );
             let (_, value) = line.rsplit_once(' ').unwrap();
             value.parse::<f64>().unwrap();
         }

@@ -25,3 +25,4 @@ mod runner;
 mod secrets;
 mod storage;
 mod typing;
+mod webhooks;
