@@ -233,11 +233,7 @@ impl Channel {
         let count = events.len();
         let admitted: Vec<Event> = events
             .into_iter()
-            .filter(|event| {
-                event
-                    .message()
-                    .is_none_or(|message| self.settings.access.admits(message))
-            })
+            .filter(|event| self.settings.access.admits(event))
             .collect();
         let refused = count - admitted.len();
         for event in &admitted {

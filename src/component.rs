@@ -2,9 +2,10 @@
 //!
 //! There is one for each platform, by a feature: `weixin`, of the world `channel`, and `wecom`, of the
 //! world `channel-with-webhook`. Shared are [`imports`], which alone calls the host, [`convert`], which
-//! alone turns the WIT's types into the core's and back, and [`values`]. What differs is the
-//! [`descriptor`] and the module that does the work, here `instance`: it runs the poll or takes the
-//! callbacks, the lane and the transfers. This file only hands the exports on.
+//! alone turns the WIT's types into the core's and back, [`values`], and [`instance`], which does the
+//! work. What differs is the [`descriptor`] and one module below `instance`, chosen there: the poll or
+//! the callbacks, one request of the lane, and what surrounds a transfer. This file only hands the
+//! exports on.
 
 #[cfg(all(feature = "weixin", feature = "wecom"))]
 compile_error!("a component is for one platform: leave the feature `weixin` or `wecom` out");
@@ -13,21 +14,12 @@ compile_error!("a component is for one platform: choose the feature `weixin` or 
 
 mod convert;
 mod descriptor;
-#[cfg_attr(feature = "wecom", expect(dead_code, reason = "the calls come later"))]
 mod imports;
-#[cfg(feature = "weixin")]
 mod instance;
 mod signal;
-#[cfg_attr(feature = "wecom", expect(dead_code, reason = "the calls come later"))]
 mod values;
 #[cfg(feature = "wecom")]
-#[expect(dead_code, reason = "the calls come later")]
 mod webhook;
-#[cfg(feature = "wecom")]
-mod wecom;
-
-#[cfg(feature = "wecom")]
-use wecom as instance;
 
 #[cfg(feature = "weixin")]
 mod bindings {

@@ -34,7 +34,7 @@ pub const DIALECT: Dialect = Dialect {
     native: markdown::native,
 };
 /// Name of the app's secret, which the host puts into the query of `gettoken`.
-pub const SECRET_CREDENTIAL: &str = "secret";
+pub const SECRET_CREDENTIAL: &str = "corp-secret";
 /// Name of the access token, which the host takes out of the answer of `gettoken` and puts into the
 /// query of all other requests.
 pub const TOKEN_CREDENTIAL: &str = "access-token";

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod environment;
+mod wecom;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,12 +16,13 @@ use lexopt::{Arg, Parser, ValueExt};
 use crate::admin::Token;
 use crate::agent::{self, AgentSpec};
 use crate::state::{Durability, StateSpec};
-pub use accounts::{FileAccount, read as read_accounts};
+pub use accounts::{Access, Defaults, FileAccount, read as read_accounts};
 pub use environment::Wanted;
+pub use wecom::{PLATFORM as WECOM, WecomAccount};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
-Runs a messaging channel component (WeChat's iLink bots) in a sandbox.
+Runs messaging channel components (WeChat's iLink bots, WeCom's apps) in a sandbox.
 
 Usage: host-test [COMMAND] [OPTIONS]
 
@@ -31,7 +33,8 @@ Commands:
   check COMPONENT     say whether a component fits, and what it may reach
 
 Options of run and login:
-  --component PATH    the component (default: weixin.wasm beside the binary)
+  --component PATH    a component; run takes one for each platform, which the component names itself
+                      (default: weixin.wasm and wecom.wasm beside the binary)
   --state SPEC        memory, dir:PATH or redis://[user:password@]host[:port][/db]
                       (default: dir:./weixin-state)
   --durability LEVEL  process (survives kill -9) or full (survives a power cut)
@@ -42,6 +45,7 @@ Options of run:
                       what an openai: agent is told first
   --media-dir DIR     where replies may name files by path; repeatable (default: the current one)
   --admin ADDR        serve the operator's API there; HOST_ADMIN_TOKEN is its token
+  --webhooks ADDR     hand GET and POST /webhook/ACCOUNT to components of platforms that call back
   --accounts FILE     many accounts: TOML, one [[account]] each; read again when it changes
   --watch             swap the component when its file changes
   --simulator         use the built-in simulated server (default while no account is known)
@@ -54,7 +58,8 @@ Options of all:
   --help, --version
 
 Environment: WEIXIN_TOKEN and WEIXIN_ACCOUNT_ID name an account, else it is that of the last login;
-see the README for WEIXIN_BASE_URL, WEIXIN_ALLOWED_USERS and the others. OPENAI_MODEL and OPENAI_API_KEY are for
+see the README for WEIXIN_BASE_URL, WEIXIN_ALLOWED_USERS and the others. WECOM_CORP_ID, WECOM_AGENT_ID,
+WECOM_SECRET, WECOM_TOKEN and WECOM_ENCODING_AES_KEY are a WeCom account, beside it or alone. OPENAI_MODEL and OPENAI_API_KEY are for
 openai: agents. RUST_LOG sets the log's level.
 ";
 
@@ -98,8 +103,8 @@ pub enum LogFormat {
 /// The options of `run`.
 #[derive(Debug)]
 pub struct RunOptions {
-    /// None: beside the binary.
-    pub component: Option<PathBuf>,
+    /// One for each platform; of the others it is beside the binary.
+    pub components: Vec<PathBuf>,
     /// Where the state is.
     pub state: StateSpec,
     /// What a write survives.
@@ -110,6 +115,8 @@ pub struct RunOptions {
     pub agent_settings: agent::Settings,
     /// Where the operator's API is served; none: nowhere.
     pub admin: Option<(SocketAddr, Token)>,
+    /// Where webhooks are served; none: nowhere.
+    pub webhooks: Option<SocketAddr>,
     /// Where replies may name files by path; empty: the current directory.
     pub media_dirs: Vec<PathBuf>,
     /// Which account is meant.
@@ -120,8 +127,10 @@ pub struct RunOptions {
     pub watch: bool,
     /// The built-in simulator's account, whatever is wanted.
     pub simulator: bool,
+    /// A WeCom account of the environment, beside the one that is wanted.
+    pub wecom: Option<WecomAccount>,
     /// Settings of the environment, for any account.
-    pub config: BTreeMap<String, String>,
+    pub defaults: Defaults,
 }
 
 /// The options of `login`.
@@ -137,9 +146,6 @@ pub struct LoginOptions {
     pub config: BTreeMap<String, String>,
 }
 
-/// Options of the contract that this version does not have.
-const LATER: [&str; 1] = ["webhooks"];
-
 /// Reads the command line (without the program's name) and the environment.
 ///
 /// # Errors
@@ -151,7 +157,8 @@ pub fn parse(
     let mut parser = Parser::from_args(arguments);
     let mut log_format = LogFormat::Text;
     let mut name: Option<String> = None;
-    let mut component = None;
+    let mut components = Vec::new();
+    let mut webhooks = None;
     let mut checked = None;
     let mut state = StateSpec::Directory(PathBuf::from("./weixin-state"));
     let mut durability = Durability::default();
@@ -182,7 +189,7 @@ pub fn parse(
             }
             Arg::Long("component") => {
                 used.push(("--component", &["run", "login"]));
-                component = Some(PathBuf::from(value(&mut parser, "--component")?));
+                components.push(PathBuf::from(value(&mut parser, "--component")?));
             }
             Arg::Long("state") => {
                 used.push(("--state", &["run", "login"]));
@@ -203,6 +210,10 @@ pub fn parse(
             Arg::Long("admin") => {
                 used.push(("--admin", &["run"]));
                 admin = Some(address(&mut parser, "--admin")?);
+            }
+            Arg::Long("webhooks") => {
+                used.push(("--webhooks", &["run"]));
+                webhooks = Some(address(&mut parser, "--webhooks")?);
             }
             Arg::Long("media-dir") => {
                 used.push(("--media-dir", &["run"]));
@@ -230,11 +241,6 @@ pub fn parse(
             Arg::Long("listen") => {
                 used.push(("--listen", &["simulator"]));
                 listen = address(&mut parser, "--listen")?;
-            }
-            Arg::Long(other) if LATER.contains(&other) => {
-                return Err(UsageError(format!(
-                    "--{other} is not in this version: leave it out"
-                )));
             }
             Arg::Value(word) if name.is_none() => {
                 name = Some(word.string().map_err(usage)?);
@@ -280,28 +286,45 @@ pub fn parse(
                         .to_owned(),
                 ));
             }
+            let wecom = wecom::read(environment)?;
+            if accounts.is_some() && wecom.account.is_some() {
+                return Err(UsageError(
+                    "WECOM_CORP_ID names one account and --accounts many: put it into the file"
+                        .to_owned(),
+                ));
+            }
             let admin = admin
                 .map(|address| Ok((address, environment::admin_token(environment)?)))
                 .transpose()?;
             Command::Run(Box::new(RunOptions {
-                component,
+                components,
                 state,
                 durability,
                 agent,
                 agent_settings,
                 admin,
+                webhooks,
                 media_dirs,
                 wanted: found.wanted,
                 accounts,
                 watch,
                 simulator,
-                config: found.config,
+                wecom: wecom.account,
+                defaults: Defaults {
+                    weixin: found.config,
+                    wecom: wecom.defaults,
+                },
             }))
         }
         "login" => {
             let found = environment::read(environment)?;
+            if components.len() > 1 {
+                return Err(UsageError(
+                    "--component is there twice, and login takes one: leave one out".to_owned(),
+                ));
+            }
             Command::Login(Box::new(LoginOptions {
-                component,
+                component: components.pop(),
                 state,
                 wanted: found.wanted,
                 config: found.config,

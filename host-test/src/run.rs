@@ -7,6 +7,7 @@ mod component;
 mod login;
 mod prompt;
 mod serve;
+mod wecom;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -89,9 +90,9 @@ fn runtime(clock: Clock) -> Result<Runtime, Failure> {
     Runtime::with_proxies(clock, proxies).map_err(other)
 }
 
-fn beside_the_binary() -> Result<PathBuf, Failure> {
+fn beside_the_binary(name: &str) -> Result<PathBuf, Failure> {
     let binary = std::env::current_exe().map_err(other)?;
-    Ok(binary.with_file_name("weixin.wasm"))
+    Ok(binary.with_file_name(name))
 }
 
 /// Serves the simulator until SIGINT or SIGTERM, and prints what a client needs.
@@ -157,6 +158,9 @@ pub async fn check(component: &Path) -> Result<(), Failure> {
             None => format!("{scheme}://{host}{port}{path}*"),
         };
         text.push_str(&format!("reaches {place}{credential}\n"));
+    }
+    if plugin.has_handler {
+        text.push_str("takes webhooks\n");
     }
     for import in plugin.imports.iter() {
         text.push_str(&format!("imports {import}\n"));

@@ -17,7 +17,7 @@ pub enum Phase {
     Degraded,
     /// The platform refuses the credential.
     LoginRequired,
-    /// Polling waits for acknowledgements.
+    /// Nothing is received until something is acknowledged.
     Paused,
     /// Another instance follows.
     Draining,
@@ -35,7 +35,7 @@ pub struct Health {
     pub hold: Duration,
     /// The platform took the announcement of the start.
     pub start_accepted: bool,
-    /// Polling waits for acknowledgements.
+    /// Nothing is received until something is acknowledged.
     pub is_paused: bool,
     /// `drain` was called or the instance is fenced; why.
     pub draining: Option<String>,
@@ -154,7 +154,7 @@ impl Health {
             return (phase, Some(failure.reason.clone()));
         }
         if self.is_paused {
-            let reason = "too many unacknowledged messages: polling goes on when the agent has \
+            let reason = "too many unacknowledged messages: no more are taken until the agent has \
                           dealt with half of them";
             return (Phase::Paused, Some(reason.to_owned()));
         }

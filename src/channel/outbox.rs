@@ -53,6 +53,8 @@ pub struct Job {
     pub client_id: String,
     /// When the peer had last written, in milliseconds since the Unix epoch.
     pub since_ms: u64,
+    /// An earlier request with it may have taken effect.
+    pub is_again: bool,
 }
 
 /// What became of a request.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::message::{ChatKind, Message};
+use super::message::{Body, ChatKind, Event};
 
 /// Who is admitted to one kind of conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,15 +42,23 @@ pub struct Access {
 }
 
 impl Access {
-    /// Whether a message may reach the agent.
-    pub fn admits(&self, message: &Message) -> bool {
-        let policy = match message.conversation.kind {
+    /// Whether what happened may reach the agent. What is no message is judged by its conversation,
+    /// which is the person's own where it is direct; in a group nobody can tell whose it is.
+    pub fn admits(&self, event: &Event) -> bool {
+        let (conversation, sender) = match &event.body {
+            Body::Message(message) => (&message.conversation, Some(&message.sender)),
+            Body::Recalled { conversation, .. } | Body::Other { conversation, .. } => {
+                let is_direct = conversation.kind == ChatKind::Direct;
+                (conversation, is_direct.then_some(&conversation.id))
+            }
+        };
+        let policy = match conversation.kind {
             ChatKind::Direct => self.direct,
             ChatKind::Group => self.group,
         };
         match policy {
             Policy::Open => true,
-            Policy::Allowlist => self.allowed.contains(&message.sender),
+            Policy::Allowlist => sender.is_none_or(|sender| self.allowed.contains(sender)),
             Policy::Disabled => false,
         }
     }
@@ -59,15 +67,23 @@ impl Access {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::message::Conversation;
+    use crate::channel::message::{Conversation, Message};
 
-    fn admits(direct: Policy, group: Policy, kind: ChatKind, sender: &str) -> bool {
-        let access = Access {
+    fn access(direct: Policy, group: Policy) -> Access {
+        Access {
             direct,
             group,
             allowed: BTreeSet::from(["alice".to_owned()]),
-        };
-        access.admits(&Message {
+        }
+    }
+
+    fn event(body: Body) -> Event {
+        let id = "e".to_owned();
+        Event { id, body }
+    }
+
+    fn admits(direct: Policy, group: Policy, kind: ChatKind, sender: &str) -> bool {
+        let message = Message {
             conversation: Conversation {
                 id: "c".into(),
                 kind,
@@ -78,7 +94,8 @@ mod tests {
             media: Vec::new(),
             quote: None,
             reply_token: None,
-        })
+        };
+        access(direct, group).admits(&event(Body::Message(message)))
     }
 
     #[test]
@@ -95,6 +112,30 @@ mod tests {
             assert_eq!(admits(Disabled, policy, Group, "alice"), alice);
             assert_eq!(admits(Disabled, policy, Group, "mallory"), stranger);
         }
+    }
+
+    #[test]
+    fn what_is_no_message_is_judged_by_the_person() {
+        use Policy::{Allowlist, Disabled, Open};
+        let other = |kind, id: &str| {
+            let conversation = Conversation {
+                id: id.into(),
+                kind,
+            };
+            let (name, json) = ("enter_agent".to_owned(), "{}".to_owned());
+            event(Body::Other {
+                conversation,
+                name,
+                json,
+            })
+        };
+        let listed = access(Allowlist, Allowlist);
+        assert!(listed.admits(&other(ChatKind::Direct, "alice")));
+        assert!(!listed.admits(&other(ChatKind::Direct, "mallory")));
+        assert!(listed.admits(&other(ChatKind::Group, "g")));
+        assert!(!access(Open, Disabled).admits(&other(ChatKind::Group, "g")));
+        assert!(access(Open, Disabled).admits(&other(ChatKind::Direct, "mallory")));
+        assert!(!access(Disabled, Open).admits(&other(ChatKind::Direct, "alice")));
     }
 
     #[test]

@@ -163,35 +163,43 @@ async fn exchange(mut request: http::Request) -> Result<http::Response, Failure>
         let _ = trailers.write(Ok(None)).await;
     };
     let (response, ()) = join(client::send(outgoing), body).await;
-    let response = response.map_err(failure)?;
-    let status = response.get_status_code();
-    let mut body = Body::of(response);
-    let mut whole = Vec::new();
-    let mut window = Vec::with_capacity(READ_BYTES);
-    loop {
-        let is_more = body.read(&mut window).await?;
-        whole.extend_from_slice(&window);
-        window.clear();
-        if whole.len() > http::MAX_BODY_BYTES {
-            return Err(Failure::Unanswered("the answer is too long".to_owned()));
-        }
-        if !is_more {
-            return Ok(http::Response {
-                status,
-                body: whole,
-            });
-        }
-    }
+    Answered::of(response.map_err(failure)?).whole().await
 }
 
-/// The head of a download, and its content to be read.
-pub struct Download {
+/// The head of an answer, and its content to be read.
+pub struct Answered {
     pub status: u16,
+    headers: Fields,
     pub body: Body,
 }
 
+impl Answered {
+    fn of(response: Response) -> Answered {
+        Answered {
+            status: response.get_status_code(),
+            headers: response.get_headers(),
+            body: Body::of(response),
+        }
+    }
+
+    /// The first header of this name.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let value = self.headers.get(name).into_iter().next()?;
+        String::from_utf8(value).ok()
+    }
+
+    /// The whole answer.
+    pub async fn whole(mut self) -> Result<http::Response, Failure> {
+        let body = self.body.whole(http::MAX_BODY_BYTES).await?;
+        Ok(http::Response {
+            status: self.status,
+            body: body.ok_or_else(|| Failure::Unanswered("the answer is too long".to_owned()))?,
+        })
+    }
+}
+
 /// Begins a download. What it may take is up to the pauses within it.
-pub async fn download(request: http::Request) -> Result<Download, Failure> {
+pub async fn download(request: http::Request) -> Result<Answered, Failure> {
     let (outgoing, writer, trailers) = outgoing(request)?;
     drop(writer);
     let end = async {
@@ -204,17 +212,7 @@ pub async fn download(request: http::Request) -> Result<Download, Failure> {
         Either::Left((response, _)) => response.map_err(failure)?,
         Either::Right((never, _)) => match never {},
     };
-    Ok(Download {
-        status: response.get_status_code(),
-        body: Body::of(response),
-    })
-}
-
-/// What the media server says of an upload.
-pub struct UploadAnswer {
-    pub status: u16,
-    pub ticket: Option<String>,
-    pub message: Option<String>,
+    Ok(Answered::of(response))
 }
 
 /// Makes a request whose body `send` writes. When that fails, the request is broken off, and never
@@ -222,7 +220,7 @@ pub struct UploadAnswer {
 pub async fn upload(
     request: http::Request,
     send: impl AsyncFnOnce(StreamWriter<u8>) -> Result<(), Error>,
-) -> Result<UploadAnswer, Error> {
+) -> Result<Answered, Error> {
     let transport =
         |failure: Failure| Error::new(ErrorKind::Transient, format!("the upload fails: {failure}"));
     let (outgoing, writer, trailers) = outgoing(request).map_err(transport)?;
@@ -244,16 +242,7 @@ pub async fn upload(
             answer.await?
         }
     };
-    let headers = response.get_headers();
-    let header = |name: &str| {
-        let value = headers.get(name).into_iter().next()?;
-        String::from_utf8(value).ok()
-    };
-    Ok(UploadAnswer {
-        status: response.get_status_code(),
-        ticket: header("x-encrypted-param"),
-        message: header("x-error-message"),
-    })
+    Ok(Answered::of(response))
 }
 
 type Outgoing = (
@@ -340,6 +329,23 @@ impl Body {
             content,
             end: Some(end),
             _verdict: verdict,
+        }
+    }
+
+    /// Reads all of it; none when that is more than `limit`.
+    pub async fn whole(&mut self, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
+        let mut whole = Vec::new();
+        let mut window = Vec::with_capacity(READ_BYTES);
+        loop {
+            let is_more = self.read(&mut window).await?;
+            whole.extend_from_slice(&window);
+            window.clear();
+            if whole.len() > limit {
+                return Ok(None);
+            }
+            if !is_more {
+                return Ok(Some(whole));
+            }
         }
     }
 

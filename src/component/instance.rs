@@ -1,4 +1,5 @@
-//! One instance at work: the poll, the lane that sends, and the calls beside them.
+//! One instance at work: what comes in, the lane that sends, and the calls beside them. What only one
+//! platform needs is in the module of that platform, here called `platform`.
 //!
 //! Promises: what is said to be stored is stored, a failed write loads the state again before
 //! anything else happens, and no borrow of the state is held across an `await`.
@@ -19,19 +20,26 @@ use crate::channel::Channel;
 use crate::channel::backoff::Backoff;
 use crate::channel::error::{Error, ErrorKind};
 use crate::channel::health::{Health, Phase};
-use crate::channel::message::{Body, Event};
+use crate::channel::message::Event;
 use crate::channel::outbox::{Content, Job, NewPost, Outcome, Receipt};
-use crate::channel::settings::Settings;
 use crate::channel::store::{self, Bucket, GENERATION, STATE_VERSION, Write};
-use crate::weixin::api::{self, CallError};
-use crate::weixin::inbound::{self, Reading};
-use crate::weixin::typing::Tickets;
-use crate::weixin::{Options, wire};
 
+mod inbox;
 mod lane;
-pub mod login;
 mod media;
-mod poll;
+#[cfg(feature = "wecom")]
+mod wecom;
+#[cfg(feature = "weixin")]
+mod weixin;
+
+#[cfg(feature = "wecom")]
+use wecom as platform;
+#[cfg(feature = "wecom")]
+pub use wecom::callback;
+#[cfg(feature = "weixin")]
+use weixin as platform;
+
+pub use platform::login;
 
 /// Events that one call of `receive` returns at most.
 const MAX_EVENTS: usize = 256;
@@ -42,27 +50,24 @@ thread_local! {
 
 /// The state of the instance; a cache of what is stored.
 pub struct Instance {
-    options: Options,
+    options: platform::Options,
+    platform: platform::State,
     buckets: Buckets,
     channel: RefCell<Channel>,
     /// A write failed: the state has to be loaded again.
     is_stale: Cell<bool>,
-    /// What a poll brought and the store did not take yet.
-    unstored: RefCell<Option<wire::Updates>>,
     health: RefCell<Health>,
     logged: RefCell<Option<Phase>>,
-    tickets: RefCell<Tickets>,
     started: Duration,
     adopted: Cell<Duration>,
-    /// What something on the way lets a poll hang at most, and since when that is known.
-    longest_poll: Cell<Option<(Duration, Duration)>>,
     last_poll_ms: Cell<Option<u64>>,
     last_event_ms: Cell<Option<u64>>,
     last_send_ms: Cell<Option<u64>>,
     is_receiving: Cell<bool>,
-    is_polling: Cell<bool>,
-    /// What ended the poll, for the next caller of `receive`.
-    poll_error: Cell<Option<Error>>,
+    /// The task beside the calls runs: the poll, or what there is in its place.
+    is_attending: Cell<bool>,
+    /// What ended it, for the next caller of `receive`.
+    attend_error: Cell<Option<Error>>,
     is_running: Cell<bool>,
     is_draining: Cell<bool>,
     /// Draining began.
@@ -101,34 +106,32 @@ pub async fn start() -> Result<(), Error> {
             "the instance was started before: make a new one",
         ));
     }
-    let dialect = crate::weixin::DIALECT;
-    let settings = Settings::read(&imports::config, dialect.max_text_bytes)?;
-    let options = Options::read(&imports::config)?;
+    let settings = platform::settings(&imports::config)?;
+    let options = platform::Options::read(&imports::config)?;
     let buckets = Buckets::open()?;
     check_version(&buckets)?;
     let generation = buckets.next_generation()?;
     let keys = buckets.keys()?;
     let entries = read_state(&buckets, &keys)?;
-    let (channel, problems) = Channel::load(settings, dialect, generation, &keys, &entries);
+    let (channel, problems) =
+        Channel::load(settings, platform::DIALECT, generation, &keys, &entries);
     log_problems(problems);
     let instance = Rc::new(Instance {
         options,
+        platform: platform::State::default(),
         buckets,
         channel: RefCell::new(channel),
         is_stale: Cell::new(false),
-        unstored: RefCell::default(),
-        health: RefCell::new(Health::new(api::DEFAULT_HOLD)),
+        health: RefCell::new(Health::new(platform::HOLD)),
         logged: RefCell::new(None),
-        tickets: RefCell::default(),
         started: imports::now(),
         adopted: Cell::new(imports::now()),
-        longest_poll: Cell::new(None),
         last_poll_ms: Cell::new(None),
         last_event_ms: Cell::new(None),
         last_send_ms: Cell::new(None),
         is_receiving: Cell::new(false),
-        is_polling: Cell::new(false),
-        poll_error: Cell::default(),
+        is_attending: Cell::new(false),
+        attend_error: Cell::default(),
         is_running: Cell::new(false),
         is_draining: Cell::new(false),
         drain: Signal::default(),
@@ -172,10 +175,7 @@ pub async fn stop() -> Result<(), Error> {
     if std::mem::replace(&mut instance.health.borrow_mut().is_stopped, true) {
         return Ok(());
     }
-    let request = api::notify_stop(&instance.options, imports::random());
-    if let Err(error) = api::read(imports::fetch(request).await) {
-        log(Level::Info, &format!("notifystop: {error}"));
-    }
+    instance.announce_stop().await;
     Ok(())
 }
 
@@ -248,21 +248,6 @@ fn log_problems(problems: Vec<String>) {
 }
 
 impl Instance {
-    /// Announces the start; the platform works without it.
-    async fn announce(&self) {
-        let request = api::notify_start(&self.options, imports::random());
-        match api::read(imports::fetch(request).await) {
-            Ok(_) => self.health.borrow_mut().start_accepted = true,
-            Err(error) => {
-                if error.is_login_required() {
-                    self.poll_failed(&error);
-                } else {
-                    log(Level::Info, &format!("notifystart: {error}"));
-                }
-            }
-        }
-    }
-
     /// Acknowledges events that no post answers.
     pub fn ack(&self, ids: &[String]) -> Result<(), Error> {
         self.ready()?;
@@ -281,66 +266,6 @@ impl Instance {
         }
         let reason = reason.unwrap_or_default();
         Err(Error::new(ErrorKind::LoginRequired, reason))
-    }
-
-    /// Shows or ends the typing indicator. An end is tried twice, with a fresh ticket.
-    pub async fn typing(&self, conversation: &str, on: bool) -> Result<(), Error> {
-        self.check_credential()?;
-        let tries = if on { 1 } else { 2 };
-        let mut result = Ok(());
-        for _ in 0..tries {
-            self.renew_ticket(conversation).await?;
-            let ticket = self
-                .tickets
-                .borrow()
-                .ticket(conversation)
-                .map(str::to_owned);
-            let Some(ticket) = ticket else {
-                return Ok(());
-            };
-            let request =
-                api::send_typing(&self.options, imports::random(), conversation, &ticket, on);
-            result = api::read(imports::fetch(request).await)
-                .map(drop)
-                .map_err(CallError::into_error);
-            match &result {
-                Ok(()) => break,
-                Err(_) => self.tickets.borrow_mut().refused(conversation),
-            }
-        }
-        result
-    }
-
-    async fn renew_ticket(&self, user: &str) -> Result<(), Error> {
-        if !self.tickets.borrow().is_due(imports::now(), user) {
-            return Ok(());
-        }
-        let token = self.reply_token(user)?;
-        let random = imports::random();
-        let request = api::get_config(&self.options, random, user, token.as_deref());
-        let answer = api::read(imports::fetch(request).await);
-        let mut tickets = self.tickets.borrow_mut();
-        let now = imports::now();
-        match answer {
-            Ok(object) => tickets.granted(now, random, user, wire::typing_ticket(&object)),
-            Err(error) => {
-                tickets.failed(now, random, user);
-                if tickets.ticket(user).is_none() {
-                    return Err(error.into_error());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What an answer to a peer has to carry.
-    fn reply_token(&self, peer: &str) -> Result<Option<String>, Error> {
-        self.load_peer(peer)?;
-        let mut channel = self.channel.borrow_mut();
-        Ok(channel
-            .peers()
-            .peer(peer)
-            .and_then(|peer| peer.reply_token.clone()))
     }
 
     fn load_peer(&self, id: &str) -> Result<(), Error> {
@@ -432,12 +357,10 @@ impl Instance {
         }
     }
 
-    /// Notes a failed poll or start, and says so once in the log.
-    fn poll_failed(&self, error: &CallError) {
-        let is_login = error.is_login_required();
-        self.health
-            .borrow_mut()
-            .poll_failed(imports::now(), error.to_string(), is_login);
+    /// Notes that the platform can't be reached as it should, and says so once in the log.
+    fn failed(&self, reason: String, is_login: bool) {
+        let now = imports::now();
+        self.health.borrow_mut().poll_failed(now, reason, is_login);
         self.log_phase();
     }
 
@@ -450,7 +373,7 @@ impl Instance {
         let reason = reason.unwrap_or_default();
         match phase {
             Phase::Connected => log(Level::Info, "connected"),
-            Phase::Degraded => log(Level::Warn, &format!("polls fail: {reason}")),
+            Phase::Degraded => log(Level::Warn, &format!("{}: {reason}", platform::TROUBLE)),
             Phase::LoginRequired => log(Level::Error, &reason),
             Phase::Paused => log(Level::Warn, &reason),
             Phase::Starting | Phase::Draining | Phase::Stopped => {}

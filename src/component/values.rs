@@ -25,6 +25,10 @@ pub struct Upload {
     pub name: String,
     pub mime: Option<String>,
     pub size: u64,
+    #[cfg_attr(
+        feature = "wecom",
+        expect(dead_code, reason = "this platform asks for no digest")
+    )]
     pub md5: Vec<u8>,
 }
 

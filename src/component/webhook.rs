@@ -8,10 +8,7 @@ use wit_bindgen::spawn_local;
 use super::bindings::wasi::http::types::{ErrorCode, Fields, Method, Request, Response};
 use super::bindings::{wit_future, wit_stream};
 use super::imports::Body;
-
-/// Largest body of a callback.
-const MAX_BODY_BYTES: usize = 1024 * 1024;
-const READ_BYTES: usize = 16 * 1024;
+use crate::wecom::callback::MAX_BODY_BYTES;
 
 /// What the platform asks or tells.
 pub struct Callback {
@@ -31,39 +28,25 @@ pub struct Answer {
 
 /// Reads a whole request; or what it is answered instead.
 pub async fn read(request: Request) -> Result<Callback, Answer> {
-    let refused = |status, why: &str| Answer {
+    let refused = |status| Answer {
         status,
-        body: why.as_bytes().to_vec(),
+        body: Vec::new(),
     };
     let is_post = match request.get_method() {
         Method::Post => true,
         Method::Get => false,
-        _ => return Err(refused(405, "only GET and POST")),
+        _ => return Err(refused(405)),
     };
     let path = request.get_path_with_query().unwrap_or_default();
     let (_, query) = path.split_once('?').unwrap_or((&path, ""));
     let query = query.to_owned();
-    let mut content = Body::of_request(request);
-    let mut body = Vec::new();
-    let mut window = Vec::with_capacity(READ_BYTES);
-    loop {
-        let is_more = content
-            .read(&mut window)
-            .await
-            .map_err(|_| refused(400, "the body broke off"))?;
-        body.extend_from_slice(&window);
-        window.clear();
-        if body.len() > MAX_BODY_BYTES {
-            return Err(refused(413, "the body is too long"));
-        }
-        if !is_more {
-            return Ok(Callback {
-                is_post,
-                query,
-                body,
-            });
-        }
-    }
+    let body = Body::of_request(request).whole(MAX_BODY_BYTES).await;
+    let body = body.map_err(|_| refused(400))?;
+    Ok(Callback {
+        is_post,
+        query,
+        body: body.ok_or_else(|| refused(413))?,
+    })
 }
 
 /// The answer for the host; its body is written beside.

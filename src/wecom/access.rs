@@ -34,6 +34,16 @@ impl Access {
         self.until = Some(now.saturating_add(life.saturating_sub(margin)));
     }
 
+    /// Until when there is a valid token.
+    pub fn until(&self) -> Option<Duration> {
+        self.until
+    }
+
+    /// The platform refuses the app itself: whatever token there is, another one is asked for.
+    pub fn forget(&mut self) {
+        self.until = None;
+    }
+
     /// The platform refused the token of a request.
     pub fn refused(&mut self, generation: Generation) {
         if generation.0 == self.generation {

@@ -1,6 +1,6 @@
 //! The endpoints: requests as values, and the one reading of all answers.
 //!
-//! No request holds a credential: the query has `{{secret}}` and `{{access-token}}`, percent-encoded,
+//! No request holds a credential: the query has `{{corp-secret}}` and `{{access-token}}`, percent-encoded,
 //! each as the whole value of its parameter, and the host puts the values there.
 
 use std::time::Duration;

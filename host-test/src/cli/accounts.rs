@@ -1,5 +1,5 @@
 //! The file of accounts: TOML, one `[[account]]` each, with the settings of the environment in lower
-//! case and without their prefix.
+//! case and without their prefix. `kind` says whose they are: `weixin`, also without a word, or `wecom`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,15 +7,43 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::environment;
+use super::wecom::{self, WecomAccount};
 use crate::agent::AgentSpec;
+
+/// Settings that hold where an account has none of its own, by the component's keys.
+#[derive(Default)]
+pub struct Defaults {
+    /// Of `kind = "weixin"`.
+    pub weixin: BTreeMap<String, String>,
+    /// Of `kind = "wecom"`.
+    pub wecom: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for Defaults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Defaults")
+            .field("weixin", &self.weixin.keys())
+            .field("wecom", &self.wecom.keys())
+            .finish()
+    }
+}
+
+/// What an account is let in with.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Access {
+    /// A token of WeChat's; none: the stored credential of a login.
+    Weixin(Option<String>),
+    /// An app of WeCom's: its secrets.
+    Wecom(BTreeMap<String, String>),
+}
 
 /// An account of the file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FileAccount {
     /// Its id.
     pub id: String,
-    /// Its token; none: the stored credential of a login.
-    pub token: Option<String>,
+    /// Its platform, and what lets it in there.
+    pub access: Access,
     /// Who answers; none: the agent of the command line.
     pub agent: Option<AgentSpec>,
     /// Its settings, by the component's keys.
@@ -26,22 +54,21 @@ impl std::fmt::Debug for FileAccount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FileAccount")
             .field("id", &self.id)
-            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }
 
-/// Reads the file. `defaults` are settings that hold where an account has none of its own.
+/// Reads the file.
 ///
 /// # Errors
 /// One line that names the file, the account and the setting.
-pub fn read(path: &Path, defaults: &BTreeMap<String, String>) -> Result<Vec<FileAccount>, String> {
+pub fn read(path: &Path, defaults: &Defaults) -> Result<Vec<FileAccount>, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("--accounts {}: {error}", path.display()))?;
     parse(&text, defaults).map_err(|why| format!("--accounts {}: {why}", path.display()))
 }
 
-fn parse(text: &str, defaults: &BTreeMap<String, String>) -> Result<Vec<FileAccount>, String> {
+fn parse(text: &str, defaults: &Defaults) -> Result<Vec<FileAccount>, String> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         // The whole message shows the line, which may hold a token.
         let line = error.span().map(|span| {
@@ -76,60 +103,91 @@ fn parse(text: &str, defaults: &BTreeMap<String, String>) -> Result<Vec<FileAcco
             return Err(format!("account {} is no table", place + 1));
         };
         let id = match settings.get("id") {
-            Some(Value::String(id)) if !id.trim().is_empty() => id.trim().to_owned(),
-            _ => {
-                return Err(format!(
-                    "account {} has no `id`: set it to the bot's id",
-                    place + 1
-                ));
-            }
+            Some(Value::String(id)) if !id.trim().is_empty() => Some(id.trim().to_owned()),
+            Some(_) => return Err(format!("account {}: `id` must be a text", place + 1)),
+            None => None,
         };
-        if !ids.insert(id.clone()) {
-            return Err(format!("account {id} is there twice"));
+        let called = match &id {
+            Some(id) => id.clone(),
+            None => (place + 1).to_string(),
+        };
+        let account = account(id, settings, defaults);
+        let account = account.map_err(|why| format!("account {called}: {why}"))?;
+        if !ids.insert(account.id.clone()) {
+            return Err(format!("account {} is there twice", account.id));
         }
-        let account = account(id.clone(), settings, defaults);
-        accounts.push(account.map_err(|why| format!("account {id}: {why}"))?);
+        accounts.push(account);
     }
     Ok(accounts)
 }
 
 fn account(
-    id: String,
+    id: Option<String>,
     settings: &Table,
-    defaults: &BTreeMap<String, String>,
+    defaults: &Defaults,
 ) -> Result<FileAccount, String> {
-    let mut account = FileAccount {
-        id,
-        token: None,
-        agent: None,
-        config: defaults.clone(),
+    let agent = match settings.get("agent") {
+        None => None,
+        Some(value) => Some(agent(value)?),
     };
-    for (name, value) in settings {
-        match name.as_str() {
-            "id" => {}
-            "token" => match value {
-                Value::String(token) if !token.trim().is_empty() => {
-                    account.token = Some(token.trim().to_owned());
+    let mut others = settings.iter();
+    let mut others = others
+        .by_ref()
+        .filter(|(name, _)| !["id", "kind", "agent"].contains(&name.as_str()));
+    match settings.get("kind").map(Value::as_str) {
+        None | Some(Some("weixin")) => {
+            let id = id.ok_or("it has no `id`: set it to the bot's id")?;
+            let mut token = None;
+            let mut config = defaults.weixin.clone();
+            for (name, value) in others {
+                if name == "token" {
+                    let text = value
+                        .as_str()
+                        .map(str::trim)
+                        .filter(|text| !text.is_empty());
+                    token = Some(text.ok_or("`token` must be a text")?.to_owned());
+                    continue;
                 }
-                _ => return Err("`token` must be a text".to_owned()),
-            },
-            "agent" => {
-                let spec = value.as_str().ok_or("`agent` must be a text")?;
-                let spec = spec
-                    .parse()
-                    .map_err(|error| format!("{error}").replace("--agent", "`agent`"))?;
-                if matches!(spec, AgentSpec::OpenAi(_)) {
-                    return Err("`agent` openai: is for --agent alone".to_owned());
-                }
-                account.agent = Some(spec);
-            }
-            name => {
                 let (key, value) = environment::setting(name, &as_text(name, value)?)?;
-                account.config.insert(key, value);
+                config.insert(key, value);
             }
+            Ok(FileAccount {
+                id,
+                access: Access::Weixin(token),
+                agent,
+                config,
+            })
         }
+        Some(Some("wecom")) => {
+            let settings = others.try_fold(BTreeMap::new(), |mut settings, (name, value)| {
+                settings.insert(name.clone(), as_text(name, value)?);
+                Ok::<_, String>(settings)
+            })?;
+            let WecomAccount {
+                id,
+                secrets,
+                config,
+            } = wecom::of_file(id, settings, &defaults.wecom)?;
+            Ok(FileAccount {
+                id,
+                access: Access::Wecom(secrets),
+                agent,
+                config,
+            })
+        }
+        Some(_) => Err("`kind` is unknown: use \"weixin\" or \"wecom\"".to_owned()),
     }
-    Ok(account)
+}
+
+fn agent(value: &Value) -> Result<AgentSpec, String> {
+    let spec = value.as_str().ok_or("`agent` must be a text")?;
+    let spec = spec
+        .parse()
+        .map_err(|error| format!("{error}").replace("--agent", "`agent`"))?;
+    match spec {
+        AgentSpec::OpenAi(_) => Err("`agent` openai: is for --agent alone".to_owned()),
+        AgentSpec::Echo | AgentSpec::Http(_) | AgentSpec::Exec(_) => Ok(spec),
+    }
 }
 
 /// As the environment would have it.
@@ -155,7 +213,11 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<FileAccount>, String> {
-        let defaults = BTreeMap::from([("text-limit".to_owned(), "100".to_owned())]);
+        let limit = |limit: &str| BTreeMap::from([("text-limit".to_owned(), limit.to_owned())]);
+        let defaults = Defaults {
+            weixin: limit("100"),
+            wecom: limit("300"),
+        };
         parse(text, &defaults)
     }
 
@@ -179,7 +241,7 @@ mod tests {
         .unwrap();
         assert_eq!(accounts.len(), 2);
         let (first, second) = (&accounts[0], &accounts[1]);
-        assert_eq!(first.token.as_deref(), Some("t"));
+        assert!(first.access == Access::Weixin(Some("t".to_owned())));
         assert_eq!(first.config["allowed-users"], "alice,bob");
         assert_eq!(first.config["send-interval-ms"], "0");
         assert_eq!(first.config["part-marks"], "on");
@@ -191,12 +253,60 @@ mod tests {
     }
 
     #[test]
+    fn an_app_of_wecom_is_called_by_its_corp_unless_it_has_an_id() {
+        let app = |more: &str| {
+            format!(
+                "[[account]]\nkind = \"wecom\"\ncorp_id = \"ww1\"\nagent_id = 1000002\n\
+                 secret = \"s3cret\"\ntoken = \"t0ken\"\nencoding_aes_key = \"{}\"\n{more}\n",
+                "k".repeat(43)
+            )
+        };
+        let text = app("allowed_users = [\"alice\"]") + &app("id = \"second\"\ntext_limit = 5");
+        let accounts = read(&text).unwrap();
+        let [first, second] = accounts.as_slice() else {
+            panic!("{accounts:?}");
+        };
+        assert_eq!((&*first.id, &*second.id), ("ww1", "second"));
+        let secrets = [("corp-secret".to_owned(), "s3cret".to_owned())].into();
+        assert!(first.access == Access::Wecom(secrets));
+        assert_eq!(first.config["agent-id"], "1000002");
+        assert_eq!(first.config["token"], "t0ken");
+        assert_eq!(first.config["allowed-users"], "alice");
+        assert_eq!(first.config["text-limit"], "300");
+        assert_eq!(second.config["text-limit"], "5");
+        let shown = format!("{first:?}");
+        for secret in ["s3cret", "t0ken", "kkk"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+        assert!(read(&(app("") + &app(""))).unwrap_err().contains("twice"));
+    }
+
+    #[test]
     fn a_mistake_is_one_line_that_names_it_and_no_secret() {
         for (text, expect) in [
             ("[account]\nid = \"a\"", "two brackets"),
             ("x = 1", "`x` is unknown"),
-            ("[[account]]", "account 1 has no `id`"),
-            ("[[account]]\nid = \"\"", "has no `id`"),
+            ("[[account]]", "account 1: it has no `id`"),
+            ("[[account]]\nid = \"\"", "account 1: `id` must be a text"),
+            ("[[account]]\nid=\"a\"\nkind=\"qq\"", "`kind` is unknown"),
+            ("[[account]]\nid=\"a\"\nkind=1", "`kind` is unknown"),
+            (
+                "[[account]]\nkind=\"wecom\"",
+                "account 1: `corp_id` is missing",
+            ),
+            (
+                "[[account]]\nkind=\"wecom\"\nencoding_aes_key=\"s3cret\"\ncorp_id=\"a\"\nagent_id=1\ntoken=\"t\"",
+                "`encoding_aes_key` is not the 43",
+            ),
+            (
+                "[[account]]\nkind=\"wecom\"\nbot_agent=\"a\"",
+                "`bot_agent` is no setting of a wecom account",
+            ),
+            (
+                "[[account]]\nkind=\"wecom\"\nagent-id=1",
+                "`agent-id` is no setting",
+            ),
+            ("[[account]]\nid=\"a\"\nsecret=\"s3cret\"", "`secret`"),
             (
                 "[[account]]\nid=\"a\"\n[[account]]\nid=\"a\"",
                 "account a is there twice",

@@ -49,7 +49,7 @@ impl std::fmt::Debug for Wanted {
 }
 
 /// What a variable may hold.
-enum Kind {
+pub(super) enum Kind {
     Text,
     /// An origin, and a path if it has one.
     Url,
@@ -60,9 +60,13 @@ enum Kind {
         least: u64,
         most: u64,
     },
+    /// A URL whose end is not `/cgi-bin`, which the component adds.
+    ApiUrl,
+    /// The 43 letters and digits of a key of callbacks.
+    AesKey,
 }
 
-const POLICY: Kind = Kind::Choice(&["open", "allowlist", "disabled"]);
+pub(super) const POLICY: Kind = Kind::Choice(&["open", "allowlist", "disabled"]);
 
 /// Each variable, the component's key for it, and what it may hold.
 const VARIABLES: [(&str, &str, Kind); 14] = [
@@ -71,63 +75,21 @@ const VARIABLES: [(&str, &str, Kind); 14] = [
     ("WEIXIN_ALLOWED_USERS", "allowed-users", Kind::List),
     ("WEIXIN_DM_POLICY", "dm-policy", POLICY),
     ("WEIXIN_GROUP_POLICY", "group-policy", POLICY),
-    (
-        "WEIXIN_TEXT_LIMIT",
-        "text-limit",
-        Kind::Number {
-            least: 1,
-            most: 1_000_000,
-        },
-    ),
+    ("WEIXIN_TEXT_LIMIT", "text-limit", Kind::TEXT_LIMIT),
     (
         "WEIXIN_SEND_INTERVAL_MS",
         "send-interval-ms",
-        Kind::Number {
-            least: 0,
-            most: 3_600_000,
-        },
+        Kind::SEND_INTERVAL,
     ),
-    (
-        "WEIXIN_MARKDOWN",
-        "markdown",
-        Kind::Choice(&["plain", "native"]),
-    ),
-    (
-        "WEIXIN_MAX_PARTS",
-        "max-parts",
-        Kind::Number {
-            least: 1,
-            most: 100,
-        },
-    ),
-    (
-        "WEIXIN_PART_MARKS",
-        "part-marks",
-        Kind::Choice(&["on", "off"]),
-    ),
-    (
-        "WEIXIN_MERGE_MS",
-        "merge-ms",
-        Kind::Number {
-            least: 0,
-            most: 10_000,
-        },
-    ),
-    (
-        "WEIXIN_SENDS_PER_MESSAGE",
-        "sends-per-message",
-        Kind::Number {
-            least: 0,
-            most: 1_000_000,
-        },
-    ),
+    ("WEIXIN_MARKDOWN", "markdown", Kind::MARKDOWN),
+    ("WEIXIN_MAX_PARTS", "max-parts", Kind::MAX_PARTS),
+    ("WEIXIN_PART_MARKS", "part-marks", Kind::ON_OFF),
+    ("WEIXIN_MERGE_MS", "merge-ms", Kind::MERGE),
+    ("WEIXIN_SENDS_PER_MESSAGE", "sends-per-message", Kind::SENDS),
     (
         "WEIXIN_REPLY_WINDOW_HOURS",
         "reply-window-hours",
-        Kind::Number {
-            least: 0,
-            most: 8760,
-        },
+        Kind::WINDOW_HOURS,
     ),
     ("WEIXIN_BOT_AGENT", "bot-agent", Kind::Text),
 ];
@@ -143,7 +105,7 @@ pub fn read(lookup: Lookup<'_>) -> Result<Environment, UsageError> {
             continue;
         };
         let value = value.trim();
-        if value.is_empty() && matches!(kind, Kind::Text | Kind::Url | Kind::Number { .. }) {
+        if value.is_empty() && kind.may_be_empty() {
             continue;
         }
         kind.check(value)
@@ -232,7 +194,7 @@ pub fn openai(
     })
 }
 
-fn text(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, UsageError> {
+pub(super) fn text(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, UsageError> {
     match lookup(name) {
         None => Ok(None),
         Some(value) => value
@@ -243,13 +205,34 @@ fn text(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, UsageError> {
 }
 
 /// A variable's value without blanks around it; none when nothing is left.
-fn set(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, UsageError> {
+pub(super) fn set(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, UsageError> {
     let value = text(lookup, name)?.map(|value| value.trim().to_owned());
     Ok(value.filter(|value| !value.is_empty()))
 }
 
+const fn number(least: u64, most: u64) -> Kind {
+    Kind::Number { least, most }
+}
+
 impl Kind {
-    fn check(&self, value: &str) -> Result<(), String> {
+    pub(super) const MARKDOWN: Kind = Kind::Choice(&["plain", "native"]);
+    pub(super) const ON_OFF: Kind = Kind::Choice(&["on", "off"]);
+    pub(super) const TEXT_LIMIT: Kind = number(1, 1_000_000);
+    pub(super) const SEND_INTERVAL: Kind = number(0, 3_600_000);
+    pub(super) const MAX_PARTS: Kind = number(1, 100);
+    pub(super) const MERGE: Kind = number(0, 10_000);
+    pub(super) const SENDS: Kind = number(0, 1_000_000);
+    pub(super) const WINDOW_HOURS: Kind = number(0, 8760);
+
+    /// Whether an empty variable is the same as none.
+    pub(super) fn may_be_empty(&self) -> bool {
+        match self {
+            Kind::Text | Kind::Url | Kind::ApiUrl | Kind::AesKey | Kind::Number { .. } => true,
+            Kind::Choice(_) | Kind::List => false,
+        }
+    }
+
+    pub(super) fn check(&self, value: &str) -> Result<(), String> {
         match self {
             Kind::Text => Ok(()),
             Kind::Url => {
@@ -260,6 +243,23 @@ impl Kind {
                 Rule::configured(value)
                     .map(drop)
                     .map_err(|error| format!("is refused: {error}"))
+            }
+            Kind::ApiUrl => {
+                if value.trim_end_matches('/').ends_with("/cgi-bin") {
+                    return Err("ends with /cgi-bin: write it without /cgi-bin".to_owned());
+                }
+                Kind::Url.check(value)
+            }
+            // It is a secret, so it is not repeated.
+            Kind::AesKey => {
+                let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
+                match value.len() == 43 && value.bytes().all(is_plain) {
+                    true => Ok(()),
+                    false => Err(
+                        "is not the 43 letters and digits of the app's callback settings"
+                            .to_owned(),
+                    ),
+                }
             }
             Kind::Choice(values) if values.contains(&value) => Ok(()),
             Kind::Choice([first @ .., last]) => {

@@ -71,7 +71,15 @@ fn a_mistake_is_one_line_that_names_it() {
         ),
         (
             &["run", "--webhooks", "x"],
-            "--webhooks is not in this version",
+            "--webhooks \"x\" is no address",
+        ),
+        (
+            &["login", "--webhooks", "127.0.0.1:1"],
+            "--webhooks is no option of login",
+        ),
+        (
+            &["login", "--component", "a", "--component", "b"],
+            "login takes one",
         ),
         (
             &["run", "--accounts", "x", "--simulator"],
@@ -137,4 +145,46 @@ fn a_token_selects_the_real_server_unless_the_simulator_is_asked_for() {
         panic!("not run");
     };
     assert!(options.simulator);
+}
+
+#[test]
+fn an_app_of_wecom_stands_beside_the_other_account() {
+    let key = "k".repeat(43);
+    let environment = [
+        ("WECOM_CORP_ID", "ww1"),
+        ("WECOM_AGENT_ID", "1000002"),
+        ("WECOM_SECRET", "hunter2"),
+        ("WECOM_TOKEN", "hunter2"),
+        ("WECOM_ENCODING_AES_KEY", &key),
+    ];
+    let arguments = [
+        "--webhooks",
+        "127.0.0.1:8080",
+        "--component",
+        "a",
+        "--component",
+        "b",
+    ];
+    let Command::Run(options) = read(&arguments, &environment).unwrap() else {
+        panic!("not run");
+    };
+    let shown = format!("{options:?}");
+    assert!(
+        !shown.contains("hunter2") && !shown.contains(&key),
+        "{shown}"
+    );
+    assert_eq!(options.webhooks, Some("127.0.0.1:8080".parse().unwrap()));
+    assert_eq!(options.components.len(), 2);
+    assert_eq!(options.wanted, Wanted::Latest);
+    assert_eq!(options.wecom.unwrap().id, "ww1");
+    let error = read(&["--accounts", "x"], &environment).unwrap_err();
+    assert!(
+        error.starts_with("WECOM_CORP_ID names one account"),
+        "{error}"
+    );
+    let error = read(&[], &environment[..4]).unwrap_err();
+    assert!(
+        error.starts_with("WECOM_ENCODING_AES_KEY is missing"),
+        "{error}"
+    );
 }

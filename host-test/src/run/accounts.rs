@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures::future::join_all;
@@ -10,8 +11,10 @@ use futures::future::join_all;
 use super::Failure;
 use super::account::TOKEN;
 use super::agents::Agents;
-use crate::account::AccountOptions;
-use crate::cli::{FileAccount, read_accounts};
+use super::component::Components;
+use crate::account::{AccountOptions, Handle};
+use crate::agent::Agent;
+use crate::cli::{Access, Defaults, FileAccount, WECOM, read_accounts};
 use crate::gateway::Gateway;
 use crate::login::account_of;
 use crate::media::MediaRules;
@@ -30,8 +33,9 @@ const AT_ONCE: usize = 64;
 pub async fn serve(
     gateway: &Gateway,
     agents: &Agents,
+    components: &Components,
     path: &Path,
-    defaults: &BTreeMap<String, String>,
+    defaults: &Defaults,
     media: &MediaRules,
 ) -> Result<(), Failure> {
     let mut wanted = read_accounts(path, defaults).map_err(Failure::Usage)?;
@@ -39,7 +43,7 @@ pub async fn serve(
     let mut logins = gateway.credentials().watch();
     let mut running: BTreeMap<String, (FileAccount, AccountOptions)> = BTreeMap::new();
     loop {
-        let is_whole = follow(gateway, agents, &wanted, &mut running, media).await;
+        let is_whole = follow(gateway, agents, components, &wanted, &mut running, media).await;
         let changed = async {
             loop {
                 tokio::time::sleep(LOOK).await;
@@ -73,6 +77,7 @@ pub async fn serve(
 async fn follow(
     gateway: &Gateway,
     agents: &Agents,
+    components: &Components,
     wanted: &[FileAccount],
     running: &mut BTreeMap<String, (FileAccount, AccountOptions)>,
     media: &MediaRules,
@@ -117,7 +122,10 @@ async fn follow(
                 Some(spec) => agents.of(spec),
                 None => agents.default(),
             };
-            (id, gateway.add(options.clone(), agent).await)
+            (
+                id,
+                start(gateway, components, account, options, agent).await,
+            )
         });
         for ((id, started), (_, wanted)) in join_all(starting).await.into_iter().zip(some) {
             match started {
@@ -136,6 +144,22 @@ async fn follow(
     is_whole
 }
 
+async fn start(
+    gateway: &Gateway,
+    components: &Components,
+    account: &FileAccount,
+    options: &AccountOptions,
+    agent: Arc<dyn Agent>,
+) -> Result<Handle, Failure> {
+    let platform = match account.access {
+        Access::Weixin(_) => &components.main,
+        Access::Wecom(_) => WECOM,
+    };
+    components.ensure(gateway, platform).await?;
+    let started = gateway.add_of(platform, options.clone(), agent).await;
+    started.map_err(super::other)
+}
+
 /// What an account of the file is started with: its token, or the credential of a login.
 fn options_of(
     gateway: &Gateway,
@@ -144,7 +168,18 @@ fn options_of(
 ) -> Result<AccountOptions, String> {
     let credentials = gateway.credentials();
     let failed = |error: crate::credentials::CredentialsError| error.to_string();
-    if let Some(token) = &account.token
+    let token = match &account.access {
+        Access::Weixin(token) => token,
+        Access::Wecom(secrets) => {
+            return Ok(AccountOptions {
+                id: account.id.clone(),
+                secrets: secrets.clone(),
+                config: account.config.clone(),
+                media: media.clone(),
+            });
+        }
+    };
+    if let Some(token) = token
         && !credentials.is_replaced(token).map_err(failed)?
     {
         return Ok(AccountOptions {

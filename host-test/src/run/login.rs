@@ -35,7 +35,7 @@ pub async fn login(options: LoginOptions) -> Result<(), Failure> {
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let component = match options.component {
         Some(path) => path,
-        None => beside_the_binary()?,
+        None => beside_the_binary("weixin.wasm")?,
     };
     let runtime = super::runtime(Clock::new())?;
     let plugin = runtime.load(&component).await.map_err(other)?;

@@ -1,7 +1,8 @@
-//! `run`: the accounts, their agents, the component that may be swapped, and the prompt.
+//! `run`: the accounts, their agents, the components that may be swapped, and the prompt.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -9,13 +10,13 @@ use tokio::task::JoinSet;
 
 use super::account::{Choice, TOKEN, choose};
 use super::agents::Agents;
-use super::component::reload;
+use super::component::Components;
 use super::prompt::{self, Ended};
-use super::{Failure, Signals, accounts, beside_the_binary, login, other};
+use super::{Failure, Signals, accounts, login, other, wecom};
 use crate::account::{AccountOptions, Handle, Phase, StartError};
 use crate::admin;
 use crate::agent;
-use crate::cli::{RunOptions, Wanted};
+use crate::cli::{Access, RunOptions, WECOM, Wanted, read_accounts};
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::gateway::Gateway;
@@ -23,6 +24,7 @@ use crate::login::{Logins, Replaced};
 use crate::media::MediaRules;
 use crate::simulator::{Options, Simulator};
 use crate::state::{StateError, StateSpec};
+use crate::webhooks;
 
 /// Whether a person will talk to the simulated server at the terminal: then the log is quieter.
 pub fn talks_to_a_person(options: &RunOptions) -> bool {
@@ -31,13 +33,14 @@ pub fn talks_to_a_person(options: &RunOptions) -> bool {
         choose(
             &options.wanted,
             &credentials,
-            &options.config,
+            &options.defaults.weixin,
             &MediaRules::default(),
         )
     };
     std::io::stdin().is_terminal()
         && options.accounts.is_none()
-        && (options.simulator || matches!(choice(), Ok(Choice::Simulator)))
+        && (options.simulator
+            || (options.wecom.is_none() && matches!(choice(), Ok(Choice::Simulator))))
 }
 
 /// Runs a component until SIGINT, SIGTERM or the end of the prompt. `umask` is the user's own, for
@@ -51,18 +54,19 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     let credentials = Credentials::of(&options.state);
     let admin = match options.admin {
         Some((address, token)) => {
-            let failed =
-                |error: std::io::Error| Failure::Usage(format!("--admin {address}: {error}"));
-            let listener = TcpListener::bind(address).await.map_err(failed)?;
-            let address = listener.local_addr().map_err(failed)?;
-            tracing::info!(%address, "the operator's API listens");
-            Some((listener, token))
+            let listener = listen("--admin", address).await?;
+            tracing::info!(address = %listener.1, "the operator's API listens");
+            Some((listener.0, token))
         }
         None => None,
     };
-    let component = match options.component {
-        Some(path) => path,
-        None => beside_the_binary()?,
+    let webhooks = match options.webhooks {
+        Some(address) => {
+            let listener = listen("--webhooks", address).await?;
+            tracing::info!(address = %listener.1, "webhooks are listened for");
+            Some(listener.0)
+        }
+        None => None,
     };
     let (state_spec, durability) = (options.state, options.durability);
     let state_directory = match &state_spec {
@@ -71,7 +75,7 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     };
     let opening = tokio::spawn(async move { state_spec.open(durability).await });
     let runtime = super::runtime(clock.clone())?;
-    let plugin = runtime.load(&component).await.map_err(other)?;
+    let (components, plugins) = Components::load(&runtime, options.components).await?;
     let state = opening.await.map_err(other)?.map_err(|error| match error {
         StateError::InUse { .. } | StateError::Open { .. } | StateError::Connect { .. } => {
             Failure::Usage(error.to_string())
@@ -90,34 +94,80 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         umask: Some(umask),
         ..options.agent_settings
     };
-    let gateway = Gateway::with_credentials(&runtime, plugin, state, credentials);
+    let accounts_file = options.accounts;
+    let one = One {
+        wanted: options.wanted,
+        config: options.defaults.weixin.clone(),
+        media: media.clone(),
+        simulator: options.simulator,
+        is_alone: options.wecom.is_none(),
+    };
+    let needed = match &accounts_file {
+        Some(path) => {
+            let accounts = read_accounts(path, &options.defaults).map_err(Failure::Usage)?;
+            let is_wecom = |access: &Access| matches!(access, Access::Wecom(_));
+            match !accounts.is_empty() && accounts.iter().all(|account| is_wecom(&account.access)) {
+                true => WECOM,
+                false => &components.main,
+            }
+        }
+        None if one.waits(&credentials)? => WECOM,
+        None => &components.main,
+    };
+    let first = plugins.iter().find(|plugin| plugin.platform() == needed);
+    let first = match first.cloned() {
+        Some(plugin) => plugin,
+        None => components.find(&runtime, needed).await?,
+    };
+    let gateway = Gateway::with_credentials(&runtime, first, state, credentials);
+    for plugin in plugins {
+        gateway.install(plugin);
+    }
+    let has_webhooks = webhooks.is_some();
     // What runs beside the accounts ends with them.
     let mut beside = JoinSet::new();
     if let Some((listener, token)) = admin {
         beside.spawn(admin::serve(listener, token, gateway.clone()));
     }
-    beside.spawn(reload(gateway.clone(), component, options.watch)?);
+    if let Some(listener) = webhooks {
+        beside.spawn(webhooks::serve(listener, gateway.clone()));
+    }
+    let reload = components.reload(&gateway, options.watch)?;
     let agents = Agents::new(options.agent, settings, clock);
     let work = async {
-        match options.accounts {
-            Some(path) => accounts::serve(&gateway, &agents, &path, &options.config, &media).await,
-            None => {
-                let one = One {
-                    wanted: options.wanted,
-                    config: options.config,
-                    media,
-                    simulator: options.simulator,
-                };
-                one.serve(&gateway, &agents).await
+        if let Some(account) = options.wecom {
+            wecom::start(
+                &gateway,
+                &agents,
+                &components,
+                account,
+                &media,
+                has_webhooks,
+            )
+            .await?;
+        }
+        match accounts_file {
+            Some(path) => {
+                let defaults = &options.defaults;
+                accounts::serve(&gateway, &agents, &components, &path, defaults, &media).await
             }
+            None => one.serve(&gateway, &agents, &components).await,
         }
     };
     let result = tokio::select! {
         result = work => result,
+        () = reload => Ok(()),
         () = signals.end() => Ok(()),
     };
     gateway.stop().await;
     result
+}
+
+async fn listen(option: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    let failed = |error: std::io::Error| Failure::Usage(format!("{option} {address}: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 /// One account, from whatever credential is the newest.
@@ -126,21 +176,48 @@ struct One {
     config: BTreeMap<String, String>,
     media: MediaRules,
     simulator: bool,
+    /// No other account was asked for.
+    is_alone: bool,
 }
 
 impl One {
-    async fn serve(&self, gateway: &Gateway, agents: &Agents) -> Result<(), Failure> {
+    /// Whether there is no such account until somebody logs in, and another one runs meanwhile.
+    fn waits(&self, credentials: &Credentials) -> Result<bool, Failure> {
+        if self.is_alone || self.simulator || self.wanted != Wanted::Latest {
+            return Ok(false);
+        }
+        match self.choose(credentials)? {
+            Choice::Account(_) => Ok(false),
+            Choice::Login | Choice::Simulator => Ok(true),
+        }
+    }
+
+    async fn serve(
+        &self,
+        gateway: &Gateway,
+        agents: &Agents,
+        components: &Components,
+    ) -> Result<(), Failure> {
         let clock = &gateway.runtime().clock;
+        let mut changes = gateway.credentials().watch();
+        while self.waits(gateway.credentials())? {
+            // Each holder of the credentials holds a sender.
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+        components.ensure(gateway, &components.main).await?;
+        let plugin = gateway.plugin_of(&components.main);
         let logins = Logins {
             runtime: gateway.runtime().clone(),
-            plugin: gateway.plugin(),
+            plugin: plugin.unwrap_or_else(|| gateway.plugin()),
             config: self.config.clone(),
             credentials: gateway.credentials().clone(),
             replaces: replaced_by_login(&self.wanted),
         };
         let choice = match self.simulator {
             true => Choice::Simulator,
-            false => self.choose(gateway)?,
+            false => self.choose(gateway.credentials())?,
         };
         let mut simulator = None;
         let mut next = match choice {
@@ -159,12 +236,11 @@ impl One {
                 self.logged_in(gateway)?
             }
         };
-        let mut changes = gateway.credentials().watch();
         loop {
             let started_ms = clock.unix_ms();
             let current = next.clone();
             let account = gateway
-                .add(next, agents.default())
+                .add_of(&components.main, next, agents.default())
                 .await
                 .map_err(start_failure)?;
             tracing::info!(account = account.id(), "started");
@@ -219,13 +295,12 @@ impl One {
         }
     }
 
-    fn choose(&self, gateway: &Gateway) -> Result<Choice, Failure> {
-        let credentials = gateway.credentials();
+    fn choose(&self, credentials: &Credentials) -> Result<Choice, Failure> {
         choose(&self.wanted, credentials, &self.config, &self.media).map_err(other)
     }
 
     fn logged_in(&self, gateway: &Gateway) -> Result<AccountOptions, Failure> {
-        match self.choose(gateway)? {
+        match self.choose(gateway.credentials())? {
             Choice::Account(account) => Ok(account),
             Choice::Login | Choice::Simulator => {
                 Err(Failure::Usage(nobody_logged_in(&self.wanted)))
@@ -243,7 +318,7 @@ impl One {
         started_ms: u64,
     ) -> AccountOptions {
         let credentials = gateway.credentials();
-        let chosen = || match self.choose(gateway) {
+        let chosen = || match self.choose(credentials) {
             Ok(Choice::Account(account)) => {
                 let is_new = account.id != current.id
                     || account.secrets != current.secrets

@@ -33,6 +33,11 @@ pub fn component() -> PathBuf {
     PathBuf::from(env!("COMPONENT"))
 }
 
+/// The one for platforms that call back.
+pub fn component_wecom() -> PathBuf {
+    PathBuf::from(env!("COMPONENT_WECOM"))
+}
+
 /// A strict simulated server and a runtime with the component.
 pub struct World {
     pub simulator: Simulator,

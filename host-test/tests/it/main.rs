@@ -26,3 +26,4 @@ mod runner;
 mod secrets;
 mod storage;
 mod typing;
+mod webhooks;

@@ -156,6 +156,7 @@ impl Outbox {
             content: part.content.clone(),
             client_id: part.client_id.clone(),
             since_ms,
+            is_again: part.is_again(),
         })
     }
 

@@ -214,6 +214,11 @@ impl StoredPart {
             },
         }
     }
+
+    /// Whether the try that was begun is not the first one that counts.
+    pub fn is_again(&self) -> bool {
+        self.tries > 1
+    }
 }
 
 impl Record {

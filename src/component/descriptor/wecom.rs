@@ -4,11 +4,9 @@ use crate::channel::store::STATE_VERSION;
 use crate::component::bindings::exports::gateway::channel::meta::{
     Capture, CredentialUse, Descriptor, Egress, Keeping, Placement,
 };
+use crate::component::bindings::gateway::channel::types as wit;
+use crate::wecom::{SECRET_CREDENTIAL as SECRET, TOKEN_CREDENTIAL as TOKEN};
 
-/// The app's secret, which asks for the token.
-const SECRET: &str = "corp-secret";
-/// The token, which all other requests carry.
-const TOKEN: &str = "access-token";
 /// Where the API is unless the operator says otherwise.
 const HOST: &str = "qyapi.weixin.qq.com";
 /// The same where the operator does.
@@ -38,7 +36,12 @@ pub fn descriptor() -> Descriptor {
         platform: "wecom".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         text_limit: 2000,
-        media: Vec::new(),
+        media: vec![
+            wit::MediaKind::Image,
+            wit::MediaKind::Voice,
+            wit::MediaKind::Video,
+            wit::MediaKind::File,
+        ],
         typing_refresh: None,
         reply_window: None,
         egress: api(HOST).into_iter().chain(api(CONFIGURED)).collect(),
@@ -49,7 +52,7 @@ pub fn descriptor() -> Descriptor {
             credential: TOKEN.to_owned(),
             keep: Keeping::InUse,
         }],
-        config_schema: r#"{"type": "object"}"#.to_owned(),
+        config_schema: include_str!("../../wecom/config.schema.json").to_owned(),
         state_version: STATE_VERSION,
         state_reads_from: STATE_VERSION,
     }

@@ -1,7 +1,6 @@
 //! The one lane that sends, and the calls that put something on it.
 
 use super::*;
-use crate::weixin::media::Handle;
 
 /// How long `send` waits for the parts to settle.
 const SEND_WAIT: Duration = Duration::from_secs(15);
@@ -17,6 +16,7 @@ impl Instance {
         }
         self.ready()?;
         self.channel.borrow().check(&post)?;
+        platform::check_conversation(&post.conversation)?;
         check_media(&post)?;
         let key = post.key.clone();
         let known = self.channel.borrow_mut().outbox().known(&post)?;
@@ -218,16 +218,7 @@ impl Instance {
             }
             content => content.clone(),
         };
-        let token = match self.reply_token(&job.conversation) {
-            Ok(token) => token,
-            Err(error) => return (job, Outcome::NotSent(error)),
-        };
-        let random = imports::random();
-        let request = api::send_message(&self.options, random, &job, &content, token.as_deref());
-        let outcome = match request {
-            Ok(request) => api::sent(imports::fetch(request).await),
-            Err(error) => Outcome::Refused(error),
-        };
+        let outcome = self.deliver(&job, &content).await;
         (job, outcome)
     }
 
@@ -236,11 +227,7 @@ impl Instance {
         self.log_outcome(&outcome);
         match &outcome {
             Outcome::Accepted { .. } => self.last_send_ms.set(Some(imports::now_ms())),
-            Outcome::LoginRequired(error) => {
-                let reason = error.message.clone();
-                self.health.borrow_mut().poll_failed(now, reason, true);
-                self.log_phase();
-            }
+            Outcome::LoginRequired(error) => self.failed(error.message.clone(), true),
             Outcome::NotSent(_)
             | Outcome::NotUploaded(_)
             | Outcome::Unknown(_)
@@ -270,13 +257,18 @@ impl Instance {
             }
             Outcome::Accepted { message_id: None } => (
                 Level::Warn,
-                "WeChat accepts messages without an id: they may not arrive, and are not sent again"
-                    .to_owned(),
+                format!(
+                    "{} accepts messages without an id: they may not arrive, and are not sent again",
+                    platform::NAME
+                ),
             ),
             Outcome::Refused(error) => (Level::Error, format!("a message is refused: {error}")),
             Outcome::Declined { error, .. } => (
                 Level::Warn,
-                format!("WeChat wants no message now, and is tried again less often: {error}"),
+                format!(
+                    "{} wants no message now, and is tried again less often: {error}",
+                    platform::NAME
+                ),
             ),
             Outcome::NotUploaded(error) => (
                 Level::Warn,
@@ -297,7 +289,7 @@ impl Instance {
 /// Only what was uploaded for this conversation can be sent to it.
 fn check_media(post: &NewPost) -> Result<(), Error> {
     for handle in &post.media {
-        if Handle::uploaded(handle)?.to != post.conversation {
+        if platform::uploaded_for(handle)? != post.conversation {
             return Err(Error::new(
                 ErrorKind::Invalid,
                 "only media that were `put` for this conversation can be sent to it",
@@ -314,8 +306,8 @@ async fn next<F: Future>(requests: &mut FuturesUnordered<F>) -> F::Output {
     }
 }
 
-/// Unique, in the form of the official client.
+/// Unique, in the form of WeChat's official client.
 fn client_id() -> String {
     let random = imports::random() >> 32;
-    format!("openclaw-weixin:{}-{random:08x}", imports::now_ms())
+    format!("{}:{}-{random:08x}", platform::CLIENT, imports::now_ms())
 }

@@ -1,4 +1,4 @@
-//! Content of media: fetched and decrypted, encrypted and uploaded, a window at a time.
+//! Content of media: fetched and opened, sealed and uploaded, a window at a time.
 //!
 //! Promises: memory does not grow with a file, no other call waits for a transfer, and what is not
 //! whole never ends as if it were.
@@ -6,15 +6,15 @@
 use md5::{Digest, Md5};
 use wit_bindgen::{StreamReader, StreamResult, StreamWriter, spawn_local, yield_async};
 
+use super::platform::Sealer;
 use super::*;
-use crate::channel::cipher::{self, Decryptor, Encryptor};
+use crate::channel::cipher::{self, Decryptor};
 use crate::channel::message::{Media, MediaKind};
-use crate::channel::{file_name, sniff};
+use crate::channel::sniff;
 use crate::component::bindings::gateway::channel::types as wit;
 use crate::component::bindings::{wit_future, wit_stream};
-use crate::component::imports::{Body, Download};
-use crate::weixin::media::{self, Handle, MAX_UPLOAD_BYTES, Uploaded};
-use crate::weixin::media_key::Key;
+use crate::component::imports::{Answered, Body};
+use crate::http::{Failure, Request};
 
 /// What is read at once.
 const WINDOW_BYTES: usize = 64 * 1024;
@@ -23,57 +23,14 @@ const BUFFER_BYTES: usize = WINDOW_BYTES + cipher::HEADROOM;
 const DOWNLOAD_TRIES: u32 = 3;
 
 impl Instance {
-    /// Opens the content of a handle that came with a message.
-    pub async fn open(&self, handle: &str) -> Result<Opened, Error> {
-        let Handle::Received(received) = Handle::decode(handle)? else {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                "this handle is of an upload: only what came with a message can be fetched",
-            ));
-        };
-        let decryptor = match received.key()? {
-            Some(key) => Decryptor::new(key.bytes()),
-            None => Decryptor::plain(),
-        };
-        let url = received.url(&self.options).inspect_err(|error| {
-            log(Level::Warn, &error.message);
-        })?;
-        let download = self.begin_download(url).await?;
-        let mut incoming = Incoming {
-            body: download.body,
-            decryptor,
-            buffer: Vec::with_capacity(BUFFER_BYTES),
-            size: received.size,
-        };
-        let begin = incoming.next().await?;
-        let mime = sniff::mime(
-            &incoming.buffer,
-            received.name.as_deref().unwrap_or_default(),
-        );
-        let (writer, bytes) = wit_stream::new();
-        let gone = || Err(Error::new(ErrorKind::Transient, "the transfer was given up").into());
-        let (result, done) = wit_future::new(gone);
-        spawn_local(async move {
-            let outcome = incoming.pass_on(begin, writer).await;
-            // Nobody may want to know any more.
-            let _ = result.write(outcome.map_err(wit::Error::from)).await;
-        });
-        Ok(Opened { mime, bytes, done })
-    }
-
     /// The head of a download; a passing failure before it is tried again.
-    async fn begin_download(&self, url: String) -> Result<Download, Error> {
+    pub(super) async fn begin_download(
+        &self,
+        attempt: impl AsyncFn() -> Result<Answered, Error>,
+    ) -> Result<Answered, Error> {
         let mut pause = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
         loop {
-            let answer = imports::download(api::download(url.clone())).await;
-            let result = match answer {
-                Ok(download) => api::opened(download.status).map(|()| download),
-                Err(failure) => Err(Error::new(
-                    ErrorKind::Transient,
-                    format!("the download fails: {failure}"),
-                )),
-            };
-            match result {
+            match attempt().await {
                 Err(error)
                     if error.kind == ErrorKind::Transient
                         && pause.failures() + 1 < DOWNLOAD_TRIES =>
@@ -118,93 +75,44 @@ impl Instance {
             .handle
             .ok_or_else(|| Error::new(ErrorKind::Transient, "the upload has no handle"))
     }
-
-    /// Encrypts and uploads.
-    pub async fn put(&self, upload: Upload, content: StreamReader<u8>) -> Result<Media, Error> {
-        let invalid = |why: &str| Err(Error::new(ErrorKind::Invalid, why));
-        let Some(padded_size) = cipher::padded_len(upload.size) else {
-            return invalid("no file has that many bytes");
-        };
-        if upload.size > MAX_UPLOAD_BYTES {
-            return Err(Error::new(
-                ErrorKind::TooLarge,
-                format!(
-                    "the file has {} bytes: at most {MAX_UPLOAD_BYTES} are uploaded",
-                    upload.size
-                ),
-            ));
-        }
-        if upload.md5.len() != 16 {
-            return invalid("an MD5 has 16 bytes");
-        }
-        self.check_credential()?;
-        let name = file_name::sanitize(&upload.name, "file");
-        let mime = upload.mime.as_deref().unwrap_or_default();
-        let kind = match upload.kind {
-            Some(MediaKind::Voice) => MediaKind::File,
-            Some(kind) => kind,
-            None => sniff::kind(mime, &name),
-        };
-        let key = Key::new(random_bytes());
-        let file_key = Key::new(random_bytes()).to_hex();
-        let md5: String = upload
-            .md5
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let request = api::get_upload_url(
-            &self.options,
-            imports::random(),
-            &wire::UploadRequest {
-                file_key: &file_key,
-                kind,
-                to: &upload.conversation,
-                size: upload.size,
-                padded_size,
-                md5: &md5,
-                key: &key.to_hex(),
-            },
-        );
-        let place = api::read(imports::fetch(request).await).map_err(upload_error)?;
-        let url = media::upload_url(&self.options, &wire::upload_place(&place), &file_key)
-            .inspect_err(|error| log(Level::Warn, &error.message))?;
-
-        let outgoing = Outgoing {
-            content,
-            encryptor: Encryptor::new(key.bytes()),
-            buffer: Vec::with_capacity(BUFFER_BYTES),
-            size: upload.size,
-            sent: 0,
-        };
-        let answer = imports::upload(api::upload(url, padded_size), async |writer| {
-            outgoing.send(writer).await
-        })
-        .await?;
-        let ticket = api::uploaded(answer.status, answer.ticket, answer.message)?;
-        let uploaded = Uploaded {
-            kind,
-            to: upload.conversation,
-            ticket,
-            key: key.to_base64_of_hex(),
-            size: upload.size,
-            padded_size,
-            name: name.clone(),
-        };
-        Ok(Media {
-            handle: Some(Handle::Uploaded(uploaded).encode()),
-            kind,
-            name: Some(name),
-            mime: upload.mime,
-            size: Some(upload.size),
-            length: None,
-            transcript: None,
-        })
-    }
 }
 
-/// A refusal is final; anything else may pass, and nothing was sent yet.
-fn upload_error(error: CallError) -> Error {
-    let mut error = error.into_error();
+/// Hands a download on: decrypted by `decryptor`, and checked against the `size` that was announced.
+pub(super) async fn hand_on(
+    answered: Answered,
+    decryptor: Decryptor,
+    size: Option<u64>,
+    name: Option<&str>,
+) -> Result<Opened, Error> {
+    let mut incoming = Incoming {
+        body: answered.body,
+        decryptor,
+        buffer: Vec::with_capacity(BUFFER_BYTES),
+        size,
+    };
+    let begin = incoming.next().await?;
+    let mime = sniff::mime(&incoming.buffer, name.unwrap_or_default());
+    let (writer, bytes) = wit_stream::new();
+    let gone = || Err(Error::new(ErrorKind::Transient, "the transfer was given up").into());
+    let (result, done) = wit_future::new(gone);
+    spawn_local(async move {
+        let outcome = incoming.pass_on(begin, writer).await;
+        // Nobody may want to know any more.
+        let _ = result.write(outcome.map_err(wit::Error::from)).await;
+    });
+    Ok(Opened { mime, bytes, done })
+}
+
+/// Only what came with a message has content to fetch.
+pub(super) fn is_upload() -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        "this handle is of an upload: only what came with a message can be fetched",
+    )
+}
+
+/// Of a transfer nothing is shown to anybody yet, so what has no known end may be tried again.
+pub(super) fn may_pass(mut error: Error) -> Error {
     if matches!(
         error.kind,
         ErrorKind::UnknownOutcome | ErrorKind::RateLimited
@@ -214,7 +122,49 @@ fn upload_error(error: CallError) -> Error {
     error
 }
 
-fn random_bytes() -> [u8; 16] {
+/// What was uploaded, for a post.
+pub(super) fn uploaded(
+    handle: String,
+    kind: MediaKind,
+    name: String,
+    mime: Option<String>,
+    size: u64,
+) -> Media {
+    Media {
+        handle: Some(handle),
+        kind,
+        name: Some(name),
+        mime,
+        size: Some(size),
+        length: None,
+        transcript: None,
+    }
+}
+
+/// A failure before the head of a download.
+pub(super) fn download_failed(failure: Failure) -> Error {
+    let why = format!("the download fails: {failure}");
+    Error::new(ErrorKind::Transient, why)
+}
+
+/// Uploads what `sealer` makes of `content`, which has to have `size` bytes.
+pub(super) async fn send_content(
+    request: Request,
+    content: StreamReader<u8>,
+    sealer: Sealer,
+    size: u64,
+) -> Result<Answered, Error> {
+    let outgoing = Outgoing {
+        content,
+        sealer,
+        buffer: Vec::with_capacity(BUFFER_BYTES),
+        size,
+        sent: 0,
+    };
+    imports::upload(request, async |writer| outgoing.send(writer).await).await
+}
+
+pub(super) fn random_bytes() -> [u8; 16] {
     let bits = (u128::from(imports::random()) << 64) | u128::from(imports::random());
     bits.to_le_bytes()
 }
@@ -293,10 +243,10 @@ impl Incoming {
     }
 }
 
-/// An upload that is being encrypted.
+/// An upload that is being sealed.
 struct Outgoing {
     content: StreamReader<u8>,
-    encryptor: Encryptor,
+    sealer: Sealer,
     buffer: Vec<u8>,
     size: u64,
     sent: u64,
@@ -317,7 +267,7 @@ impl Outgoing {
         };
         loop {
             let mut buffer = std::mem::take(&mut self.buffer);
-            self.encryptor.reuse(&mut buffer);
+            self.sealer.reuse(&mut buffer);
             let waiting = buffer.len();
             let (result, mut buffer) = self.content.read(buffer).await;
             self.sent += buffer.len().saturating_sub(waiting) as u64;
@@ -326,12 +276,12 @@ impl Outgoing {
                 return Err(wrong_size(self.sent, self.size));
             }
             if is_end {
-                self.encryptor.finish(&mut buffer);
+                self.sealer.finish(&mut buffer);
                 // What the server does not take shows in its answer.
                 let _ = writer.write_all(buffer).await;
                 return Ok(());
             }
-            self.encryptor.update(&mut buffer);
+            self.sealer.update(&mut buffer);
             if !buffer.is_empty() {
                 buffer = writer.write_all(buffer).await;
                 // What the server does not take shows in its answer.

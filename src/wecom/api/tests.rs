@@ -45,7 +45,7 @@ fn requests_are_what_the_platform_documents() {
     let token = get_token(&options());
     assert_eq!(
         token.url,
-        "https://qyapi.weixin.qq.com/cgi-bin/gettoken?corpid=ww%201&corpsecret=%7B%7Bsecret%7D%7D"
+        "https://qyapi.weixin.qq.com/cgi-bin/gettoken?corpid=ww%201&corpsecret=%7B%7Bcorp-secret%7D%7D"
     );
     assert_eq!((token.method, token.body.len()), (Method::Get, 0));
     let upload = upload(

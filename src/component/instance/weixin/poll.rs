@@ -2,81 +2,22 @@
 
 use std::convert::Infallible;
 
-use wit_bindgen::spawn_local;
-
 use super::*;
 use crate::channel::health::OPEN_LONG_ENOUGH;
+use crate::channel::message::Body;
 use crate::channel::said::Said;
-use crate::channel::{Delivery, is_old};
 use crate::http::Failure;
+use crate::weixin::inbound::{self, Reading};
 use crate::weixin::quote;
 
-/// A refused credential is tried again at growing pauses for this long, then each [`LOGIN_LATER`].
-const LOGIN_SOON: Duration = Duration::from_secs(600);
-const LOGIN_LATER: Duration = Duration::from_secs(300);
-/// How long after the start a batch of an older instance may still arrive in the store.
-const ADOPT_FOR: Duration = Duration::from_secs(300);
-const ADOPT_EVERY: Duration = Duration::from_secs(5);
 /// How long it is believed that polls are cut off on the way.
 const LEARNED_FOR: Duration = Duration::from_secs(3600);
 /// An empty poll that ends sooner was not held.
 const SHORT_POLL: Duration = Duration::from_millis(500);
 
 impl Instance {
-    /// Waits for events; empty when draining.
-    pub async fn receive(self: &Rc<Self>) -> Result<Vec<Delivery>, Error> {
-        if self.is_receiving.replace(true) {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "another call of `receive` is open: keep one",
-            ));
-        }
-        let result = self.next_events().await;
-        self.is_receiving.set(false);
-        result
-    }
-
-    async fn next_events(self: &Rc<Self>) -> Result<Vec<Delivery>, Error> {
-        loop {
-            if let Some(error) = self.poll_error.take() {
-                return Err(error);
-            }
-            if self.is_draining.get() {
-                return Ok(Vec::new());
-            }
-            let seen = self.inbox.count();
-            self.ready()?;
-            let (deliveries, writes) = {
-                let mut channel = self.channel.borrow_mut();
-                channel.take(imports::now(), MAX_EVENTS)
-            };
-            self.store(writes)?;
-            if !deliveries.is_empty() {
-                return Ok(deliveries);
-            }
-            if !self.is_polling.replace(true) {
-                let instance = Rc::clone(self);
-                // The poll goes on when this call returns: a poll that is given up may take messages
-                // with it.
-                spawn_local(async move { instance.keep_polling().await });
-            }
-            let ripe_at = self.channel.borrow_mut().journal().ripe_at();
-            let news = std::pin::pin!(self.inbox.wait(seen));
-            let ripe = std::pin::pin!(imports::sleep_until(ripe_at.unwrap_or(Duration::MAX)));
-            let drained = std::pin::pin!(self.drain.wait(0));
-            select(drained, select(news, ripe)).await;
-        }
-    }
-
-    async fn keep_polling(&self) {
-        let result = self.poll_on().await;
-        self.is_polling.set(false);
-        self.poll_error.replace(result.err());
-        self.inbox.raise();
-    }
-
     /// Polls until draining, or until something fails that the caller of `receive` has to know.
-    async fn poll_on(&self) -> Result<(), Error> {
+    pub(in super::super) async fn attend(&self) -> Result<(), Error> {
         let mut failures = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
         let mut refusals = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         let mut idle = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
@@ -101,7 +42,7 @@ impl Instance {
                     failures.reset();
                     refusals.reset();
                     let is_empty = updates.messages.is_empty();
-                    self.unstored.replace(Some(updates));
+                    self.platform.unstored.replace(Some(updates));
                     self.accept_unstored()?;
                     // A server that has nothing to say and does not hold the poll sets no pace.
                     if is_empty && imports::now().saturating_sub(begun) < SHORT_POLL {
@@ -142,7 +83,7 @@ impl Instance {
         let Some(hold) = api::hold_before(after) else {
             return false;
         };
-        self.longest_poll.set(Some((hold, imports::now())));
+        self.platform.longest_poll.set(Some((hold, imports::now())));
         log(
             Level::Info,
             &format!(
@@ -180,7 +121,7 @@ impl Instance {
         let request = {
             let mut channel = self.channel.borrow_mut();
             let cursor = channel.journal().cursor();
-            let learned = self.longest_poll.get();
+            let learned = self.platform.longest_poll.get();
             let learned =
                 learned.filter(|(_, since)| imports::now().saturating_sub(*since) < LEARNED_FOR);
             let wait = api::poll_wait(hold, learned.map(|(longest, _)| longest));
@@ -214,7 +155,7 @@ impl Instance {
 
     /// Stores what a poll brought. What can't be stored now is kept: the server may not say it again.
     fn accept_unstored(&self) -> Result<(), Error> {
-        let Some(updates) = self.unstored.take() else {
+        let Some(updates) = self.platform.unstored.take() else {
             return Ok(());
         };
         let result = self.accept(&updates);
@@ -222,7 +163,7 @@ impl Instance {
             && error.kind == ErrorKind::Storage
         {
             self.is_stale.set(true);
-            self.unstored.replace(Some(updates));
+            self.platform.unstored.replace(Some(updates));
         }
         result
     }
@@ -249,45 +190,17 @@ impl Instance {
                 &format!("received messages: {count}, of people: {read}"),
             );
         }
-        for message in events.iter().filter_map(Event::message) {
-            self.load_peer(&message.conversation.id)?;
-        }
-        let received = {
-            let mut channel = self.channel.borrow_mut();
-            let cursor = match &updates.cursor {
-                Some(cursor) => cursor.clone(),
-                None => channel.journal().cursor().to_owned(),
-            };
-            channel.receive(imports::now(), cursor, events)
+        let cursor = match &updates.cursor {
+            Some(cursor) => cursor.clone(),
+            None => self.channel.borrow_mut().journal().cursor().to_owned(),
         };
-        if received.refused > 0 {
-            let count = received.refused;
-            log(
-                Level::Info,
-                &format!("messages dropped, because the sender is not admitted: {count}"),
-            );
-        }
-        if received.write.is_some() {
-            self.last_event_ms.set(Some(imports::now_ms()));
-        }
-        self.store(received.write)?;
-        self.inbox.raise();
-        // Who wrote may be written to again.
-        self.lane.raise();
-        self.check_fence()?;
-        self.retire(false)
+        self.take_in(cursor, events)
     }
 
     /// The platform refuses the credential: after a pause, the start is announced again.
     async fn announce_again(&self, refusals: &mut Backoff) {
-        let now = imports::now();
-        let since = self.health.borrow().login_required_since().unwrap_or(now);
         let is_first = refusals.failures() == 0;
-        let pause = if now.saturating_sub(since) < LOGIN_SOON {
-            refusals.fail(imports::random())
-        } else {
-            LOGIN_LATER
-        };
+        let pause = self.refusal_pause(refusals);
         if !is_first {
             self.sleep(pause).await;
         }
@@ -298,48 +211,6 @@ impl Instance {
         if api::read(imports::fetch(request).await).is_ok() {
             self.health.borrow_mut().start_accepted = true;
         }
-    }
-
-    /// Waits while too much is unacknowledged; true when it waited.
-    async fn pause(&self) -> bool {
-        let seen = self.acknowledged.count();
-        let is_paused = self.channel.borrow_mut().journal().is_paused();
-        self.health.borrow_mut().is_paused = is_paused;
-        if is_paused {
-            self.log_phase();
-            let acknowledged = std::pin::pin!(self.acknowledged.wait(seen));
-            let drained = std::pin::pin!(self.drain.wait(0));
-            select(acknowledged, drained).await;
-        }
-        is_paused
-    }
-
-    /// Waits, but not longer than until draining.
-    async fn sleep(&self, pause: Duration) {
-        let timer = std::pin::pin!(imports::sleep_until(imports::now() + pause));
-        let drained = std::pin::pin!(self.drain.wait(0));
-        select(drained, timer).await;
-    }
-
-    /// Takes in what an older instance stored after this one had started.
-    fn adopt(&self) -> Result<(), Error> {
-        let now = imports::now();
-        if now.saturating_sub(self.started) > ADOPT_FOR
-            || now.saturating_sub(self.adopted.get()) < ADOPT_EVERY
-        {
-            return Ok(());
-        }
-        self.adopted.set(now);
-        let mut entries = Vec::new();
-        for key in self.buckets.keys()? {
-            let is_news = self.channel.borrow_mut().journal().is_foreign(&key);
-            if is_news && let Some(value) = self.buckets.get(Bucket::State, &key)? {
-                entries.push((key, value));
-            }
-        }
-        let problems = self.channel.borrow_mut().adopt(&entries);
-        log_problems(problems);
-        self.replay_peers()
     }
 
     /// Reads the messages of a batch, and looks up what they quote by its id alone.
@@ -377,45 +248,6 @@ impl Instance {
         }
         let value = self.buckets.get(Bucket::Messages, id)?;
         Ok(value.and_then(|value| serde_json::from_slice(&value).ok()))
-    }
-
-    /// Removes receipts and messages that have had their time, a chunk of each at once.
-    fn sweep(&self) -> Result<(), Error> {
-        let now_ms = imports::now_ms();
-        let due = self.channel.borrow_mut().receipts().due(now_ms);
-        if let Some(key) = due {
-            let value = self.buckets.get(Bucket::State, &key)?;
-            let (names, chunk) = {
-                let mut channel = self.channel.borrow_mut();
-                channel.receipts().remove(&key, value.as_deref())
-            };
-            let mut writes = Vec::new();
-            for name in names {
-                // The key of a post that failed may have been used again since.
-                if self
-                    .stored_receipt(&name)?
-                    .is_some_and(|receipt| is_old(&receipt, now_ms))
-                {
-                    writes.push(Write {
-                        bucket: Bucket::Receipts,
-                        key: name,
-                        value: None,
-                    });
-                }
-            }
-            writes.push(chunk);
-            self.store(writes)?;
-        }
-        let due = self.channel.borrow_mut().messages().due(now_ms);
-        if let Some(key) = due {
-            let value = self.buckets.get(Bucket::State, &key)?;
-            let writes = {
-                let mut channel = self.channel.borrow_mut();
-                channel.messages().forget(&key, value.as_deref())
-            };
-            self.store(writes)?;
-        }
-        Ok(())
     }
 }
 

@@ -1,0 +1,93 @@
+//! Callbacks: what the platform posts is stored before it is answered, and nobody who is not the
+//! platform learns more than that it was refused.
+
+use super::*;
+use crate::wecom::callback::{self, REFUSED_STATUS};
+use crate::wecom::inbound::Reading;
+
+/// The log tells at most one refusal within this time: anybody can cause them.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// Requests that were refused.
+#[derive(Default)]
+pub struct Refusals {
+    told: Cell<Option<Duration>>,
+    since: Cell<u64>,
+}
+
+/// Answers what came over HTTP. The platform repeats what is not answered with 200.
+pub async fn callback(request: Callback) -> Answer {
+    let empty = |status| Answer {
+        status,
+        body: Vec::new(),
+    };
+    let Ok(instance) = current() else {
+        return empty(503);
+    };
+    if !request.is_post {
+        return match callback::verify(&instance.options.seal, imports::now_ms(), &request.query) {
+            Ok(body) => Answer { status: 200, body },
+            Err(refusal) => {
+                instance.refuse(&refusal.to_string());
+                empty(REFUSED_STATUS)
+            }
+        };
+    }
+    let (query, body) = (&request.query, &request.body);
+    let reading = callback::receive(&instance.options, imports::now_ms(), query, body);
+    match reading {
+        Ok(Reading::Event(event)) => match instance.take_callback(*event) {
+            Ok(()) => empty(200),
+            Err(error) => {
+                log(
+                    Level::Warn,
+                    &format!("a callback is left for later: {error}"),
+                );
+                empty(503)
+            }
+        },
+        Ok(Reading::Unreadable(why)) => {
+            log(Level::Warn, &format!("a callback was skipped: {why}"));
+            empty(200)
+        }
+        Err(refusal) => {
+            instance.refuse(&refusal.to_string());
+            empty(REFUSED_STATUS)
+        }
+    }
+}
+
+impl Instance {
+    /// Stores what a callback tells.
+    fn take_callback(&self, event: Event) -> Result<(), Error> {
+        if self.is_draining.get() {
+            let why = "this instance is being drained";
+            return Err(Error::new(ErrorKind::Draining, why));
+        }
+        self.ready()?;
+        self.check_fence()?;
+        if self.channel.borrow_mut().journal().is_paused() {
+            // Tells when it is over.
+            self.platform.chores.raise();
+            let why = "too much is unacknowledged";
+            return Err(Error::new(ErrorKind::Transient, why));
+        }
+        // There are no batches, and so no place in them.
+        self.take_in(String::new(), vec![event])
+    }
+
+    fn refuse(&self, why: &str) {
+        let refusals = &self.platform.refusals;
+        let now = imports::now();
+        let is_told = |told: Duration| now.saturating_sub(told) < TELL_EVERY;
+        refusals.since.set(refusals.since.get().saturating_add(1));
+        if !refusals.told.get().is_some_and(is_told) {
+            refusals.told.set(Some(now));
+            let count = refusals.since.replace(0);
+            log(
+                Level::Warn,
+                &format!("requests refused that should be callbacks: {count}; the last one: {why}"),
+            );
+        }
+    }
+}
