@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::instrument::WithSubscriber;
 use wasmtime::component::{Accessor, StreamReader};
 
 use crate::bindings::Channel;
@@ -101,7 +102,7 @@ impl Instance {
         let end = Arc::new(OnceLock::new());
         let (alive, ended) = watch::channel(());
         let shared_end = Arc::clone(&end);
-        tokio::spawn(async move {
+        let serving = async move {
             let result = store
                 .run_concurrent(async |accessor| serve(accessor, &channel, &mut queue).await)
                 .await
@@ -124,7 +125,9 @@ impl Instance {
             let _ = shared_end.set(Ended(why.into()));
             drop(store);
             drop(alive);
-        });
+        };
+        // What it logs goes where its maker's logs go.
+        tokio::spawn(serving.with_current_subscriber());
         Ok(Instance {
             calls,
             end,

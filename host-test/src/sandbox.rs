@@ -28,7 +28,7 @@ use crate::state::State;
 /// What std may print before a panic; more traps.
 const STDERR_BYTES: usize = 64 * 1024;
 /// Linear memory of an instance.
-const MEMORY_BYTES: usize = 256 * 1024 * 1024;
+pub(crate) const MEMORY_BYTES: usize = 256 * 1024 * 1024;
 /// Elements of a table of an instance.
 const TABLE_ELEMENTS: usize = 100_000;
 
