@@ -65,7 +65,7 @@ pub enum LoadError {
     #[error("component {}: it is no WebAssembly component, {what}", .path.display())]
     SomethingElse { path: PathBuf, what: &'static str },
     /// It is broken, or uses what wasmtime can't compile.
-    #[error("component {}: it is no WebAssembly component that this host can compile: broken, cut off or of another age ({reason})", .path.display())]
+    #[error("component {}: it is no WebAssembly component that this host can compile: it is cut off, broken or newer than this host ({reason})", .path.display())]
     NotAComponent { path: PathBuf, reason: String },
     /// It belongs to another world.
     #[error(
@@ -74,8 +74,14 @@ pub enum LoadError {
     )]
     WrongWorld { path: PathBuf, found: String },
     /// It asks for something that this host does not give.
-    #[error("component {}: this host can't link it ({reason})", .path.display())]
+    #[error("component {}: it imports what this host does not give ({reason})", .path.display())]
     Unlinkable { path: PathBuf, reason: String },
+    /// It has not all that a channel has.
+    #[error(
+        "component {}: it lacks an export of {PACKAGE}@{PACKAGE_VERSION}, or has it in another \
+         shape ({reason})", .path.display()
+    )]
+    Incomplete { path: PathBuf, reason: String },
     /// It failed to describe itself.
     #[error("component {}: it failed to describe itself ({reason})", .path.display())]
     Undescribed { path: PathBuf, reason: String },
@@ -175,14 +181,17 @@ impl Runtime {
             .imports(&self.engine)
             .map(|(name, _)| name.to_owned())
             .collect();
-        let pre = self
-            .linker
-            .instantiate_pre(&component)
-            .and_then(ChannelPre::new)
-            .map_err(|error| LoadError::Unlinkable {
-                path: path_buf(),
-                reason: innermost(&error),
-            })?;
+        let pre =
+            self.linker
+                .instantiate_pre(&component)
+                .map_err(|error| LoadError::Unlinkable {
+                    path: path_buf(),
+                    reason: innermost(&error),
+                })?;
+        let pre = ChannelPre::new(pre).map_err(|error| LoadError::Incomplete {
+            path: path_buf(),
+            reason: innermost(&error),
+        })?;
         let descriptor = self
             .describe(&pre)
             .await

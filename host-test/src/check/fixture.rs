@@ -35,7 +35,7 @@ pub const BOB: &str = "wxid_bob@im.wechat";
 /// An hour of the clock that is moved.
 pub const HOUR: Duration = Duration::from_secs(3600);
 /// How long anything may take, in real time.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(6);
 
 /// Fails with a sentence where `is` is false.
 pub fn expect(is: bool, otherwise: impl FnOnce() -> String) -> Outcome {

@@ -10,7 +10,7 @@ use crate::bindings::gateway::channel::types::ErrorKind;
 use crate::instance::CallError;
 
 /// What may be taken for "at once".
-const AT_ONCE: Duration = Duration::from_millis(500);
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 pub async fn description(world: &World) -> Outcome {
     let about = &*world.plugin.descriptor;

@@ -6,6 +6,7 @@ mod harness;
 
 mod admin;
 mod bursts;
+mod check;
 mod contract;
 mod conversations;
 mod crash;
