@@ -50,6 +50,9 @@ Options of run:
   --watch             swap the component when its file changes
   --simulator         use the built-in simulated server (default while no account is known)
 
+Options of check:
+  --run               run the contract against it, with the simulated server
+
 Options of simulator:
   --listen ADDR       where to listen (default: 127.0.0.1:0, a free port)
 
@@ -84,6 +87,8 @@ pub enum Command {
     Check {
         /// Its file.
         component: PathBuf,
+        /// Whether it is run.
+        conformance: bool,
     },
     /// Print [`HELP`].
     Help,
@@ -160,6 +165,7 @@ pub fn parse(
     let mut components = Vec::new();
     let mut webhooks = None;
     let mut checked = None;
+    let mut conformance = false;
     let mut state = StateSpec::Directory(PathBuf::from("./weixin-state"));
     let mut durability = Durability::default();
     let mut agent = AgentSpec::Echo;
@@ -237,6 +243,10 @@ pub fn parse(
             Arg::Long("simulator") => {
                 used.push(("--simulator", &["run"]));
                 simulator = true;
+            }
+            Arg::Long("run") => {
+                used.push(("--run", &["check"]));
+                conformance = true;
             }
             Arg::Long("listen") => {
                 used.push(("--listen", &["simulator"]));
@@ -336,6 +346,7 @@ pub fn parse(
             component: checked.ok_or_else(|| {
                 UsageError("check names no component: write check COMPONENT".to_owned())
             })?,
+            conformance,
         },
         other => {
             return Err(UsageError(format!(

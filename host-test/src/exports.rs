@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use wasmtime::Store;
-use wasmtime::component::InstancePre;
+use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
 
 use crate::bindings::{Channel, ChannelIndices};
@@ -38,6 +38,11 @@ impl ExportsPre {
             handler: ServiceIndices::new(&instance).ok().map(Arc::new),
             instance,
         })
+    }
+
+    /// The component that has them.
+    pub fn component(&self) -> &Component {
+        self.instance.component()
     }
 
     /// Whether there is an HTTP handler.

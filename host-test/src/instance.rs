@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::instrument::WithSubscriber;
 use wasmtime::component::{Accessor, StreamReader};
 
 use crate::bindings::Channel;
@@ -121,11 +122,13 @@ impl Instance {
         let (alive, ended) = watch::channel(());
         let (stop, stopped) = watch::channel(None);
         let shared_end = Arc::clone(&end);
-        tokio::spawn(async move {
+        let serving = async move {
             let why = task::run(started, queue, stopped).await;
             let _ = shared_end.set(Ended(why.into()));
             drop(alive);
-        });
+        };
+        // What it logs goes where its maker's logs go.
+        tokio::spawn(serving.with_current_subscriber());
         Ok(Instance {
             calls,
             end,

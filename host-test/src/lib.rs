@@ -15,6 +15,7 @@ pub mod account;
 pub mod admin;
 pub mod agent;
 mod bindings;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod credentials;

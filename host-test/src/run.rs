@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::bindings::exports::gateway::channel::meta::Placement;
+use crate::check::{self, CHECKS, PLATFORM, Suite};
 use crate::cli::UsageError;
 use crate::clock::Clock;
 use crate::egress::proxy::Proxies;
-use crate::runtime::{PACKAGE, PACKAGE_VERSION, Runtime};
+use crate::runtime::Runtime;
 use crate::simulator::{Options, Simulator};
 
 pub use login::login;
@@ -37,6 +37,9 @@ pub enum Failure {
     /// Anything else.
     #[error("{0}")]
     Other(String),
+    /// What was asked for is a no, and standard output has it.
+    #[error("see above")]
+    Told,
 }
 
 impl Failure {
@@ -44,7 +47,7 @@ impl Failure {
     pub fn status(&self) -> u8 {
         match self {
             Failure::Usage(_) => 2,
-            Failure::Other(_) => 1,
+            Failure::Other(_) | Failure::Told => 1,
             // Of its own, so that a supervisor can leave it at that.
             Failure::Superseded(_) => 3,
         }
@@ -123,48 +126,67 @@ pub async fn simulator(listen: SocketAddr) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says what a component is and what it may reach.
+/// Says what a component is and what it may reach; `conformance`: and whether it keeps the contract.
 ///
 /// # Errors
-/// Why this host would not run it.
-pub async fn check(component: &Path) -> Result<(), Failure> {
+/// [`Failure::Told`] where this host would not run it: the last line has told why.
+pub async fn check(component: &Path, conformance: bool) -> Result<(), Failure> {
     let runtime = Runtime::new(Clock::new()).map_err(other)?;
-    let plugin = runtime.load(component).await.map_err(other)?;
-    let about = &plugin.descriptor;
-    let mut text = format!(
-        "{} {} for {PACKAGE}@{PACKAGE_VERSION}, sha256 {}\n",
-        about.platform, about.version, plugin.digest
-    );
-    for egress in &about.egress {
-        let port = egress
-            .port
-            .map(|port| format!(":{port}"))
-            .unwrap_or_default();
-        let credential = egress
-            .credential
-            .as_ref()
-            .map(|used| match used.placement {
-                Placement::Header => format!(" with {} in a header", used.name),
-                Placement::JsonBody => format!(" with {} in a JSON body", used.name),
-                Placement::Query => format!(" with {} in the query", used.name),
-            })
-            .unwrap_or_default();
-        let (scheme, host, path) = (&egress.scheme, &egress.host, &egress.path_prefix);
-        let key = host
-            .strip_prefix('{')
-            .and_then(|host| host.strip_suffix('}'));
-        let place = match key {
-            Some(key) => format!("what the operator sets as {key}"),
-            None => format!("{scheme}://{host}{port}{path}*"),
-        };
-        text.push_str(&format!("reaches {place}{credential}\n"));
+    let plugin = match runtime.load(component).await {
+        Ok(plugin) => plugin,
+        Err(error) => {
+            say(&format!("this host does not run it: {error}"))?;
+            return Err(Failure::Told);
+        }
+    };
+    let size = tokio::fs::metadata(component).await.map_err(other)?.len();
+    let about = check::about(&plugin, size);
+    say(about.trim_end())?;
+    if !conformance {
+        return say("this host runs it");
     }
-    if plugin.has_handler {
-        text.push_str("takes webhooks\n");
+    let suite = Suite::new(&runtime, &plugin);
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for check in CHECKS {
+        if !suite.can_run(check) {
+            skipped += 1;
+            continue;
+        }
+        match suite.run(check).await {
+            Ok(()) => {
+                passed += 1;
+                say(&format!("ok      {}", check.name))?;
+            }
+            Err(why) => {
+                failed += 1;
+                say(&format!("FAIL    {}: {why}", check.name))?;
+            }
+        }
     }
-    for import in plugin.imports.iter() {
-        text.push_str(&format!("imports {import}\n"));
+    if skipped > 0 {
+        let platform = &plugin.descriptor.platform;
+        say(&format!(
+            "skipped {skipped} checks that need the platform's server: there is a simulated one of \
+             {PLATFORM}, and none of {platform}"
+        ))?;
     }
-    text.push_str("this host runs it\n");
-    std::io::stdout().write_all(text.as_bytes()).map_err(other)
+    let verdict = match (failed, skipped) {
+        (0, 0) => "this host runs it",
+        (0, _) => "this host runs it, and whether it keeps the contract is not known",
+        (_, _) => "this host would run it, and it does not keep the contract",
+    };
+    let all = CHECKS.len();
+    say(&format!("{passed} of {all} checks passed: {verdict}"))?;
+    match failed + skipped {
+        0 => Ok(()),
+        _ => Err(Failure::Told),
+    }
+}
+
+/// One or more lines of what was asked for.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(other)
 }

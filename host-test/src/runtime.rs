@@ -6,6 +6,7 @@
 
 mod engine;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -74,8 +75,11 @@ pub enum LoadError {
     /// The file can't be read.
     #[error("component {}: {reason}", .path.display())]
     Unreadable { path: PathBuf, reason: String },
-    /// It is no component, or one that wasmtime can't compile.
-    #[error("component {}: it is no WebAssembly component that this host can compile ({reason})", .path.display())]
+    /// It is something else, by its first bytes.
+    #[error("component {}: it is no WebAssembly component, {what}", .path.display())]
+    SomethingElse { path: PathBuf, what: &'static str },
+    /// It is broken, or uses what wasmtime can't compile.
+    #[error("component {}: it is no WebAssembly component that this host can compile: it is cut off, broken or newer than this host ({reason})", .path.display())]
     NotAComponent { path: PathBuf, reason: String },
     /// It belongs to another world.
     #[error(
@@ -84,8 +88,14 @@ pub enum LoadError {
     )]
     WrongWorld { path: PathBuf, found: String },
     /// It asks for something that this host does not give.
-    #[error("component {}: this host can't link it ({reason})", .path.display())]
+    #[error("component {}: it imports what this host does not give ({reason})", .path.display())]
     Unlinkable { path: PathBuf, reason: String },
+    /// It has not all that a channel has.
+    #[error(
+        "component {}: it lacks an export of {PACKAGE}@{PACKAGE_VERSION}, or has it in another \
+         shape ({reason})", .path.display()
+    )]
+    Incomplete { path: PathBuf, reason: String },
     /// It failed to describe itself.
     #[error("component {}: it failed to describe itself ({reason})", .path.display())]
     Undescribed { path: PathBuf, reason: String },
@@ -176,7 +186,11 @@ impl Runtime {
             .await
             .map_err(|error| LoadError::Unreadable {
                 path: path.to_owned(),
-                reason: error.to_string(),
+                reason: match error.kind() {
+                    ErrorKind::IsADirectory => "it is a directory: name the .wasm file".to_owned(),
+                    ErrorKind::NotFound => "there is no such file".to_owned(),
+                    _ => format!("it can't be read: {error}"),
+                },
             })?;
         self.load_bytes(path, bytes).await
     }
@@ -188,6 +202,12 @@ impl Runtime {
     pub async fn load_bytes(&self, path: &Path, bytes: Vec<u8>) -> Result<Plugin, LoadError> {
         let path_buf = || path.to_owned();
         self.check_size(path, u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+        if let Some(what) = something_else(&bytes) {
+            return Err(LoadError::SomethingElse {
+                path: path_buf(),
+                what,
+            });
+        }
         let digest = Sha256::digest(&bytes)
             .iter()
             .map(|byte| format!("{byte:02x}"))
@@ -211,14 +231,17 @@ impl Runtime {
             .imports(&self.engine)
             .map(|(name, _)| name.to_owned())
             .collect();
-        let pre = self
-            .linker
-            .instantiate_pre(&component)
-            .and_then(ExportsPre::new)
-            .map_err(|error| LoadError::Unlinkable {
-                path: path_buf(),
-                reason: innermost(&error),
-            })?;
+        let pre =
+            self.linker
+                .instantiate_pre(&component)
+                .map_err(|error| LoadError::Unlinkable {
+                    path: path_buf(),
+                    reason: innermost(&error),
+                })?;
+        let pre = ExportsPre::new(pre).map_err(|error| LoadError::Incomplete {
+            path: path_buf(),
+            reason: innermost(&error),
+        })?;
         let descriptor = self
             .describe(&pre)
             .await
@@ -378,6 +401,19 @@ impl Plugin {
         &self.descriptor.platform
     }
 
+    /// Names of the interfaces that it exports.
+    pub fn exports(&self) -> Vec<String> {
+        let component = self.pre.component();
+        let exports = component.component_type();
+        let exports = exports.exports(component.engine());
+        exports.map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// Asks a new instance for the description.
+    pub(crate) async fn describe(&self, runtime: &Runtime) -> wasmtime::Result<Descriptor> {
+        runtime.describe(&self.pre).await
+    }
+
     /// A new instance in its sandbox.
     pub(crate) async fn instantiate(
         &self,
@@ -385,6 +421,28 @@ impl Plugin {
         sandbox: Sandbox,
     ) -> wasmtime::Result<Started> {
         runtime.instantiate(&self.pre, sandbox).await
+    }
+}
+
+/// What a file is that is no component, in the words of who made it.
+fn something_else(bytes: &[u8]) -> Option<&'static str> {
+    // A binary's magic number is followed by a version and a layer: 1 and 0 is a module, and a layer
+    // of 1 a component.
+    match bytes {
+        [] => Some("it is empty"),
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Some(
+            "it is a core module: build it for the target wasm32-wasip2, or make it a component \
+             with `wasm-tools component new`",
+        ),
+        [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => None,
+        [b'\0', b'a', b's', b'm', ..] => {
+            Some("it is cut off, or of a WebAssembly that this host does not know")
+        }
+        [0x7f, b'E', b'L', b'F', ..] => Some("it is a program or library of a machine"),
+        text if std::str::from_utf8(text).is_ok() => Some(
+            "it is text: a component is binary, `wasm-tools parse` makes one of its text format",
+        ),
+        _ => Some("its first bytes are of another kind of file"),
     }
 }
 

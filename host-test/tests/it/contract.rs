@@ -56,8 +56,22 @@ async fn what_is_no_channel_is_explained() {
     );
     let error = refusal(b"\0asm\x01\0\0\0").await;
     assert!(error.contains("no WebAssembly component"), "{error}");
-    let error = refusal(b"MZ").await;
-    assert!(error.contains("no WebAssembly component"), "{error}");
+    assert!(error.contains("core module"), "{error}");
+    for (bytes, expect) in [
+        (b"MZ" as &[u8], "no WebAssembly component"),
+        (b"", "it is empty"),
+        (b"(component)", "it is text"),
+        (b"\x7fELF\xff", "a program"),
+        (b"\0asm\x0d", "cut off"),
+    ] {
+        let error = refusal(bytes).await;
+        assert!(error.contains(expect), "{error}");
+    }
+    let error = load_error(std::env::temp_dir().as_path()).await;
+    assert!(error.contains("it is a directory"), "{error}");
+    // A channel by its name alone.
+    let error = refusal(&exporting("gateway:channel/lifecycle@0.1.0")).await;
+    assert!(error.contains("it lacks an export"), "{error}");
     let whole = std::fs::read(component()).unwrap();
     let error = refusal(&whole[..whole.len() / 2]).await;
     assert!(error.contains("no WebAssembly component"), "{error}");

@@ -7,6 +7,7 @@ mod redis_server;
 
 mod admin;
 mod bursts;
+mod check;
 mod contract;
 mod conversations;
 mod crash;

@@ -181,6 +181,13 @@ async fn check_says_what_a_component_reaches() {
         text.contains("reaches https://ilinkai.weixin.qq.com/ilink/bot/"),
         "{text}"
     );
+    for line in [
+        "exports gateway:channel/inbound@0.1.0",
+        "imports wasi:http/client@0.3.0",
+        "limits 256 MiB of memory",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
     assert!(text.ends_with("this host runs it\n"), "{text}");
 }
 
