@@ -289,7 +289,7 @@ async fn the_token_never_is_in_the_component() {
         simulator.answers(ALICE).len() == 1
     })
     .await;
-    assert_eq!(world.simulator.answers(ALICE), [said.clone()]);
+    assert_eq!(world.simulator.answers(ALICE), std::slice::from_ref(&said));
     assert!(linear_memories_contain(said.as_bytes()));
     assert!(!linear_memories_contain(secret.as_bytes()));
     drop((login, other, running));
