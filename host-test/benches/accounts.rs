@@ -94,13 +94,15 @@ async fn measure(size: usize) {
     let after = Usage::now();
     let each = |after: u64, before: u64| after.saturating_sub(before) as f64 / size as f64;
     println!(
-        "{size} accounts: {:.1} KiB resident each ({:.1} KiB anonymous), {:.1} mappings each; the \
+        "{size} accounts: {:.1} KiB each, of which {:.1} KiB are no other account's too; {:.1} KiB \
+         each in the resident set, which counts shared pages every time; {:.1} mappings each; the \
          process has {} MiB, before them {} MiB",
-        each(after.resident, before.resident),
+        each(after.proportional, before.proportional),
         each(after.anonymous, before.anonymous),
+        each(after.resident, before.resident),
         each(after.mappings, before.mappings),
-        after.resident / 1024,
-        before.resident / 1024,
+        after.proportional / 1024,
+        before.proportional / 1024,
     );
 
     let cpu = self::cpu();
@@ -110,7 +112,7 @@ async fn measure(size: usize) {
         "{size} accounts: {:.2} % of a core while idle, {:.2} % per 1,000; then {:.1} KiB each",
         share * 100.0,
         share * 100.0 * 1000.0 / size as f64,
-        each(Usage::now().resident, before.resident),
+        each(Usage::now().proportional, before.proportional),
     );
     println!(
         "{size} accounts: message to accepted answer beside them: {}",
@@ -270,6 +272,8 @@ async fn messages(simulator: &Simulator) -> String {
 
 /// Memory of this process in KiB, and its mappings.
 struct Usage {
+    /// Every page once, also one that all instances map: the component's data is such.
+    proportional: u64,
     resident: u64,
     anonymous: u64,
     mappings: u64,
@@ -277,16 +281,19 @@ struct Usage {
 
 impl Usage {
     fn now() -> Usage {
-        let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-        let of = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let file = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}"));
+        let kib = |text: &str, name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
             let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
             kib.unwrap_or(0)
         };
-        let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux");
+        let status = file("status").expect("Linux");
+        let sum = file("smaps_rollup").expect("Linux");
+        let maps = file("maps").expect("Linux");
         Usage {
-            resident: of("VmRSS:"),
-            anonymous: of("RssAnon:"),
+            proportional: kib(&sum, "Pss:"),
+            resident: kib(&status, "VmRSS:"),
+            anonymous: kib(&status, "RssAnon:"),
             mappings: maps.lines().count() as u64,
         }
     }
