@@ -26,3 +26,5 @@ mod secrets;
 mod storage;
 mod typing;
 mod webhooks;
+mod wecom;
+mod wecom_world;
