@@ -27,4 +27,3 @@ mod storage;
 mod typing;
 mod webhooks;
 mod wecom;
-mod wecom_world;

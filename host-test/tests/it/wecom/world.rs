@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use host_test::account::{AccountOptions, Handle, Setup};
+use host_test::account::{AccountOptions, Handle, Phase, Setup};
 use host_test::agent::Agent;
 use host_test::clock::Clock;
 use host_test::gateway::Gateway;
@@ -23,7 +23,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::harness::component_wecom;
+use crate::harness::{component_wecom, eventually};
 
 pub const ACCOUNT: &str = "ww1";
 
@@ -167,6 +167,14 @@ impl Corp {
 }
 
 impl Served {
+    pub async fn phase(&self) -> Phase {
+        self.account.status().await.phase
+    }
+
+    pub async fn connected(&self) {
+        eventually(async || self.phase().await == Phase::Connected).await;
+    }
+
     /// Posts a callback; returns status and body.
     pub async fn post(&self, post: &Post) -> (u16, Bytes) {
         ask(Method::POST, &self.url, &post.query, &post.body).await
