@@ -72,5 +72,8 @@ mod tests {
         access.refused(first);
         assert!(access.current(seconds(49)).is_some());
         assert_eq!(access.current(seconds(50)), None);
+        assert_eq!(access.until(), Some(seconds(50)));
+        access.forget();
+        assert_eq!(access.current(seconds(20)), None);
     }
 }

@@ -28,3 +28,4 @@ mod secrets;
 mod storage;
 mod typing;
 mod webhooks;
+mod wecom;

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use host_test::simulator::{Options, Simulator};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-use crate::harness::{ALICE, World, component, eventually, runner, runner_of, signal, until};
+use crate::harness::{
+    ALICE, World, component, component_wecom, eventually, runner, runner_of, signal, until,
+};
 
 async fn output_with(arguments: &[&str], input: &str, variables: &[(&str, &str)]) -> Output {
     let mut child = runner(arguments)
@@ -187,6 +189,27 @@ async fn check_says_what_a_component_reaches() {
         "limits 256 MiB of memory",
     ] {
         assert!(text.contains(line), "{text}");
+    }
+    assert!(text.ends_with("this host runs it\n"), "{text}");
+}
+
+#[tokio::test]
+async fn check_says_what_the_component_of_wecom_reaches() {
+    let output = runner(&["check"])
+        .arg(component_wecom())
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let api = "reaches https://qyapi.weixin.qq.com/cgi-bin";
+    for line in [
+        "wecom 0.1.0 for gateway:channel@0.1.0".to_owned(),
+        format!("{api}/gettoken* with corp-secret in the query\n"),
+        format!("{api}/message/send* with access-token in the query\n"),
+        "takes webhooks\n".to_owned(),
+    ] {
+        assert!(text.contains(&line), "{text}");
     }
     assert!(text.ends_with("this host runs it\n"), "{text}");
 }

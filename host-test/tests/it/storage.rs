@@ -15,13 +15,13 @@ use crate::harness::{ALICE, BOB, Recorder, World, eventually};
 
 /// Fails so many of the next operations that come after so many others.
 #[derive(Default)]
-struct Faults {
+pub struct Faults {
     pass: AtomicU64,
     fail: AtomicU64,
 }
 
 impl Faults {
-    fn set(&self, pass: u64, fail: u64) {
+    pub fn set(&self, pass: u64, fail: u64) {
         self.pass.store(pass, Ordering::SeqCst);
         self.fail.store(fail, Ordering::SeqCst);
     }
@@ -42,9 +42,10 @@ impl Faults {
     }
 }
 
-struct Failing {
+#[derive(Default)]
+pub struct Failing {
     inner: MemoryState,
-    faults: Arc<Faults>,
+    pub faults: Arc<Faults>,
 }
 
 impl State for Failing {

@@ -25,7 +25,7 @@ pub const CLIENT: &str = "wecom";
 pub const TROUBLE: &str = "there is no access token";
 /// An access token that was given is a sign of life for twice this long; it is renewed before.
 pub const HOLD: Duration = Duration::from_secs(2 * 3600);
-/// The one conversation kind is of one person.
+/// Whether a conversation can be one: each is with one person.
 pub use api::check_person as check_conversation;
 
 pub mod login {
@@ -79,11 +79,9 @@ pub fn uploaded_for(handle: &str) -> Result<String, Error> {
 }
 
 impl Instance {
-    /// Asks for the access token; what fails is tried again beside the calls.
-    pub(super) async fn announce(&self) {
-        // It is in the log, and `check` tells it.
-        let _ = self.token().await;
-    }
+    /// Nobody is told. Callbacks need no token, so a start does not wait for one either: it is the
+    /// first thing that is done beside the calls.
+    pub(super) async fn announce(&self) {}
 
     /// Nobody is told: the platform's callbacks come to whoever serves.
     pub(super) async fn announce_stop(&self) {}

@@ -1,0 +1,9 @@
+//! WeCom from a person's phone to the agent and back, through the component, its webhooks and the
+//! simulated server.
+
+mod answers;
+mod callbacks;
+mod world;
+
+const ALICE: &str = "alice";
+const BOB: &str = "bob";

@@ -1,0 +1,198 @@
+//! A simulated WeCom, a gateway with the component of WeCom, and its webhooks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use host_test::account::{AccountOptions, Handle, Phase, Setup};
+use host_test::agent::Agent;
+use host_test::clock::Clock;
+use host_test::gateway::Gateway;
+use host_test::instance::Instance;
+use host_test::media::MediaRules;
+use host_test::runtime::{Plugin, Runtime};
+use host_test::simulator::wecom::{Options, Post, WeCom};
+use host_test::state::State;
+use host_test::state::memory::MemoryState;
+use host_test::webhooks;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::harness::{component_wecom, eventually};
+
+pub const ACCOUNT: &str = "ww1";
+
+/// How long a condition may take to come true: far longer than it does.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A corp whose app is an account.
+pub struct Corp {
+    pub wecom: WeCom,
+    pub clock: Clock,
+    pub state: Arc<dyn State>,
+    pub runtime: Runtime,
+    pub plugin: Plugin,
+    pub media: MediaRules,
+}
+
+/// The account at work, and where its callbacks go.
+pub struct Served {
+    _gateway: Gateway,
+    pub account: Handle,
+    pub url: String,
+    serving: JoinHandle<()>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Corp {
+    pub async fn new() -> Corp {
+        let clock = Clock::new();
+        let options = Options {
+            clock: clock.clone(),
+            ..Options::default()
+        };
+        let runtime = Runtime::new(clock.clone()).unwrap();
+        let plugin = runtime.load(&component_wecom()).await.unwrap();
+        Corp {
+            wecom: WeCom::start(options).await.unwrap(),
+            clock,
+            state: Arc::new(MemoryState::default()),
+            runtime,
+            plugin,
+            media: MediaRules::default(),
+        }
+    }
+
+    fn options(&self, config: &[(&str, &str)]) -> AccountOptions {
+        let (agent_id, base_url) = (self.wecom.agent_id().to_string(), self.wecom.base_url());
+        let config = [
+            ("corp-id", self.wecom.corp_id()),
+            ("agent-id", &agent_id),
+            ("token", self.wecom.token()),
+            ("encoding-aes-key", self.wecom.encoding_aes_key()),
+            ("api-base-url", &base_url),
+            ("send-interval-ms", "0"),
+        ]
+        .iter()
+        .chain(config)
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+        let secret = self.wecom.secret().to_owned();
+        AccountOptions {
+            id: ACCOUNT.to_owned(),
+            secrets: BTreeMap::from([("corp-secret".to_owned(), secret)]),
+            config,
+            media: self.media.clone(),
+        }
+    }
+
+    /// The account in a gateway whose URL the corp has verified.
+    pub async fn serve(&self, agent: Arc<dyn Agent>, config: &[(&str, &str)]) -> Served {
+        let state = Arc::clone(&self.state);
+        let gateway = Gateway::new(&self.runtime, self.plugin.clone(), state);
+        let account = gateway.add(self.options(config), agent).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(webhooks::serve(listener, gateway.clone()));
+        let url = format!("http://{address}/webhook/{ACCOUNT}");
+        self.wecom.verify(&url).await.unwrap();
+        Served {
+            _gateway: gateway,
+            account,
+            url,
+            serving,
+        }
+    }
+
+    /// An instance that nobody serves yet.
+    pub async fn instance(&self) -> Instance {
+        let state = Arc::clone(&self.state);
+        let setup = Setup::new(&self.runtime, &self.plugin, state, self.options(&[]));
+        setup.unwrap().instance().await.unwrap()
+    }
+
+    /// The XML of a text.
+    pub fn text(&self, user: &str, id: u64, text: &str) -> String {
+        let elements = format!(
+            "<MsgType><![CDATA[text]]></MsgType><Content><![CDATA[{text}]]></Content>\
+             <MsgId>{id}</MsgId>"
+        );
+        self.around(user, &elements)
+    }
+
+    /// The XML of anything.
+    pub fn around(&self, user: &str, elements: &str) -> String {
+        format!(
+            "<xml><ToUserName>{}</ToUserName><FromUserName>{user}</FromUserName>\
+             <CreateTime>{}</CreateTime>{elements}<AgentID>{}</AgentID></xml>",
+            self.wecom.corp_id(),
+            self.clock.unix_ms() / 1000,
+            self.wecom.agent_id()
+        )
+    }
+
+    /// Waits until the app answered a person so.
+    pub async fn answered(&self, user: &str, answers: &[&str]) {
+        self.until(|wecom| wecom.answers(user) == answers).await;
+    }
+
+    pub async fn until(&self, what: impl FnMut(&WeCom) -> bool) {
+        let waiting = self.wecom.wait_for(what);
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            for line in self.wecom.log().iter().rev().take(20).rev() {
+                eprintln!("{line}");
+            }
+            for line in self.wecom.deliveries().iter().rev().take(20).rev() {
+                eprintln!("{line}");
+            }
+            eprintln!("{:?}", self.wecom.counters());
+            panic!("the condition did not come true");
+        }
+    }
+
+    /// Fails when the client did anything that it must not do.
+    pub fn check(&self) {
+        assert_eq!(self.wecom.violations(), Vec::<String>::new());
+    }
+}
+
+impl Served {
+    pub async fn phase(&self) -> Phase {
+        self.account.status().await.phase
+    }
+
+    pub async fn connected(&self) {
+        eventually(async || self.phase().await == Phase::Connected).await;
+    }
+
+    /// Posts a callback; returns status and body.
+    pub async fn post(&self, post: &Post) -> (u16, Bytes) {
+        ask(Method::POST, &self.url, &post.query, &post.body).await
+    }
+}
+
+/// Asks as the platform does; returns status and body.
+pub async fn ask(method: Method, url: &str, query: &str, body: &str) -> (u16, Bytes) {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("{url}?{query}"))
+        .body(Full::new(Bytes::from(body.to_owned())))
+        .unwrap();
+    let answer = client.request(request).await.unwrap();
+    let status = answer.status().as_u16();
+    (
+        status,
+        answer.into_body().collect().await.unwrap().to_bytes(),
+    )
+}
