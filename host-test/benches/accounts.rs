@@ -67,6 +67,7 @@ async fn measure(size: usize) {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let state = StateSpec::Directory(folder.path().join("state"))
         .open(Durability::Process)
+        .await
         .expect("the store opens");
     let runtime = Runtime::new(Clock::new()).expect("a runtime");
     let component = std::path::Path::new(env!("COMPONENT"));

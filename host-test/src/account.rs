@@ -218,6 +218,11 @@ impl Shared {
         };
     }
 
+    /// Which instance of this process it has; none between two.
+    fn instance_number(&self) -> Option<u64> {
+        self.current.borrow().as_ref().map(Instance::number)
+    }
+
     async fn stopped(&self) {
         let mut stopping = self.stopping.subscribe();
         // The sender lives in `self`.
@@ -241,6 +246,7 @@ impl Shared {
                     () = self.stopped() => return,
                 },
             };
+            let number = instance.as_ref().ok().map(Instance::number);
             let why = match instance {
                 Err(error) => {
                     if let Some(started) = started.take() {
@@ -285,7 +291,7 @@ impl Shared {
                 pause = FIRST_PAUSE;
             }
             let why = format!("{why}; another instance follows in {} s", pause.as_secs());
-            tracing::error!(account = &*self.id, "{why}");
+            tracing::error!(account = &*self.id, instance = number, "{why}");
             self.absent(Phase::Starting, Some(&why));
             self.figures.restarts.add();
             tokio::select! {
@@ -345,8 +351,12 @@ impl Shared {
                             match instance.ack(done.clone()).await {
                                 Ok(()) => done.clear(),
                                 Err(error) => {
-                                    let account = &*self.id;
-                                    tracing::warn!(account, "acknowledging failed: {error}");
+                                    let (account, instance) = (&*self.id, instance.number());
+                                    tracing::warn!(
+                                        account,
+                                        instance,
+                                        "acknowledging failed: {error}"
+                                    );
                                     done.truncate(MAX_UNACKNOWLEDGED);
                                     self.clock().sleep(FIRST_PAUSE).await;
                                 }
@@ -377,13 +387,22 @@ impl Shared {
     async fn after(&self, error: CallError) -> Option<()> {
         match error {
             CallError::Channel(error) if error.kind == ErrorKind::Fenced => {
-                tracing::error!(account = &*self.id, "{}", error.message);
+                tracing::error!(
+                    account = &*self.id,
+                    instance = self.instance_number(),
+                    "{}",
+                    error.message
+                );
                 None
             }
             // The instance's end is waited for beside this, and told there.
             CallError::Ended(_) => std::future::pending().await,
             CallError::Channel(_) => {
-                tracing::error!(account = &*self.id, "{error}; trying again");
+                tracing::error!(
+                    account = &*self.id,
+                    instance = self.instance_number(),
+                    "{error}; trying again"
+                );
                 self.clock().sleep(FIRST_PAUSE).await;
                 Some(())
             }
@@ -399,8 +418,16 @@ impl Shared {
         };
         match tokio::time::timeout(GRACE + GRACE / 4, drained).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(account = &*self.id, "draining failed: {error}"),
-            Err(_) => tracing::warn!(account = &*self.id, "draining takes too long: given up"),
+            Ok(Err(error)) => tracing::warn!(
+                account = &*self.id,
+                instance = self.instance_number(),
+                "draining failed: {error}"
+            ),
+            Err(_) => tracing::warn!(
+                account = &*self.id,
+                instance = self.instance_number(),
+                "draining takes too long: given up"
+            ),
         }
     }
 
@@ -408,8 +435,16 @@ impl Shared {
         self.drain(instance, self.lanes.typing_ended()).await;
         match tokio::time::timeout(STOP_WAIT, instance.stop()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(account = &*self.id, "stopping failed: {error}"),
-            Err(_) => tracing::warn!(account = &*self.id, "the server does not answer the stop"),
+            Ok(Err(error)) => tracing::warn!(
+                account = &*self.id,
+                instance = self.instance_number(),
+                "stopping failed: {error}"
+            ),
+            Err(_) => tracing::warn!(
+                account = &*self.id,
+                instance = self.instance_number(),
+                "the server does not answer the stop"
+            ),
         }
     }
 }

@@ -85,6 +85,7 @@ type Call = Box<
 /// A handle of a running instance; clones share it. The instance ends with its last handle.
 #[derive(Clone)]
 pub struct Instance {
+    number: u64,
     calls: mpsc::UnboundedSender<Call>,
     end: Arc<OnceLock<Ended>>,
     ended: watch::Receiver<()>,
@@ -110,7 +111,7 @@ impl Instance {
         sandbox: Sandbox,
     ) -> wasmtime::Result<Instance> {
         let (stderr, memory) = (sandbox.stderr(), sandbox.growth.memory());
-        let tenant = Arc::clone(sandbox.tenant());
+        let (number, tenant) = (sandbox.number(), Arc::clone(sandbox.tenant()));
         let started = plugin.instantiate(runtime, sandbox).await;
         let started = started.map_err(|error| {
             let reason = end::reason(&error, &stderr.contents(), &tenant.limits);
@@ -130,6 +131,7 @@ impl Instance {
         // What it logs goes where its maker's logs go.
         tokio::spawn(serving.with_current_subscriber());
         Ok(Instance {
+            number,
             calls,
             end,
             ended,
@@ -138,6 +140,11 @@ impl Instance {
             memory,
             handler: handler.map(Handler::new),
         })
+    }
+
+    /// Which instance of this process it is, from 1; it is in the log.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Whether both are handles of the same instance.

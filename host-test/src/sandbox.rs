@@ -17,6 +17,7 @@ mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::component::{HasData, HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
@@ -36,8 +37,12 @@ const STDERR_BYTES: usize = 64 * 1024;
 /// Random bytes of one call.
 const MAX_RANDOM_BYTES: u64 = 64 * 1024;
 
+/// Instances of this process so far.
+static INSTANCES: AtomicU64 = AtomicU64::new(0);
+
 /// The data of one instance's store.
 pub struct Sandbox {
+    number: u64,
     tenant: Arc<Tenant>,
     config: Arc<BTreeMap<String, String>>,
     state: Arc<dyn State>,
@@ -64,6 +69,7 @@ impl Sandbox {
         let mut table = ResourceTable::new();
         table.set_max_capacity(tenant.limits.handles);
         Sandbox {
+            number: INSTANCES.fetch_add(1, Ordering::Relaxed) + 1,
             growth: Growth::new(&tenant.limits),
             hooks: http::Hooks::new(egress, Arc::clone(&tenant)),
             tenant,
@@ -78,6 +84,11 @@ impl Sandbox {
             table,
             stderr,
         }
+    }
+
+    /// Which instance of this process it is, from 1.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Whose it is.

@@ -168,7 +168,11 @@ impl Shared {
             match answer {
                 Ok(reply) => {
                     if self.lanes.agent_fails.swap(false, Ordering::Relaxed) {
-                        tracing::info!(account = &*self.id, "the agent answers again");
+                        tracing::info!(
+                            account = &*self.id,
+                            instance = self.instance_number(),
+                            "the agent answers again"
+                        );
                     }
                     self.deliver(message, reply).await;
                     return;
@@ -178,6 +182,7 @@ impl Shared {
                     if !self.lanes.agent_fails.swap(true, Ordering::Relaxed) {
                         tracing::warn!(
                             account = &*self.id,
+                            instance = self.instance_number(),
                             "{error}; its messages are kept and given to it again"
                         );
                     }
@@ -203,7 +208,7 @@ impl Shared {
                 biased;
                 Some(result) = under_way.next() => match result {
                     Ok(()) => {}
-                    Err(error) => tracing::debug!(account = &*self.id, "progress: {error}"),
+                    Err(error) => tracing::debug!(account = &*self.id, instance = self.instance_number(), "progress: {error}"),
                 },
                 Some(line) = lines.recv() => {
                     let post = Post {
@@ -258,9 +263,17 @@ impl Shared {
         };
         if let Err(error) = self.settle(settlement).await {
             // Asking the agent again would bring the same reply.
-            tracing::error!(account = &*self.id, "a reply is given up: {error}");
+            tracing::error!(
+                account = &*self.id,
+                instance = self.instance_number(),
+                "a reply is given up: {error}"
+            );
             if let Err(error) = self.settle(acknowledgement).await {
-                tracing::error!(account = &*self.id, "acknowledging failed: {error}");
+                tracing::error!(
+                    account = &*self.id,
+                    instance = self.instance_number(),
+                    "acknowledging failed: {error}"
+                );
             }
         }
     }

@@ -79,7 +79,11 @@ impl Shared {
                     Some(server.link(&self.id, most, link))
                 }
                 Err(error) => {
-                    tracing::error!(account = &*self.id, "media can't be served: {error}");
+                    tracing::error!(
+                        account = &*self.id,
+                        instance = self.instance_number(),
+                        "media can't be served: {error}"
+                    );
                     None
                 }
             },
@@ -137,7 +141,11 @@ impl Shared {
             match self.upload_one(&message.conversation.id, item, true).await {
                 Ok(media) => uploaded.push(media),
                 Err(why) => {
-                    tracing::error!(account = &*self.id, "a file of a reply is not sent: {why}");
+                    tracing::error!(
+                        account = &*self.id,
+                        instance = self.instance_number(),
+                        "a file of a reply is not sent: {why}"
+                    );
                 }
             }
         }

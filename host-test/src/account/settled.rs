@@ -8,10 +8,16 @@ impl Shared {
     pub(super) fn settled(&self, receipt: &Receipt) {
         self.figures.count(receipt);
         let (account, key) = (&*self.id, receipt.key.as_str());
+        let instance = self.instance_number();
         let (state, is_good, why) = outcome(receipt);
         match is_good {
-            true => tracing::info!(account, key, "a post that had waited is {state}"),
-            false => tracing::warn!(account, key, "a post that had waited is {state}{why}"),
+            true => tracing::info!(account, instance, key, "a post that had waited is {state}"),
+            false => tracing::warn!(
+                account,
+                instance,
+                key,
+                "a post that had waited is {state}{why}"
+            ),
         }
     }
 }

@@ -98,7 +98,11 @@ impl Handle {
             }
             shared.clock().sleep(LOOK).await;
         };
-        tracing::error!(account = &*shared.id, "{why}: the old component comes back");
+        tracing::error!(
+            account = &*shared.id,
+            instance = shared.instance_number(),
+            "{why}: the old component comes back"
+        );
         match shared.replace(old).await? {
             Ok(()) => Err(SwapError::RolledBack(why)),
             Err(error) => Err(SwapError::RolledBack(format!("{why}; {error}"))),
@@ -153,7 +157,11 @@ impl Shared {
                     error @ CallError::Ended(_) => error.to_string(),
                 };
                 let why = format!("the new component does not start ({why})");
-                tracing::error!(account = &*self.id, "{why}");
+                tracing::error!(
+                    account = &*self.id,
+                    instance = self.instance_number(),
+                    "{why}"
+                );
                 let _ = swap.done.send(Err(why));
                 None
             }

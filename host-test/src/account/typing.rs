@@ -79,7 +79,11 @@ impl Shared {
         if let Some(instance) = instance
             && let Err(error) = instance.typing(conversation.to_owned(), on).await
         {
-            tracing::debug!(account = &*self.id, "typing: {error}");
+            tracing::debug!(
+                account = &*self.id,
+                instance = self.instance_number(),
+                "typing: {error}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `wasi:logging`: lines of the component in the host's log, with the account.
+//! `wasi:logging`: lines of the component in the host's log, with the account and the instance.
 //!
 //! A component can neither flood the log nor forge lines of it.
 
@@ -108,13 +108,15 @@ impl logging::Host for Sandbox {
         if !self.tenant.may_log(context.len() + message.len()) {
             return Ok(());
         }
-        let account = &*self.tenant.account;
+        let (account, instance) = (&*self.tenant.account, self.number);
         match level {
-            Level::Trace => tracing::trace!(account, context, "{message}"),
-            Level::Debug => tracing::debug!(account, context, "{message}"),
-            Level::Info => tracing::info!(account, context, "{message}"),
-            Level::Warn => tracing::warn!(account, context, "{message}"),
-            Level::Error | Level::Critical => tracing::error!(account, context, "{message}"),
+            Level::Trace => tracing::trace!(account, instance, context, "{message}"),
+            Level::Debug => tracing::debug!(account, instance, context, "{message}"),
+            Level::Info => tracing::info!(account, instance, context, "{message}"),
+            Level::Warn => tracing::warn!(account, instance, context, "{message}"),
+            Level::Error | Level::Critical => {
+                tracing::error!(account, instance, context, "{message}")
+            }
         }
         Ok(())
     }

@@ -185,6 +185,11 @@ impl Account {
         self.bot.lock().counters
     }
 
+    /// How long nobody polled around each announced start but the first: the first 10,000.
+    pub fn handovers(&self) -> Vec<Duration> {
+        self.bot.lock().handovers.gaps.clone()
+    }
+
     /// The typing indicator at this person's phone.
     pub fn typing(&self, user: &str) -> Typing {
         self.bot
@@ -218,11 +223,38 @@ pub(super) struct State {
     /// The newest poll's number; an older one that still waits is answered.
     pub(super) newest_poll: u64,
     pub(super) started: bool,
+    pub(super) handovers: Handovers,
     /// Accepted sends by their `client_id`.
     pub(super) client_ids: Recent<String, Sent>,
     pub(super) bucket: Bucket,
     /// The last request's X-WECHAT-UIN.
     pub(super) last_uin: String,
+}
+
+/// Gaps that are kept of an account.
+const HANDOVERS: usize = 10_000;
+
+/// The times without a poll between one client instance and the next.
+#[derive(Default)]
+pub(super) struct Handovers {
+    /// `Counters::starts` at the newest poll.
+    starts: u64,
+    /// When the last open poll ended.
+    pub(super) ended: Option<Duration>,
+    gaps: Vec<Duration>,
+}
+
+impl Handovers {
+    /// A poll was opened; `starts` is how many starts were announced by then.
+    pub(super) fn opened(&mut self, starts: u64, now: Duration) {
+        if starts != self.starts
+            && let Some(ended) = self.ended
+            && self.gaps.len() < HANDOVERS
+        {
+            self.gaps.push(now.saturating_sub(ended));
+        }
+        self.starts = starts;
+    }
 }
 
 /// One person's relation to the bot.
@@ -253,6 +285,7 @@ impl Bot {
                 people: HashMap::new(),
                 newest_poll: 0,
                 started: false,
+                handovers: Handovers::default(),
                 client_ids: Recent::new(CLIENT_IDS),
                 bucket: Bucket::default(),
                 last_uin: String::new(),

@@ -237,16 +237,22 @@ struct OpenPoll<'a> {
 
 impl<'a> OpenPoll<'a> {
     fn new(world: &'a World, bot: &'a Bot) -> OpenPoll<'a> {
-        let counters = &mut bot.lock().counters;
+        let state = &mut *bot.lock();
+        let counters = &mut state.counters;
         counters.polls_open += 1;
         counters.polls_open_max = counters.polls_open_max.max(counters.polls_open);
+        let starts = counters.starts;
+        state.handovers.opened(starts, world.clock.elapsed());
         OpenPoll { world, bot }
     }
 }
 
 impl Drop for OpenPoll<'_> {
     fn drop(&mut self) {
-        self.bot.lock().counters.polls_open -= 1;
+        let mut state = self.bot.lock();
+        state.counters.polls_open -= 1;
+        state.handovers.ended = Some(self.world.clock.elapsed());
+        drop(state);
         self.world.changed.notify_waiters();
     }
 }
