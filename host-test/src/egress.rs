@@ -80,11 +80,11 @@ pub struct Limits {
     pub between_bytes: Duration,
     /// From the start to the end of the answer's body.
     pub total: Duration,
-    /// The largest body of a request to where credentials go, the platform's API.
+    /// The largest body of a request to where credentials go in a header or in JSON.
     pub request_bytes: u64,
     /// The largest body of its answer.
     pub response_bytes: u64,
-    /// The largest body either way where no credential goes: media, which stream through.
+    /// The largest body either way where none goes, or one in the query: media, which stream through.
     pub media_bytes: u64,
 }
 
@@ -317,7 +317,10 @@ impl Egress {
             .iter()
             .flat_map(|rule| rule.captures_of(&target))
             .collect();
-        let is_media = rules.iter().all(|rule| rule.credential.is_none());
+        let is_media = rules.iter().all(|rule| {
+            let credential = rule.credential.as_ref();
+            credential.is_none_or(|of| !of.in_headers && !of.in_json_body)
+        });
         let allowed = |name: &str, place: fn(&Credential) -> bool| {
             rules
                 .iter()
@@ -418,7 +421,7 @@ struct Checked<'a> {
     captures: Vec<&'a Capture>,
     /// The query holds a credential.
     is_in_url: bool,
-    /// No credential may go there.
+    /// No credential may go there, unless in the query.
     is_media: bool,
 }
 

@@ -627,22 +627,24 @@ async fn answers_that_are_no_http_are_errors() {
 #[tokio::test]
 async fn bodies_are_cut_off_at_the_limits() {
     let server = Server::start(OK, Then::KeepOpen).await;
-    let with_credential = || {
+    let with_credential = |in_query| {
         let mut rule = server.rule();
         rule.credential = Some(Credential {
             name: "bot-token".to_owned(),
-            in_query: false,
-            in_headers: true,
+            in_query,
+            in_headers: !in_query,
             in_json_body: false,
         });
         rule
     };
-    // The limit of media holds where no credential goes, the others hold where one does.
+    // The limit of media holds where no credential goes, or one in the query as WeCom has it; the
+    // others hold where one goes elsewhere.
     for (rule, most, fits, name) in [
         (server.rule(), (1, 1, 2), true, ""),
         (server.rule(), (9, 9, 1), false, "media_bytes"),
-        (with_credential(), (9, 2, 1), true, ""),
-        (with_credential(), (9, 1, 9), false, "response_bytes"),
+        (with_credential(true), (1, 1, 2), true, ""),
+        (with_credential(false), (9, 2, 1), true, ""),
+        (with_credential(false), (9, 1, 9), false, "response_bytes"),
     ] {
         let (request_bytes, response_bytes, media_bytes) = most;
         let limits = Limits {
