@@ -15,7 +15,7 @@ use host_test::account::{Account, AccountOptions};
 use host_test::agent::EchoAgent;
 use host_test::clock::Clock;
 use host_test::media::MediaRules;
-use host_test::runtime::Runtime;
+use host_test::runtime::{Allocation, Runtime, RuntimeOptions};
 use host_test::simulator::{Event, Options, Simulator};
 use host_test::state::{Durability, State, StateSpec};
 use serde_json::json;
@@ -69,7 +69,12 @@ async fn measure(size: usize) {
         .open(Durability::Process)
         .await
         .expect("the store opens");
-    let runtime = Runtime::new(Clock::new()).expect("a runtime");
+    // As the runner does for so many.
+    let options = RuntimeOptions {
+        allocation: Allocation::OnDemand,
+        ..RuntimeOptions::default()
+    };
+    let runtime = Runtime::with_options(Clock::new(), options).expect("a runtime");
     let component = std::path::Path::new(env!("COMPONENT"));
     let plugin = runtime.load(component).await.expect("the component");
     let options: Vec<AccountOptions> = server.accounts.clone();

@@ -19,7 +19,7 @@ use crate::check::{self, CHECKS, PLATFORM, Suite};
 use crate::cli::UsageError;
 use crate::clock::Clock;
 use crate::egress::proxy::Proxies;
-use crate::runtime::Runtime;
+use crate::runtime::{Allocation, Runtime, RuntimeOptions};
 use crate::simulator::{Options, Simulator};
 
 pub use login::login;
@@ -86,11 +86,23 @@ impl Signals {
     }
 }
 
-/// A runtime that goes by the environment's proxies.
-fn runtime(clock: Clock) -> Result<Runtime, Failure> {
+/// Accounts for which instances come from a pool; it has as much room again, for swaps and logins.
+/// The guards of a larger one's stacks alone would take most of the memory mappings that Linux gives
+/// a process by default.
+const POOLED_ACCOUNTS: usize = 500;
+
+/// A runtime for so many accounts, that goes by the environment's proxies.
+fn runtime(clock: Clock, accounts: usize) -> Result<Runtime, Failure> {
     let proxies = Proxies::from_environment(&|name| std::env::var_os(name))
         .map_err(|error| Failure::Usage(error.to_string()))?;
-    Runtime::with_proxies(clock, proxies).map_err(other)
+    let mut options = RuntimeOptions {
+        proxies,
+        ..RuntimeOptions::default()
+    };
+    if accounts > POOLED_ACCOUNTS {
+        options.allocation = Allocation::OnDemand;
+    }
+    Runtime::with_options(clock, options).map_err(other)
 }
 
 fn beside_the_binary(name: &str) -> Result<PathBuf, Failure> {

@@ -74,7 +74,12 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         StateSpec::Memory | StateSpec::Redis(_) => None,
     };
     let opening = tokio::spawn(async move { state_spec.open(durability).await });
-    let runtime = super::runtime(clock.clone())?;
+    let accounts_file = options.accounts;
+    let accounts = match &accounts_file {
+        Some(path) => Some(read_accounts(path, &options.defaults).map_err(Failure::Usage)?),
+        None => None,
+    };
+    let runtime = super::runtime(clock.clone(), accounts.as_ref().map_or(1, Vec::len))?;
     let (components, plugins) = Components::load(&runtime, options.components).await?;
     let state = opening.await.map_err(other)?.map_err(|error| match error {
         StateError::InUse { .. } | StateError::Open { .. } | StateError::Connect { .. } => {
@@ -94,7 +99,6 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         umask: Some(umask),
         ..options.agent_settings
     };
-    let accounts_file = options.accounts;
     let one = One {
         wanted: options.wanted,
         config: options.defaults.weixin.clone(),
@@ -102,9 +106,8 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         simulator: options.simulator,
         is_alone: options.wecom.is_none(),
     };
-    let needed = match &accounts_file {
-        Some(path) => {
-            let accounts = read_accounts(path, &options.defaults).map_err(Failure::Usage)?;
+    let needed = match &accounts {
+        Some(accounts) => {
             let is_wecom = |access: &Access| matches!(access, Access::Wecom(_));
             match !accounts.is_empty() && accounts.iter().all(|account| is_wecom(&account.access)) {
                 true => WECOM,

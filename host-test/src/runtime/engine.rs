@@ -112,7 +112,7 @@ pub(super) fn want_of_room(error: &wasmtime::Error, allocation: Allocation) -> O
         };
         return Some(format!(
             "the pool of {instances} instances has no more of what it needs ({}): raise \
-             `RuntimeOptions::allocation`",
+             `RuntimeOptions::allocation`, or start the runner again, which goes by its accounts file",
             super::innermost(error)
         ));
     }
