@@ -93,21 +93,20 @@ async fn survives(cursor: &str, seed: u64, state: &str) {
     last.kill().await.unwrap();
 
     assert_eq!(*witness.wrong.lock().unwrap(), Vec::<String>::new());
+    let mut doubled = 0;
     for (person, texts) in &said {
         let mut firsts = Vec::new();
-        let mut bubbles: HashMap<String, usize> = HashMap::new();
         for answer in simulator.answers(person) {
             let text = answer.trim_start_matches("re: ").to_owned();
-            if !firsts.contains(&text) {
-                firsts.push(text.clone());
+            match firsts.contains(&text) {
+                true => doubled += 1,
+                false => firsts.push(text),
             }
-            *bubbles.entry(text).or_default() += 1;
         }
         assert_eq!(firsts, *texts, "in order, {person}");
-        // Twice after a crash between request and answer; more only where a second crash hit the
-        // same bubble.
-        assert!(bubbles.values().all(|count| *count <= 3), "{bubbles:?}");
     }
+    // One part is under way at a time, so a crash between a request and its answer doubles that one.
+    assert!(doubled <= KILLS, "{doubled} bubbles were doubled");
     assert_eq!(simulator.violations(), Vec::<String>::new());
     println!(
         "{number} messages, {} repeats of a bubble",

@@ -259,6 +259,14 @@ async fn the_example_of_the_readme_is_the_one_that_runs() {
     let mut answers = world.simulator.answers(ALICE);
     answers.sort();
     assert_eq!(answers, ["The nightly build is done.", "You said: hello"]);
+    // It listens for the signal a moment after it has sent; where that can be seen, it is waited for.
+    let status = format!("/proc/{}/status", child.id().unwrap());
+    let listens = |status: String| {
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let mask = u64::from_str_radix(caught.unwrap_or_default().trim(), 16).unwrap_or_default();
+        mask & (1 << (rustix::process::Signal::INT.as_raw() - 1)) != 0
+    };
+    eventually(async || std::fs::read_to_string(&status).map_or(true, listens)).await;
     signal(&child, rustix::process::Signal::INT);
     assert!(child.wait_with_output().await.unwrap().status.success());
 }
