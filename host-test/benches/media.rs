@@ -4,8 +4,7 @@
 //! its CDN in this one. It prints figures; nothing is asserted.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -20,6 +19,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+mod example;
 mod runner;
 
 use runner::Runner;
@@ -31,7 +31,9 @@ const ROUNDS: usize = 5;
 
 #[tokio::main]
 async fn main() {
-    let (decrypt, encrypt) = cipher_alone().await;
+    let [decrypt, encrypt] = example::in_the_sandbox("cipher").await[..] else {
+        panic!("two figures");
+    };
     println!(
         "cipher alone, in the sandbox: decrypt {decrypt:.0} MiB/s, encrypt {encrypt:.0} MiB/s"
     );
@@ -106,77 +108,6 @@ async fn main() {
         at(&beside, 0.99),
         beside.len()
     );
-}
-
-/// Builds the cipher's example for the sandbox, and runs it there.
-async fn cipher_alone() -> (f64, f64) {
-    use wasmtime::component::{Component, Linker, ResourceTable};
-    use wasmtime::{Engine, Store};
-    use wasmtime_wasi::p2::bindings::Command as Program;
-    use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-    use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-
-    struct Host(WasiCtx, ResourceTable);
-    impl WasiView for Host {
-        fn ctx(&mut self) -> WasiCtxView<'_> {
-            WasiCtxView {
-                ctx: &mut self.0,
-                table: &mut self.1,
-            }
-        }
-    }
-    let component = Path::new(env!("COMPONENT"));
-    let target = component
-        .ancestors()
-        .nth(3)
-        .expect("TARGET_DIR/TARGET/PROFILE");
-    let built = Command::new(env!("CARGO"))
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .args([
-            "build",
-            "--package",
-            "weixin",
-            "--example",
-            "cipher",
-            "--locked",
-        ])
-        .args([
-            "--profile",
-            "component",
-            "--target",
-            "wasm32-wasip2",
-            "--target-dir",
-        ])
-        .arg(target)
-        .env_remove("RUSTFLAGS")
-        .stderr(Stdio::null())
-        .status();
-    assert!(
-        built.is_ok_and(|status| status.success()),
-        "the example can't be built"
-    );
-    let program: PathBuf = component.with_file_name("examples").join("cipher.wasm");
-
-    let engine = Engine::default();
-    let program = Component::from_file(&engine, program).expect("a component");
-    let mut linker = Linker::new(&engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
-    let out = MemoryOutputPipe::new(1024);
-    let wasi = WasiCtx::builder().stdout(out.clone()).build();
-    let mut store = Store::new(&engine, Host(wasi, ResourceTable::new()));
-    let program = Program::instantiate_async(&mut store, &program, &linker).await;
-    let run = program
-        .expect("it fits")
-        .wasi_cli_run()
-        .call_run(&mut store)
-        .await;
-    run.expect("it runs").expect("it succeeds");
-    let text = String::from_utf8_lossy(&out.contents()).into_owned();
-    let mut figures = text
-        .split_whitespace()
-        .map(|figure| figure.parse().expect("a figure"));
-    let mut next = || figures.next().expect("two figures");
-    (next(), next())
 }
 
 async fn simulator() -> Simulator {

@@ -1,0 +1,18 @@
+//! Flattening of Markdown: MB/s of typical answers natively and in the sandbox.
+//!
+//! `cargo bench --bench markdown` builds `examples/markdown.rs` for both, and runs it; nothing is
+//! asserted.
+
+mod example;
+
+#[tokio::main]
+async fn main() {
+    let native = example::natively("markdown");
+    let sandbox = example::in_the_sandbox("markdown").await;
+    for (native, sandbox) in native.iter().zip(&sandbox) {
+        println!(
+            "Markdown to text: natively {native:.0} MB/s, in the sandbox {sandbox:.0} MB/s ({:.0} %)",
+            sandbox / native * 100.0
+        );
+    }
+}
