@@ -26,6 +26,7 @@ use crate::bindings::gateway::channel::types::{Error, ErrorKind, Event, Media, R
 use crate::runtime::{Plugin, Runtime};
 use crate::sandbox::Sandbox;
 use crate::sandbox::limits::{CallLimits, Exceeded};
+use crate::sandbox::threads;
 use crate::transfer::{self, Content};
 
 /// The instance is gone.
@@ -116,8 +117,10 @@ impl Instance {
         let (stop, stopped) = watch::channel(None);
         let shared_end = Arc::clone(&end);
         tokio::spawn(async move {
-            let why = task::run(started, queue, stopped).await;
-            let _ = shared_end.set(Ended(why.into()));
+            let meter = started.meter.clone();
+            if let Some(why) = threads::run(meter, task::run(started, queue, stopped)).await {
+                let _ = shared_end.set(Ended(why.into()));
+            }
             drop(alive);
         });
         Ok(Instance {
