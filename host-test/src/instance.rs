@@ -28,6 +28,7 @@ use crate::bindings::gateway::channel::types::{Error, ErrorKind, Event, Media, R
 use crate::runtime::{Plugin, Runtime};
 use crate::sandbox::Sandbox;
 use crate::sandbox::limits::{CallLimits, Exceeded};
+use crate::sandbox::threads;
 use crate::transfer::{self, Content};
 use handler::Handler;
 pub use handler::{HandleError, ResponseBody};
@@ -124,8 +125,10 @@ impl Instance {
         let (stop, stopped) = watch::channel(None);
         let shared_end = Arc::clone(&end);
         let serving = async move {
-            let why = task::run(started, queue, stopped).await;
-            let _ = shared_end.set(Ended(why.into()));
+            let meter = started.meter.clone();
+            if let Some(why) = threads::run(meter, task::run(started, queue, stopped)).await {
+                let _ = shared_end.set(Ended(why.into()));
+            }
             drop(alive);
         };
         // What it logs goes where its maker's logs go.

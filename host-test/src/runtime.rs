@@ -9,6 +9,7 @@ mod engine;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::types::ComponentItem;
@@ -26,6 +27,7 @@ use crate::media::server::MediaServer;
 use crate::sandbox::cpu::{Meter, Metered, Ticker};
 use crate::sandbox::limits::{Exceeded, Limits};
 use crate::sandbox::tenant::Tenant;
+use crate::sandbox::threads;
 use crate::sandbox::{self, Sandbox};
 use crate::state::memory::MemoryState;
 
@@ -319,14 +321,18 @@ impl Runtime {
             exports: Exports { channel, .. },
             meter,
         } = self.instantiate(pre, sandbox).await?;
-        let describing = store.run_concurrent(async |accessor| {
-            channel.gateway_channel_meta().call_describe(accessor).await
+        let metering = meter.clone();
+        let describing = threads::run(metering, async move {
+            let describing = store.run_concurrent(async |accessor| {
+                channel.gateway_channel_meta().call_describe(accessor).await
+            });
+            metered(meter, &tenant, describing).await
         });
         let limit = self.limits.calls.describe;
-        let described = within(limit, metered(meter, &tenant, describing));
-        described.await.unwrap_or_else(|| {
-            Err(Exceeded::call("calls.describe", "it takes longer", limit).into())
-        })?
+        match within(limit, describing).await {
+            Some(described) => described?,
+            None => Err(Exceeded::call("calls.describe", "it takes longer", limit).into()),
+        }
     }
 
     async fn instantiate(&self, pre: &ExportsPre, sandbox: Sandbox) -> wasmtime::Result<Started> {
@@ -347,26 +353,28 @@ impl Runtime {
             store.set_epoch_deadline(1);
             store.epoch_deadline_callback(move |_| meter.at_tick());
         }
-        let instantiating = metered(meter.clone(), &tenant, pre.instantiate_async(&mut store));
+        let (metering, pre) = (meter.clone(), pre.clone());
         let limit = limits.calls.instantiate;
-        let exports = match within(limit, instantiating).await {
-            Some(Ok(exports)) => exports,
-            Some(Err(error)) => {
-                return Err(match engine::want_of_room(&error, self.allocation) {
-                    Some(why) => wasmtime::Error::msg(why),
-                    None => error,
-                });
-            }
+        let instantiating = threads::run(meter, async move {
+            let instantiating = pre.instantiate_async(&mut store);
+            let exports = metered(metering.clone(), &tenant, instantiating).await?;
+            Ok::<_, wasmtime::Error>(Started {
+                store,
+                exports,
+                meter: metering,
+            })
+        });
+        match within(limit, instantiating).await {
+            Some(Ok(started)) => Ok(started),
+            Some(Err(error)) => Err(match engine::want_of_room(&error, self.allocation) {
+                Some(why) => wasmtime::Error::msg(why),
+                None => error,
+            }),
             None => {
                 let what = "its instantiation takes longer";
-                return Err(Exceeded::call("calls.instantiate", what, limit).into());
+                Err(Exceeded::call("calls.instantiate", what, limit).into())
             }
-        };
-        Ok(Started {
-            store,
-            exports,
-            meter,
-        })
+        }
     }
 }
 
@@ -391,8 +399,8 @@ pub(crate) async fn metered<T>(
 }
 
 /// The result, unless it takes longer. Real time: the machine's time is what is limited.
-async fn within<T>(limit: std::time::Duration, future: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(limit, future).await.ok()
+async fn within<T>(limit: Duration, future: impl Future<Output = Option<T>>) -> Option<T> {
+    tokio::time::timeout(limit, future).await.ok().flatten()
 }
 
 impl Plugin {

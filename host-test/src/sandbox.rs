@@ -13,6 +13,7 @@ pub mod limits;
 pub mod logging;
 pub(crate) mod memory;
 pub mod tenant;
+pub(crate) mod threads;
 mod usage;
 
 use std::collections::BTreeMap;

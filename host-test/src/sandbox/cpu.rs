@@ -5,6 +5,7 @@
 //! - At a tick, code that has run for about that long yields to the executor: whoever is ready, and
 //!   the sockets, come first.
 //! - Code that does not return to the host's event loop for longer than `cpu_slice` ends with a trap.
+//! - Who computes for more than a moment goes on on other [threads](super::threads).
 //! - Who takes more than its share, whatever it does, waits until it has its share again.
 //!
 //! Time is that of the thread's CPU, so a busy machine makes nobody guilty.
@@ -12,7 +13,7 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -22,9 +23,17 @@ use wasmtime::{Engine, EngineWeak, UpdateDeadline};
 
 use super::limits::{Exceeded, Limits};
 use super::tenant::Tenant;
+use super::threads::Threads;
 
 /// The longest time for which an instance computes before others may run.
 pub const TICK: Duration = Duration::from_millis(1);
+/// How much of the time in which it does not wait for its turn an instance may compute. What it
+/// takes above that adds up: with more than a moment of it the instance has to go on elsewhere, and
+/// when it has calmed down it comes back. Older computing is forgotten.
+const BUSY: f64 = 0.75;
+const MOMENT: Duration = Duration::from_millis(10);
+const CALM: Duration = Duration::from_millis(1);
+const MOST: Duration = Duration::from_millis(50);
 /// Ticks without an instance that computes, after which the ticker rests.
 const QUIET_TICKS: u32 = 50;
 
@@ -32,6 +41,7 @@ const QUIET_TICKS: u32 = 50;
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
     thread: Thread,
+    threads: Threads,
 }
 
 #[derive(Default)]
@@ -57,6 +67,7 @@ impl Ticker {
         Ok(Ticker {
             shared,
             thread: thread.thread().clone(),
+            threads: Threads::start()?,
         })
     }
 
@@ -130,6 +141,10 @@ pub(crate) struct Meter {
     /// What earlier polls took of the slice.
     slice_before: AtomicU64,
     has_returned: AtomicBool,
+    is_computing: AtomicBool,
+    idle: AtomicU64,
+    /// It would have gone on at once.
+    is_interrupted: AtomicBool,
 }
 
 impl Meter {
@@ -141,12 +156,31 @@ impl Meter {
             slice_from: AtomicU64::new(0),
             slice_before: AtomicU64::new(0),
             has_returned: AtomicBool::new(false),
+            is_computing: AtomicBool::new(false),
+            idle: AtomicU64::new(0),
+            is_interrupted: AtomicBool::new(false),
         })
     }
 
     /// The component has returned to the host's event loop: another slice begins.
     pub fn returned(&self) {
         self.has_returned.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has lately computed for more than a moment.
+    pub fn is_computing(&self) -> bool {
+        self.is_computing.load(Ordering::Relaxed)
+    }
+
+    /// Nobody has called it for that long.
+    pub(super) fn idled(&self, time: Duration) {
+        if !self.is_interrupted.swap(false, Ordering::Relaxed) {
+            self.idle.fetch_add(ns(time), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn threads(&self) -> &Threads {
+        &self.ticker.threads
     }
 
     /// What code does that runs across a tick.
@@ -167,6 +201,11 @@ impl Meter {
         if in_poll < ns(TICK) / 2 {
             return Ok(UpdateDeadline::Continue(1));
         }
+        self.is_interrupted.store(true, Ordering::Relaxed);
+        if self.is_computing() {
+            return Ok(UpdateDeadline::Yield(1));
+        }
+        // Among the others: it is woken after the sockets have been looked at.
         let others = Box::pin(tokio::task::yield_now());
         Ok(UpdateDeadline::YieldCustom(1, others))
     }
@@ -234,6 +273,8 @@ pub(crate) struct Metered<F> {
     tenant: Arc<Tenant>,
     inner: Pin<Box<F>>,
     pause: Option<Pin<Box<Sleep>>>,
+    /// What it has lately taken above [`BUSY`], in nanoseconds.
+    lately: f64,
 }
 
 impl<F> Metered<F> {
@@ -243,21 +284,37 @@ impl<F> Metered<F> {
             tenant,
             inner: Box::pin(inner),
             pause: None,
+            lately: 0.0,
         }
     }
 
-    /// How long to wait for the share, after `taken` more.
-    fn charge(&self, taken: u64) -> Option<Duration> {
+    /// Accounts for what a poll took.
+    fn charge(&mut self, taken: u64) {
+        let idle = self.meter.idle.swap(0, Ordering::Relaxed);
+        let allowed = (taken + idle) as f64 * BUSY;
+        self.lately = (self.lately + taken as f64 - allowed).clamp(0.0, MOST.as_nanos() as f64);
+        let bound = match self.meter.is_computing() {
+            true => CALM,
+            false => MOMENT,
+        };
+        let is_computing = self.lately > bound.as_nanos() as f64;
+        let flag = &self.meter.is_computing;
+        flag.store(is_computing, Ordering::Relaxed);
+
         let Tenant { limits, cpu, .. } = &*self.tenant;
         let mut credit = cpu.lock().unwrap_or_else(PoisonError::into_inner);
-        let (wait, is_new) = credit.charge(taken, limits)?;
+        let wait = credit.charge(taken, limits);
+        drop(credit);
+        let Some((wait, is_new)) = wait else {
+            return;
+        };
         if is_new {
             let what = "it takes more CPU than its share and is slowed down";
             let limit = format!("{} % of a core", limits.cpu_share);
             let exceeded = Exceeded::new("cpu_share", what, limit);
             tracing::warn!(account = &*self.tenant.account, "{exceeded}");
         }
-        Some(wait)
+        self.pause = Some(Box::pin(tokio::time::sleep(wait)));
     }
 }
 
@@ -267,20 +324,18 @@ impl<F: Future> Future for Metered<F> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
         if let Some(pause) = &mut this.pause {
-            std::task::ready!(pause.as_mut().poll(context));
+            ready!(pause.as_mut().poll(context));
             this.pause = None;
         }
         this.meter.begin_poll();
         let result = this.inner.as_mut().poll(context);
         let taken = this.meter.end_poll();
-        if result.is_pending()
-            && let Some(wait) = this.charge(taken)
-        {
-            let mut pause = Box::pin(tokio::time::sleep(wait));
-            if pause.as_mut().poll(context).is_ready() {
+        if result.is_pending() {
+            this.charge(taken);
+            if let Some(pause) = &mut this.pause
+                && pause.as_mut().poll(context).is_ready()
+            {
                 context.waker().wake_by_ref();
-            } else {
-                this.pause = Some(pause);
             }
         }
         result
@@ -302,7 +357,7 @@ mod tests {
         let second = 1_000_000_000;
         assert_eq!(credit.charge(second / 2, &limits), None);
         let (wait, is_new) = credit.charge(second, &limits).unwrap();
-        assert!(is_new && wait > Duration::from_secs(4) && wait <= Duration::from_secs(5));
+        assert!(is_new && wait > Duration::from_secs(4) && wait < Duration::from_secs(6));
         assert!(!credit.charge(1, &limits).unwrap().1, "told once");
     }
 

@@ -145,8 +145,21 @@ pub fn spin() {
     }
 }
 
-/// A tight loop.
-pub fn work(rounds: u64) {
+/// Honest work: a digest of some mebibytes.
+#[inline(never)]
+pub fn digest() {
+    let mut window: Vec<u32> = (0..64 * 1024).collect();
+    for round in 0..200 {
+        let mut state = round;
+        for word in &mut window {
+            state = (state ^ *word).rotate_left(7).wrapping_mul(0x9e37_79b9);
+            *word ^= state;
+        }
+    }
+    black_box(window);
+}
+
+fn work(rounds: u64) {
     let mut sum = 0_u64;
     for round in 0..rounds {
         sum = black_box(sum.wrapping_mul(31).wrapping_add(round));
