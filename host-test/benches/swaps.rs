@@ -24,7 +24,7 @@ const ACCOUNTS: usize = 20;
 const SWAPS: usize = 1000;
 const PERSON: &str = "wxid_alice@im.wechat";
 /// Between two messages, each for the next account. A new component is connected when its first poll
-/// has ended, so this is also most of what a swap takes.
+/// has ended, or hangs for a second, so this is also most of what a swap takes.
 const PAUSE: Duration = Duration::from_millis(2);
 /// Until a new component has to be connected.
 const DEADLINE: Duration = Duration::from_secs(10);
