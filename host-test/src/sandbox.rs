@@ -12,6 +12,7 @@ pub mod keyvalue;
 pub mod limits;
 pub mod logging;
 pub(crate) mod memory;
+pub mod requests;
 pub mod tenant;
 pub(crate) mod threads;
 mod usage;

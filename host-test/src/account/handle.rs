@@ -12,6 +12,7 @@ use crate::credentials::Credentials;
 use crate::instance::CallError;
 use crate::login::{Logins, Replaced};
 use crate::media::outgoing::Refused;
+use crate::sandbox::tenant::Tenant;
 
 /// How long an instance may take to say how it does: it answers from memory.
 const CHECK_WAIT: Duration = Duration::from_secs(5);
@@ -82,6 +83,11 @@ impl Handle {
     /// What is counted.
     pub fn figures(&self) -> &Figures {
         &self.shared.figures
+    }
+
+    /// What the account may take, and what is counted of its requests.
+    pub fn tenant(&self) -> Arc<Tenant> {
+        Arc::clone(&self.shared.setup().tenant)
     }
 
     /// Messages that wait for the agent or are with it.

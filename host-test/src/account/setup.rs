@@ -125,7 +125,7 @@ impl Setup {
     pub(super) fn with_plugin(&self, plugin: &Plugin) -> Result<Setup, StartError> {
         let mut config = self.config.as_ref().clone();
         config.remove("account-id");
-        Setup::with_secrets(
+        let setup = Setup::with_secrets(
             &self.runtime,
             plugin,
             Arc::clone(&self.state),
@@ -133,7 +133,12 @@ impl Setup {
             self.secrets.clone(),
             config,
             self.media.clone(),
-        )
+        )?;
+        Ok(Setup {
+            // What it has used stays used.
+            tenant: Arc::clone(&self.tenant),
+            ..setup
+        })
     }
 
     /// The values of its credentials that a login replaces.

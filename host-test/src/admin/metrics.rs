@@ -98,6 +98,24 @@ fn text(accounts: &[(Handle, Status)]) -> String {
         page.sample(account, None, account.figures().messages.get());
     }
     page.family(
+        "channel_requests_open",
+        "gauge",
+        "Requests to the platform that are open; a poll hangs in one.",
+    );
+    for (account, _) in accounts {
+        page.sample(account, None, account.tenant().requests.open());
+    }
+    page.family(
+        "channel_requests_total",
+        "counter",
+        "Requests to the platform by path and outcome: the status, or failed without one.",
+    );
+    for (account, _) in accounts {
+        for (path, outcome, count) in account.tenant().requests.ended() {
+            page.labelled(account, &[("path", &path), ("outcome", outcome)], count);
+        }
+    }
+    page.family(
         "channel_answer_seconds",
         "histogram",
         "From a message's arrival to the end of what its answer took.",
@@ -181,10 +199,21 @@ impl Page {
         label: Option<(&str, &str)>,
         value: impl std::fmt::Display,
     ) {
-        let account = escaped(account.id());
-        let label = label.map(|(name, value)| format!(",{name}=\"{value}\""));
-        let (name, label) = (self.name, label.unwrap_or_default());
-        let _ = writeln!(self.text, "{name}{{account=\"{account}\"{label}}} {value}");
+        self.labelled(account, label.as_slice(), value);
+    }
+
+    fn labelled(
+        &mut self,
+        account: &Handle,
+        labels: &[(&str, &str)],
+        value: impl std::fmt::Display,
+    ) {
+        let (name, account) = (self.name, escaped(account.id()));
+        let _ = write!(self.text, "{name}{{account=\"{account}\"");
+        for (label, value) in labels {
+            let _ = write!(self.text, ",{label}=\"{}\"", escaped(value));
+        }
+        let _ = writeln!(self.text, "}} {value}");
     }
 }
 

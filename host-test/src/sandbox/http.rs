@@ -1,12 +1,14 @@
 //! `wasi:http` outgoing: every request goes through the account's [`Egress`].
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::limits::Exceeded;
+use super::requests::Open;
 use super::tenant::Tenant;
 use crate::egress::error::{EgressError, Failure};
 use crate::egress::{Egress, Timeouts};
@@ -72,16 +74,22 @@ impl WasiHttpHooks for Hooks {
             ));
             return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
         };
+        let open = Open::new(&tenant);
         Box::new(async move {
+            leave_the_stack().await;
             let request = request.map(|body| body.map_err(RequestBodyError));
-            let response = egress.send(request, timeouts).await.map_err(|error| {
+            let path = request.uri().path().to_owned();
+            let result = egress.send(request, timeouts).await;
+            let status = result.as_ref().ok().map(http::Response::status);
+            tenant.requests.count(&path, status);
+            let response = result.map_err(|error| {
                 tell(&tenant, &error);
                 error_of(error.failure)
             })?;
             let response = response.map(|body| {
                 let body = body.map_err(move |error| {
                     // The request is open as long as its answer's body.
-                    let _ = &permit;
+                    let _ = (&permit, &open);
                     tell(&tenant, &error);
                     error_of(error.failure)
                 });
@@ -91,6 +99,20 @@ impl WasiHttpHooks for Hooks {
             Ok((response, processed))
         })
     }
+}
+
+/// The first poll is made on the instance's own stack, which keeps each page that was ever touched;
+/// a request goes 50 KiB deep there. All later polls are made on the thread's.
+async fn leave_the_stack() {
+    let mut is_first = true;
+    std::future::poll_fn(|context| {
+        if std::mem::take(&mut is_first) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// A body of the component that broke off.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::cpu::Credit;
 use super::limits::{Exceeded, Limits};
 use super::logging::Volume;
+use super::requests::Requests;
 use super::usage::Usage;
 
 /// How often the same limit is told.
@@ -18,6 +19,8 @@ pub struct Tenant {
     pub account: Arc<str>,
     /// What it may take.
     pub limits: Limits,
+    /// What is counted of its requests.
+    pub requests: Requests,
     pub(super) cpu: Mutex<Credit>,
     pub(super) usage: tokio::sync::Mutex<Usage>,
     pub(super) volume: Mutex<Volume>,
@@ -29,6 +32,7 @@ impl Tenant {
     pub fn new(account: Arc<str>, limits: Limits) -> Arc<Tenant> {
         Arc::new(Tenant {
             account,
+            requests: Requests::default(),
             cpu: Mutex::new(Credit::new(&limits)),
             usage: tokio::sync::Mutex::new(Usage::new(&limits)),
             volume: Mutex::new(Volume::new(&limits)),

@@ -51,14 +51,18 @@ impl Drop for Threads {
 type Body<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Runs what computes in an instance, here or on those threads; none when it was cancelled there.
-pub(crate) async fn run<T: Send + 'static>(
+pub(crate) fn run<T: Send + 'static>(
     meter: Option<Arc<Meter>>,
     body: impl Future<Output = T> + Send + 'static,
-) -> Option<T> {
+) -> impl Future<Output = Option<T>> + Send {
+    // Before the first poll: an async function would keep room for what it was given as well.
+    move_about(meter, Box::pin(body))
+}
+
+async fn move_about<T: Send + 'static>(meter: Option<Arc<Meter>>, mut body: Body<T>) -> Option<T> {
     let Some(meter) = meter else {
         return Some(body.await);
     };
-    let mut body: Body<T> = Box::pin(body);
     loop {
         let stint = |body, is_away| Stint {
             body: Some(body),

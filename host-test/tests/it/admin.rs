@@ -497,6 +497,11 @@ async fn metrics_are_prometheus_text() {
         format!("channel_agent_messages_total{{account=\"{id}\"}} 1"),
         format!("channel_agent_failures_total{{account=\"{id}\"}} 0"),
         format!("channel_instance_restarts_total{{account=\"{id}\"}} 0"),
+        format!(
+            "channel_requests_total{{account=\"{id}\",path=\"/ilink/bot/sendmessage\",\
+             outcome=\"2xx\"}} 1"
+        ),
+        "# TYPE channel_requests_open gauge".to_owned(),
         format!("channel_unacknowledged{{account=\"{id}\"}} 0"),
         format!("channel_phase{{account=\"{id}\",phase=\"stopped\"}} 0"),
     ] {

@@ -1,0 +1,101 @@
+//! What is counted of an account's requests: how many are open, and how those that ended did.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Paths that are counted each on its own; the component chooses them, so they have to be few.
+const PATHS: usize = 16;
+/// The longest of them.
+const PATH_BYTES: usize = 64;
+/// What the others are counted as.
+const OTHER: &str = "other";
+
+/// How a request ended: `1xx` to `5xx` by its status, `failed` without one.
+type Outcome = &'static str;
+
+/// Of one account, since its start.
+#[derive(Debug, Default)]
+pub struct Requests {
+    open: AtomicU64,
+    ended: Mutex<BTreeMap<Arc<str>, BTreeMap<Outcome, u64>>>,
+}
+
+/// A request that is open until this is dropped.
+pub(super) struct Open(Arc<super::tenant::Tenant>);
+
+impl Open {
+    pub fn new(tenant: &Arc<super::tenant::Tenant>) -> Open {
+        tenant.requests.open.fetch_add(1, Ordering::Relaxed);
+        Open(Arc::clone(tenant))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.requests.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Requests {
+    /// Those that are not answered, or whose answer is being read: a poll that hangs, for instance.
+    pub fn open(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Counts the answer's head, or that there was none.
+    pub(super) fn count(&self, path: &str, status: Option<http::StatusCode>) {
+        let outcome = match status.map(|status| status.as_u16() / 100) {
+            Some(1) => "1xx",
+            Some(2) => "2xx",
+            Some(3) => "3xx",
+            Some(4) => "4xx",
+            Some(_) => "5xx",
+            None => "failed",
+        };
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_own = ended.contains_key(path) || (path.len() <= PATH_BYTES && ended.len() < PATHS);
+        let path = if is_own { path } else { OTHER };
+        if !ended.contains_key(path) {
+            ended.insert(path.into(), BTreeMap::new());
+        }
+        if let Some(outcomes) = ended.get_mut(path) {
+            *outcomes.entry(outcome).or_default() += 1;
+        }
+    }
+
+    /// By path and outcome: `2xx`, other statuses alike, or `failed`.
+    pub fn ended(&self) -> Vec<(Arc<str>, &'static str, u64)> {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = ended.iter().flat_map(|(path, outcomes)| {
+            let one = |(outcome, count): (&Outcome, &u64)| (Arc::clone(path), *outcome, *count);
+            outcomes.iter().map(one)
+        });
+        each.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn paths_are_counted_by_outcome_and_are_few() {
+        let requests = Requests::default();
+        requests.count("/poll", Some(StatusCode::OK));
+        requests.count("/poll", Some(StatusCode::NO_CONTENT));
+        requests.count("/poll", None);
+        for number in 0..100 {
+            requests.count(&format!("/{number}"), Some(StatusCode::BAD_GATEWAY));
+        }
+        requests.count(&"/".repeat(PATH_BYTES + 1), Some(StatusCode::OK));
+        let ended = requests.ended();
+        assert!(ended.contains(&("/poll".into(), "2xx", 2)), "{ended:?}");
+        assert!(ended.contains(&("/poll".into(), "failed", 1)), "{ended:?}");
+        assert!(ended.contains(&(OTHER.into(), "5xx", 85)), "{ended:?}");
+        assert!(ended.contains(&(OTHER.into(), "2xx", 1)), "{ended:?}");
+        assert_eq!(requests.ended().len(), 2 + 15 + 2);
+    }
+}
