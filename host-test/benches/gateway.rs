@@ -149,6 +149,7 @@ async fn send_beside_a_poll() {
         config: [
             ("base-url".to_owned(), simulator.base_url()),
             ("send-interval-ms".to_owned(), "0".to_owned()),
+            ("sends-per-message".to_owned(), "0".to_owned()),
         ]
         .into(),
         media: host_test::media::MediaRules::default(),

@@ -113,7 +113,8 @@ impl Instance {
     ) -> wasmtime::Result<Instance> {
         let (stderr, memory) = (sandbox.stderr(), sandbox.growth.memory());
         let (number, tenant) = (sandbox.number(), Arc::clone(sandbox.tenant()));
-        let started = plugin.instantiate(runtime, sandbox).await;
+        // Large, and gone soon: whoever awaits this keeps room for the rest only.
+        let started = Box::pin(plugin.instantiate(runtime, sandbox)).await;
         let started = started.map_err(|error| {
             let reason = end::reason(&error, &stderr.contents(), &tenant.limits);
             wasmtime::Error::msg(reason)

@@ -28,7 +28,8 @@ const NAME: &str = match cfg!(feature = "wecom") {
     false => "weixin",
 };
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const READ_BYTES: usize = 16 * 1024;
+/// Room for the first part of an answer; most are shorter, and a poll holds it while it hangs.
+const READ_BYTES: usize = 2 * 1024;
 
 /// Time on the host's monotonic clock.
 pub fn now() -> Duration {
@@ -334,19 +335,16 @@ impl Body {
 
     /// Reads all of it; none when that is more than `limit`.
     pub async fn whole(&mut self, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
-        let mut whole = Vec::new();
-        let mut window = Vec::with_capacity(READ_BYTES);
-        loop {
-            let is_more = self.read(&mut window).await?;
-            whole.extend_from_slice(&window);
-            window.clear();
+        let mut whole = Vec::with_capacity(READ_BYTES);
+        while self.read(&mut whole).await? {
             if whole.len() > limit {
                 return Ok(None);
             }
-            if !is_more {
-                return Ok(Some(whole));
+            if whole.capacity() - whole.len() < READ_BYTES {
+                whole.reserve(whole.capacity());
             }
         }
+        Ok((whole.len() <= limit).then_some(whole))
     }
 
     /// Appends what comes next to `buffer`, up to its capacity; false at the end of a whole answer.
