@@ -3,6 +3,7 @@
 
 mod answers;
 mod callbacks;
+mod passive;
 mod world;
 
 const ALICE: &str = "alice";
