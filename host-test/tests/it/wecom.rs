@@ -3,6 +3,7 @@
 
 mod answers;
 mod callbacks;
+mod limits;
 mod passive;
 mod world;
 

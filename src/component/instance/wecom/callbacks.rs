@@ -69,7 +69,7 @@ impl Instance {
         }
         self.ready()?;
         self.check_fence()?;
-        if self.channel.borrow_mut().journal().is_paused() {
+        if self.is_full_for(&event) {
             // Tells when it is over.
             self.platform.chores.raise();
             let why = "too much is unacknowledged";
@@ -77,6 +77,13 @@ impl Instance {
         }
         // There are no batches, and so no place in them.
         self.take_in(String::new(), vec![event])
+    }
+
+    /// Whether there is no place for an event; one that is stored already has its own.
+    fn is_full_for(&self, event: &Event) -> bool {
+        let mut channel = self.channel.borrow_mut();
+        let journal = channel.journal();
+        journal.is_paused() && !journal.knows(&event.id)
     }
 
     fn refuse(&self, why: &str) {
