@@ -722,7 +722,13 @@ proptest! {
                     prop_assert!(outbox.load(&entries).is_empty());
                     continue;
                 }
-                _ => { settled.insert(job.client_id.clone()); accepted() }
+                other => {
+                    settled.insert(job.client_id.clone());
+                    match other {
+                        Some(3) => Outcome::Answered,
+                        _ => accepted(),
+                    }
+                }
             };
             for write in settle(&mut outbox, now, &job, outcome) {
                 store.insert(write.key, write.value.unwrap());
