@@ -90,8 +90,9 @@ async fn main() {
     );
 }
 
-/// How long so many callbacks took, from the first byte of the request to the last of the answer.
-async fn callbacks(wecom: &WeCom, url: &str, round: u64, count: u64) -> Vec<Duration> {
+/// How long so many callbacks took, from the first byte of the request to the last of the answer; none
+/// for one that is told to come again, because too many are open.
+async fn callbacks(wecom: &WeCom, url: &str, round: u64, count: u64) -> Vec<Option<Duration>> {
     let client = Arc::new(Client::builder(TokioExecutor::new()).build_http());
     let mut open = JoinSet::new();
     let begun = tokio::time::Instant::now();
@@ -108,15 +109,15 @@ async fn answered(
     client: Arc<Client<HttpConnector, Full<Bytes>>>,
     url: String,
     body: String,
-) -> Duration {
+) -> Option<Duration> {
     let request = Request::post(url)
         .body(Full::from(body))
         .expect("a request");
     let begun = Instant::now();
     let answer = client.request(request).await.expect("an answer");
-    assert_eq!(answer.status(), 200);
+    let is_taken = answer.status() == 200;
     answer.into_body().collect().await.expect("a whole answer");
-    begun.elapsed()
+    is_taken.then(|| begun.elapsed())
 }
 
 /// A text of one of several people, as it would be posted now.
@@ -207,18 +208,22 @@ async fn download(url: &str, time: Duration) {
     assert_eq!(total, FILE_BYTES);
 }
 
-fn report(name: &str, mut times: Vec<Duration>) {
+fn report(name: &str, times: Vec<Option<Duration>>) {
+    let count = times.len();
+    let mut times: Vec<Duration> = times.into_iter().flatten().collect();
     times.sort();
     let at = |share: f64| {
-        let index = ((times.len() - 1) as f64 * share).round() as usize;
-        times[index].as_secs_f64() * 1000.0
+        let index = (times.len().saturating_sub(1) as f64 * share).round() as usize;
+        let time = times.get(index);
+        time.map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0)
     };
     println!(
-        "{name}: p50 {:.2} ms, p99 {:.2} ms, most {:.1} ms, n {}",
+        "{name}: p50 {:.2} ms, p99 {:.2} ms, most {:.1} ms, n {}, refused {}",
         at(0.5),
         at(0.99),
         at(1.0),
-        times.len()
+        times.len(),
+        count - times.len()
     );
 }
 
