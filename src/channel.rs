@@ -440,13 +440,16 @@ impl Channel {
         let peer = self.peers.peer(&job.conversation);
         // What the peer wrote meanwhile counts anew.
         let is_current = peer.is_some_and(|peer| peer.last_message_ms == job.since_ms);
-        if let Outcome::Accepted { message_id } = &outcome {
-            if is_current {
-                self.peers.sent(&job.conversation);
-            }
-            if let (Some(id), Content::Text(text)) = (message_id, &job.content) {
-                self.messages.sent(id, &job.conversation, text);
-            }
+        let is_taken = matches!(outcome, Outcome::Accepted { .. } | Outcome::Answered);
+        if is_taken && is_current {
+            self.peers.sent(&job.conversation);
+        }
+        if let Outcome::Accepted {
+            message_id: Some(id),
+        } = &outcome
+            && let Content::Text(text) = &job.content
+        {
+            self.messages.sent(id, &job.conversation, text);
         }
         let peer = self.peers.peer(&job.conversation);
         let allowance = self.settings.allowance;

@@ -32,6 +32,9 @@ const MAX_TRIES: u8 = 2;
 const MAX_CRASHES: u8 = 10;
 /// Pause before a part is sent again whose answer is not known.
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(1);
+/// Pause behind what went out in the exchange of its message: the platform gets what follows on another
+/// connection, and nobody tells when it has read the first.
+const ANSWERED_PAUSE: Duration = Duration::from_secs(1);
 /// Pause before a file is uploaded again.
 const UPLOAD_PAUSE: Duration = Duration::from_secs(30);
 /// Posts that may wait, and the bytes of their content.
@@ -49,6 +52,8 @@ pub struct Job {
     pub conversation: String,
     /// What it says or shows.
     pub content: Content,
+    /// The event that it begins to answer: of the first part of an answer alone.
+    pub answers: Option<String>,
     /// The part's own id for the platform.
     pub client_id: String,
     /// When the peer had last written, in milliseconds since the Unix epoch.
@@ -65,6 +70,8 @@ pub enum Outcome {
         /// The platform's id.
         message_id: Option<String>,
     },
+    /// It went out in the exchange of the message that it answers, which tells nothing of its fate.
+    Answered,
     /// Nothing took effect; it will be tried again.
     NotSent(Error),
     /// The file that it is could not be uploaded; its conversation waits for it, and no other.

@@ -111,7 +111,11 @@ impl Settings {
     }
 }
 
-fn flag(lookup: Lookup<'_>, key: &str) -> Result<bool, Error> {
+/// A setting that is `on` or `off`, which it is without a word.
+///
+/// # Errors
+/// `invalid`, with the key and what would be right.
+pub fn flag(lookup: Lookup<'_>, key: &str) -> Result<bool, Error> {
     match lookup(key).as_deref() {
         None | Some("off") => Ok(false),
         Some("on") => Ok(true),

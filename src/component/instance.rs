@@ -253,6 +253,7 @@ impl Instance {
         self.ready()?;
         let writes = self.channel.borrow_mut().acknowledge(ids);
         self.store(writes)?;
+        self.not_answered(ids);
         self.acknowledged.raise();
         self.retire(false)
     }

@@ -1,8 +1,9 @@
 //! HTTP requests to the component, as plain values, and their answers.
 //!
 //! Promises: a body that is too long or breaks off never reaches the platform's code, and an answer
-//! is on its way before its body is written.
+//! is on its way before its body is written; who wants to know is told whether all of it went out.
 
+use futures::channel::oneshot;
 use wit_bindgen::spawn_local;
 
 use super::bindings::wasi::http::types::{ErrorCode, Fields, Method, Request, Response};
@@ -22,30 +23,58 @@ pub struct Callback {
 
 /// What it is answered.
 pub struct Answer {
-    pub status: u16,
-    pub body: Vec<u8>,
+    status: u16,
+    content_type: &'static str,
+    body: Vec<u8>,
+    /// Told whether all of it went out to whoever asked.
+    sent: Option<oneshot::Sender<bool>>,
+}
+
+impl Answer {
+    /// No more than a status.
+    pub fn empty(status: u16) -> Answer {
+        Answer {
+            status,
+            ..Answer::text(Vec::new())
+        }
+    }
+
+    /// 200 and a text.
+    pub fn text(body: Vec<u8>) -> Answer {
+        Answer {
+            status: 200,
+            content_type: "text/plain; charset=utf-8",
+            body,
+            sent: None,
+        }
+    }
+
+    /// 200 and XML.
+    pub fn xml(body: Vec<u8>, sent: oneshot::Sender<bool>) -> Answer {
+        Answer {
+            content_type: "application/xml",
+            sent: Some(sent),
+            ..Answer::text(body)
+        }
+    }
 }
 
 /// Reads a whole request; or what it is answered instead.
 pub async fn read(request: Request) -> Result<Callback, Answer> {
-    let refused = |status| Answer {
-        status,
-        body: Vec::new(),
-    };
     let is_post = match request.get_method() {
         Method::Post => true,
         Method::Get => false,
-        _ => return Err(refused(405)),
+        _ => return Err(Answer::empty(405)),
     };
     let path = request.get_path_with_query().unwrap_or_default();
     let (_, query) = path.split_once('?').unwrap_or((&path, ""));
     let query = query.to_owned();
     let body = Body::of_request(request).whole(MAX_BODY_BYTES).await;
-    let body = body.map_err(|_| refused(400))?;
+    let body = body.map_err(|_| Answer::empty(400))?;
     Ok(Callback {
         is_post,
         query,
-        body: body.ok_or_else(|| refused(413))?,
+        body: body.ok_or_else(|| Answer::empty(413))?,
     })
 }
 
@@ -55,7 +84,7 @@ pub fn respond(answer: Answer) -> Result<Response, ErrorCode> {
     let headers = [
         (
             "Content-Type".to_owned(),
-            b"text/plain; charset=utf-8".to_vec(),
+            answer.content_type.as_bytes().to_vec(),
         ),
         ("Content-Length".to_owned(), length.into_bytes()),
     ];
@@ -63,15 +92,20 @@ pub fn respond(answer: Answer) -> Result<Response, ErrorCode> {
     let (mut writer, content) = wit_stream::new();
     let (trailers, trailers_reader) = wit_future::new(|| Err(ErrorCode::InternalError(None)));
     let (response, sent) = Response::new(headers, Some(content), trailers_reader);
-    drop(sent);
+    let sent = answer.sent.map(|tell| (tell, sent));
     response
         .set_status_code(answer.status)
         .map_err(|()| ErrorCode::InternalError(None))?;
     spawn_local(async move {
         // Who asked may have gone.
-        let _ = writer.write_all(answer.body).await;
+        let left = writer.write_all(answer.body).await;
         drop(writer);
         let _ = trailers.write(Ok(None)).await;
+        if let Some((tell, sent)) = sent {
+            let is_sent = left.is_empty() && sent.await.is_ok();
+            // Who waited may have gone, too.
+            let _ = tell.send(is_sent);
+        }
     });
     Ok(response)
 }

@@ -139,6 +139,7 @@ mod tests {
             corp_id: "ww1234567890abcdef".into(),
             agent_id: 1_000_002,
             seal: seal("ww1234567890abcdef"),
+            passive_reply: false,
         }
     }
 

@@ -230,6 +230,7 @@ mod tests {
                 key: Key::parse(&"A".repeat(43)).unwrap(),
                 receive_id: "ww1".into(),
             },
+            passive_reply: false,
         }
     }
 

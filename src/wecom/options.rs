@@ -6,7 +6,7 @@
 use super::crypto::{Key, Seal};
 use super::{DEFAULT_BASE_URL, MAX_TEXT_BYTES};
 use crate::channel::error::Error;
-use crate::channel::settings::{Lookup, Settings, invalid};
+use crate::channel::settings::{Lookup, Settings, flag, invalid};
 
 /// What WeCom does not limit: any number of messages may be sent, whenever a person last wrote.
 const DEFAULTS: [(&str, &str); 2] = [("sends-per-message", "0"), ("reply-window-hours", "0")];
@@ -22,6 +22,8 @@ pub struct Options {
     pub agent_id: u64,
     /// Opens callbacks.
     pub seal: Seal,
+    /// Whether an answer may go out in its callback's own exchange.
+    pub passive_reply: bool,
 }
 
 impl Options {
@@ -59,6 +61,7 @@ impl Options {
                 key,
                 receive_id: corp_id.clone(),
             },
+            passive_reply: flag(lookup, "passive-reply")?,
             corp_id,
         })
     }
@@ -135,6 +138,9 @@ mod tests {
         assert_eq!(options.base_url, "https://qyapi.weixin.qq.com/");
         assert_eq!(options.agent_id, 1_000_002);
         assert_eq!(options.seal.receive_id, "ww1234567890abcdef");
+        assert!(!options.passive_reply);
+        let chosen = Options::read(&lookup(&[("passive-reply", "on")])).unwrap();
+        assert!(chosen.passive_reply);
         for (url, expect) in [
             ("http://proxy:8080", "http://proxy:8080/"),
             ("http://proxy:8080/", "http://proxy:8080/"),
@@ -157,6 +163,7 @@ mod tests {
             ("api-base-url", "https://q/cgi-bin/", "leave that out"),
             ("api-base-url", "https://q?x", "leave the rest out"),
             ("api-base-url", "https://SECRET@q", "leave the rest out"),
+            ("passive-reply", "yes", "neither `on` nor `off`"),
         ] {
             let error = Options::read(&lookup(&[(key, value)])).unwrap_err();
             assert!(error.message.contains(expect), "{error}");

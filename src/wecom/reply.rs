@@ -1,7 +1,8 @@
 //! The answer to a callback in the same exchange, sealed as callbacks are.
 //!
 //! A callback has one such answer at most, within five seconds, and nobody is told whether it arrived;
-//! so what an agent says goes out through [`super::api::send_message`].
+//! so what an agent says goes out through [`super::api::send_message`], unless the operator chose
+//! otherwise ([`super::passive`]).
 
 use serde_json::json;
 
@@ -87,6 +88,7 @@ mod tests {
                 key: Key::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8").unwrap(),
                 receive_id: receive_id.into(),
             },
+            passive_reply: true,
         }
     }
 

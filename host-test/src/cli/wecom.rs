@@ -67,7 +67,7 @@ const IDENTITY: [(&str, Kind, &str); 4] = [
 ];
 
 /// The other settings, by the component's keys.
-const SETTINGS: [(&str, Kind); 12] = [
+const SETTINGS: [(&str, Kind); 13] = [
     ("api-base-url", Kind::ApiUrl),
     ("allowed-users", Kind::List),
     ("dm-policy", POLICY),
@@ -80,6 +80,7 @@ const SETTINGS: [(&str, Kind); 12] = [
     ("merge-ms", Kind::MERGE),
     ("sends-per-message", Kind::SENDS),
     ("reply-window-hours", Kind::WINDOW_HOURS),
+    ("passive-reply", Kind::ON_OFF),
 ];
 
 /// Reads and checks the variables.
@@ -217,6 +218,7 @@ mod tests {
             ("WECOM_ALLOWED_USERS", "alice,bob"),
             ("WECOM_DM_POLICY", "allowlist"),
             ("WECOM_MARKDOWN", "native"),
+            ("WECOM_PASSIVE_REPLY", "on"),
             ("WECOM_TEXT_LIMIT", ""),
         ])
         .unwrap();
@@ -232,10 +234,11 @@ mod tests {
             ("allowed-users", "alice,bob"),
             ("dm-policy", "allowlist"),
             ("markdown", "native"),
+            ("passive-reply", "on"),
         ] {
             assert_eq!(account.config[key], value, "{key}");
         }
-        assert_eq!(account.config.len(), 8);
+        assert_eq!(account.config.len(), 9);
         assert!(
             !account
                 .config
@@ -269,6 +272,7 @@ mod tests {
             ),
             ("WECOM_DM_POLICY", "everyone", "WECOM_DM_POLICY"),
             ("WECOM_ALLOWED_USERS", ",", "WECOM_ALLOWED_USERS"),
+            ("WECOM_PASSIVE_REPLY", "yes", "WECOM_PASSIVE_REPLY"),
         ] {
             let error = reading(&[(name, value)]).err().unwrap();
             assert!(error.contains(expect), "{error}");

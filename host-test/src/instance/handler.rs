@@ -3,15 +3,19 @@
 //! - Bodies stream both ways, with back-pressure; whoever makes the request bounds them.
 //! - A request whose caller has gone goes on in the component, which can't be told, so the number of
 //!   those that are open is bounded here: it counts until its answer's head is there.
+//! - The component learns whether its answer went out: whoever has it took all of it, or did not.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use http::{Request, Response};
-use http_body::Body;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error, WasiHttpView, p3};
 
@@ -78,12 +82,10 @@ impl Instance {
         let answer = self.call(None, move |accessor, _| {
             Box::pin(async move {
                 let _permit = permit;
-                let (request, transmitted) = accessor.with(|mut access| {
+                let request = accessor.with(|mut access| {
                     let view = access.get().http();
-                    let (request, transmitted) = p3::Request::from_http(view.hooks, request);
-                    let transmitted: BoxFuture<'static, _> = Box::pin(transmitted);
-                    let request = view.table.push(request)?;
-                    Ok::<_, wasmtime::Error>((request, transmitted))
+                    let (request, _) = p3::Request::from_http(view.hooks, request);
+                    Ok::<_, wasmtime::Error>(view.table.push(request)?)
                 })?;
                 let handler = service.wasi_http_handler();
                 let response = match handler.call_handle(accessor, request).await? {
@@ -92,12 +94,75 @@ impl Instance {
                 };
                 accessor.with(|mut access| {
                     let response = access.get().http().table.delete(response)?;
+                    let (taken, is_taken) = oneshot::channel();
+                    let transmitted = async {
+                        // The sender is dropped with an answer that nobody took.
+                        is_taken.await.map_err(|_| Error::ConnectionTerminated)
+                    };
                     Ok(response
                         .into_http(access, transmitted)
+                        .map(|response| watched(response, taken))
                         .map_err(|error| error.root_cause().to_string()))
                 })
             })
         });
         answer.await?.map_err(HandleError::Failed)
+    }
+}
+
+fn watched(response: Response<ResponseBody>, taken: oneshot::Sender<()>) -> Response<ResponseBody> {
+    let left = length(response.headers());
+    response.map(|body| {
+        let watched = Watched {
+            body,
+            left,
+            taken: Some(taken),
+        };
+        watched.boxed_unsync()
+    })
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The body of an answer; it says when all of it was taken.
+struct Watched {
+    body: ResponseBody,
+    /// What is still to come, where that is known.
+    left: Option<u64>,
+    taken: Option<oneshot::Sender<()>>,
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let data = frame
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok()?.data_ref());
+        let count = data.map_or(0, |data| data.len() as u64);
+        self.left = self.left.map(|left| left.saturating_sub(count));
+        // Who knows the length asks for no more than that.
+        if (frame.is_none() || self.left == Some(0))
+            && let Some(taken) = self.taken.take()
+        {
+            // The component may not want to know.
+            let _ = taken.send(());
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

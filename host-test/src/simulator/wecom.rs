@@ -260,6 +260,14 @@ impl WeCom {
         callbacks::sealed(&self.world, xml, None)
     }
 
+    /// The text of the reply in this answer to a callback of a person, which is not shown to anybody.
+    ///
+    /// # Errors
+    /// Why it would not be shown.
+    pub fn opened(&self, user: &str, answer: &[u8]) -> Result<String, String> {
+        callbacks::open_reply(&self.world, user, &String::from_utf8_lossy(answer))
+    }
+
     /// Ends the life of the access token that was given last: 42001.
     pub fn expire_token(&self) {
         let mut state = lock(&self.world.state);

@@ -3,6 +3,8 @@
 
 mod answers;
 mod callbacks;
+mod limits;
+mod passive;
 mod world;
 
 const ALICE: &str = "alice";

@@ -154,6 +154,7 @@ impl Outbox {
             index,
             conversation: record.conversation.clone(),
             content: part.content.clone(),
+            answers: record.answers.clone().filter(|_| index == 0),
             client_id: part.client_id.clone(),
             since_ms,
             is_again: part.is_again(),
@@ -242,6 +243,12 @@ impl Outbox {
                 self.brake.accepted(&job.conversation);
                 record.accept(job.index, message_id);
                 record.count = Some(peer.count);
+            }
+            // It tells nothing of what holds up the requests.
+            Outcome::Answered => {
+                record.accept(job.index, None);
+                record.count = Some(peer.count);
+                delay = Some(now + ANSWERED_PAUSE);
             }
             Outcome::Refused(error) => {
                 self.brake.answered();

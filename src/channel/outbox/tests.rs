@@ -270,6 +270,28 @@ fn an_answer_without_an_id_is_unconfirmed_and_not_sent_again() {
 }
 
 #[test]
+fn the_begin_of_an_answer_may_go_out_in_the_exchange_of_its_message() {
+    let mut outbox = outbox(Duration::ZERO);
+    accept(&mut outbox, answer("a", "alice"), parts(2));
+    let first = next(&mut outbox, NOW).unwrap().0;
+    assert_eq!(first.answers.as_deref(), Some("message of a"));
+    let writes = settle(&mut outbox, NOW, &first, Outcome::Answered);
+    assert_eq!(
+        states(&outbox, "a"),
+        [PartState::Unconfirmed, PartState::Pending]
+    );
+    // What follows leaves it the time to arrive. A later instance goes on behind it, too.
+    let soon = NOW + SECOND / 2;
+    assert_eq!(next(&mut outbox, soon), None);
+    assert_eq!(outbox.wake_at(soon, NOW_MS), Some(NOW + SECOND));
+    let mut later = restarted(&writes);
+    for outbox in [&mut outbox, &mut later] {
+        let second = next(outbox, NOW + SECOND).unwrap().0;
+        assert_eq!((text(&second), &second.answers), ("part 1", &None));
+    }
+}
+
+#[test]
 fn a_post_without_parts_is_settled_at_once() {
     let mut outbox = outbox(Duration::ZERO);
     accept(&mut outbox, post("a", "alice"), parts(0));
@@ -700,7 +722,13 @@ proptest! {
                     prop_assert!(outbox.load(&entries).is_empty());
                     continue;
                 }
-                _ => { settled.insert(job.client_id.clone()); accepted() }
+                other => {
+                    settled.insert(job.client_id.clone());
+                    match other {
+                        Some(3) => Outcome::Answered,
+                        _ => accepted(),
+                    }
+                }
             };
             for write in settle(&mut outbox, now, &job, outcome) {
                 store.insert(write.key, write.value.unwrap());

@@ -66,9 +66,9 @@ impl Instance {
         self.inbox.raise();
     }
 
-    /// Stores what arrived, with the cursor behind it, and tells `receive`. A fenced instance does so,
-    /// too: its successor finds it.
-    pub(super) fn take_in(&self, cursor: String, events: Vec<Event>) -> Result<(), Error> {
+    /// Stores what arrived, with the cursor behind it, and tells `receive`; whether there was anything
+    /// to store. A fenced instance does so, too: its successor finds it.
+    pub(super) fn take_in(&self, cursor: String, events: Vec<Event>) -> Result<bool, Error> {
         for message in events.iter().filter_map(Event::message) {
             self.load_peer(&message.conversation.id)?;
         }
@@ -83,7 +83,8 @@ impl Instance {
                 &format!("messages dropped, because the sender is not admitted: {count}"),
             );
         }
-        if received.write.is_some() {
+        let is_news = received.write.is_some();
+        if is_news {
             self.last_event_ms.set(Some(imports::now_ms()));
         }
         self.store(received.write)?;
@@ -91,7 +92,8 @@ impl Instance {
         // Who wrote may be written to again.
         self.lane.raise();
         self.check_fence()?;
-        self.retire(false)
+        self.retire(false)?;
+        Ok(is_news)
     }
 
     /// Waits while too much is unacknowledged; true when it waited.

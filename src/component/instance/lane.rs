@@ -226,7 +226,9 @@ impl Instance {
         let now = imports::now();
         self.log_outcome(&outcome);
         match &outcome {
-            Outcome::Accepted { .. } => self.last_send_ms.set(Some(imports::now_ms())),
+            Outcome::Accepted { .. } | Outcome::Answered => {
+                self.last_send_ms.set(Some(imports::now_ms()))
+            }
             Outcome::LoginRequired(error) => self.failed(error.message.clone(), true),
             Outcome::NotSent(_)
             | Outcome::NotUploaded(_)
@@ -277,7 +279,7 @@ impl Instance {
             Outcome::NotSent(error) | Outcome::Unknown(error) => {
                 (Level::Warn, format!("sends fail and are retried: {error}"))
             }
-            Outcome::LoginRequired(_) => return,
+            Outcome::Answered | Outcome::LoginRequired(_) => return,
         };
         if self.send_trouble.borrow().as_ref() != Some(&message) {
             log(level, &message);

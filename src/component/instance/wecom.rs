@@ -7,9 +7,11 @@ use crate::component::webhook::{Answer, Callback};
 use crate::wecom::access::{Access, Generation};
 use crate::wecom::api::{self, CallError, Try};
 use crate::wecom::media::Handle;
+use crate::wecom::passive::Exchanges;
 
 mod callbacks;
 mod media;
+mod passive;
 mod token;
 
 pub use crate::wecom::options::settings;
@@ -71,6 +73,8 @@ pub struct State {
     /// There is something to do beside the calls.
     chores: Signal,
     refusals: callbacks::Refusals,
+    /// Callbacks that wait for their answer.
+    exchanges: RefCell<Exchanges<passive::Exchange>>,
 }
 
 /// The conversation that an upload can be sent to.
@@ -94,13 +98,16 @@ impl Instance {
         ))
     }
 
-    /// Makes the request of a job, whose content is that of the job or the upload of its document.
+    /// Sends a job: in the exchange of its callback where that is possible, else as a request, whose content is that of the job or the upload of its document.
     pub(super) async fn deliver(&self, job: &Job, content: &Content) -> Outcome {
+        let markdown: Markdown = self.channel.borrow().settings().markdown;
+        if let Some(outcome) = self.give(job, markdown).await {
+            return outcome;
+        }
         let which = match job.is_again {
             true => Try::Again,
             false => Try::First,
         };
-        let markdown: Markdown = self.channel.borrow().settings().markdown;
         let to = &job.conversation;
         let request = match api::send_message(&self.options, markdown, to, content, which) {
             Ok(request) => request,

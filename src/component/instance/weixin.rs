@@ -73,6 +73,9 @@ impl Instance {
         }
     }
 
+    /// Nobody waits for answers.
+    pub(super) fn not_answered(&self, _: &[String]) {}
+
     /// Shows or ends the typing indicator. An end is tried twice, with a fresh ticket.
     pub async fn typing(&self, conversation: &str, on: bool) -> Result<(), Error> {
         self.check_credential()?;

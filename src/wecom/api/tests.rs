@@ -16,6 +16,7 @@ fn options() -> Options {
             key: Key::parse(&"A".repeat(43)).unwrap(),
             receive_id: "ww 1".into(),
         },
+        passive_reply: false,
     }
 }
 

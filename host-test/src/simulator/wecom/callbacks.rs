@@ -24,6 +24,8 @@ use crate::simulator::query::escaped;
 /// Bytes of an answer that are read.
 const ANSWER_BYTES: usize = 256 * 1024;
 const HOUR_S: u64 = 3600;
+/// Bytes of a text that is not cut.
+const TEXT_BYTES: usize = 2048;
 
 /// Something that is to be told to the app.
 #[derive(Clone)]
@@ -103,7 +105,9 @@ async fn deliver(world: &World, callback: Callback) {
             "reply": !body.is_empty(),
         });
         if is_answered {
-            take_reply(world, &callback.user, &body);
+            if odd != Some(Odd::Unanswered) {
+                take_reply(world, &callback.user, &body);
+            }
             let mut state = lock(&world.state);
             state.counters.answered += 1;
             state.answered.remember(callback.id.clone(), ());
@@ -223,8 +227,9 @@ fn take_reply(world: &World, user: &str, body: &[u8]) {
     if matches!(body.trim(), "" | "success") {
         return;
     }
-    match open_reply(world, &body) {
+    match open_reply(world, user, &body) {
         Ok(text) => {
+            lock(&world.state).counters.passive += 1;
             let entry = json!({"user": user, "from": "app", "text": text, "passive": true});
             world.note(entry, |state| &mut state.phone);
         }
@@ -232,18 +237,38 @@ fn take_reply(world: &World, user: &str, body: &[u8]) {
     }
 }
 
-fn open_reply(world: &World, body: &str) -> Result<String, String> {
+/// The text of a reply to this person, if all that is said of it is true.
+pub(super) fn open_reply(world: &World, user: &str, body: &str) -> Result<String, String> {
     let of = |xml: &str, name: &str| element(xml, name).ok_or_else(|| format!("it has no {name}"));
     let encrypt = of(body, "Encrypt")?;
     let signature = of(body, "MsgSignature")?;
     let seal = &world.app.seal;
-    if seal.sign(&of(body, "TimeStamp")?, &of(body, "Nonce")?, &encrypt) != signature {
+    let timestamp = of(body, "TimeStamp")?;
+    if seal.sign(&timestamp, &of(body, "Nonce")?, &encrypt) != signature {
         return Err("its signature is wrong".to_owned());
+    }
+    let is_now = |time: &str| {
+        let time: Option<u64> = time.parse().ok();
+        time.is_some_and(|time| world.clock.unix().as_secs().abs_diff(time) < HOUR_S)
+    };
+    if !is_now(&timestamp) {
+        return Err("its time is not ours".to_owned());
     }
     let message = seal.decrypt(&encrypt)?;
     let message = String::from_utf8(message).map_err(|_| "it is no UTF-8")?;
+    if of(&message, "ToUserName")? != user {
+        return Err("it is for somebody else".to_owned());
+    }
+    if of(&message, "FromUserName")? != world.app.corp_id {
+        return Err("it is from another corp".to_owned());
+    }
+    if !is_now(&of(&message, "CreateTime")?) {
+        return Err("its message is of another time".to_owned());
+    }
+    let text = of(&message, "Content");
     match of(&message, "MsgType")?.as_str() {
-        "text" => of(&message, "Content"),
+        "text" if text.as_ref().is_ok_and(|text| text.len() <= TEXT_BYTES) => text,
+        "text" => Err("its text is none, or too long".to_owned()),
         other => Err(format!("the simulator does not show the type {other}")),
     }
 }

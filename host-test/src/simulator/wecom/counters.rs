@@ -9,6 +9,8 @@ pub struct Counters {
     pub callbacks: u64,
     /// Of these, those that were answered with 200 in time.
     pub answered: u64,
+    /// Of these, those whose answer was a reply that is shown.
+    pub passive: u64,
     /// Callbacks that came for the last time, and were not answered.
     pub given_up: u64,
     /// Calls of `gettoken` that were given a token.

@@ -252,33 +252,54 @@ async fn callbacks_go_wrong_when_they_are_told_to() {
 async fn a_reply_in_the_answer_is_shown_when_it_is_sealed_well() {
     let wecom = start().await;
     let seal = wecom.world.app.seal.clone();
-    let reply = |message: &str, signed: &str| {
+    let now_s = wecom.world.clock.unix().as_secs().to_string();
+    let reply_at = |time: &str, message: &str, signed: &str| {
         let encrypt = seal.encrypt([5; 16], message.as_bytes());
-        let signature = seal.sign("5", "6", if signed.is_empty() { &encrypt } else { signed });
+        let signed = if signed.is_empty() { &encrypt } else { signed };
+        let signature = seal.sign(time, "6", signed);
         let body = format!(
             "<xml><Encrypt><![CDATA[{encrypt}]]></Encrypt><MsgSignature>{signature}</MsgSignature>\
-             <TimeStamp>5</TimeStamp><Nonce>6</Nonce></xml>"
+             <TimeStamp>{time}</TimeStamp><Nonce>6</Nonce></xml>"
         );
         Say::Answer(200, body)
     };
-    let good = "<xml><MsgType>text</MsgType><Content>hi there</Content></xml>";
-    let says = [
-        reply(good, ""),
-        reply(good, "another"),
-        reply("<xml/>", ""),
-        Say::Answer(200, "hello".into()),
-        Say::Answer(200, "success".into()),
+    let reply = |message: &str, signed: &str| reply_at(&now_s, message, signed);
+    let message = |user: &str, corp: &str, text: &str| {
+        format!(
+            "<xml><ToUserName>{user}</ToUserName><FromUserName>{corp}</FromUserName>\
+             <CreateTime>{now_s}</CreateTime><MsgType>text</MsgType><Content>{text}</Content></xml>"
+        )
+    };
+    let corp = wecom.corp_id();
+    let good = &message("alice", corp, "hi there");
+    let wrong = [
+        (reply(good, "another"), "signature"),
+        (reply_at("5", good, ""), "its time"),
+        (reply(&message("bob", corp, "x"), ""), "somebody else"),
+        (reply(&message("alice", "ww9", "x"), ""), "another corp"),
+        (reply(&good.replace(&now_s, "5"), ""), "another time"),
+        (
+            reply(&message("alice", corp, &"x".repeat(2049)), ""),
+            "too long",
+        ),
+        (reply("<xml/>", ""), "ToUserName"),
+        (Say::Answer(200, "hello".into()), "Encrypt"),
     ];
-    let receiver = Receiver::start(&wecom, says).await;
+    let (wrong, why): (Vec<_>, Vec<_>) = wrong.into_iter().unzip();
+    let right = [reply(good, ""), Say::Answer(200, "success".into())];
+    let receiver = Receiver::start(&wecom, right.into_iter().chain(wrong)).await;
     wecom.callback_to(&receiver.url);
-    for _ in 0..5 {
+    for _ in 0..2 + why.len() {
         let id = wecom.say("alice", "hello");
         wecom.wait_for(|wecom| wecom.is_answered(&id)).await;
     }
     assert_eq!(wecom.answers("alice"), ["hi there"]);
+    assert_eq!(wecom.counters().passive, 1);
     let violations = wecom.violations();
-    assert_eq!(violations.len(), 3, "{violations:?}");
-    assert!(violations[0].contains("signature"));
+    assert_eq!(violations.len(), why.len(), "{violations:?}");
+    for (violation, why) in violations.iter().zip(why) {
+        assert!(violation.contains(why), "{violation}");
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! What the agent says, from the outbox to the phone.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures::future::join_all;
 use host_test::account::{PartState, Phase, Post};
 use host_test::agent::message::{Reply, ReplyMedia};
@@ -14,6 +16,15 @@ use serde_json::json;
 use super::world::{Corp, ask};
 use super::{ALICE, BOB};
 use crate::harness::{Recorder, eventually, proactive};
+
+/// A file of a reply.
+fn data(name: &str, bytes: &[u8]) -> ReplyMedia {
+    ReplyMedia::Data {
+        name: Some(name.to_owned()),
+        mime: None,
+        data: STANDARD.encode(bytes),
+    }
+}
 
 #[tokio::test]
 async fn a_token_that_ends_is_renewed_once_for_all() {
@@ -187,14 +198,6 @@ async fn what_the_agent_sends_is_shown_as_it_is() {
     let large: Vec<u8> = (0..3_000_000).map(|index| (index % 249) as u8).collect();
     let mut picture = b"\x89PNG\r\n\x1a\n".to_vec();
     picture.extend(&large[..50_000]);
-    let data = |name: &str, bytes: &[u8]| {
-        use base64::Engine;
-        ReplyMedia::Data {
-            name: Some(name.to_owned()),
-            mime: None,
-            data: base64::engine::general_purpose::STANDARD.encode(bytes),
-        }
-    };
     let media = vec![data("a.png", &picture), data("报告.bin", &large)];
     let agent = Recorder::new(move |_, _| {
         let media = media.clone();
@@ -225,7 +228,46 @@ async fn what_the_agent_sends_is_shown_as_it_is() {
 }
 
 #[tokio::test]
-async fn callbacks_are_answered_at_once_while_media_pass() {
+async fn an_upload_that_meets_a_token_s_end_is_made_once_more() {
+    let corp = Corp::new().await;
+    let content: Vec<u8> = (0..300_000).map(|index| (index % 247) as u8).collect();
+    let file = data("a.bin", &content);
+    let agent = Recorder::new(move |_, _| {
+        let media = vec![file.clone()];
+        async move { Ok::<_, AgentError>(Some(Reply { text: None, media })) }
+    });
+    let served = corp.serve(agent, &[]).await;
+    served.connected().await;
+    for (number, errcode) in [40014, 42001].into_iter().enumerate() {
+        let renewed = corp.wecom.counters().gettoken + 1;
+        match errcode {
+            // The platform itself says so.
+            42001 => corp.wecom.expire_token(),
+            _ => {
+                let refused = json!({"times": 1, "errcode": errcode, "errmsg": "invalid"});
+                corp.wecom
+                    .faults(&json!({ "media/upload": refused }))
+                    .unwrap();
+            }
+        }
+        corp.wecom.say(ALICE, "a file, please");
+        eventually(async || {
+            corp.clock.advance(Duration::from_millis(100));
+            corp.wecom.counters().accepted == number as u64 + 1
+        })
+        .await;
+        let counters = corp.wecom.counters();
+        assert_eq!(counters.gettoken, renewed, "{errcode}");
+        assert_eq!(counters.uploads, 2 * (number as u64 + 1), "{errcode}");
+        let phone = corp.wecom.phone();
+        let id = phone.last().unwrap()["message_id"].as_str().unwrap();
+        assert!(corp.wecom.phone_file(id).unwrap() == content);
+    }
+    corp.check();
+}
+
+#[tokio::test]
+async fn callbacks_are_answered_while_media_pass() {
     let corp = Corp::new().await;
     let agent = Recorder::new(|_, _| async { Ok(None) });
     let served = corp.serve(agent.clone(), &[]).await;
@@ -236,27 +278,16 @@ async fn callbacks_are_answered_at_once_while_media_pass() {
     let url = agent.asked.lock().unwrap()[0].media[0].url.clone().unwrap();
     let passing = join_all((0..5).map(|_| ask(Method::GET, &url, "", "")));
     let calling = async {
-        let mut times = Vec::new();
-        for number in 0..200 {
+        for number in 0..100 {
             let post = corp.wecom.sealed(&corp.text(BOB, 1000 + number, "hello"));
-            let began = Instant::now();
-            assert_eq!(served.post(&post).await.0, 200);
-            times.push(began.elapsed());
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            assert_eq!(served.post(&post).await, (200, "".into()));
         }
-        times.sort();
-        times
     };
-    let (passed, times) = tokio::join!(passing, calling);
+    let (passed, ()) = tokio::join!(passing, calling);
     assert!(
         passed
             .iter()
             .all(|(status, bytes)| *status == 200 && *bytes == content)
     );
-    eprintln!(
-        "callbacks: half within {:?}, p99 {:?}",
-        times[100], times[197]
-    );
-    // What the platform allows; the machine of a test may be busy.
-    assert!(times[197] < Duration::from_secs(1), "{:?}", times[197]);
+    eventually(async || agent.texts().len() == 101).await;
 }

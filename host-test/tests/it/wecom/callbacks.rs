@@ -7,31 +7,18 @@ use host_test::account::EventBody;
 use host_test::agent::message::MediaKind;
 use host_test::instance::Instance;
 use host_test::simulator::wecom::{Kind, Post as Callback};
-use http::{Method, Request};
-use http_body_util::{BodyExt, Full};
+use http::Method;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::world::{ACCOUNT, Corp, ask};
+use super::world::{self, Corp, ask};
 use super::{ALICE, BOB};
-use crate::harness::{Recorder, component_wecom, eventually, runner};
+use crate::harness::{Recorder, eventually};
 use crate::storage::Failing;
 
 /// Posts to an instance itself; returns the status.
 async fn posted(instance: &Instance, post: &Callback) -> u16 {
-    let request = Request::post(format!("/webhook/{ACCOUNT}?{}", post.query));
-    let request = request.body(Full::from(post.body.clone())).unwrap();
-    let answer = instance.handle(request).await.unwrap();
-    let status = answer.status().as_u16();
-    assert!(
-        answer
-            .into_body()
-            .collect()
-            .await
-            .unwrap()
-            .to_bytes()
-            .is_empty()
-    );
+    let (status, body) = world::posted(instance, post).await;
+    assert!(body.is_empty());
     status
 }
 
@@ -132,7 +119,7 @@ async fn all_that_people_do_reaches_the_agent_by_its_kind() {
 #[tokio::test]
 async fn what_is_no_message_is_told_by_its_name_and_once() {
     let corp = Corp::new().await;
-    let instance = corp.instance().await;
+    let instance = corp.instance(&[]).await;
     instance.start().await.unwrap();
     let event = |name: &str| format!("<MsgType>event</MsgType><Event>{name}</Event>");
     let happened = [
@@ -178,7 +165,7 @@ async fn what_can_not_be_stored_is_not_answered_with_200_and_taken_when_it_comes
             state: Arc::new(state),
             ..Corp::new().await
         };
-        let instance = corp.instance().await;
+        let instance = corp.instance(&[]).await;
         instance.start().await.unwrap();
         let post = corp.wecom.sealed(&corp.text(ALICE, 1, "hello"));
         faults.set(pass, 3);
@@ -289,43 +276,15 @@ async fn kill_9_after_200_loses_nothing() {
     let corp = Corp::new().await;
     let folder = tempfile::tempdir().unwrap();
     let state = format!("dir:{}", folder.path().display());
-    let run = async |agent: &str| {
-        let mut command = runner(&["run", "--log-format", "json", "--component"]);
-        let mut child = command
-            .arg(component_wecom())
-            .args(["--state", &state, "--agent", agent])
-            .args(["--webhooks", "127.0.0.1:0"])
-            .env("WECOM_CORP_ID", corp.wecom.corp_id())
-            .env("WECOM_AGENT_ID", corp.wecom.agent_id().to_string())
-            .env("WECOM_SECRET", corp.wecom.secret())
-            .env("WECOM_TOKEN", corp.wecom.token())
-            .env("WECOM_ENCODING_AES_KEY", corp.wecom.encoding_aes_key())
-            .env("WECOM_API_BASE_URL", corp.wecom.base_url())
-            .env("WECOM_SEND_INTERVAL_MS", "0")
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next_line().await.unwrap().unwrap();
-            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            if line["message"] == "webhooks are listened for" {
-                break line["address"].as_str().unwrap().to_owned();
-            }
-        };
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let url = format!("http://{address}/webhook/{}", corp.wecom.corp_id());
-        eventually(async || corp.wecom.verify(&url).await.is_ok()).await;
-        child
-    };
     // It takes connections, and never answers.
     let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let agent = format!("http://{}", hanging.local_addr().unwrap());
-    let mut child = run(&agent).await;
+    let mut child = corp.run(&state, &agent, &[]).await;
     let ids = ["one", "two", "three"].map(|text| corp.wecom.say(ALICE, text));
     corp.until(|wecom| ids.iter().all(|id| wecom.is_answered(id)))
         .await;
     child.kill().await.unwrap();
-    let _child = run("echo").await;
+    let _child = corp.run(&state, "echo", &[]).await;
     corp.answered(ALICE, &["one", "two", "three"]).await;
     corp.check();
 }

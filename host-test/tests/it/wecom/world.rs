@@ -20,10 +20,12 @@ use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
+use tokio::process::Child;
 use tokio::task::JoinHandle;
 
-use crate::harness::{component_wecom, eventually};
+use crate::harness::{component_wecom, eventually, runner};
 
 pub const ACCOUNT: &str = "ww1";
 
@@ -115,10 +117,41 @@ impl Corp {
     }
 
     /// An instance that nobody serves yet.
-    pub async fn instance(&self) -> Instance {
+    pub async fn instance(&self, config: &[(&str, &str)]) -> Instance {
         let state = Arc::clone(&self.state);
-        let setup = Setup::new(&self.runtime, &self.plugin, state, self.options(&[]));
+        let setup = Setup::new(&self.runtime, &self.plugin, state, self.options(config));
         setup.unwrap().instance().await.unwrap()
+    }
+
+    /// The runner with the account, whose URL the corp has verified.
+    pub async fn run(&self, state: &str, agent: &str, variables: &[(&str, &str)]) -> Child {
+        let mut command = runner(&["run", "--log-format", "json", "--component"]);
+        let mut child = command
+            .arg(component_wecom())
+            .args(["--state", state, "--agent", agent])
+            .args(["--webhooks", "127.0.0.1:0"])
+            .env("WECOM_CORP_ID", self.wecom.corp_id())
+            .env("WECOM_AGENT_ID", self.wecom.agent_id().to_string())
+            .env("WECOM_SECRET", self.wecom.secret())
+            .env("WECOM_TOKEN", self.wecom.token())
+            .env("WECOM_ENCODING_AES_KEY", self.wecom.encoding_aes_key())
+            .env("WECOM_API_BASE_URL", self.wecom.base_url())
+            .env("WECOM_SEND_INTERVAL_MS", "0")
+            .envs(variables.iter().copied())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = loop {
+            let line = lines.next_line().await.unwrap().unwrap();
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if line["message"] == "webhooks are listened for" {
+                break line["address"].as_str().unwrap().to_owned();
+            }
+        };
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let url = format!("http://{address}/webhook/{}", self.wecom.corp_id());
+        eventually(async || self.wecom.verify(&url).await.is_ok()).await;
+        child
     }
 
     /// The XML of a text.
@@ -179,6 +212,16 @@ impl Served {
     pub async fn post(&self, post: &Post) -> (u16, Bytes) {
         ask(Method::POST, &self.url, &post.query, &post.body).await
     }
+}
+
+/// Posts to an instance itself; returns status and body.
+pub async fn posted(instance: &Instance, post: &Post) -> (u16, Bytes) {
+    let request = Request::post(format!("/webhook/{ACCOUNT}?{}", post.query));
+    let request = request.body(Full::from(post.body.clone())).unwrap();
+    let answer = instance.handle(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.unwrap();
+    (status, body.to_bytes())
 }
 
 /// Asks as the platform does; returns status and body.

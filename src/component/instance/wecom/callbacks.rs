@@ -1,5 +1,6 @@
 //! Callbacks: what the platform posts is stored before it is answered, and nobody who is not the
-//! platform learns more than that it was refused.
+//! platform learns more than that it was refused. What is stored is answered at once, unless the
+//! operator chose that the answer may go out in the exchange.
 
 use super::*;
 use crate::wecom::callback::{self, REFUSED_STATUS};
@@ -17,56 +18,58 @@ pub struct Refusals {
 
 /// Answers what came over HTTP. The platform repeats what is not answered with 200.
 pub async fn callback(request: Callback) -> Answer {
-    let empty = |status| Answer {
-        status,
-        body: Vec::new(),
-    };
     let Ok(instance) = current() else {
-        return empty(503);
+        return Answer::empty(503);
     };
     if !request.is_post {
         return match callback::verify(&instance.options.seal, imports::now_ms(), &request.query) {
-            Ok(body) => Answer { status: 200, body },
+            Ok(body) => Answer::text(body),
             Err(refusal) => {
                 instance.refuse(&refusal.to_string());
-                empty(REFUSED_STATUS)
+                Answer::empty(REFUSED_STATUS)
             }
         };
     }
     let (query, body) = (&request.query, &request.body);
     let reading = callback::receive(&instance.options, imports::now_ms(), query, body);
     match reading {
-        Ok(Reading::Event(event)) => match instance.take_callback(*event) {
-            Ok(()) => empty(200),
-            Err(error) => {
-                log(
-                    Level::Warn,
-                    &format!("a callback is left for later: {error}"),
-                );
-                empty(503)
+        Ok(Reading::Event(event)) => {
+            let id = event.id.clone();
+            let may_hold = instance.options.passive_reply && event.message().is_some();
+            match instance.take_callback(*event) {
+                // A repeat has no second answer.
+                Ok(is_news) if is_news && may_hold => instance.hold(&id).await,
+                Ok(_) => Answer::empty(200),
+                Err(error) => {
+                    log(
+                        Level::Warn,
+                        &format!("a callback is left for later: {error}"),
+                    );
+                    Answer::empty(503)
+                }
             }
-        },
+        }
         Ok(Reading::Unreadable(why)) => {
             log(Level::Warn, &format!("a callback was skipped: {why}"));
-            empty(200)
+            Answer::empty(200)
         }
         Err(refusal) => {
             instance.refuse(&refusal.to_string());
-            empty(REFUSED_STATUS)
+            Answer::empty(REFUSED_STATUS)
         }
     }
 }
 
 impl Instance {
-    /// Stores what a callback tells.
-    fn take_callback(&self, event: Event) -> Result<(), Error> {
+    /// Stores what a callback tells; whether it is new.
+    fn take_callback(&self, event: Event) -> Result<bool, Error> {
         if self.is_draining.get() {
             let why = "this instance is being drained";
             return Err(Error::new(ErrorKind::Draining, why));
         }
         self.ready()?;
         self.check_fence()?;
-        if self.channel.borrow_mut().journal().is_paused() {
+        if self.is_full_for(&event) {
             // Tells when it is over.
             self.platform.chores.raise();
             let why = "too much is unacknowledged";
@@ -74,6 +77,13 @@ impl Instance {
         }
         // There are no batches, and so no place in them.
         self.take_in(String::new(), vec![event])
+    }
+
+    /// Whether there is no place for an event; one that is stored already has its own.
+    fn is_full_for(&self, event: &Event) -> bool {
+        let mut channel = self.channel.borrow_mut();
+        let journal = channel.journal();
+        journal.is_paused() && !journal.knows(&event.id)
     }
 
     fn refuse(&self, why: &str) {

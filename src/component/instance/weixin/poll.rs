@@ -194,7 +194,7 @@ impl Instance {
             Some(cursor) => cursor.clone(),
             None => self.channel.borrow_mut().journal().cursor().to_owned(),
         };
-        self.take_in(cursor, events)
+        self.take_in(cursor, events).map(drop)
     }
 
     /// The platform refuses the credential: after a pause, the start is announced again.
