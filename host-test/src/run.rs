@@ -91,17 +91,24 @@ impl Signals {
 /// a process by default.
 const POOLED_ACCOUNTS: usize = 500;
 
-/// A runtime for so many accounts, that goes by the environment's proxies.
-fn runtime(clock: Clock, accounts: usize) -> Result<Runtime, Failure> {
+/// Instances of a pool for the environment's accounts, with their logins and swaps; a large one
+/// costs milliseconds at each start.
+const POOL_WITHOUT_FILE: u32 = 16;
+
+/// A runtime that goes by the environment's proxies, for the accounts of the environment, or for so
+/// many of a file, which may grow.
+fn runtime(clock: Clock, accounts: Option<usize>) -> Result<Runtime, Failure> {
     let proxies = Proxies::from_environment(&|name| std::env::var_os(name))
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let mut options = RuntimeOptions {
         proxies,
         ..RuntimeOptions::default()
     };
-    if accounts > POOLED_ACCOUNTS {
-        options.allocation = Allocation::OnDemand;
-    }
+    options.allocation = match accounts {
+        None => Allocation::Pooled(POOL_WITHOUT_FILE),
+        Some(accounts) if accounts > POOLED_ACCOUNTS => Allocation::OnDemand,
+        Some(_) => options.allocation,
+    };
     Runtime::with_options(clock, options).map_err(other)
 }
 

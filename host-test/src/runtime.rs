@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
@@ -54,6 +55,8 @@ pub struct Runtime {
     pub client: HttpClient,
     /// The time.
     pub clock: Clock,
+    /// Swaps that may hand over at once.
+    pub(crate) handovers: Arc<Semaphore>,
     media: Arc<tokio::sync::OnceCell<MediaServer>>,
 }
 
@@ -149,6 +152,9 @@ impl Runtime {
             component_bytes: options.component_bytes,
             client: HttpClient::with_proxies(options.proxies),
             clock,
+            handovers: Arc::new(Semaphore::new(
+                2 * std::thread::available_parallelism().map_or(1, usize::from),
+            )),
             media: Arc::default(),
         })
     }

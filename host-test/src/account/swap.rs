@@ -114,6 +114,10 @@ impl Shared {
     /// Makes an instance and has it take over; why it could not start.
     async fn replace(&self, setup: Arc<Setup>) -> Result<Result<(), String>, SwapError> {
         let instance = setup.instance().await?;
+        // Few at once: while one hands over nothing polls for it, and those that wait are served by
+        // their old instance.
+        let turn = Arc::clone(&setup.runtime.handovers).acquire_owned().await;
+        let _turn = turn.map_err(|_| SwapError::Ended)?;
         let (done, result) = oneshot::channel();
         let swap = Swap {
             setup,

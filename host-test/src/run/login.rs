@@ -37,7 +37,7 @@ pub async fn login(options: LoginOptions) -> Result<(), Failure> {
         Some(path) => path,
         None => beside_the_binary("weixin.wasm")?,
     };
-    let runtime = super::runtime(Clock::new(), 1)?;
+    let runtime = super::runtime(Clock::new(), None)?;
     let plugin = runtime.load(&component).await.map_err(other)?;
     let logins = Logins {
         runtime,

@@ -79,7 +79,7 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         Some(path) => Some(read_accounts(path, &options.defaults).map_err(Failure::Usage)?),
         None => None,
     };
-    let runtime = super::runtime(clock.clone(), accounts.as_ref().map_or(1, Vec::len))?;
+    let runtime = super::runtime(clock.clone(), accounts.as_ref().map(Vec::len))?;
     let (components, plugins) = Components::load(&runtime, options.components).await?;
     let state = opening.await.map_err(other)?.map_err(|error| match error {
         StateError::InUse { .. } | StateError::Open { .. } | StateError::Connect { .. } => {

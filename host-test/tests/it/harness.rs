@@ -26,7 +26,7 @@ pub const ALICE: &str = "wxid_alice@im.wechat";
 pub const BOB: &str = "wxid_bob@im.wechat";
 
 /// How long a condition may take to come true: far longer than it does.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The component that the build made.
 pub fn component() -> PathBuf {

@@ -30,7 +30,7 @@ use crate::harness::{component_wecom, eventually, runner};
 pub const ACCOUNT: &str = "ww1";
 
 /// How long a condition may take to come true: far longer than it does.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A corp whose app is an account.
 pub struct Corp {
