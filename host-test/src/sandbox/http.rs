@@ -74,7 +74,7 @@ impl WasiHttpHooks for Hooks {
             ));
             return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
         };
-        let open = Open::new(&tenant);
+        let open = Open::new(&tenant.requests);
         Box::new(async move {
             leave_the_stack().await;
             let request = request.map(|body| body.map_err(RequestBodyError));

@@ -22,18 +22,18 @@ pub struct Requests {
 }
 
 /// A request that is open until this is dropped.
-pub(super) struct Open(Arc<super::tenant::Tenant>);
+pub(super) struct Open(Arc<Requests>);
 
 impl Open {
-    pub fn new(tenant: &Arc<super::tenant::Tenant>) -> Open {
-        tenant.requests.open.fetch_add(1, Ordering::Relaxed);
-        Open(Arc::clone(tenant))
+    pub fn new(requests: &Arc<Requests>) -> Open {
+        requests.open.fetch_add(1, Ordering::Relaxed);
+        Open(Arc::clone(requests))
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.requests.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -20,7 +20,7 @@ pub struct Tenant {
     /// What it may take.
     pub limits: Limits,
     /// What is counted of its requests.
-    pub requests: Requests,
+    pub requests: Arc<Requests>,
     pub(super) cpu: Mutex<Credit>,
     pub(super) usage: tokio::sync::Mutex<Usage>,
     pub(super) volume: Mutex<Volume>,
@@ -32,7 +32,7 @@ impl Tenant {
     pub fn new(account: Arc<str>, limits: Limits) -> Arc<Tenant> {
         Arc::new(Tenant {
             account,
-            requests: Requests::default(),
+            requests: Arc::default(),
             cpu: Mutex::new(Credit::new(&limits)),
             usage: tokio::sync::Mutex::new(Usage::new(&limits)),
             volume: Mutex::new(Volume::new(&limits)),
