@@ -197,6 +197,12 @@ async fn a_file_of_accounts_takes_effect_within_a_second_and_touches_only_what_c
     })
     .await;
     assert!(shown(&world.simulator, b, ALICE).is_empty());
+    // The message ended the first one.
+    until(&world.simulator, |_| {
+        let counters = bot(a).counters();
+        counters.polls >= 2 && counters.polls_open == 1
+    })
+    .await;
 
     // One is added, one changes, and the first one's poll goes on.
     let (polls, starts) = (bot(a).counters().polls, bot(a).counters().starts);

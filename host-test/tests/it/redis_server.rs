@@ -24,7 +24,8 @@ pub struct RedisServer {
 impl RedisServer {
     /// Starts a server that keeps what it has written when it is killed.
     pub fn start() -> RedisServer {
-        RedisServer::start_with(&["--appendonly", "yes"])
+        // With `everysec` it says yes before it has written, where its disk is slow.
+        RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
     }
 
     /// Starts a server with these options instead.

@@ -83,7 +83,7 @@ async fn durability_is_asked_for_and_told() {
         RedisState::open(&address, Durability::Full).await.err()
     };
     let never = RedisServer::start_with(&[]);
-    let sometimes = RedisServer::start();
+    let sometimes = RedisServer::start_with(&["--appendonly", "yes"]);
     let always = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
     for server in [&never, &sometimes] {
         let error = full(server).await.unwrap().to_string();
