@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`callback`] opens what the platform posts and [`inbound`] makes events of it;
 //! [`api`] has the requests and the reading of their answers, each endpoint a pair of functions;
-//! [`reply`] answers a callback at once, where [`passive`] says that it may. Values in, values out: time, randomness and all I/O are the
-//! caller's. Facts are those of the platform's public documentation.
+//! [`reply`] answers a callback at once, where [`passive`] says that it may. Values in, values out:
+//! time, randomness and all I/O are the caller's. Facts are those of the platform's public documentation.
 
 pub mod access;
 pub mod api;

@@ -20,6 +20,8 @@ use host_test::simulator::{Event, Options, Simulator};
 use host_test::state::{Durability, State, StateSpec};
 use serde_json::json;
 
+mod figures;
+
 const SIZES: [usize; 2] = [1_000, 5_000];
 const PERSON: &str = "wxid_alice@im.wechat";
 const MESSAGES: usize = 500;
@@ -37,7 +39,7 @@ async fn main() {
         Some(("server", size)) => serve(number(size)).await,
         Some(("accounts", size)) => measure(number(size)).await,
         _ => {
-            println!("machine: {}", machine());
+            println!("machine: {}", figures::machine());
             println!(
                 "store: dir, --durability process; polls of 35 s to a simulated server in a \
                  process of its own; agent echo"
@@ -266,14 +268,7 @@ async fn messages(simulator: &Simulator) -> String {
         times.push(begun.elapsed());
     }
     times.drain(..MESSAGES / 10);
-    times.sort();
-    let at = |share: f64| millis(times[((times.len() - 1) as f64 * share).round() as usize]);
-    format!(
-        "p50 {:.2} ms, p99 {:.2} ms, n {}",
-        at(0.5),
-        at(0.99),
-        times.len()
-    )
+    figures::spread(times)
 }
 
 /// Memory of this process in KiB, and its mappings.
@@ -317,14 +312,4 @@ fn cpu() -> Duration {
 
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
-}
-
-fn machine() -> String {
-    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("unknown", |(_, model)| model);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{model}, {cores} cores, {}", std::env::consts::OS)
 }

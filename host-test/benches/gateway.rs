@@ -4,7 +4,7 @@
 //! this one, with the durable store on. It prints the machine and the figures; nothing is asserted.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::routing::post;
 use axum::{Json, Router};
@@ -12,6 +12,7 @@ use host_test::simulator::{Event, Options, Simulator};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 
+mod figures;
 mod runner;
 
 use runner::Runner;
@@ -24,7 +25,7 @@ const PEOPLE: usize = 50;
 
 #[tokio::main]
 async fn main() {
-    println!("machine: {}", machine());
+    println!("machine: {}", figures::machine());
     println!("store: dir, --durability process; pace off; strict simulated server in this process");
     start().await;
     let agent = http_agent().await;
@@ -51,7 +52,7 @@ async fn start() {
     }
     // The first one may have compiled the component.
     times.remove(0);
-    report("start to first poll", &mut times);
+    println!("start to first poll: {}", figures::spread(times));
 }
 
 /// A message is available, its answer is accepted: one at a time.
@@ -72,9 +73,9 @@ async fn latency(name: &str, agent: &str) {
     }
     drop(runner);
     times.drain(..MESSAGES / 10);
-    report(
-        &format!("message to accepted answer, agent {name}"),
-        &mut times,
+    println!(
+        "message to accepted answer, agent {name}: {}",
+        figures::spread(times)
     );
 }
 
@@ -181,7 +182,10 @@ async fn send_beside_a_poll() {
         times.push(begun.elapsed());
     }
     account.stop().await;
-    report("send to its receipt while a poll hangs", &mut times);
+    println!(
+        "send to its receipt while a poll hangs: {}",
+        figures::spread(times)
+    );
 }
 
 async fn simulator() -> Simulator {
@@ -208,28 +212,4 @@ async fn http_agent() -> String {
     let app = Router::new().route("/", post(answer));
     tokio::spawn(async move { axum::serve(listener, app).await });
     url
-}
-
-fn report(name: &str, times: &mut [Duration]) {
-    times.sort();
-    let at = |share: f64| {
-        let index = ((times.len() - 1) as f64 * share).round() as usize;
-        times[index].as_secs_f64() * 1000.0
-    };
-    println!(
-        "{name}: p50 {:.2} ms, p99 {:.2} ms, n {}",
-        at(0.5),
-        at(0.99),
-        times.len()
-    );
-}
-
-fn machine() -> String {
-    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("unknown", |(_, model)| model);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{model}, {cores} cores, {}", std::env::consts::OS)
 }

@@ -18,6 +18,8 @@ use host_test::simulator::{Event, Options, Simulator};
 use host_test::state::memory::MemoryState;
 use serde_json::json;
 
+mod figures;
+
 const PERSON: &str = "wxid_alice@im.wechat";
 /// How long each neighbour is borne.
 const TIME: Duration = Duration::from_secs(15);
@@ -25,7 +27,7 @@ const INSTANCES: usize = 300;
 
 #[tokio::main]
 async fn main() {
-    println!("machine: {}", machine());
+    println!("machine: {}", figures::machine());
     println!("strict simulated server, agent and accounts in one process; pace off");
     let only = std::env::args()
         .nth(1)
@@ -52,11 +54,11 @@ async fn interruption() {
         let street = Street::new(options).await;
         let name = if interruption { "with" } else { "without" };
         let begun = cpu();
-        let mut times = street.answers(2000, None).await;
+        let times = street.answers(2000, None).await;
         let each = (cpu() - begun).as_secs_f64() * 1e3 / 2000.0;
-        report(
-            &format!("message to answer {name} interruption"),
-            &mut times,
+        println!(
+            "message to answer {name} interruption: {}",
+            figures::spread(times)
         );
         let instance = street.hostile("work").await;
         let begun = cpu();
@@ -84,8 +86,8 @@ fn cpu() -> Duration {
 /// A neighbour's messages alone, and beside hostile accounts that come back after each end.
 async fn neighbours() {
     let street = Street::new(RuntimeOptions::default()).await;
-    let mut times = street.answers(usize::MAX, Some(TIME)).await;
-    report("message to answer, alone", &mut times);
+    let times = street.answers(usize::MAX, Some(TIME)).await;
+    println!("message to answer, alone: {}", figures::spread(times));
     for (deed, count) in [
         ("spin", 1),
         ("spin", 8),
@@ -100,14 +102,14 @@ async fn neighbours() {
         for number in 0..count {
             accounts.push(street.account(deed, number).await);
         }
-        let mut times = street.answers(usize::MAX, Some(TIME)).await;
+        let times = street.answers(usize::MAX, Some(TIME)).await;
         let restarts: u64 = accounts
             .iter()
             .map(|account| account.figures().restarts.get())
             .sum();
-        report(
-            &format!("beside {count} × {deed} ({restarts} ends)"),
-            &mut times,
+        println!(
+            "beside {count} × {deed} ({restarts} ends): {}",
+            figures::spread(times)
         );
     }
 }
@@ -257,23 +259,6 @@ impl Street {
     }
 }
 
-fn report(name: &str, times: &mut [Duration]) {
-    times.sort();
-    let at = |share: f64| {
-        let index = (times.len().saturating_sub(1) as f64 * share).round() as usize;
-        times
-            .get(index)
-            .map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0)
-    };
-    println!(
-        "{name}: p50 {:.2} ms, p99 {:.2} ms, most {:.1} ms, n {}",
-        at(0.5),
-        at(0.99),
-        at(1.0),
-        times.len()
-    );
-}
-
 fn maps() -> usize {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     maps.lines().count()
@@ -286,14 +271,4 @@ fn memory_kib() -> u64 {
         .find_map(|line| line.strip_prefix("VmRSS:"))
         .and_then(|line| line.split_whitespace().next()?.parse().ok())
         .unwrap_or(0)
-}
-
-fn machine() -> String {
-    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("unknown", |(_, model)| model);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{model}, {cores} cores, {}", std::env::consts::OS)
 }

@@ -4,9 +4,11 @@
 //! asserted.
 
 mod example;
+mod figures;
 
 #[tokio::main]
 async fn main() {
+    println!("machine: {}", figures::machine());
     let native = example::natively("markdown");
     let sandbox = example::in_the_sandbox("markdown").await;
     for (native, sandbox) in native.iter().zip(&sandbox) {

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 mod example;
+mod figures;
 mod runner;
 
 use runner::Runner;
@@ -31,6 +32,7 @@ const ROUNDS: usize = 5;
 
 #[tokio::main]
 async fn main() {
+    println!("machine: {}", figures::machine());
     let [decrypt, encrypt] = example::in_the_sandbox("cipher").await[..] else {
         panic!("two figures");
     };
@@ -100,13 +102,12 @@ async fn main() {
     })
     .await;
     println!(
-        "a message and its answer: alone p50 {:.2} ms p99 {:.2} ms, beside a download and an upload \
-         p50 {:.2} ms p99 {:.2} ms, n {}",
-        at(&alone, 0.5),
-        at(&alone, 0.99),
-        at(&beside, 0.5),
-        at(&beside, 0.99),
-        beside.len()
+        "a message and its answer, alone: {}",
+        figures::spread(alone)
+    );
+    println!(
+        "a message and its answer beside a download and an upload: {}",
+        figures::spread(beside)
     );
 }
 
@@ -166,7 +167,7 @@ async fn download(url: &str) -> u64 {
 }
 
 /// Milliseconds of messages and answers until `work` is done, at least 200 of them.
-async fn answers(simulator: &Simulator, work: impl Future<Output = ()>) -> Vec<f64> {
+async fn answers(simulator: &Simulator, work: impl Future<Output = ()>) -> Vec<Duration> {
     let mut events = simulator.subscribe();
     let mut work = std::pin::pin!(work);
     let mut is_done = false;
@@ -185,20 +186,15 @@ async fn answers(simulator: &Simulator, work: impl Future<Output = ()>) -> Vec<f
                 () = &mut work, if !is_done => is_done = true,
             }
         }
-        times.push(begun.elapsed().as_secs_f64() * 1000.0);
+        times.push(begun.elapsed());
     }
-    times.sort_by(f64::total_cmp);
     times
-}
-
-fn at(sorted: &[f64], share: f64) -> f64 {
-    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
 }
 
 fn report(name: &str, times: &[Duration], cipher: f64) {
     let mut seconds: Vec<f64> = times.iter().map(Duration::as_secs_f64).collect();
     seconds.sort_by(f64::total_cmp);
-    let median = at(&seconds, 0.5);
+    let median = seconds[seconds.len() / 2];
     let rate = SIZE as f64 / 1024.0 / 1024.0 / median;
     println!(
         "{name}: median {median:.2} s, {rate:.0} MiB/s, {:.0} % of the cipher alone, n {}",

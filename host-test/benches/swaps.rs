@@ -20,6 +20,8 @@ use host_test::state::{Durability, StateSpec};
 use serde_json::json;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
+mod figures;
+
 const ACCOUNTS: usize = 20;
 const SWAPS: usize = 1000;
 const PERSON: &str = "wxid_alice@im.wechat";
@@ -31,7 +33,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() {
-    println!("machine: {}", machine());
+    println!("machine: {}", figures::machine());
     println!(
         "store: dir, --durability process; agent echo; {ACCOUNTS} accounts, a message every {} ms; \
          strict simulated server in this process",
@@ -104,15 +106,10 @@ async fn main() {
     }
     println!("nothing was lost, doubled or out of order, and the agent was asked once for each");
 
-    let mut gaps: Vec<Duration> = bots.iter().flat_map(Account::handovers).collect();
-    gaps.sort();
-    let at = |part: f64| gaps[((gaps.len() - 1) as f64 * part) as usize].as_secs_f64() * 1000.0;
+    let gaps = bots.iter().flat_map(Account::handovers).collect();
     println!(
-        "old poll's end to new poll's start: p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms of {}",
-        at(0.5),
-        at(0.99),
-        at(1.0),
-        gaps.len()
+        "old poll's end to new poll's start: {}",
+        figures::spread(gaps)
     );
 }
 
@@ -162,15 +159,4 @@ async fn add(simulator: &Simulator, gateway: &Gateway, number: usize) -> Account
     let added = gateway.add(options, Arc::new(EchoAgent)).await;
     added.expect("the account starts");
     bot
-}
-
-fn machine() -> String {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .and_then(|rest| rest.split_once(": "))
-        .map_or("unknown CPU", |(_, name)| name);
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("{name}, {cores} cores")
 }

@@ -30,6 +30,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+mod figures;
+
 /// Of each row; so many take less time than the CPU lasts that an account may take at once.
 const CALLBACKS: u64 = 2500;
 const PACE: Duration = Duration::from_millis(2);
@@ -40,7 +42,7 @@ const PEOPLE: u64 = 50;
 
 #[tokio::main]
 async fn main() {
-    println!("machine: {}", machine());
+    println!("machine: {}", figures::machine());
     println!(
         "store: dir, --durability process; a callback each {} ms of {PEOPLE} people, each given to \
          an agent over HTTP; simulated WeCom, agent and who reads the media in this process",
@@ -210,29 +212,7 @@ async fn download(url: &str, time: Duration) {
 
 fn report(name: &str, times: Vec<Option<Duration>>) {
     let count = times.len();
-    let mut times: Vec<Duration> = times.into_iter().flatten().collect();
-    times.sort();
-    let at = |share: f64| {
-        let index = (times.len().saturating_sub(1) as f64 * share).round() as usize;
-        let time = times.get(index);
-        time.map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0)
-    };
-    println!(
-        "{name}: p50 {:.2} ms, p99 {:.2} ms, most {:.1} ms, n {}, refused {}",
-        at(0.5),
-        at(0.99),
-        at(1.0),
-        times.len(),
-        count - times.len()
-    );
-}
-
-fn machine() -> String {
-    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("unknown", |(_, model)| model);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{model}, {cores} cores, {}", std::env::consts::OS)
+    let times: Vec<Duration> = times.into_iter().flatten().collect();
+    let refused = count - times.len();
+    println!("{name}: {}, refused {refused}", figures::spread(times));
 }

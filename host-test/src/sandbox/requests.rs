@@ -56,12 +56,8 @@ impl Requests {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         let is_own = ended.contains_key(path) || (path.len() <= PATH_BYTES && ended.len() < PATHS);
         let path = if is_own { path } else { OTHER };
-        if !ended.contains_key(path) {
-            ended.insert(path.into(), BTreeMap::new());
-        }
-        if let Some(outcomes) = ended.get_mut(path) {
-            *outcomes.entry(outcome).or_default() += 1;
-        }
+        let outcomes = ended.entry(path.into()).or_default();
+        *outcomes.entry(outcome).or_default() += 1;
     }
 
     /// By path and outcome: `2xx`, other statuses alike, or `failed`.

@@ -388,21 +388,16 @@ async fn a_thousand_queued_messages_wait_for_a_throttle_with_few_requests_and_fl
     };
     let (receipts, ()) = tokio::join!(sending, moving);
     for receipt in receipts {
-        // A call waits for 15 s, which the clock may overtake.
-        let state = receipt.unwrap().parts[0].state;
-        assert!(
-            matches!(state, PartState::Queued | PartState::Pending),
-            "{state:?}"
-        );
+        assert_eq!(receipt.unwrap().parts[0].state, PartState::Queued);
     }
     let memory = account.memory_bytes().await.unwrap();
     let end = world.clock.elapsed() + Duration::from_secs(600);
     while world.clock.elapsed() < end {
         advance(&world, &account, Duration::from_secs(1)).await;
     }
-    // 5 + 10 + 20 + … + 300 s, less jitter; fewer where the clock overtakes a request.
+    // 5 + 10 + 20 + … + 300 s, less jitter.
     let requests = world.simulator.counters().sends - before;
-    assert!(requests <= 14, "{requests}");
+    assert!((6..=14).contains(&requests), "{requests}");
     assert_eq!(account.memory_bytes().await.unwrap(), memory);
     world
         .simulator

@@ -98,7 +98,8 @@ impl Instance {
         ))
     }
 
-    /// Sends a job: in the exchange of its callback where that is possible, else as a request, whose content is that of the job or the upload of its document.
+    /// Sends a job: in the exchange of its callback where that is possible, else as a request, whose
+    /// content is that of the job or the upload of its document.
     pub(super) async fn deliver(&self, job: &Job, content: &Content) -> Outcome {
         let markdown: Markdown = self.channel.borrow().settings().markdown;
         if let Some(outcome) = self.give(job, markdown).await {

@@ -75,7 +75,12 @@ async fn each_call_that_must_end_does() {
             let taken = begun.elapsed();
             assert!(error.contains(&format!("`calls.{call}")), "{call}: {error}");
             assert!(error.contains("200ms"), "{call}: {error}");
-            assert!(taken >= LIMIT, "{deed} in {call}: {taken:?}");
+            // Far below the limits that it would have otherwise.
+            let most = LIMIT + Duration::from_secs(4);
+            assert!(
+                taken >= LIMIT && taken < most,
+                "{deed} in {call}: {taken:?}"
+            );
             // Whoever still holds it learns the same.
             let again = instance.check().await.err().unwrap().to_string();
             assert_eq!(again, error);
