@@ -7,6 +7,7 @@
 
 pub mod backoff;
 pub mod cipher;
+pub mod control;
 pub mod error;
 pub mod expiry;
 pub mod file_name;
@@ -25,6 +26,7 @@ pub mod sniff;
 pub mod split;
 pub mod store;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use error::{Error, ErrorKind};
@@ -342,9 +344,10 @@ impl Channel {
             true => self.outbox.drop_progress(&post.conversation),
             false => Default::default(),
         };
+        let text = control::clean(&post.text);
         let contents = match post.is_progress {
-            true => self.progress(&post.text, waiting),
-            false => self.contents(&post.text),
+            true => self.progress(&text, waiting),
+            false => self.contents(&text),
         };
         if let Some(id) = &post.answers {
             self.journal.answered(id);
@@ -360,9 +363,14 @@ impl Channel {
     }
 
     fn render(&self, markdown: &str) -> String {
-        match self.settings.markdown {
+        let text = match self.settings.markdown {
             Markdown::Plain => (self.dialect.plain)(markdown),
             Markdown::Native => (self.dialect.native)(markdown),
+        };
+        // An entity may be a control character: `&#27;`.
+        match control::clean(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(text) => text,
         }
     }
 

@@ -107,6 +107,57 @@ fn markdown_is_written_as_the_operator_wants_it() {
     assert_eq!(texts(&[], "  \n"), Vec::<String>::new());
 }
 
+/// What a terminal would take for itself, and what is left of it.
+const PRINTED: [(&str, &str); 7] = [
+    ("\u{1b}[32m完成\u{1b}[0m: 3 ok\r\n", "完成: 3 ok\n"),
+    ("a\0b\u{7}\u{c}\u{7f}\u{85}\tc", "ab\tc"),
+    ("N\u{8}NA\u{8}A", "NA"),
+    ("10%\u{8}\u{8}\u{8}20%", "20%"),
+    (
+        "\u{1b}]8;;https://a.b\u{1b}\\text\u{1b}]8;;\u{1b}\\",
+        "text",
+    ),
+    ("\u{1b}]0;title\u{7}x", "x"),
+    ("a&#27;[31mb&#x9b;0m&#7;", "ab"),
+];
+
+#[test]
+fn control_characters_go_nowhere() {
+    let wecom = crate::wecom::DIALECT;
+    for (printed, expect) in PRINTED {
+        assert_eq!(texts(&[], printed).concat(), expect.trim_end());
+        let native = texts(&[("markdown", "native")], printed).concat();
+        // There an entity stays what it is.
+        if !printed.contains('&') {
+            assert_eq!(native, expect);
+        }
+        assert_eq!((wecom.plain)(&control::clean(expect)), expect.trim_end());
+        let mut channel = channel(&[], &BTreeMap::new());
+        let progress = NewPost {
+            is_progress: true,
+            ..post("p", printed)
+        };
+        let stored = channel.post(NOW, NOW_MS, progress, String::new);
+        let stored: Vec<u8> = stored
+            .into_iter()
+            .filter_map(|write| write.value)
+            .flatten()
+            .collect();
+        let stored = String::from_utf8(stored).unwrap();
+        for escape in ["\\u00", "\\b", "\\f", "\\r", "\u{7f}", "\u{85}"] {
+            assert!(!stored.contains(escape), "{stored}");
+        }
+    }
+    assert_eq!(texts(&[], "\u{1b}[2J\0"), Vec::<String>::new());
+    // A text that goes as a file.
+    let config = [("text-limit", "40"), ("max-parts", "1")];
+    let found = contents(&config, &"\u{1b}[31mred\u{1b}[0m line\r\n".repeat(30));
+    let [Content::Text(_), Content::Document { text, .. }] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert_eq!(*text, "red line\n".repeat(30));
+}
+
 #[test]
 fn long_texts_go_in_parts_with_marks_where_they_are_asked_for() {
     let long = "First sentence here. Second sentence here. Third one.";
