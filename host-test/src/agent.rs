@@ -7,6 +7,7 @@
 //! - What an agent answers is read leniently: unknown members are ignored, and what makes no sense
 //!   is reported once and left out.
 
+pub mod environment;
 pub mod exec;
 pub mod http;
 pub mod message;
@@ -23,6 +24,7 @@ use futures::future::{BoxFuture, ready};
 
 use self::http::HttpAgent;
 use crate::clock::Clock;
+use environment::Environment;
 use exec::ExecAgent;
 use message::{Message, Reply};
 use openai::OpenAiAgent;
@@ -42,6 +44,12 @@ pub trait Agent: Send + Sync {
         message: &'a Message,
         progress: &'a Progress,
     ) -> BoxFuture<'a, Result<Option<Reply>, AgentError>>;
+
+    /// Where the agent is, if it is a server: its replies may name files of the same origin by `url`,
+    /// also on this machine or over plain http.
+    fn url(&self) -> Option<&Uri> {
+        None
+    }
 }
 
 /// Why a message is not acknowledged. The texts name the agent and hold nothing of the message.
@@ -92,6 +100,8 @@ pub enum AgentSpec {
 pub struct Settings {
     /// The file mode mask of an exec agent's process; none: ours.
     pub umask: Option<u32>,
+    /// What an exec agent's process gets of our environment.
+    pub environment: Environment,
     /// For openai agents.
     pub openai: openai::Settings,
 }
@@ -102,7 +112,12 @@ impl AgentSpec {
         match self {
             AgentSpec::Echo => Arc::new(EchoAgent),
             AgentSpec::Http(url) => Arc::new(HttpAgent::new(url, clock)),
-            AgentSpec::Exec(command) => Arc::new(ExecAgent::start(&command, settings.umask, clock)),
+            AgentSpec::Exec(command) => Arc::new(ExecAgent::start(
+                &command,
+                settings.umask,
+                settings.environment,
+                clock,
+            )),
             AgentSpec::OpenAi(base) => Arc::new(OpenAiAgent::new(&base, settings.openai, clock)),
         }
     }

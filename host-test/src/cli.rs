@@ -15,6 +15,9 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use crate::admin::Token;
 use crate::agent::{self, AgentSpec};
+use crate::egress::rule::RuleError;
+use crate::media::folder::Folder;
+use crate::media::origin::Origin;
 use crate::state::{Durability, StateSpec};
 pub use accounts::{Access, Defaults, FileAccount, read as read_accounts};
 pub use environment::Wanted;
@@ -43,7 +46,12 @@ Options of run:
   --agent SPEC        echo, http://…, https://…, exec:COMMAND or openai:BASE_URL (default: echo)
   --system-prompt TEXT
                       what an openai: agent is told first
+  --agent-env NAME    pass a variable to exec: agents although it holds a secret of the gateway;
+                      -NAME withholds one; repeatable
   --media-dir DIR     where replies may name files by path; repeatable (default: the current one)
+  --media-origin ORIGIN
+                      http(s)://host[:port] that replies may name by url, beside the agent's own and
+                      public https; repeatable
   --admin ADDR        serve the operator's API there; HOST_ADMIN_TOKEN is its token
   --webhooks ADDR     hand GET and POST /webhook/ACCOUNT to components of platforms that call back
   --accounts FILE     many accounts: TOML, one [[account]] each; read again when it changes
@@ -123,7 +131,9 @@ pub struct RunOptions {
     /// Where webhooks are served; none: nowhere.
     pub webhooks: Option<SocketAddr>,
     /// Where replies may name files by path; empty: the current directory.
-    pub media_dirs: Vec<PathBuf>,
+    pub media_dirs: Vec<Folder>,
+    /// Origins that replies may name by URL, beside the agent's own and the public internet.
+    pub media_origins: Vec<Origin>,
     /// Which account is meant.
     pub wanted: Wanted,
     /// The file of many accounts, in place of one.
@@ -175,6 +185,8 @@ pub fn parse(
     let mut watch = false;
     let mut simulator = false;
     let mut media_dirs = Vec::new();
+    let mut media_origins = Vec::new();
+    let mut agent_env = Vec::new();
     let mut listen = SocketAddr::from(([127, 0, 0, 1], 0));
     // Which commands take the options that were given.
     let mut used: Vec<(&'static str, &'static [&'static str])> = Vec::new();
@@ -186,10 +198,10 @@ pub fn parse(
                 log_format = match text(&mut parser, "--log-format")?.as_str() {
                     "text" => LogFormat::Text,
                     "json" => LogFormat::Json,
-                    other => {
-                        return Err(UsageError(format!(
-                            "--log-format {other:?} is unknown: use text or json"
-                        )));
+                    _ => {
+                        return Err(UsageError(
+                            "--log-format is unknown: use text or json".to_owned(),
+                        ));
                     }
                 }
             }
@@ -223,14 +235,24 @@ pub fn parse(
             }
             Arg::Long("media-dir") => {
                 used.push(("--media-dir", &["run"]));
-                let dir = PathBuf::from(value(&mut parser, "--media-dir")?);
-                if !dir.is_dir() {
-                    return Err(UsageError(format!(
-                        "--media-dir {} is no directory: name one that exists",
-                        dir.display()
-                    )));
-                }
-                media_dirs.push(dir);
+                let path = PathBuf::from(value(&mut parser, "--media-dir")?);
+                media_dirs.push(Folder::open(&path).map_err(|error| {
+                    UsageError(format!(
+                        "--media-dir {} can't be used: {error}: name a directory that exists",
+                        path.display()
+                    ))
+                })?);
+            }
+            Arg::Long("media-origin") => {
+                used.push(("--media-origin", &["run"]));
+                let origin = text(&mut parser, "--media-origin")?.parse();
+                media_origins.push(origin.map_err(|error: RuleError| {
+                    UsageError(format!("--media-origin is refused: {error}"))
+                })?);
+            }
+            Arg::Long("agent-env") => {
+                used.push(("--agent-env", &["run"]));
+                agent_env.push(value(&mut parser, "--agent-env")?);
             }
             Arg::Long("accounts") => {
                 used.push(("--accounts", &["run"]));
@@ -271,7 +293,10 @@ pub fn parse(
     let command = match name {
         "run" => {
             let found = environment::read(environment)?;
-            let mut agent_settings = agent::Settings::default();
+            let mut agent_settings = agent::Settings {
+                environment: environment::of_agents(environment, &agent, &agent_env)?,
+                ..agent::Settings::default()
+            };
             match agent {
                 AgentSpec::OpenAi(_) => {
                     agent_settings.openai = environment::openai(environment, system_prompt)?;
@@ -315,6 +340,7 @@ pub fn parse(
                 admin,
                 webhooks,
                 media_dirs,
+                media_origins,
                 wanted: found.wanted,
                 accounts,
                 watch,
@@ -348,6 +374,7 @@ pub fn parse(
             })?,
             conformance,
         },
+        // The one word that is repeated: it stands where no value does.
         other => {
             return Err(UsageError(format!(
                 "command {other:?} is unknown: use run, login, simulator or check"
@@ -370,18 +397,28 @@ fn text(parser: &mut Parser, option: &str) -> Result<String, UsageError> {
 }
 
 fn address(parser: &mut Parser, option: &str) -> Result<SocketAddr, UsageError> {
-    let address = text(parser, option)?;
-    address.parse().map_err(|_| {
+    // The value is not repeated: a token may have been put here by mistake.
+    text(parser, option)?.parse().map_err(|_| {
         UsageError(format!(
-            "{option} {address:?} is no address: write HOST:PORT, such as 127.0.0.1:8080"
+            "{option} is no address: write HOST:PORT, such as 127.0.0.1:8080"
         ))
     })
 }
 
+/// Names the option, and never a value: it may be a secret that was put into the wrong place.
 fn usage(error: lexopt::Error) -> UsageError {
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    UsageError(format!("{first}: see --help"))
+    let what = match error {
+        lexopt::Error::MissingValue { option } => {
+            format!("{} has no value", option.as_deref().unwrap_or("an option"))
+        }
+        lexopt::Error::UnexpectedOption(option) => format!("{option} is no option"),
+        lexopt::Error::UnexpectedValue { option, .. } => format!("{option} takes no value"),
+        lexopt::Error::UnexpectedArgument(_) => {
+            "the command line has a word too many, behind the command".to_owned()
+        }
+        _ => "the command line can't be read".to_owned(),
+    };
+    UsageError(format!("{what}: see --help"))
 }
 
 fn line(error: impl std::fmt::Display) -> UsageError {

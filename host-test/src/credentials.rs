@@ -374,11 +374,9 @@ mod tests {
             let mut changes = credentials.watch();
             tokio::time::sleep(LOOK_AFAR * 2).await;
             changes.mark_unchanged();
-            let begun = std::time::Instant::now();
             let other = Credentials::of(&spec);
             other.store(credential("a", "t", "alice"), &[]).unwrap();
             changes.changed().await.unwrap();
-            assert!(begun.elapsed() < Duration::from_secs(1));
             assert_eq!(credentials.latest().unwrap().unwrap().account, "a");
         }
     }

@@ -1,14 +1,16 @@
 //! The runner: see `host-test --help`.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use host_test::cli::{self, Command, LogFormat};
 use host_test::run;
+use host_test::terminal::{self, complain};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    hide_memory();
     let arguments = std::env::args_os().skip(1);
     let (command, log_format) = match cli::parse(arguments, &|name| std::env::var_os(name)) {
         Ok(parsed) => parsed,
@@ -42,11 +44,11 @@ fn main() -> ExitCode {
     };
     let result = match command {
         Command::Help => {
-            print!("{}", cli::HELP);
+            let _ = terminal::print(cli::HELP);
             return ExitCode::SUCCESS;
         }
         Command::Version => {
-            println!("host-test {}", env!("CARGO_PKG_VERSION"));
+            let _ = terminal::say(concat!("host-test ", env!("CARGO_PKG_VERSION")));
             return ExitCode::SUCCESS;
         }
         Command::Run(options) => {
@@ -84,9 +86,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// One line for standard error, if anybody reads it.
-fn complain(what: &dyn std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "host-test: {what}");
+/// Keeps the memory of this process, and its environment, from other processes of the same user: no
+/// core dump, no debugger, no `/proc/PID/environ`. What it starts has its own say: an agent that wants
+/// core dumps can raise its limit.
+fn hide_memory() {
+    // A system that does not know one of them has nothing to be hidden by it.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Core);
+    let limit = rustix::process::Rlimit {
+        current: Some(0),
+        ..limit
+    };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, limit);
+    #[cfg(target_os = "linux")]
+    {
+        // A core pattern with a pipe does not look at the limit.
+        let hidden = rustix::process::DumpableBehavior::NotDumpable;
+        let _ = rustix::process::set_dumpable_behavior(hidden);
+    }
 }
 
 fn log_to_stderr(format: LogFormat, default: &str) {
@@ -102,7 +118,14 @@ fn log_to_stderr(format: LogFormat, default: &str) {
         .with_writer(std::io::stderr)
         .with_target(false);
     match format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Text => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .fmt_fields(terminal::Fields)
+            .init(),
+        LogFormat::Json => builder
+            .with_writer(terminal::EscapedJson(std::io::stderr))
+            .json()
+            .flatten_event(true)
+            .init(),
     }
 }

@@ -9,7 +9,6 @@ mod prompt;
 mod serve;
 mod wecom;
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +20,7 @@ use crate::clock::Clock;
 use crate::egress::proxy::Proxies;
 use crate::runtime::{Allocation, Runtime, RuntimeOptions};
 use crate::simulator::{Options, Simulator};
+use crate::terminal;
 
 pub use login::login;
 pub use serve::{run, talks_to_a_person};
@@ -129,16 +129,13 @@ pub async fn simulator(listen: SocketAddr) -> Result<(), Failure> {
     })
     .await
     .map_err(|error| Failure::Usage(format!("--listen {listen}: {error}")))?;
-    let mut out = std::io::stdout();
-    write!(
-        out,
+    terminal::print(&format!(
         "WEIXIN_BASE_URL={}\nWEIXIN_CDN_BASE_URL={}\nWEIXIN_TOKEN={}\nWEIXIN_ACCOUNT_ID={}\n",
         simulator.base_url(),
         simulator.cdn_base_url(),
         simulator.token(),
         simulator.account_id(),
-    )
-    .and_then(|()| out.flush())
+    ))
     .map_err(other)?;
     signals.end().await;
     simulator.shutdown().await;
@@ -204,8 +201,5 @@ pub async fn check(component: &Path, conformance: bool) -> Result<(), Failure> {
 
 /// One or more lines of what was asked for.
 fn say(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout();
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .map_err(other)
+    terminal::say(text).map_err(other)
 }

@@ -24,6 +24,7 @@ use crate::egress::credential::Secrets;
 use crate::egress::proxy::Proxies;
 use crate::egress::{self, Egress};
 use crate::exports::{Exports, ExportsPre};
+use crate::media::origin::Origin;
 use crate::media::server::MediaServer;
 use crate::sandbox::cpu::{Meter, Metered, Ticker};
 use crate::sandbox::limits::{Exceeded, Limits};
@@ -180,6 +181,11 @@ impl Runtime {
     pub async fn media_server(&self) -> std::io::Result<&MediaServer> {
         let start = || MediaServer::start(self.clock.clone());
         self.media.get_or_try_init(start).await
+    }
+
+    /// The origin of the URLs of media, if the agent was given any.
+    pub(crate) fn media_origin(&self) -> Option<Origin> {
+        self.media.get().and_then(MediaServer::origin)
     }
 
     /// Loads, compiles and checks a component.

@@ -156,9 +156,10 @@ impl FromStr for Durability {
         match level {
             "process" => Ok(Durability::Process),
             "full" => Ok(Durability::Full),
-            other => Err(SpecError(format!(
-                "--durability {other:?} is unknown: use process (survives kill -9) or full (survives a power cut)"
-            ))),
+            _ => Err(SpecError(
+                "--durability is unknown: use process (survives kill -9) or full (survives a power cut)"
+                    .to_owned(),
+            )),
         }
     }
 }

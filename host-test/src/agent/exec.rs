@@ -22,6 +22,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::environment::Environment;
 use super::message::{Answer, Message, Reply};
 use super::progress::Progress;
 use super::{ANSWER_TIME, Agent, AgentError, MAX_ANSWER_BYTES};
@@ -56,13 +57,19 @@ struct Asker {
 }
 
 impl ExecAgent {
-    /// Starts `command` with `sh -c`, and with `umask` in place of ours if there is one. Must be
-    /// called within a runtime.
-    pub fn start(command: &str, umask: Option<u32>, clock: Clock) -> ExecAgent {
+    /// Starts `command` with `sh -c`, with `umask` in place of ours if there is one, and with what
+    /// `environment` lets through of our variables. Must be called within a runtime.
+    pub fn start(
+        command: &str,
+        umask: Option<u32>,
+        environment: Environment,
+        clock: Clock,
+    ) -> ExecAgent {
         let (calls, received) = mpsc::channel(64);
         let keeper = Keeper {
             command: command.to_owned(),
             umask,
+            environment,
             clock: clock.clone(),
             calls: received,
         };
@@ -114,13 +121,11 @@ impl Agent for ExecAgent {
     }
 }
 
-/// Variables of the runner that the agent's process has no use for.
-const SECRETS: [&str; 2] = ["WEIXIN_TOKEN", "HOST_ADMIN_TOKEN"];
-
 /// Keeps the process running.
 struct Keeper {
     command: String,
     umask: Option<u32>,
+    environment: Environment,
     clock: Clock,
     calls: mpsc::Receiver<Call>,
 }
@@ -167,9 +172,7 @@ impl Keeper {
                 .arg(&self.command),
             None => shell.arg(&self.command),
         };
-        for name in SECRETS {
-            shell.env_remove(name);
-        }
+        self.environment.apply(&mut shell);
         let mut child = shell
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -408,7 +411,8 @@ mod tests {
     const ID: &str = r#"id() { read -r line && id=${line#*'"id":"'} && id=${id%%'"'*}; };"#;
 
     fn start(command: &str) -> ExecAgent {
-        ExecAgent::start(&format!("{ID} {command}"), None, Clock::new())
+        let command = format!("{ID} {command}");
+        ExecAgent::start(&command, None, Environment::default(), Clock::new())
     }
 
     fn replies(text: &str) -> String {
@@ -505,7 +509,7 @@ mod tests {
     async fn a_process_that_ends_fails_what_it_had_and_starts_again() {
         let clock = Clock::new();
         let command = format!("{ID} id; {}; id; exit 3", replies("hi from $$"));
-        let agent = ExecAgent::start(&command, None, clock.clone());
+        let agent = ExecAgent::start(&command, None, Environment::default(), clock.clone());
         let first = text(&agent, "1").await.unwrap().unwrap();
         assert_eq!(text(&agent, "2").await, Err(AgentError::ProcessEnded));
         assert_eq!(text(&agent, "2").await, Err(AgentError::NotRunning));
@@ -532,7 +536,7 @@ mod tests {
         };
         let clock = Clock::new();
         let command = format!("echo >> '{}'", log.display());
-        let agent = ExecAgent::start(&command, None, clock.clone());
+        let agent = ExecAgent::start(&command, None, Environment::default(), clock.clone());
         for (started, pause) in [1, 2, 4, 8, 16, 32, 60, 60].into_iter().enumerate() {
             until(|| starts() == started + 1).await;
             // Refused means that the end was noticed and the pause has begun.
@@ -550,7 +554,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let read = directory.path().join("read");
         let command = format!("head -n 1 > '{}'; exec sleep 1000", read.display());
-        let agent = ExecAgent::start(&command, None, clock.clone());
+        let agent = ExecAgent::start(&command, None, Environment::default(), clock.clone());
         let wait = async {
             until(|| std::fs::metadata(&read).is_ok_and(|file| file.len() > 0)).await;
             clock.advance(ANSWER_TIME);
@@ -563,7 +567,7 @@ mod tests {
     async fn the_command_gets_the_umask() {
         for (umask, expected) in [(Some(0o027), "0027"), (Some(0), "0000")] {
             let command = format!("{ID} while id; do {}; done", replies("$(umask)"));
-            let agent = ExecAgent::start(&command, umask, Clock::new());
+            let agent = ExecAgent::start(&command, umask, Environment::default(), Clock::new());
             assert_eq!(text(&agent, "1").await, said(expected));
         }
     }
@@ -572,7 +576,7 @@ mod tests {
     async fn dropping_the_agent_kills_all_of_its_processes() {
         for umask in [None, Some(0o022)] {
             let command = format!("{ID} id; sleep 1000 & {}; wait", replies("$$ $!"));
-            let agent = ExecAgent::start(&command, umask, Clock::new());
+            let agent = ExecAgent::start(&command, umask, Environment::default(), Clock::new());
             let numbers = text(&agent, "1").await.unwrap().unwrap();
             drop(agent);
             for number in numbers.split(' ') {

@@ -95,6 +95,10 @@ impl Agent for HttpAgent {
         }
         .boxed()
     }
+
+    fn url(&self) -> Option<&Uri> {
+        Some(&self.url)
+    }
 }
 
 fn broken(error: Box<dyn Error + Send + Sync>) -> AgentError {

@@ -1,7 +1,7 @@
 //! The file of accounts: TOML, one `[[account]]` each, with the settings of the environment in lower
 //! case and without their prefix. `kind` says whose they are: `weixin`, also without a word, or `wecom`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use toml::{Table, Value};
@@ -61,7 +61,8 @@ impl std::fmt::Debug for FileAccount {
 /// Reads the file.
 ///
 /// # Errors
-/// One line that names the file, the account and the setting.
+/// One line that names the file, the account by its place and the setting by its name. It repeats no
+/// value, not even an id: a secret may stand in the wrong place.
 pub fn read(path: &Path, defaults: &Defaults) -> Result<Vec<FileAccount>, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("--accounts {}: {error}", path.display()))?;
@@ -70,21 +71,11 @@ pub fn read(path: &Path, defaults: &Defaults) -> Result<Vec<FileAccount>, String
 
 fn parse(text: &str, defaults: &Defaults) -> Result<Vec<FileAccount>, String> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
-        // The whole message shows the line, which may hold a token.
-        let line = error.span().map(|span| {
-            text.get(..span.start)
-                .unwrap_or_default()
-                .matches('\n')
-                .count()
-                + 1
-        });
-        let line = line
-            .map(|line| format!("line {line}: "))
-            .unwrap_or_default();
-        format!(
-            "{line}{}",
-            error.message().lines().next().unwrap_or_default()
-        )
+        // What `Display` shows of an error has the line in it.
+        let place = error.span().map(|span| line_of(text, span.start));
+        let place = place.map(|line| format!("line {line}: "));
+        let what = error.message().lines().next().unwrap_or_default();
+        format!("{}{what}", place.unwrap_or_default())
     })?;
     if let Some(name) = table.keys().find(|name| *name != "account") {
         return Err(format!(
@@ -96,36 +87,34 @@ fn parse(text: &str, defaults: &Defaults) -> Result<Vec<FileAccount>, String> {
         Some(Value::Array(list)) => list,
         Some(_) => return Err("write [[account]] with two brackets".to_owned()),
     };
-    let mut ids = BTreeSet::new();
+    let mut places = BTreeMap::new();
     let mut accounts = Vec::new();
-    for (place, item) in list.iter().enumerate() {
+    for (place, item) in (1..).zip(list) {
         let Value::Table(settings) = item else {
-            return Err(format!("account {} is no table", place + 1));
+            return Err(format!("account {place} is no table"));
         };
-        let id = match settings.get("id") {
-            Some(Value::String(id)) if !id.trim().is_empty() => Some(id.trim().to_owned()),
-            Some(_) => return Err(format!("account {}: `id` must be a text", place + 1)),
-            None => None,
-        };
-        let called = match &id {
-            Some(id) => id.clone(),
-            None => (place + 1).to_string(),
-        };
-        let account = account(id, settings, defaults);
-        let account = account.map_err(|why| format!("account {called}: {why}"))?;
-        if !ids.insert(account.id.clone()) {
-            return Err(format!("account {} is there twice", account.id));
+        let account = account(settings, defaults);
+        let account = account.map_err(|why| format!("account {place}: {why}"))?;
+        if let Some(earlier) = places.insert(account.id.clone(), place) {
+            return Err(format!("accounts {earlier} and {place} have the same `id`"));
         }
         accounts.push(account);
     }
     Ok(accounts)
 }
 
-fn account(
-    id: Option<String>,
-    settings: &Table,
-    defaults: &Defaults,
-) -> Result<FileAccount, String> {
+/// The line of a text that an offset is in, counted from 1.
+fn line_of(text: &str, offset: usize) -> usize {
+    let before = text.as_bytes().get(..offset).unwrap_or_default();
+    before.iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+fn account(settings: &Table, defaults: &Defaults) -> Result<FileAccount, String> {
+    let id = match settings.get("id") {
+        Some(Value::String(id)) if !id.trim().is_empty() => Some(id.trim().to_owned()),
+        Some(_) => return Err("`id` must be a text".to_owned()),
+        None => None,
+    };
     let agent = match settings.get("agent") {
         None => None,
         Some(value) => Some(agent(value)?),
@@ -278,7 +267,11 @@ mod tests {
         for secret in ["s3cret", "t0ken", "kkk"] {
             assert!(!shown.contains(secret), "{shown}");
         }
-        assert!(read(&(app("") + &app(""))).unwrap_err().contains("twice"));
+        assert!(
+            read(&(app("") + &app("")))
+                .unwrap_err()
+                .contains("same `id`")
+        );
     }
 
     #[test]
@@ -308,8 +301,8 @@ mod tests {
             ),
             ("[[account]]\nid=\"a\"\nsecret=\"s3cret\"", "`secret`"),
             (
-                "[[account]]\nid=\"a\"\n[[account]]\nid=\"a\"",
-                "account a is there twice",
+                "[[account]]\nid=\"s3cret\"\n[[account]]\nid=\"s3cret\"",
+                "accounts 1 and 2 have the same `id`",
             ),
             ("[[account]]\nid=\"a\"\ncolour=\"red\"", "`colour`"),
             ("[[account]]\nid=\"a\"\ntext_limit=0", "text_limit"),
@@ -326,5 +319,68 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    /// Of any member, and of each kind of value, wherever in the file: nothing of it is in the error.
+    #[test]
+    fn a_secret_in_the_wrong_member_is_not_repeated() {
+        const MEMBERS: [&str; 20] = [
+            "id",
+            "kind",
+            "agent",
+            "token",
+            "base_url",
+            "cdn_base_url",
+            "allowed_users",
+            "dm_policy",
+            "group_policy",
+            "text_limit",
+            "send_interval_ms",
+            "markdown",
+            "max_parts",
+            "part_marks",
+            "merge_ms",
+            "corp_id",
+            "agent_id",
+            "encoding_aes_key",
+            "api_base_url",
+            "unknown",
+        ];
+        const VALUES: [&str; 12] = [
+            "\"s3cret\"",
+            "s3cret",
+            "\"s3cret",
+            "\"\"\"\ns3cret\n\"\"\"",
+            "[\"s3cret\", 5]",
+            "{s3cret = 1, s3cret = 2}",
+            "{a = \"s3cret\"}",
+            "\"http://u:s3cret@host/\"",
+            "\"https://host/?s3cret#s3cret\"",
+            "\"exec:s3cret\\u0000\"",
+            "\"\\s3cret\"",
+            "0xs3cret",
+        ];
+        let mut mistakes = 0;
+        for member in MEMBERS {
+            for value in VALUES {
+                for text in [
+                    format!("[[account]]\n{member} = {value}\n"),
+                    format!("[[account]]\nid = \"a\"\n{member} = {value}\n"),
+                    format!("[[account]]\nkind = \"wecom\"\n{member} = {value}\n"),
+                    format!("[[account]]\n{member} = {value}\n{member} = {value}\n"),
+                    format!("[[account]]\nid = {value}\n[[account]]\nid = {value}\n"),
+                    format!("{member} = {value}\n"),
+                    format!("[account]\n{member} = {value}\n"),
+                    format!("[[account]]\n{member} {value}\n"),
+                ] {
+                    if let Err(error) = read(&text) {
+                        mistakes += 1;
+                        assert!(!error.contains("s3cret"), "{text}: {error}");
+                        assert_eq!(error.lines().count(), 1, "{error}");
+                    }
+                }
+            }
+        }
+        assert!(mistakes > 1500, "{mistakes}");
     }
 }

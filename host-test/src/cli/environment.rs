@@ -1,11 +1,12 @@
 //! The environment's variables, with the names that users know.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 use super::UsageError;
 use crate::admin::Token;
-use crate::agent::openai;
+use crate::agent::{self, AgentSpec, openai};
 use crate::egress::rule::Rule;
 
 /// Finds a variable.
@@ -148,6 +149,42 @@ pub(super) fn setting(name: &str, value: &str) -> Result<(String, String), Strin
     Ok(((*key).to_owned(), value.to_owned()))
 }
 
+/// What exec agents get of the environment. `said` are the values of `--agent-env`.
+///
+/// # Errors
+/// One line, when one of them names no variable.
+pub fn of_agents(
+    lookup: Lookup<'_>,
+    agent: &AgentSpec,
+    said: &[OsString],
+) -> Result<agent::environment::Environment, UsageError> {
+    let mut environment = agent::environment::Environment::default();
+    // Others' own tools need the key; here it is the gateway's.
+    let openai = matches!(agent, AgentSpec::OpenAi(_)).then_some("OPENAI_API_KEY");
+    for name in agent::environment::SECRETS.into_iter().chain(openai) {
+        environment.withhold(name);
+        if let Some(value) = set(lookup, name)? {
+            environment.withhold_value(&value);
+        }
+    }
+    for name in said {
+        let bytes = name.as_bytes();
+        let (bytes, passes) = match bytes.strip_prefix(b"-") {
+            Some(bytes) => (bytes, false),
+            None => (bytes, true),
+        };
+        if bytes.is_empty() || bytes.iter().any(|byte| b"=\0".contains(byte)) {
+            return Err(UsageError(
+                "--agent-env names no variable: write --agent-env NAME to pass it, or \
+                 --agent-env -NAME to withhold it"
+                    .to_owned(),
+            ));
+        }
+        environment.say(OsStr::from_bytes(bytes), passes);
+    }
+    Ok(environment)
+}
+
 /// The token of the operator's API.
 ///
 /// # Errors
@@ -232,11 +269,12 @@ impl Kind {
         }
     }
 
+    /// Says what is wrong with a value, and never repeats it: it may be a secret that was put into the
+    /// wrong place.
     pub(super) fn check(&self, value: &str) -> Result<(), String> {
         match self {
             Kind::Text => Ok(()),
             Kind::Url => {
-                // The value may hold a password, so it is not repeated.
                 if value.contains(['?', '#']) {
                     return Err("has a query or a fragment: write http(s)://host[:port]".to_owned());
                 }
@@ -250,7 +288,6 @@ impl Kind {
                 }
                 Kind::Url.check(value)
             }
-            // It is a secret, so it is not repeated.
             Kind::AesKey => {
                 let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
                 match value.len() == 43 && value.bytes().all(is_plain) {
@@ -262,15 +299,16 @@ impl Kind {
                 }
             }
             Kind::Choice(values) if values.contains(&value) => Ok(()),
-            Kind::Choice([first @ .., last]) => {
-                Err(format!("is {value:?}: use {} or {last}", first.join(", ")))
-            }
+            Kind::Choice([first @ .., last]) => Err(format!(
+                "is none of its values: use {} or {last}",
+                first.join(", ")
+            )),
             Kind::Choice([]) => Err("takes no value: unset it".to_owned()),
             Kind::List if value.split(',').any(|id| !id.trim().is_empty()) => Ok(()),
             Kind::List => Err("names nobody: list ids separated by commas, or unset it".to_owned()),
             Kind::Number { least, most } => match value.parse::<u64>() {
                 Ok(number) if (*least..=*most).contains(&number) => Ok(()),
-                _ => Err(format!("is {value:?}: use a number from {least} to {most}")),
+                _ => Err(format!("is no such number: use one from {least} to {most}")),
             },
         }
     }

@@ -256,7 +256,7 @@ mod tests {
         for (name, value, expect) in [
             ("WECOM_CORP_ID", " ", "WECOM_CORP_ID is missing"),
             ("WECOM_AGENT_ID", "", "WECOM_AGENT_ID is missing"),
-            ("WECOM_AGENT_ID", "app", "WECOM_AGENT_ID is \"app\""),
+            ("WECOM_AGENT_ID", "app", "WECOM_AGENT_ID is no such number"),
             ("WECOM_SECRET", "", "WECOM_SECRET is missing"),
             ("WECOM_TOKEN", "", "WECOM_TOKEN is missing"),
             (

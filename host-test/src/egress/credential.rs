@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use http::{HeaderMap, HeaderValue};
 use serde::de::IgnoredAny;
+use zeroize::Zeroizing;
 
 use super::error::Failure;
 use super::json::{Place, Rewriter, strings};
@@ -22,14 +23,14 @@ use super::json::{Place, Rewriter, strings};
 /// How long a placeholder in JSON can be, quotes and escapes included.
 const PLACEHOLDER_BYTES: Range<usize> = 6..512;
 
-/// A value that no log shows.
+/// A value that no log shows, and that is overwritten when its last clone is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Arc<str>);
+pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
     /// Keeps `value`.
     pub fn new(value: &str) -> Secret {
-        Secret(value.into())
+        Secret(Arc::new(value.to_owned().into()))
     }
 
     /// The value, for the one place that needs it.
@@ -123,7 +124,7 @@ fn filled_header(
     secrets: &Secrets,
     allowed: impl Fn(&str) -> bool,
 ) -> Result<Option<HeaderValue>, Failure> {
-    let mut filled = Vec::new();
+    let mut filled = Zeroizing::new(Vec::new());
     let mut rest = value;
     let mut last = None;
     while let Some((before, name, after)) = next_placeholder(rest) {

@@ -22,6 +22,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
+use super::origin::Origin;
 use crate::clock::Clock;
 use crate::transfer::Content;
 
@@ -119,6 +120,11 @@ impl MediaServer {
         links.forget_expired(self.clock.elapsed());
         links.insert(account, most.max(1), (expires, secret), link);
         url
+    }
+
+    /// The origin of the URLs that it gives.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        format!("http://{}", self.address).parse().ok()
     }
 
     fn links(&self) -> std::sync::MutexGuard<'_, Links> {

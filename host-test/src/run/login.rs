@@ -8,13 +8,14 @@ use qrcode::render::unicode::Dense1x2;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::serve::replaced_by_login;
-use super::{Failure, Signals, beside_the_binary, other};
+use super::{Failure, Signals, beside_the_binary, other, say};
 use crate::account::StartError;
 use crate::cli::LoginOptions;
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::login::{Login, LoginError, Logins, Step};
 use crate::state::StateSpec;
+use crate::terminal;
 
 /// Logs in, and keeps the credential in the state.
 ///
@@ -81,8 +82,7 @@ pub(super) async fn show(logins: &Logins) -> Result<(), Failure> {
                     false => "The phone shows some digits. Type them here: ",
                 };
                 asked = true;
-                print!("{words}");
-                std::io::stdout().flush().map_err(other)?;
+                terminal::print(words).map_err(other)?;
                 let Some(digits) = input.next_line().await.map_err(other)? else {
                     return Err(Failure::Other(
                         "the phone shows digits, and there is nobody to type them: run the login \
@@ -102,17 +102,12 @@ pub(super) async fn show(logins: &Logins) -> Result<(), Failure> {
                     Err(error) => return Err(failed(error)),
                 };
             }
-            Step::Done { account } => return say(&format!("Logged in as {account}.")),
+            Step::Done { account } => {
+                return say(&format!("Logged in as {}.", terminal::line(&account)));
+            }
             Step::Failed { reason } => return Err(Failure::Other(format!("no login: {reason}"))),
         }
     }
-}
-
-fn say(words: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout();
-    writeln!(out, "{words}")
-        .and_then(|()| out.flush())
-        .map_err(other)
 }
 
 fn show_code(text: &str, left: Duration) -> Result<(), Failure> {
@@ -123,16 +118,19 @@ fn show_code(text: &str, left: Duration) -> Result<(), Failure> {
         .dark_color(Dense1x2::Dark)
         .light_color(Dense1x2::Light)
         .build();
-    // Dark on light, whatever the terminal's colours are.
+    // Dark on light, whatever the terminal's colours are: the only sequences that are printed.
     let (begin, end) = match std::io::stdout().is_terminal() {
         true => ("\x1b[30;107m", "\x1b[0m"),
         false => ("", ""),
     };
+    let mut out = std::io::stdout();
     for line in drawn.lines() {
-        say(&format!("{begin}{line}{end}"))?;
+        writeln!(out, "{begin}{line}{end}").map_err(other)?;
     }
+    // What the code says is the component's.
     say(&format!(
-        "{text}\nScan the code with WeChat, or open the link on the phone. It is good for {} s.",
+        "{}\nScan the code with WeChat, or open the link on the phone. It is good for {} s.",
+        terminal::line(text),
         left.as_secs()
     ))
 }

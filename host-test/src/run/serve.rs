@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ use crate::credentials::Credentials;
 use crate::gateway::Gateway;
 use crate::login::{Logins, Replaced};
 use crate::media::MediaRules;
+use crate::media::folder::Folder;
 use crate::simulator::{Options, Simulator};
 use crate::state::{StateError, StateSpec};
 use crate::webhooks;
@@ -69,9 +71,15 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         None => None,
     };
     let (state_spec, durability) = (options.state, options.durability);
+    let mut environment = options.agent_settings.environment.clone();
     let state_directory = match &state_spec {
         StateSpec::Directory(path) => Some(path.clone()),
-        StateSpec::Memory | StateSpec::Redis(_) => None,
+        StateSpec::Memory => None,
+        StateSpec::Redis(address) => {
+            let secrets = address.secrets();
+            secrets.for_each(|secret| environment.withhold_value(secret));
+            None
+        }
     };
     let opening = tokio::spawn(async move { state_spec.open(durability).await });
     let accounts_file = options.accounts;
@@ -89,14 +97,22 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     })?;
     let media = MediaRules {
         allowed: match options.media_dirs.is_empty() {
-            true => vec![std::env::current_dir().map_err(other)?],
+            true => vec![Folder::open(Path::new(".")).map_err(other)?],
             false => options.media_dirs,
         },
-        denied: state_directory.into_iter().collect(),
+        denied: state_directory
+            .into_iter()
+            .chain(accounts_file.clone())
+            .collect(),
+        origins: options.media_origins,
         ..MediaRules::default()
     };
+    for plugin in &plugins {
+        environment.withhold_secrets_of(&plugin.descriptor);
+    }
     let settings = agent::Settings {
         umask: Some(umask),
+        environment,
         ..options.agent_settings
     };
     let one = One {
@@ -292,7 +308,7 @@ impl One {
                     simulator = None;
                     login::show(&logins).await?;
                     next = self.logged_in(gateway)?;
-                    println!("The agent answers there now. Ctrl-C ends.");
+                    super::say("The agent answers there now. Ctrl-C ends.")?;
                 }
             }
         }

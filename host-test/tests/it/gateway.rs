@@ -12,6 +12,8 @@ use host_test::media::MediaRules;
 use host_test::simulator::Simulator;
 use rustix::process::Signal;
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::ChildStderr;
 
 use crate::harness::{ALICE, BOB, Recorder, World, component, eventually, runner, signal, until};
 
@@ -149,6 +151,16 @@ async fn a_component_that_does_not_connect_gives_way_to_the_old_one() {
     .await;
 }
 
+/// Reads a runner's log until it has these words.
+async fn heard(log: &mut Lines<BufReader<ChildStderr>>, words: &str) {
+    while let Some(line) = log.next_line().await.unwrap() {
+        if line.contains(words) {
+            return;
+        }
+    }
+    panic!("the log has no {words:?}");
+}
+
 /// A runner with a file of accounts.
 fn accounts_runner(folder: &Path, file: &Path) -> tokio::process::Command {
     let mut command = runner(&["run", "--component"]);
@@ -184,7 +196,8 @@ async fn a_file_of_accounts_takes_effect_within_a_second_and_touches_only_what_c
     let write = |text: String| std::fs::write(&file, text).unwrap();
     let of = |id, more| entry(&world.simulator, id, more);
     write(of(a, "") + &of(b, "dm_policy = \"disabled\""));
-    let running = accounts_runner(folder.path(), &file).spawn().unwrap();
+    let mut running = accounts_runner(folder.path(), &file).spawn().unwrap();
+    let mut log = BufReader::new(running.stderr.take().unwrap()).lines();
     let bot = |id: &str| world.simulator.account(id).unwrap();
     until(&world.simulator, |_| {
         bot(a).counters().polls_open == 1 && bot(b).counters().polls_open == 1
@@ -222,15 +235,12 @@ async fn a_file_of_accounts_takes_effect_within_a_second_and_touches_only_what_c
 
     // A mistake changes nothing, and one that is gone stops.
     write("[[account]]\nid = 5".to_owned());
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    heard(&mut log, "the accounts stay as they were").await;
     write(of(a, "") + &of(b, "dm_policy = \"open\""));
     until(&world.simulator, |_| bot(c).counters().stops == 1).await;
     assert_eq!(bot(a).counters().starts, starts);
     signal(&running, Signal::TERM);
-    let output = running.wait_with_output().await.unwrap();
-    assert_eq!(output.status.code(), Some(0));
-    let log = String::from_utf8(output.stderr).unwrap();
-    assert!(log.contains("the accounts stay as they were"), "{log}");
+    assert_eq!(running.wait().await.unwrap().code(), Some(0));
     assert_eq!(bot(a).counters().stops, 1);
 
     // At the start a mistake is the user's to correct.
@@ -249,7 +259,7 @@ async fn a_file_that_changes_or_a_signal_swaps_the_component() {
     let plugin = folder.path().join("plugin.wasm");
     std::fs::copy(component(), &plugin).unwrap();
     let state = format!("dir:{}", folder.path().join("state").display());
-    let running = runner(&["run", "--watch", "--component"])
+    let mut running = runner(&["run", "--watch", "--component"])
         .arg(&plugin)
         .args(["--state", &state])
         .env("WEIXIN_BASE_URL", world.simulator.base_url())
@@ -257,13 +267,14 @@ async fn a_file_that_changes_or_a_signal_swaps_the_component() {
         .env("WEIXIN_ACCOUNT_ID", world.simulator.account_id())
         .spawn()
         .unwrap();
+    let mut log = BufReader::new(running.stderr.take().unwrap()).lines();
     world
         .until(|simulator| simulator.counters().polls_open == 1)
         .await;
     let starts = || world.simulator.counters().starts;
     assert_eq!(starts(), 1);
     std::fs::write(&plugin, b"no component").unwrap();
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    heard(&mut log, "the old component goes on").await;
     std::fs::write(&plugin, another_component()).unwrap();
     world.until(|_| starts() == 2).await;
     std::fs::copy(component(), &plugin).unwrap();
@@ -275,10 +286,7 @@ async fn a_file_that_changes_or_a_signal_swaps_the_component() {
         .await;
     assert_eq!(world.simulator.counters().stops, 0);
     signal(&running, Signal::TERM);
-    let output = running.wait_with_output().await.unwrap();
-    assert_eq!(output.status.code(), Some(0));
-    let log = String::from_utf8(output.stderr).unwrap();
-    assert!(log.contains("the old component goes on"), "{log}");
+    assert_eq!(running.wait().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]

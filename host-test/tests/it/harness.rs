@@ -25,8 +25,9 @@ use tokio::process::{Child, Command};
 pub const ALICE: &str = "wxid_alice@im.wechat";
 pub const BOB: &str = "wxid_bob@im.wechat";
 
-/// How long a condition may take to come true: far longer than it does.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a condition may take to come true: far longer than it does, so that a test which fails
+/// ends. Nothing is measured by it.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The component that the build made.
 pub fn component() -> PathBuf {

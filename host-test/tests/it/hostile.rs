@@ -25,11 +25,7 @@ use host_test::runtime::{Allocation, Plugin, Runtime, RuntimeOptions};
 use host_test::sandbox::limits::Limits;
 use host_test::state::memory::MemoryState;
 
-use crate::harness::{ALICE, Recorder, World};
-
-/// How long a neighbour may wait for an answer, in a build without optimisation and beside other
-/// tests.
-const PROMPT: Duration = Duration::from_secs(2);
+use crate::harness::{ALICE, PATIENCE, Recorder, World};
 
 /// The real component, and one that does harm.
 struct Street {
@@ -99,24 +95,21 @@ impl Street {
         setup.instance().await.unwrap()
     }
 
-    /// The neighbour answers once more, and promptly.
+    /// The neighbour answers once more. How soon is measured by `cargo bench --bench isolation`.
     async fn answers(&mut self) {
-        let begun = Instant::now();
         self.world.simulator.say(ALICE, &self.answers.to_string());
         self.answers += 1;
         let count = self.answers;
         self.world
             .until(|simulator| simulator.answers(ALICE).len() == count)
             .await;
-        let taken = begun.elapsed();
-        assert!(taken < PROMPT, "the neighbour answers after {taken:?}");
     }
 
     /// The hostile account is down for a reason with these words, and the neighbour answers before
     /// and after.
     async fn down(&mut self, deed: &str, limits: Limits, words: &[&str]) {
         let account = self.try_start(deed, "receive", limits).await.unwrap();
-        let begun = Instant::now();
+        let patience = Instant::now() + PATIENCE;
         loop {
             self.answers().await;
             let status = account.status().await;
@@ -124,11 +117,7 @@ impl Street {
             if words.iter().all(|words| reason.contains(words)) {
                 break;
             }
-            let waited = begun.elapsed();
-            assert!(
-                waited < Duration::from_secs(30),
-                "{deed}: {words:?}: {reason}"
-            );
+            assert!(Instant::now() < patience, "{deed}: {words:?}: {reason}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.answers().await;
@@ -197,7 +186,7 @@ async fn what_yields_and_computes_without_end_is_slowed_down() {
         street.answers().await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // What it takes of the one thread from now on.
+    // What it takes of the one thread from now on: a loaded machine makes that less.
     let (begun, cpu) = (Instant::now(), cpu());
     tokio::time::sleep(Duration::from_secs(1)).await;
     let share = (self::cpu() - cpu).as_secs_f64() / begun.elapsed().as_secs_f64();
@@ -349,7 +338,7 @@ async fn a_pool_that_is_empty_says_what_to_raise() {
                 }
             }
         };
-        tokio::time::timeout(PROMPT, making).await.expect(deed)
+        tokio::time::timeout(PATIENCE, making).await.expect(deed)
     };
     for deed in ["pass", "sleep", "block", "spin", "pass"] {
         let second = make_again(deed).await;

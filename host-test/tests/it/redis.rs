@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::State as Shared;
 use axum::routing::post;
@@ -112,7 +112,7 @@ async fn answer(
 }
 
 #[tokio::test]
-async fn a_runner_goes_on_within_five_seconds_of_the_end_of_an_outage() {
+async fn a_runner_goes_on_after_an_outage_and_asks_the_agent_once() {
     let server = RedisServer::start();
     let simulator = Simulator::start(Options {
         strict: true,
@@ -143,29 +143,23 @@ async fn a_runner_goes_on_within_five_seconds_of_the_end_of_an_outage() {
     });
 
     let mut said = Vec::new();
-    let mut talk = async |seconds: u64| {
-        let end = Instant::now() + Duration::from_secs(seconds);
-        while Instant::now() < end {
+    let mut talk = async |messages: usize| {
+        for _ in 0..messages {
             let text = said.len().to_string();
             simulator.say(ALICE, &text);
             said.push(text);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    talk(1).await;
+    talk(50).await;
     server.kill();
-    talk(4).await;
+    talk(200).await;
     assert!(server.run());
-    let begun = Instant::now();
+    // Nothing but the server's return makes it go on: how soon it looks is tested with the connection.
     until(&simulator, |simulator| {
         simulator.answers(ALICE).last() == said.last().map(|text| format!("re: {text}")).as_ref()
     })
     .await;
-    assert!(
-        begun.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        begun.elapsed()
-    );
     check_answers(&simulator, ALICE, &said);
     assert_eq!(asked.load(Ordering::SeqCst), said.len(), "each once");
     assert_eq!(simulator.violations(), Vec::<String>::new());

@@ -32,6 +32,15 @@ impl Address {
     }
 }
 
+impl Address {
+    /// What is secret of it, where it has a password: the password, and the address as it was given.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let password = self.info.redis_settings().password();
+        let url = password.map(|_| self.url.as_str());
+        password.into_iter().chain(url)
+    }
+}
+
 impl FromStr for Address {
     type Err = SpecError;
 

@@ -25,7 +25,7 @@ pub const CONNECT_WAIT: Duration = Duration::from_secs(2);
 pub const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// Pauses between two attempts to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The connection to a server, if there is one right now.
 pub struct Link {

@@ -8,7 +8,7 @@ use host_test::instance::Instance;
 use host_test::sandbox::limits::Limits;
 
 use super::Street;
-use crate::harness::proactive;
+use crate::harness::{PATIENCE, proactive};
 
 const LIMIT: Duration = Duration::from_millis(200);
 
@@ -73,14 +73,10 @@ async fn each_call_that_must_end_does() {
             let begun = Instant::now();
             let error = error_of(&instance, call).await;
             let taken = begun.elapsed();
+            // It is this limit that ended it, and none of those that it would have otherwise.
             assert!(error.contains(&format!("`calls.{call}")), "{call}: {error}");
             assert!(error.contains("200ms"), "{call}: {error}");
-            // Far below the limits that it would have otherwise.
-            let most = LIMIT + Duration::from_secs(4);
-            assert!(
-                taken >= LIMIT && taken < most,
-                "{deed} in {call}: {taken:?}"
-            );
+            assert!(taken >= LIMIT, "{deed} in {call}: {taken:?}");
             // Whoever still holds it learns the same.
             let again = instance.check().await.err().unwrap().to_string();
             assert_eq!(again, error);
@@ -125,13 +121,9 @@ async fn an_account_stops_in_time_whatever_its_component_does() {
             .await
             .unwrap();
         street.answers().await;
-        let begun = Instant::now();
-        account.stop().await;
-        let taken = begun.elapsed();
-        assert!(
-            taken < Duration::from_secs(3),
-            "{deed} in {call}: {taken:?}"
-        );
+        // None of the deeds ever ends.
+        let stopping = tokio::time::timeout(PATIENCE, account.stop());
+        assert!(stopping.await.is_ok(), "{deed} in {call}");
     }
     street.end().await;
 }
