@@ -3,6 +3,7 @@
 //! [`server`] gives the agent what people sent, under URLs that nobody can guess. [`outgoing`] reads
 //! what the agent sends, and only where the operator allows it.
 
+mod inline;
 pub mod outgoing;
 pub mod server;
 
