@@ -4,6 +4,8 @@
 //! conversation go one after the other, those of others do not wait for them; an instance that ends
 //! is replaced, and what it had under way is done again by its successor.
 
+mod answering;
+mod aside;
 pub mod figures;
 mod handle;
 mod lanes;
@@ -22,16 +24,19 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::agent::Agent;
+use crate::agent::health::Health as AgentHealth;
+use crate::agent::{Agent, Words};
 use crate::bindings::gateway::channel::types::ErrorKind;
 use crate::clock::Clock;
 use crate::instance::{CallError, Ended, Instance};
 use crate::runtime::{Plugin, Runtime};
 use crate::state::State;
+use aside::Aside;
 use figures::Figures;
 use lanes::Lanes;
 use swap::Swap;
 
+pub use aside::PutAside;
 pub use handle::{Handle, Status, UploadError};
 pub(crate) use settled::state_name;
 pub(crate) use setup::captured_by_logins;
@@ -88,6 +93,10 @@ struct Shared {
     /// A newer instance, mostly another process's, owns the account.
     superseded: watch::Sender<bool>,
     lanes: Lanes,
+    /// How the agent does, and what people are told where it fails them.
+    agent_health: Arc<AgentHealth>,
+    words: Words,
+    aside: Aside,
     figures: Figures,
 }
 
@@ -117,6 +126,9 @@ impl Account {
             setup: RwLock::new(Arc::new(setup)),
             clock: runtime.clock.clone(),
             swaps,
+            agent_health: agent.health().unwrap_or_default(),
+            words: agent.words(),
+            aside: Aside::default(),
             agent,
             current: watch::channel(None).0,
             handing_over: watch::channel(false).0,

@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::admin::Token;
-use crate::agent::{self, AgentSpec};
+use crate::agent::{self, AgentSpec, Words};
 use crate::egress::rule::RuleError;
 use crate::media::folder::Folder;
 use crate::media::origin::Origin;
@@ -22,6 +23,11 @@ use crate::state::{Durability, StateSpec};
 pub use accounts::{Access, Defaults, FileAccount, read as read_accounts};
 pub use environment::Wanted;
 pub use wecom::{PLATFORM as WECOM, WecomAccount};
+
+/// Longest sentence for a person.
+const MAX_SENTENCE_CHARS: usize = 500;
+/// A day.
+const MOST_SECONDS: u64 = 86_400;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -48,6 +54,10 @@ Options of run:
                       what an openai: agent is told first
   --agent-env NAME    pass a variable to exec: agents although it holds a secret of the gateway;
                       -NAME withholds one; repeatable
+  --failure-text TEXT what a person is told where a message has no answer (empty: nothing)
+  --outage-text TEXT  what a person is told, once, while an answer is late because the agent fails
+  --outage-after SECONDS
+                      how long a person waits for that (default: 120)
   --media-dir DIR     where replies may name files by path; repeatable (default: the current one)
   --media-origin ORIGIN
                       http(s)://host[:port] that replies may name by url, beside the agent's own and
@@ -180,6 +190,7 @@ pub fn parse(
     let mut durability = Durability::default();
     let mut agent = AgentSpec::Echo;
     let mut system_prompt = None;
+    let mut words = Words::default();
     let mut admin = None;
     let mut accounts = None;
     let mut watch = false;
@@ -224,6 +235,18 @@ pub fn parse(
             Arg::Long("system-prompt") => {
                 used.push(("--system-prompt", &["run"]));
                 system_prompt = Some(text(&mut parser, "--system-prompt")?);
+            }
+            Arg::Long("failure-text") => {
+                used.push(("--failure-text", &["run"]));
+                words.failure = sentence(&mut parser, "--failure-text")?;
+            }
+            Arg::Long("outage-text") => {
+                used.push(("--outage-text", &["run"]));
+                words.outage = sentence(&mut parser, "--outage-text")?;
+            }
+            Arg::Long("outage-after") => {
+                used.push(("--outage-after", &["run"]));
+                words.outage_after = seconds(&mut parser, "--outage-after")?;
             }
             Arg::Long("admin") => {
                 used.push(("--admin", &["run"]));
@@ -295,6 +318,7 @@ pub fn parse(
             let found = environment::read(environment)?;
             let mut agent_settings = agent::Settings {
                 environment: environment::of_agents(environment, &agent, &agent_env)?,
+                words,
                 ..agent::Settings::default()
             };
             match agent {
@@ -394,6 +418,36 @@ fn text(parser: &mut Parser, option: &str) -> Result<String, UsageError> {
     value(parser, option)?
         .into_string()
         .map_err(|_| UsageError(format!("{option} has a value that is no UTF-8 text")))
+}
+
+/// Something to be said to a person; may be empty.
+fn sentence(parser: &mut Parser, option: &str) -> Result<String, UsageError> {
+    let sentence = text(parser, option)?.trim().to_owned();
+    if sentence.chars().count() > MAX_SENTENCE_CHARS {
+        return Err(UsageError(format!(
+            "{option} has more than {MAX_SENTENCE_CHARS} characters: write a sentence or two"
+        )));
+    }
+    if sentence
+        .chars()
+        .any(|char| char.is_control() && char != '\n')
+    {
+        return Err(UsageError(format!(
+            "{option} has control characters, which people would not see: remove them"
+        )));
+    }
+    Ok(sentence)
+}
+
+fn seconds(parser: &mut Parser, option: &str) -> Result<Duration, UsageError> {
+    let written = text(parser, option)?;
+    match written.parse() {
+        Ok(seconds @ 1..=MOST_SECONDS) => Ok(Duration::from_secs(seconds)),
+        _ => Err(UsageError(format!(
+            "{option} {written:?} is no number of seconds from 1 to {MOST_SECONDS}: write such as \
+             {option} 120"
+        ))),
+    }
 }
 
 fn address(parser: &mut Parser, option: &str) -> Result<SocketAddr, UsageError> {

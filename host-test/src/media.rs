@@ -5,6 +5,7 @@
 //! [`origin`] or of the public internet.
 
 pub mod folder;
+mod inline;
 pub mod origin;
 pub mod outgoing;
 pub mod server;

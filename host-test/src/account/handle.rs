@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::figures::Figures;
-use super::{Health, Phase, Post, Receipt, Shared};
+use super::{Health, Phase, Post, PutAside, Receipt, Shared};
 use crate::agent::message::ReplyMedia;
 use crate::bindings::gateway::channel::types::Media;
 use crate::clock::Clock;
@@ -93,6 +93,12 @@ impl Handle {
     /// Messages that wait for the agent or are with it.
     pub fn waiting_messages(&self) -> usize {
         self.shared.lanes.messages()
+    }
+
+    /// The messages that were last put aside, because the agent has no answer to them; the newest
+    /// comes last. They are in memory, and bounded.
+    pub fn put_aside(&self) -> Vec<PutAside> {
+        self.shared.aside.all()
     }
 
     /// What the instance says of itself; none while it is being replaced.

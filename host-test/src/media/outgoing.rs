@@ -9,8 +9,6 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use http::{Request, Uri, header};
@@ -18,8 +16,8 @@ use http_body_util::{BodyExt, Empty};
 use md5::{Digest, Md5};
 use tokio_util::io::ReaderStream;
 
-use super::MediaRules;
 use super::origin::{Origin, words};
+use super::{MediaRules, inline};
 use crate::agent::message::ReplyMedia;
 use crate::clock::Clock;
 use crate::egress::client::HttpClient;
@@ -82,15 +80,15 @@ impl Outgoing {
             }
             ReplyMedia::Url(url) => download(url, rules, client, clock).await,
             ReplyMedia::Data { name, mime, data } => {
-                let bytes = STANDARD
-                    .decode(data)
-                    .map_err(|_| "its data is no base64".to_owned())?;
+                let inline = inline::read(data)?;
+                let bytes = inline.bytes;
                 if bytes.len() as u64 > rules.max_out {
                     return Err(Refused::TooLarge(rules.max_out));
                 }
+                let mime = mime.clone().or(inline.mime);
                 Ok(Outgoing {
-                    name: name.clone().unwrap_or_else(|| "file".to_owned()),
-                    mime: mime.clone(),
+                    name: inline::name(name.as_deref().unwrap_or_default(), mime.as_deref()),
+                    mime,
                     size: bytes.len() as u64,
                     md5: Md5::digest(&bytes).into(),
                     source: Source::Bytes(bytes.into()),
@@ -217,7 +215,8 @@ async fn download(
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned);
-    let name = uri.path().rsplit('/').next().unwrap_or_default().to_owned();
+    let name = uri.path().rsplit('/').next().unwrap_or_default();
+    let name = inline::name(name, mime.as_deref());
     let mut file = tempfile::tempfile().map_err(|error| failed(&error))?;
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
@@ -259,6 +258,9 @@ fn rule_for(uri: &Uri, origins: &[Origin]) -> Result<Rule, Refused> {
 #[cfg(test)]
 mod tests {
     use super::super::folder::Folder;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn rules(allowed: &Path, denied: &Path) -> MediaRules {

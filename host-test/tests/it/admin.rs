@@ -496,6 +496,9 @@ async fn metrics_are_prometheus_text() {
         format!("channel_parts_total{{account=\"{id}\",state=\"accepted\"}} 1"),
         format!("channel_agent_messages_total{{account=\"{id}\"}} 1"),
         format!("channel_agent_failures_total{{account=\"{id}\"}} 0"),
+        format!("channel_agent_errors_total{{account=\"{id}\",kind=\"no-answer\"}} 0"),
+        format!("channel_put_aside_total{{account=\"{id}\"}} 0"),
+        format!("channel_outage_notices_total{{account=\"{id}\"}} 0"),
         format!("channel_instance_restarts_total{{account=\"{id}\"}} 0"),
         format!(
             "channel_requests_total{{account=\"{id}\",path=\"/ilink/bot/sendmessage\",\

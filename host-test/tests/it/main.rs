@@ -6,6 +6,7 @@ mod harness;
 mod redis_server;
 
 mod admin;
+mod agents;
 mod bursts;
 mod check;
 mod contract;
