@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use host_test::cli::{self, Command, LogFormat};
 use host_test::run;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
+
+/// Files that are asked of the system.
+const FILES: u64 = 65_536;
 
 fn main() -> ExitCode {
     let arguments = std::env::args_os().skip(1);
@@ -30,6 +34,7 @@ fn main() -> ExitCode {
     }
     // Files of the state are private; what an agent's process writes keeps the user's own mask.
     let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077)).as_raw_mode();
+    raise_file_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -58,9 +63,13 @@ fn main() -> ExitCode {
             log_to_stderr(log_format, "warn");
             runtime.block_on(run::login(*options))
         }
-        Command::Simulator { listen } => {
+        Command::Simulator {
+            listen,
+            names,
+            token,
+        } => {
             log_to_stderr(log_format, "info");
-            runtime.block_on(run::simulator(listen))
+            runtime.block_on(run::simulator(listen, names, token))
         }
         Command::Check {
             component,
@@ -81,6 +90,21 @@ fn main() -> ExitCode {
             }
             ExitCode::from(failure.status())
         }
+    }
+}
+
+/// Connections are files, and the servers may have more of them than the 1,024 files that many systems
+/// give a process at first: where strangers fill them, the way to the platform must stay open.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(FILES, |most| most.min(FILES));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit {
+            current: Some(wanted),
+            ..limit
+        };
+        // With fewer, what can't be opened is told where it happens.
+        let _ = setrlimit(Resource::Nofile, raised);
     }
 }
 

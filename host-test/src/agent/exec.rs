@@ -115,7 +115,7 @@ impl Agent for ExecAgent {
 }
 
 /// Variables of the runner that the agent's process has no use for.
-const SECRETS: [&str; 2] = ["WEIXIN_TOKEN", "HOST_ADMIN_TOKEN"];
+const SECRETS: [&str; 3] = ["WEIXIN_TOKEN", "WEIXIN_SIM_TOKEN", "HOST_ADMIN_TOKEN"];
 
 /// Keeps the process running.
 struct Keeper {
