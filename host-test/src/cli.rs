@@ -17,6 +17,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use crate::admin::Token;
 use crate::agent::{self, AgentSpec, Words};
 use crate::egress::rule::RuleError;
+use crate::listener::Names;
 use crate::media::folder::Folder;
 use crate::media::origin::Origin;
 use crate::state::{Durability, StateSpec};
@@ -63,6 +64,10 @@ Options of run:
                       http(s)://host[:port] that replies may name by url, beside the agent's own and
                       public https; repeatable
   --admin ADDR        serve the operator's API there; HOST_ADMIN_TOKEN is its token
+  --allow-host NAME   a name under which the operator's API is called, besides those of this machine;
+                      repeatable, also of simulator
+  --tls-cert FILE, --tls-key FILE
+                      TLS for --admin and --webhooks: PEM files, read again when they change
   --webhooks ADDR     hand GET and POST /webhook/ACCOUNT to components of platforms that call back
   --accounts FILE     many accounts: TOML, one [[account]] each; read again when it changes
   --watch             swap the component when its file changes
@@ -100,6 +105,10 @@ pub enum Command {
     Simulator {
         /// Where.
         listen: SocketAddr,
+        /// Names that clients may call it by.
+        names: Names,
+        /// The token of its control paths; none: one is drawn.
+        token: Option<String>,
     },
     /// Judge a component.
     Check {
@@ -140,6 +149,12 @@ pub struct RunOptions {
     pub admin: Option<(SocketAddr, Token)>,
     /// Where webhooks are served; none: nowhere.
     pub webhooks: Option<SocketAddr>,
+    /// Names that the operator's API obeys besides those of this machine.
+    pub names: Names,
+    /// The certificate and the key of both; none: plain HTTP.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// The token of the built-in simulator's control paths; none: one is drawn.
+    pub simulator_token: Option<String>,
     /// Where replies may name files by path; empty: the current directory.
     pub media_dirs: Vec<Folder>,
     /// Origins that replies may name by URL, beside the agent's own and the public internet.
@@ -184,6 +199,8 @@ pub fn parse(
     let mut name: Option<String> = None;
     let mut components = Vec::new();
     let mut webhooks = None;
+    let mut names = Vec::new();
+    let (mut tls_cert, mut tls_key) = (None, None);
     let mut checked = None;
     let mut conformance = false;
     let mut state = StateSpec::Directory(PathBuf::from("./weixin-state"));
@@ -256,6 +273,18 @@ pub fn parse(
                 used.push(("--webhooks", &["run"]));
                 webhooks = Some(address(&mut parser, "--webhooks")?);
             }
+            Arg::Long("allow-host") => {
+                used.push(("--allow-host", &["run", "simulator"]));
+                names.push(text(&mut parser, "--allow-host")?);
+            }
+            Arg::Long("tls-cert") => {
+                used.push(("--tls-cert", &["run"]));
+                tls_cert = Some(PathBuf::from(value(&mut parser, "--tls-cert")?));
+            }
+            Arg::Long("tls-key") => {
+                used.push(("--tls-key", &["run"]));
+                tls_key = Some(PathBuf::from(value(&mut parser, "--tls-key")?));
+            }
             Arg::Long("media-dir") => {
                 used.push(("--media-dir", &["run"]));
                 let path = PathBuf::from(value(&mut parser, "--media-dir")?);
@@ -313,6 +342,12 @@ pub fn parse(
             commands.join(" and ")
         )));
     }
+    let names = Names::new(names).map_err(|name| {
+        UsageError(format!(
+            "--allow-host {name:?} is no name: write that of a host, or an address, without scheme \
+             and port"
+        ))
+    })?;
     let command = match name {
         "run" => {
             let found = environment::read(environment)?;
@@ -352,6 +387,8 @@ pub fn parse(
                         .to_owned(),
                 ));
             }
+            let has_server = admin.is_some() || webhooks.is_some();
+            let tls = tls(tls_cert, tls_key, has_server)?;
             let admin = admin
                 .map(|address| Ok((address, environment::admin_token(environment)?)))
                 .transpose()?;
@@ -363,6 +400,9 @@ pub fn parse(
                 agent_settings,
                 admin,
                 webhooks,
+                names,
+                tls,
+                simulator_token: environment::simulator_token(environment)?,
                 media_dirs,
                 media_origins,
                 wanted: found.wanted,
@@ -391,7 +431,11 @@ pub fn parse(
             }))
         }
         "help" => Command::Help,
-        "simulator" => Command::Simulator { listen },
+        "simulator" => Command::Simulator {
+            listen,
+            names,
+            token: environment::simulator_token(environment)?,
+        },
         "check" => Command::Check {
             component: checked.ok_or_else(|| {
                 UsageError("check names no component: write check COMPONENT".to_owned())
@@ -406,6 +450,26 @@ pub fn parse(
         }
     };
     Ok((command, log_format))
+}
+
+/// Both files of TLS, or none.
+fn tls(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    has_server: bool,
+) -> Result<Option<(PathBuf, PathBuf)>, UsageError> {
+    let wrong = |why: &str| Err(UsageError(why.to_owned()));
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some(_), None) => wrong("--tls-key is missing: --tls-cert needs the key beside it"),
+        (None, Some(_)) => {
+            wrong("--tls-cert is missing: --tls-key needs the certificate beside it")
+        }
+        (Some(_), Some(_)) if !has_server => {
+            wrong("--tls-cert is for --admin and --webhooks: add one of them, or leave it out")
+        }
+        (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+    }
 }
 
 fn value(parser: &mut Parser, option: &str) -> Result<OsString, UsageError> {

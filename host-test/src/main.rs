@@ -7,7 +7,11 @@ use std::time::Duration;
 use host_test::cli::{self, Command, LogFormat};
 use host_test::run;
 use host_test::terminal::{self, complain};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
+
+/// Files that are asked of the system.
+const FILES: u64 = 65_536;
 
 fn main() -> ExitCode {
     hide_memory();
@@ -32,6 +36,7 @@ fn main() -> ExitCode {
     }
     // Files of the state are private; what an agent's process writes keeps the user's own mask.
     let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077)).as_raw_mode();
+    raise_file_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -60,9 +65,13 @@ fn main() -> ExitCode {
             log_to_stderr(log_format, "warn");
             runtime.block_on(run::login(*options))
         }
-        Command::Simulator { listen } => {
+        Command::Simulator {
+            listen,
+            names,
+            token,
+        } => {
             log_to_stderr(log_format, "info");
-            runtime.block_on(run::simulator(listen))
+            runtime.block_on(run::simulator(listen, names, token))
         }
         Command::Check {
             component,
@@ -91,17 +100,32 @@ fn main() -> ExitCode {
 /// core dumps can raise its limit.
 fn hide_memory() {
     // A system that does not know one of them has nothing to be hidden by it.
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Core);
-    let limit = rustix::process::Rlimit {
+    let limit = getrlimit(Resource::Core);
+    let limit = Rlimit {
         current: Some(0),
         ..limit
     };
-    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, limit);
+    let _ = setrlimit(Resource::Core, limit);
     #[cfg(target_os = "linux")]
     {
         // A core pattern with a pipe does not look at the limit.
         let hidden = rustix::process::DumpableBehavior::NotDumpable;
         let _ = rustix::process::set_dumpable_behavior(hidden);
+    }
+}
+
+/// Connections are files, and the servers may have more of them than the 1,024 files that many systems
+/// give a process at first: where strangers fill them, the way to the platform must stay open.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(FILES, |most| most.min(FILES));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit {
+            current: Some(wanted),
+            ..limit
+        };
+        // With fewer, what can't be opened is told where it happens.
+        let _ = setrlimit(Resource::Nofile, raised);
     }
 }
 

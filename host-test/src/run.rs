@@ -18,6 +18,7 @@ use crate::check::{self, CHECKS, PLATFORM, Suite};
 use crate::cli::UsageError;
 use crate::clock::Clock;
 use crate::egress::proxy::Proxies;
+use crate::listener::Names;
 use crate::runtime::{Allocation, Runtime, RuntimeOptions};
 use crate::simulator::{Options, Simulator};
 use crate::terminal;
@@ -121,20 +122,35 @@ fn beside_the_binary(name: &str) -> Result<PathBuf, Failure> {
 ///
 /// # Errors
 /// One line for standard error, and an exit status.
-pub async fn simulator(listen: SocketAddr) -> Result<(), Failure> {
+pub async fn simulator(
+    listen: SocketAddr,
+    names: Names,
+    token: Option<String>,
+) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let simulator = Simulator::start(Options {
         listen,
+        names,
+        control_token: token,
         ..Options::default()
     })
     .await
     .map_err(|error| Failure::Usage(format!("--listen {listen}: {error}")))?;
+    if !listen.ip().is_loopback() {
+        tracing::warn!(
+            address = %listen,
+            "the simulator is open to other machines, and its messages and tokens are not encrypted: \
+             use --listen 127.0.0.1:PORT where they are not to come in"
+        );
+    }
     terminal::print(&format!(
-        "WEIXIN_BASE_URL={}\nWEIXIN_CDN_BASE_URL={}\nWEIXIN_TOKEN={}\nWEIXIN_ACCOUNT_ID={}\n",
+        "WEIXIN_BASE_URL={}\nWEIXIN_CDN_BASE_URL={}\nWEIXIN_TOKEN={}\nWEIXIN_ACCOUNT_ID={}\n\
+         WEIXIN_SIM_TOKEN={}\n",
         simulator.base_url(),
         simulator.cdn_base_url(),
         simulator.token(),
         simulator.account_id(),
+        simulator.control_token(),
     ))
     .map_err(other)?;
     signals.end().await;

@@ -24,6 +24,7 @@ use crate::egress::credential::Secrets;
 use crate::egress::proxy::Proxies;
 use crate::egress::{self, Egress};
 use crate::exports::{Exports, ExportsPre};
+use crate::listener::ListenerLimits;
 use crate::media::origin::Origin;
 use crate::media::server::MediaServer;
 use crate::sandbox::cpu::{Meter, Metered, Ticker};
@@ -59,6 +60,7 @@ pub struct Runtime {
     /// Swaps that may hand over at once.
     pub(crate) handovers: Arc<Semaphore>,
     media: Arc<tokio::sync::OnceCell<MediaServer>>,
+    media_limits: ListenerLimits,
 }
 
 /// A component that fits the contract.
@@ -157,6 +159,7 @@ impl Runtime {
                 2 * std::thread::available_parallelism().map_or(1, usize::from),
             )),
             media: Arc::default(),
+            media_limits: options.media,
         })
     }
 
@@ -179,7 +182,7 @@ impl Runtime {
     /// # Errors
     /// When there is no free port.
     pub async fn media_server(&self) -> std::io::Result<&MediaServer> {
-        let start = || MediaServer::start(self.clock.clone());
+        let start = || MediaServer::start(self.clock.clone(), self.media_limits.clone());
         self.media.get_or_try_init(start).await
     }
 

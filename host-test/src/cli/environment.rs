@@ -200,6 +200,21 @@ pub fn admin_token(lookup: Lookup<'_>) -> Result<Token, UsageError> {
     })
 }
 
+/// The token of a simulator's control paths; none: one is drawn.
+///
+/// # Errors
+/// One line, when no header can carry it.
+pub fn simulator_token(lookup: Lookup<'_>) -> Result<Option<String>, UsageError> {
+    let token = set(lookup, "WEIXIN_SIM_TOKEN")?;
+    match token {
+        Some(token) if !token.bytes().all(|byte| byte.is_ascii_graphic()) => Err(UsageError(
+            "WEIXIN_SIM_TOKEN holds characters that no header can carry: use letters and digits"
+                .to_owned(),
+        )),
+        token => Ok(token),
+    }
+}
+
 /// What an openai agent needs.
 ///
 /// # Errors

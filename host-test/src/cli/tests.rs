@@ -71,6 +71,28 @@ fn a_mistake_is_one_line_that_names_it() {
         ),
         (&["run", "--webhooks", "x"], "--webhooks is no address"),
         (
+            &["run", "--allow-host", "https://gateway.example"],
+            "--allow-host \"https://gateway.example\" is no name",
+        ),
+        (
+            &["simulator", "--allow-host", "sim:8000"],
+            "--allow-host \"sim:8000\" is no name",
+        ),
+        (
+            &["login", "--allow-host", "sim"],
+            "--allow-host is no option of login",
+        ),
+        (&["run", "--tls-cert", "c.pem"], "--tls-key is missing"),
+        (&["run", "--tls-key", "k.pem"], "--tls-cert is missing"),
+        (
+            &["run", "--tls-cert", "c.pem", "--tls-key", "k.pem"],
+            "--tls-cert is for --admin and --webhooks",
+        ),
+        (
+            &["simulator", "--tls-cert", "c.pem"],
+            "--tls-cert is no option of simulator",
+        ),
+        (
             &["login", "--webhooks", "127.0.0.1:1"],
             "--webhooks is no option of login",
         ),
@@ -288,4 +310,21 @@ fn an_app_of_wecom_stands_beside_the_other_account() {
         error.starts_with("WECOM_ENCODING_AES_KEY is missing"),
         "{error}"
     );
+}
+
+#[test]
+fn the_simulators_token_is_one_that_a_header_carries() {
+    for arguments in [&["run"] as &[&str], &["simulator"]] {
+        for wrong in ["a b", "\u{e9}", "a\tb"] {
+            let error = read(arguments, &[("WEIXIN_SIM_TOKEN", wrong)]).unwrap_err();
+            assert!(error.starts_with("WEIXIN_SIM_TOKEN"), "{error}");
+            assert!(!error.contains(wrong), "{error}");
+        }
+    }
+    let preset = |value| match read(&["simulator"], &[("WEIXIN_SIM_TOKEN", value)]) {
+        Ok(Command::Simulator { token, .. }) => token,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(preset("s3cret"), Some("s3cret".to_owned()));
+    assert_eq!(preset(" "), None);
 }

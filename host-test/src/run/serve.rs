@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -21,6 +22,7 @@ use crate::cli::{Access, RunOptions, WECOM, Wanted, read_accounts};
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::gateway::Gateway;
+use crate::listener::{Listener, Tls};
 use crate::login::{Logins, Replaced};
 use crate::media::MediaRules;
 use crate::media::folder::Folder;
@@ -54,19 +56,29 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     let clock = Clock::new();
     let mut signals = Signals::new()?;
     let credentials = Credentials::of(&options.state);
+    let tls = match &options.tls {
+        Some((certificate, key)) => {
+            let loaded = Tls::load(certificate, key, Clock::new());
+            Some(loaded.map_err(|error| Failure::Usage(error.to_string()))?)
+        }
+        None => None,
+    };
     let admin = match options.admin {
         Some((address, token)) => {
-            let listener = listen("--admin", address).await?;
-            tracing::info!(address = %listener.1, "the operator's API listens");
-            Some((listener.0, token))
+            let (listener, address) = listen("--admin", address, &tls).await?;
+            tracing::info!(%address, "the operator's API listens");
+            if tls.is_none() && !address.ip().is_loopback() {
+                tracing::warn!(%address, "{OPEN_ADMIN}");
+            }
+            Some((listener.named(options.names), token))
         }
         None => None,
     };
     let webhooks = match options.webhooks {
         Some(address) => {
-            let listener = listen("--webhooks", address).await?;
-            tracing::info!(address = %listener.1, "webhooks are listened for");
-            Some(listener.0)
+            let (listener, address) = listen("--webhooks", address, &tls).await?;
+            tracing::info!(%address, "webhooks are listened for");
+            Some(listener)
         }
         None => None,
     };
@@ -120,6 +132,7 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         config: options.defaults.weixin.clone(),
         media: media.clone(),
         simulator: options.simulator,
+        simulator_token: options.simulator_token,
         is_alone: options.wecom.is_none(),
     };
     let needed = match &accounts {
@@ -182,10 +195,24 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     result
 }
 
-async fn listen(option: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+/// What an operator is told whose API others can reach.
+const OPEN_ADMIN: &str = "the operator's API is open to other machines without TLS: whoever is on the way \
+    reads its token and the messages. Add --tls-cert and --tls-key, or listen on 127.0.0.1 and put a proxy \
+    with TLS before it";
+
+async fn listen(
+    option: &str,
+    address: SocketAddr,
+    tls: &Option<Arc<Tls>>,
+) -> Result<(Listener, SocketAddr), Failure> {
     let failed = |error: std::io::Error| Failure::Usage(format!("{option} {address}: {error}"));
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
+    let listener = Listener::from(listener);
+    let listener = match tls {
+        Some(tls) => listener.with_tls(Arc::clone(tls)),
+        None => listener,
+    };
     Ok((listener, address))
 }
 
@@ -195,6 +222,7 @@ struct One {
     config: BTreeMap<String, String>,
     media: MediaRules,
     simulator: bool,
+    simulator_token: Option<String>,
     /// No other account was asked for.
     is_alone: bool,
 }
@@ -242,7 +270,7 @@ impl One {
         let mut next = match choice {
             Choice::Account(account) => account,
             Choice::Simulator => {
-                let started = built_in_simulator(clock).await?;
+                let started = built_in_simulator(clock, self.simulator_token.clone()).await?;
                 let account = account_of_simulator(&started, &self.config, &self.media);
                 simulator = Some(started);
                 account
@@ -419,12 +447,16 @@ fn account_of_simulator(
     }
 }
 
-async fn built_in_simulator(clock: &Clock) -> Result<Simulator, Failure> {
+async fn built_in_simulator(
+    clock: &Clock,
+    control_token: Option<String>,
+) -> Result<Simulator, Failure> {
     // A new account each time: what an earlier run left in the state is not this person's.
     let account_id = format!("{:012x}@im.bot", rand::random::<u64>() >> 16);
     Simulator::start(Options {
         clock: clock.clone(),
         account_id,
+        control_token,
         // Files that the agent sends are saved for the person.
         whole_bytes: 100 * 1024 * 1024,
         ..Options::default()

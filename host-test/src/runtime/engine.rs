@@ -6,6 +6,7 @@ use wasmtime::{
 };
 
 use crate::egress::proxy::Proxies;
+use crate::listener::ListenerLimits;
 use crate::sandbox::limits::Limits;
 
 /// Fiber stacks for each instance of the pool. One is enough for a component whose calls do not
@@ -43,6 +44,8 @@ pub struct RuntimeOptions {
     pub interruption: bool,
     /// The largest component that is compiled.
     pub component_bytes: u64,
+    /// What connections of the server of media may take.
+    pub media: ListenerLimits,
 }
 
 impl Default for RuntimeOptions {
@@ -54,6 +57,7 @@ impl Default for RuntimeOptions {
             copy_on_write: true,
             interruption: true,
             component_bytes: 64 * 1024 * 1024,
+            media: ListenerLimits::media(),
         }
     }
 }

@@ -15,6 +15,8 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
+use http::header::HOST;
+use http::request::Parts;
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
@@ -171,6 +173,14 @@ impl Simulator {
     pub fn login_counters(&self) -> LoginCounters {
         *lock(&self.world().login.counters)
     }
+}
+
+/// Whether a client was sent here by the name that this request asks for.
+pub(super) fn sends_to(world: &World, head: &Parts) -> bool {
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let desk = lock(&world.login.desk);
+    let mut sessions = desk.sessions.iter();
+    host.is_some_and(|host| sessions.any(|session| session.sends_to(host)))
 }
 
 /// Answers `GET /sim/login`.

@@ -15,6 +15,7 @@ use super::bots::Bots;
 use super::cdn::Cdn;
 use super::endpoint::Endpoint;
 use super::faults::Rules;
+use super::gate::Gate;
 use super::login::{Login, LoginRules};
 use super::wire::Wire;
 use crate::clock::Clock;
@@ -27,6 +28,7 @@ const VIOLATIONS: usize = 1_000;
 /// What all accounts share.
 pub(super) struct World {
     pub(super) address: SocketAddr,
+    pub(super) gate: Gate,
     pub(super) clock: Clock,
     /// The account of requests that name none.
     pub(super) first: Arc<Bot>,

@@ -16,6 +16,7 @@ mod failures;
 mod gateway;
 mod hostile;
 mod lifecycle;
+mod listeners;
 mod login;
 mod long_life;
 mod media;

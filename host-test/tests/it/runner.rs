@@ -287,6 +287,7 @@ async fn the_simulator_prints_what_a_client_needs_and_serves_it() {
         "WEIXIN_CDN_BASE_URL",
         "WEIXIN_TOKEN",
         "WEIXIN_ACCOUNT_ID",
+        "WEIXIN_SIM_TOKEN",
     ] {
         let line = lines.next_line().await.unwrap().unwrap();
         let (key, value) = line.split_once('=').unwrap();
