@@ -70,8 +70,8 @@ pub fn hints(markdown: &str) -> Vec<(usize, Hint)> {
             b'~' if run.end - run.start == 1 => run.single_tilde(&mut hints),
             b'*' if run.is_of_text() => run.keep(&mut hints),
             _ => {
-                let has_letter = !(run.before.is_ascii() && run.behind.is_ascii());
-                if has_letter && *is_cjk.get_or_insert_with(|| markdown.contains(self::is_cjk)) {
+                let is_foreign = !(run.before.is_ascii() && run.behind.is_ascii());
+                if is_foreign && *is_cjk.get_or_insert_with(|| markdown.contains(self::is_cjk)) {
                     run.flank(&mut hints);
                 }
             }
@@ -136,7 +136,7 @@ impl<'a> Run<'a> {
 
     /// Tells where a run opens or closes, whatever punctuation stands beside it.
     fn flank(&self, hints: &mut Vec<(usize, Hint)>) {
-        use Kind::{Blank, Closing, Letter, Opening, Other};
+        use Kind::{Closing, Letter, Opening, Other};
         let opens = match (self.before.kind, self.behind.kind) {
             (Letter, Opening | Other) => self.before.is_cjk || self.behind.is_cjk,
             (Letter, Closing) => self.before.is_cjk && self.is_before_path(),
@@ -146,7 +146,6 @@ impl<'a> Run<'a> {
         let closes = match (self.before.kind, self.behind.kind) {
             (Closing | Other, Letter) => self.before.is_cjk || self.behind.is_cjk,
             (Closing, Closing | Other) => self.before.is_cjk || self.behind.is_cjk,
-            (Blank, _) | (_, Blank) => false,
             _ => false,
         };
         if closes {
@@ -181,7 +180,7 @@ impl Beside {
         let mut chars = text.chars();
         let char = chars.next();
         let beside = Beside::of(char, None);
-        // An exclamation mark may begin an image, a dash a number.
+        // An exclamation mark may begin an image.
         match (char, chars.next()) {
             (Some('!'), Some('[')) => Beside {
                 kind: Kind::Opening,
@@ -345,16 +344,15 @@ fn cjk_underscores(run: Run<'_>, hints: &mut Vec<(usize, Hint)>) -> Option<usize
     Some(closing.end)
 }
 
-/// What languages and tools put between two underscores: Python, C, JavaScript.
-const DUNDERS: &str = "abs add aenter aexit aiter all and anext annotations args asm attribute author \
-    await bases bool builtin builtins bytes call cached ceil class classcell closure code complex \
-    contains copy COUNTER cplusplus date DATE debug deepcopy defaults del delattr delete delitem dict \
-    dir divmod doc email enter eq exit extension fields file FILE float floor floordiv format fspath \
-    func func__ FUNCTION future ge get getattr getattribute getitem getnewargs getstate globals gt hash \
-    iadd iand imul index init inline int invert ior isub iter itruediv kwdefaults le len length_hint \
-    license LINE loader lshift lt main match_args matmul missing mocks mod module mro mul name NAME ne \
-    neg new next NEXT_DATA package path pos post_init pow prepare PRETTY_FUNCTION proto pycache qualname \
-    radd rand reduce reduce_ex repr restrict reversed rmul round rshift rsub set set_name setattr \
-    setitem setstate signature sizeof slots snapshots spec str stdcall sub subclasshook subclasses test \
-    tests TIME TIMESTAMP truediv trunc typeof VA_ARGS version volatile weakref wrapped xor DEV ENV \
-    webpack_public_path webpack_require";
+/// What languages and tools put between two underscores: Python, C, JavaScript. Words that a writer
+/// may want in bold are left out.
+const DUNDERS: &str = "abs add aenter aexit aiter all anext annotations asm attribute author await \
+    bases bool builtin builtins bytes call cached ceil class classcell closure contains COUNTER \
+    cplusplus DATE deepcopy defaults del delattr delete delitem dict dir divmod doc enter eq exit \
+    file FILE float floordiv format fspath func FUNCTION future ge get getattr getattribute getitem \
+    getnewargs getstate globals gt hash iadd imul init inline int invert isub iter kwdefaults le len \
+    length_hint LINE loader lshift lt main match_args matmul mocks mod module mro mul name ne neg new \
+    next NEXT_DATA package path pos post_init pow prepare PRETTY_FUNCTION proto pycache qualname radd \
+    reduce reduce_ex repr reversed rmul rshift rsub set set_name setattr setitem setstate sizeof slots \
+    snapshots spec str stdcall sub subclasshook tests TIME TIMESTAMP truediv typeof VA_ARGS version \
+    volatile weakref wrapped xor DEV ENV webpack_public_path webpack_require";

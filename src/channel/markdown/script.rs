@@ -7,6 +7,8 @@ use super::html;
 
 /// Longest text that is written behind a `^` or `_`, in characters.
 const MAX_CHARS: usize = 40;
+/// Longest text that is looked at, in bytes: scripts may be nested.
+const MAX_BYTES: usize = 400;
 
 /// Which of both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,9 @@ impl Script {
     /// What is written of a text; none where it is to be written as it is, as small print.
     /// `before` is what stands directly before it.
     pub fn write(self, text: &str, before: Option<char>) -> Option<String> {
+        if text.len() > MAX_BYTES {
+            return None;
+        }
         let is_attached =
             before.is_some_and(|char| char.is_alphanumeric() || ")]}'\u{2019}>".contains(char));
         let compact: String = text.chars().filter(|char| !char.is_whitespace()).collect();
@@ -122,7 +127,8 @@ impl Scripts {
         let inner = source.get(opening.end..place.start).unwrap_or_default();
         let before = source.get(..opening.start).unwrap_or_default();
         let before = before.chars().next_back();
-        let has_markup = inner.contains(['*', '_', '`', '[', '<', '&', '\\', '~', '|']);
+        let is_short = inner.len() <= MAX_BYTES;
+        let has_markup = is_short && inner.contains(['*', '_', '`', '[', '<', '&', '\\', '~', '|']);
         if !has_markup && let Some(written) = script.write(inner, before) {
             return Some(vec![(opening.start..place.end, written)]);
         }

@@ -405,6 +405,9 @@ fn hostile_emphasis_is_told_within_bounds() {
         let long = 30 * source.len();
         assert!(weixin(&source).len() <= long && wecom(&source).len() <= long);
     }
+    let nested = format!("x{}{}", "<sup>a".repeat(9_000), "</sup>".repeat(9_000));
+    super::assert_is_bounded(&nested);
+    assert!(wecom(&nested).len() <= nested.len());
 }
 
 proptest! {
