@@ -422,11 +422,9 @@ pub(super) fn replaced_by_login(wanted: &Wanted) -> Option<Replaced> {
 
 fn nobody_logged_in(wanted: &Wanted) -> String {
     let whom = match wanted {
-        Wanted::Stored(id) => format!("WEIXIN_ACCOUNT_ID {id} has no stored credential"),
-        Wanted::Given { .. } => {
-            "WEIXIN_TOKEN was replaced by a login that is not stored".to_owned()
-        }
-        Wanted::Latest => "WEIXIN_BASE_URL is set, and nobody has logged in".to_owned(),
+        Wanted::Stored(_) => "WEIXIN_ACCOUNT_ID names an account without a stored credential",
+        Wanted::Given { .. } => "WEIXIN_TOKEN was replaced by a login that is not stored",
+        Wanted::Latest => "WEIXIN_BASE_URL is set, and nobody has logged in",
     };
     format!("{whom}: run `host-test login`, or set WEIXIN_TOKEN and WEIXIN_ACCOUNT_ID")
 }

@@ -175,6 +175,14 @@ pub async fn until(simulator: &Simulator, what: impl FnMut(&Simulator) -> bool) 
     }
 }
 
+/// Moves the clock on by `step` when no request is open but polls: what is under way would time out
+/// on a busy machine.
+pub async fn advance_between(world: &World, account: &Account, step: Duration) {
+    eventually(async || account.tenant().requests.open() == world.simulator.counters().polls_open)
+        .await;
+    world.clock.advance(step);
+}
+
 /// Waits for a condition that no event announces.
 pub async fn eventually(what: impl AsyncFn() -> bool) {
     let waiting = async {

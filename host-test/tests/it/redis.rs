@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::harness::{
-    ALICE, BOB, Recorder, World, component, eventually, runner, runner_of, signal, until,
+    ALICE, BOB, Recorder, World, advance_between, component, eventually, runner, runner_of, signal,
+    until,
 };
 use crate::redis_server::RedisServer;
 
@@ -74,7 +75,7 @@ async fn an_outage_in_virtual_time_loses_nothing_and_asks_the_agent_once() {
                 world.simulator.say(BOB, &text);
                 said.push(text);
             }
-            world.clock.advance(Duration::from_secs(1));
+            advance_between(&world, &account, Duration::from_secs(1)).await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         match way {
@@ -82,7 +83,7 @@ async fn an_outage_in_virtual_time_loses_nothing_and_asks_the_agent_once() {
             Some(_) => server.signal(Signal::CONT),
         }
         eventually(async || {
-            world.clock.advance(Duration::from_millis(100));
+            advance_between(&world, &account, Duration::from_millis(100)).await;
             [ALICE, BOB].iter().all(|person| {
                 let answers = world.simulator.answers(person);
                 answers.last() == said.last().map(|text| format!("re: {text}")).as_ref()
