@@ -4,6 +4,7 @@
 //! conversation go one after the other, those of others do not wait for them; an instance that ends
 //! is replaced, and what it had under way is done again by its successor.
 
+mod changes;
 pub mod figures;
 mod handle;
 mod lanes;
@@ -32,12 +33,13 @@ use figures::Figures;
 use lanes::Lanes;
 use swap::Swap;
 
+pub(crate) use changes::of as changes;
 pub use handle::{Handle, Status, UploadError};
 pub(crate) use settled::state_name;
 pub(crate) use setup::captured_by_logins;
 pub use setup::{AccountOptions, Setup, StartError};
-pub use swap::SwapError;
 pub(crate) use swap::check as check_swap;
+pub use swap::{Changes, SwapError};
 
 pub use crate::bindings::exports::gateway::channel::lifecycle::{Health, Phase};
 pub use crate::bindings::exports::gateway::channel::outbound::Post;

@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
-use crate::account::Handle;
+use crate::account::{Handle, SwapError};
 use crate::gateway::{Gateway, SWAP_DEADLINE};
 use failure::Failure;
 use jobs::Jobs;
@@ -133,9 +133,21 @@ async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> 
     Failure::unauthorized().into_response()
 }
 
-/// `POST /component`: swaps all accounts to the component of the body. It is not kept: a later start
-/// loads what `--component` names.
+/// The parameter by which the operator confirms what a component changes.
+const ALLOW_CHANGES: &str = "allow-changes";
+
+/// `POST /component`: swaps all accounts of its platform to the component of the body. One that reaches
+/// more than the one that serves, or treats credentials in another way, wants `?allow-changes=true`. It
+/// is not kept: a later start loads what `--component` names.
 async fn swap(State(admin): State<Admin>, request: Request) -> Result<Json<Value>, Failure> {
+    let is_confirmed = match request.uri().query() {
+        None | Some("" | "allow-changes=false") => false,
+        Some("allow-changes=true") => true,
+        Some(_) => {
+            let what = format!("the one parameter is {ALLOW_CHANGES}, and it is true or false");
+            return Err(Failure::invalid(what));
+        }
+    };
     let bytes = body(request, MAX_COMPONENT_BYTES).await?;
     let gateway = &admin.gateway;
     let plugin = gateway
@@ -143,10 +155,16 @@ async fn swap(State(admin): State<Admin>, request: Request) -> Result<Json<Value
         .load_bytes(Path::new("of the request"), bytes.to_vec())
         .await
         .map_err(|error| Failure::misfit(error.to_string()))?;
-    gateway
-        .swap(&plugin, SWAP_DEADLINE)
-        .await
-        .map_err(|error| Failure::misfit(error.to_string()))?;
+    let swapped = match is_confirmed {
+        true => gateway.swap_confirmed(&plugin, SWAP_DEADLINE).await,
+        false => gateway.swap(&plugin, SWAP_DEADLINE).await,
+    };
+    swapped.map_err(|error| {
+        Failure::misfit(match error {
+            SwapError::Unconfirmed(why) => format!("{why}, by ?{ALLOW_CHANGES}=true"),
+            error => error.to_string(),
+        })
+    })?;
     Ok(Json(json!({"component": &*plugin.digest})))
 }
 

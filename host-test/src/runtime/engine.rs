@@ -5,6 +5,7 @@ use wasmtime::{
     PoolingAllocationConfig,
 };
 
+use crate::egress::pins::Pins;
 use crate::egress::proxy::Proxies;
 use crate::sandbox::limits::Limits;
 
@@ -43,6 +44,8 @@ pub struct RuntimeOptions {
     pub interruption: bool,
     /// The largest component that is compiled.
     pub component_bytes: u64,
+    /// Origins that the operator pins, by platform: components reach no others.
+    pub pins: Pins,
 }
 
 impl Default for RuntimeOptions {
@@ -54,6 +57,7 @@ impl Default for RuntimeOptions {
             copy_on_write: true,
             interruption: true,
             component_bytes: 64 * 1024 * 1024,
+            pins: Pins::default(),
         }
     }
 }
