@@ -6,6 +6,7 @@
 
 mod answering;
 mod aside;
+mod changes;
 pub mod figures;
 mod handle;
 mod lanes;
@@ -37,12 +38,13 @@ use lanes::Lanes;
 use swap::Swap;
 
 pub use aside::PutAside;
+pub(crate) use changes::of as changes;
 pub use handle::{Handle, Status, UploadError};
 pub(crate) use settled::state_name;
 pub(crate) use setup::captured_by_logins;
 pub use setup::{AccountOptions, Setup, StartError};
-pub use swap::SwapError;
 pub(crate) use swap::check as check_swap;
+pub use swap::{Changes, SwapError};
 
 pub use crate::bindings::exports::gateway::channel::lifecycle::{Health, Phase};
 pub use crate::bindings::exports::gateway::channel::outbound::Post;

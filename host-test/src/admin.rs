@@ -29,7 +29,7 @@ use http_body_util::LengthLimitError;
 use serde_json::{Value, json};
 use tower_service::Service;
 
-use crate::account::Handle;
+use crate::account::{Handle, SwapError};
 use crate::gateway::{Gateway, SWAP_DEADLINE};
 pub use crate::listener::Token;
 use crate::listener::{Listener, Names, Peer, has_origin};
@@ -123,9 +123,21 @@ async fn authorize(
     next.run(request).await
 }
 
-/// `POST /component`: swaps all accounts to the component of the body. It is not kept: a later start
-/// loads what `--component` names.
+/// The parameter by which the operator confirms what a component changes.
+const ALLOW_CHANGES: &str = "allow-changes";
+
+/// `POST /component`: swaps all accounts of its platform to the component of the body. One that reaches
+/// more than the one that serves, or treats credentials in another way, wants `?allow-changes=true`. It
+/// is not kept: a later start loads what `--component` names.
 async fn swap(State(admin): State<Admin>, request: Request) -> Result<Json<Value>, Failure> {
+    let is_confirmed = match request.uri().query() {
+        None | Some("" | "allow-changes=false") => false,
+        Some("allow-changes=true") => true,
+        Some(_) => {
+            let what = format!("the one parameter is {ALLOW_CHANGES}, and it is true or false");
+            return Err(Failure::invalid(what));
+        }
+    };
     let bytes = body(request, MAX_COMPONENT_BYTES).await?;
     let gateway = &admin.gateway;
     let plugin = gateway
@@ -133,10 +145,16 @@ async fn swap(State(admin): State<Admin>, request: Request) -> Result<Json<Value
         .load_bytes(Path::new("of the request"), bytes.to_vec())
         .await
         .map_err(|error| Failure::misfit(error.to_string()))?;
-    gateway
-        .swap(&plugin, SWAP_DEADLINE)
-        .await
-        .map_err(|error| Failure::misfit(error.to_string()))?;
+    let swapped = match is_confirmed {
+        true => gateway.swap_confirmed(&plugin, SWAP_DEADLINE).await,
+        false => gateway.swap(&plugin, SWAP_DEADLINE).await,
+    };
+    swapped.map_err(|error| {
+        Failure::misfit(match error {
+            SwapError::Unconfirmed(why) => format!("{why}, by ?{ALLOW_CHANGES}=true"),
+            error => error.to_string(),
+        })
+    })?;
     Ok(Json(json!({"component": &*plugin.digest})))
 }
 

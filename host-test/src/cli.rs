@@ -16,13 +16,14 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use crate::admin::Token;
 use crate::agent::{self, AgentSpec, Words};
+use crate::egress::pins;
 use crate::egress::rule::RuleError;
 use crate::listener::Names;
 use crate::media::folder::Folder;
 use crate::media::origin::Origin;
 use crate::state::{Durability, StateSpec};
-pub use accounts::{Access, Defaults, FileAccount, read as read_accounts};
-pub use environment::Wanted;
+pub use accounts::{Access, AccountsFile, Defaults, FileAccount, read as read_accounts};
+pub use environment::{PLATFORM as WEIXIN, Wanted};
 pub use wecom::{PLATFORM as WECOM, WecomAccount};
 
 /// Longest sentence for a person.
@@ -48,6 +49,10 @@ Options of run and login:
   --state SPEC        memory, dir:PATH or redis://[user:password@]host[:port][/db]
                       (default: dir:./weixin-state)
   --durability LEVEL  process (survives kill -9) or full (survives a power cut)
+
+  --allow-egress PLATFORM=ORIGIN
+                      the component of weixin or wecom reaches this origin and no other that it names
+                      itself, such as weixin=https://ilinkai.weixin.qq.com; repeatable
 
 Options of run:
   --agent SPEC        echo, http://…, https://…, exec:COMMAND or openai:BASE_URL (default: echo)
@@ -75,6 +80,7 @@ Options of run:
 
 Options of check:
   --run               run the contract against it, with the simulated server
+  --against OLD       say how it differs from this component, and whether a swap needs your word
 
 Options of simulator:
   --listen ADDR       where to listen (default: 127.0.0.1:0, a free port)
@@ -116,6 +122,8 @@ pub enum Command {
         component: PathBuf,
         /// Whether it is run.
         conformance: bool,
+        /// Another one's file, with which it is compared.
+        against: Option<PathBuf>,
     },
     /// Print [`HELP`].
     Help,
@@ -171,6 +179,8 @@ pub struct RunOptions {
     pub wecom: Option<WecomAccount>,
     /// Settings of the environment, for any account.
     pub defaults: Defaults,
+    /// Origins that are pinned, by platform.
+    pub allow_egress: AllowEgress,
 }
 
 /// The options of `login`.
@@ -184,6 +194,27 @@ pub struct LoginOptions {
     pub wanted: Wanted,
     /// Settings of the environment.
     pub config: BTreeMap<String, String>,
+    /// Origins that are pinned, by platform.
+    pub allow_egress: AllowEgress,
+}
+
+/// Origins that are pinned, by platform.
+pub type AllowEgress = BTreeMap<String, Vec<String>>;
+
+/// Adds an origin that a platform may reach.
+///
+/// # Errors
+/// One line, without a name of where it stands.
+fn allow_egress(allowed: &mut AllowEgress, platform: &str, origin: &str) -> Result<(), String> {
+    if ![WEIXIN, WECOM].contains(&platform) {
+        return Err(format!(
+            "the platform {platform:?} is unknown: use {WEIXIN} or {WECOM}"
+        ));
+    }
+    pins::rule(origin).map_err(|error| error.to_string())?;
+    let origins = allowed.entry(platform.to_owned()).or_default();
+    origins.push(origin.to_owned());
+    Ok(())
 }
 
 /// Reads the command line (without the program's name) and the environment.
@@ -215,6 +246,8 @@ pub fn parse(
     let mut media_dirs = Vec::new();
     let mut media_origins = Vec::new();
     let mut agent_env = Vec::new();
+    let mut against = None;
+    let mut allowed = AllowEgress::new();
     let mut listen = SocketAddr::from(([127, 0, 0, 1], 0));
     // Which commands take the options that were given.
     let mut used: Vec<(&'static str, &'static [&'static str])> = Vec::new();
@@ -318,6 +351,22 @@ pub fn parse(
                 used.push(("--simulator", &["run"]));
                 simulator = true;
             }
+            Arg::Long("allow-egress") => {
+                used.push(("--allow-egress", &["run", "login"]));
+                let pinned = text(&mut parser, "--allow-egress")?;
+                let (platform, origin) = pinned.split_once('=').ok_or_else(|| {
+                    UsageError(format!(
+                        "--allow-egress {pinned:?} names no platform: write PLATFORM=ORIGIN, such \
+                         as weixin=https://ilinkai.weixin.qq.com"
+                    ))
+                })?;
+                allow_egress(&mut allowed, platform, origin)
+                    .map_err(|why| UsageError(format!("--allow-egress: {why}")))?;
+            }
+            Arg::Long("against") => {
+                used.push(("--against", &["check"]));
+                against = Some(PathBuf::from(value(&mut parser, "--against")?));
+            }
             Arg::Long("run") => {
                 used.push(("--run", &["check"]));
                 conformance = true;
@@ -414,6 +463,7 @@ pub fn parse(
                     weixin: found.config,
                     wecom: wecom.defaults,
                 },
+                allow_egress: allowed,
             }))
         }
         "login" => {
@@ -428,6 +478,7 @@ pub fn parse(
                 state,
                 wanted: found.wanted,
                 config: found.config,
+                allow_egress: allowed,
             }))
         }
         "help" => Command::Help,
@@ -436,11 +487,17 @@ pub fn parse(
             names,
             token: environment::simulator_token(environment)?,
         },
+        "check" if against.is_some() && conformance => {
+            return Err(UsageError(
+                "--run and --against exclude each other: leave one out".to_owned(),
+            ));
+        }
         "check" => Command::Check {
             component: checked.ok_or_else(|| {
                 UsageError("check names no component: write check COMPONENT".to_owned())
             })?,
             conformance,
+            against,
         },
         // The one word that is repeated: it stands where no value does.
         other => {

@@ -24,6 +24,7 @@ mod exchange;
 mod headers;
 mod hop;
 mod json;
+pub mod pins;
 pub mod proxy;
 mod query;
 pub mod rule;
@@ -34,9 +35,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Version, header};
+use http::{Method, Request, Response, Uri, Version, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use body::{BodyLimits, Capped, EgressBody, OverLimit};
@@ -45,10 +47,14 @@ use client::{HttpClient, RequestBody};
 use connector::{Reach, innermost};
 use credential::{Secret, Secrets};
 use error::{EgressError, Failure, Origin};
+use pins::Pins;
 use rule::{Credential, Rule, Target};
 
 /// Any error of a body that a caller hands in.
 pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A body that is looked through at once, on the thread that has it.
+const SMALL_BODY_BYTES: usize = 16 * 1024;
 
 /// The largest JSON body that credentials are put into.
 pub const MAX_JSON_BYTES: usize = 1024 * 1024;
@@ -67,6 +73,10 @@ struct Shared {
     captured: Mutex<HashMap<String, Secret>>,
     limits: Limits,
     clock: Clock,
+    /// What the operator pinned, and the platform whose component asks.
+    pins: Option<(Pins, String)>,
+    /// Large bodies are searched on other threads, one at a time.
+    searching: Arc<Semaphore>,
 }
 
 /// What the host allows any request to take.
@@ -145,8 +155,73 @@ impl Egress {
                 captured: Mutex::default(),
                 limits,
                 clock,
+                pins: None,
+                searching: Arc::new(Semaphore::new(1)),
             }),
         }
+    }
+
+    /// The same, within what the operator pinned for a platform. Of an egress that has no clones.
+    pub fn pinned(mut self, pins: &Pins, platform: &str) -> Egress {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.pins = Some((pins.clone(), platform.to_owned()));
+        }
+        self
+    }
+
+    /// Whether requests to the origin of this URL may be allowed.
+    pub fn reaches(&self, url: &str) -> bool {
+        let Ok(uri) = url.parse::<Uri>() else {
+            return false;
+        };
+        let Ok(target) = Target::of(&uri) else {
+            return false;
+        };
+        let mut rules = self.shared.rules.iter();
+        rules.any(|rule| rule.allows_origin_of(&target) && self.is_free(rule, &target))
+    }
+
+    /// The path of a URL as the component knows it, without what the operator configured; none where
+    /// the two can't be told apart.
+    pub fn own_path<'u>(&self, uri: &'u Uri) -> Option<&'u str> {
+        let target = Target::of(uri).ok()?;
+        let mut configured = self.shared.rules.iter().filter(|rule| rule.configured);
+        if !configured
+            .clone()
+            .any(|rule| rule.allows_origin_of(&target))
+        {
+            return Some(uri.path());
+        }
+        let paths = configured
+            .by_ref()
+            .filter_map(|rule| rule.own_path(&target));
+        paths.min_by_key(|path| path.len())
+    }
+
+    /// Whether the operator's pins leave a rule.
+    fn is_free(&self, rule: &Rule, target: &Target<'_>) -> bool {
+        let pins = self.shared.pins.as_ref();
+        rule.configured || pins.is_none_or(|(pins, platform)| pins.allow(platform, target))
+    }
+
+    /// Does what takes long for a large body on a thread that nothing else waits for, one for each
+    /// account.
+    async fn searching<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        if bytes <= SMALL_BODY_BYTES {
+            return Ok(work());
+        }
+        let ended = |error: String| Failure::RequestBody(error);
+        let turn = Arc::clone(&self.shared.searching).acquire_owned().await;
+        let turn = turn.map_err(|error| ended(error.to_string()))?;
+        let working = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work()
+        });
+        working.await.map_err(|error| ended(error.to_string()))
     }
 
     /// The newest value of a credential that arrived in an answer and was put aside, once. It is not
@@ -233,7 +308,10 @@ impl Egress {
             EgressBody::new(incoming, origin.clone(), clock.clone(), limits)
         });
         match captures.first() {
-            Some(first) => self.searched(response, &captures, &first.credential).await,
+            Some(first) => {
+                let name = first.credential.clone();
+                self.searched(response, captures, &name).await
+            }
             None => Ok(response),
         }
     }
@@ -242,7 +320,7 @@ impl Egress {
     async fn searched(
         &self,
         response: Response<EgressBody>,
-        captures: &[&Capture],
+        captures: Vec<Capture>,
         name: &str,
     ) -> Result<Response<EgressBody>, Failure> {
         let (mut head, mut body) = response.into_parts();
@@ -266,8 +344,15 @@ impl Egress {
         if let Some(reason) = capture::unsearchable(&head) {
             return Err(hidden(reason));
         }
-        let taken = capture::take_out(&mut head.headers, &read, captures).map_err(hidden)?;
-        let read = match taken {
+        let mut headers = std::mem::take(&mut head.headers);
+        let (read, headers, taken) = self
+            .searching(read.len(), move || {
+                let taken = capture::take_out(&mut headers, &read, &captures);
+                (read, headers, taken)
+            })
+            .await?;
+        head.headers = headers;
+        let read = match taken.map_err(hidden)? {
             Some(taken) => {
                 for (name, value) in taken.in_use {
                     self.shared.secrets.set(&name, value.expose());
@@ -286,7 +371,7 @@ impl Egress {
     }
 
     /// The request as it goes out, credentials included, if the rules allow it.
-    async fn checked<B>(&self, request: Request<B>) -> Result<Checked<'_>, Failure>
+    async fn checked<B>(&self, request: Request<B>) -> Result<Checked, Failure>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -306,17 +391,33 @@ impl Egress {
         if rules.is_empty() {
             return Err(Failure::Denied("no rule allows this URL"));
         }
+        let rules: Vec<&Rule> = rules
+            .into_iter()
+            .filter(|rule| self.is_free(rule, &target))
+            .collect();
+        if rules.is_empty() {
+            return Err(Failure::Denied(
+                "the operator's pinned origins (`--allow-egress`) do not have this one",
+            ));
+        }
         let reach = if rules.iter().any(|rule| rule.configured) {
             Reach::Anywhere
         } else {
             Reach::Public
         };
-        let captures: Vec<&Capture> = self
+        let plain = capture::plain(head.uri.path());
+        let mut captures: Vec<Capture> = Vec::new();
+        for capture in self
             .shared
             .rules
             .iter()
-            .flat_map(|rule| rule.captures_of(&target))
-            .collect();
+            .flat_map(|rule| rule.captures_of(&target, &plain))
+        {
+            // Several rules of an origin have the same.
+            if !captures.iter().any(|other| other.finds_as(capture)) {
+                captures.push(capture.clone());
+            }
+        }
         let is_media = rules.iter().all(|rule| {
             let credential = rule.credential.as_ref();
             credential.is_none_or(|of| !of.in_headers && !of.in_json_body)
@@ -341,7 +442,6 @@ impl Egress {
         let filled = query::filled(&head.uri, secrets, in_query)?;
         let is_in_url = filled.is_some();
 
-        let in_body = |name: &str| allowed(name, |credential| credential.in_json_body);
         let watched = rules
             .iter()
             .filter_map(|rule| rule.credential.as_ref())
@@ -368,7 +468,18 @@ impl Egress {
             }
         })?;
         let mut body = collected.to_bytes();
-        if let Some(filled) = credential::filled_json(&body, secrets, in_body)? {
+        let in_body: Vec<String> = rules
+            .iter()
+            .filter_map(|rule| rule.credential.as_ref())
+            .filter(|credential| credential.in_json_body)
+            .map(|credential| credential.name.clone())
+            .collect();
+        let (secrets, read) = (secrets.clone(), body.clone());
+        let filling = move || {
+            let in_body = |name: &str| in_body.iter().any(|other| other == name);
+            credential::filled_json(&read, &secrets, in_body)
+        };
+        if let Some(filled) = self.searching(body.len(), filling).await?? {
             body = filled.into();
         }
         head.uri = filled.unwrap_or(head.uri);
@@ -414,11 +525,11 @@ fn capped(
 }
 
 /// A request that the rules allow.
-struct Checked<'a> {
+struct Checked {
     request: Request<RequestBody>,
     reach: Reach,
     /// What its answer may hold.
-    captures: Vec<&'a Capture>,
+    captures: Vec<Capture>,
     /// The query holds a credential.
     is_in_url: bool,
     /// No credential may go there, unless in the query.

@@ -76,9 +76,15 @@ fn main() -> ExitCode {
         Command::Check {
             component,
             conformance,
+            against,
         } => {
             log_to_stderr(log_format, "warn");
-            runtime.block_on(run::check(&component, conformance))
+            runtime.block_on(async {
+                match against {
+                    Some(old) => run::compare(&component, &old).await,
+                    None => run::check(&component, conformance).await,
+                }
+            })
         }
     };
     // Tasks end here, and with them the agent's process. A read of standard input can't be ended: it

@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::check::{self, CHECKS, PLATFORM, Suite};
-use crate::cli::UsageError;
+use crate::cli::{AllowEgress, UsageError};
 use crate::clock::Clock;
 use crate::egress::proxy::Proxies;
 use crate::listener::Names;
-use crate::runtime::{Allocation, Runtime, RuntimeOptions};
+use crate::runtime::{Allocation, Plugin, Runtime, RuntimeOptions};
 use crate::simulator::{Options, Simulator};
 use crate::terminal;
 
@@ -97,14 +97,22 @@ const POOLED_ACCOUNTS: usize = 500;
 const POOL_WITHOUT_FILE: u32 = 16;
 
 /// A runtime that goes by the environment's proxies, for the accounts of the environment, or for so
-/// many of a file, which may grow.
-fn runtime(clock: Clock, accounts: Option<usize>) -> Result<Runtime, Failure> {
+/// many of a file, which may grow. Components reach what is pinned, where anything is.
+fn runtime(
+    clock: Clock,
+    accounts: Option<usize>,
+    allow_egress: &AllowEgress,
+) -> Result<Runtime, Failure> {
     let proxies = Proxies::from_environment(&|name| std::env::var_os(name))
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let mut options = RuntimeOptions {
         proxies,
         ..RuntimeOptions::default()
     };
+    options
+        .pins
+        .set(allow_egress)
+        .map_err(|error| Failure::Usage(format!("--allow-egress: {error}")))?;
     options.allocation = match accounts {
         None => Allocation::Pooled(POOL_WITHOUT_FILE),
         Some(accounts) if accounts > POOLED_ACCOUNTS => Allocation::OnDemand,
@@ -164,13 +172,7 @@ pub async fn simulator(
 /// [`Failure::Told`] where this host would not run it: the last line has told why.
 pub async fn check(component: &Path, conformance: bool) -> Result<(), Failure> {
     let runtime = Runtime::new(Clock::new()).map_err(other)?;
-    let plugin = match runtime.load(component).await {
-        Ok(plugin) => plugin,
-        Err(error) => {
-            say(&format!("this host does not run it: {error}"))?;
-            return Err(Failure::Told);
-        }
-    };
+    let plugin = judged(&runtime, component).await?;
     let size = tokio::fs::metadata(component).await.map_err(other)?.len();
     let about = check::about(&plugin, size);
     say(about.trim_end())?;
@@ -212,6 +214,34 @@ pub async fn check(component: &Path, conformance: bool) -> Result<(), Failure> {
     match failed + skipped {
         0 => Ok(()),
         _ => Err(Failure::Told),
+    }
+}
+
+/// Says how a component differs from another one.
+///
+/// # Errors
+/// [`Failure::Told`] where this host would not swap the other one for it without a word of the
+/// operator's, or does not run one of them: the last line has told why.
+pub async fn compare(component: &Path, old: &Path) -> Result<(), Failure> {
+    let runtime = Runtime::new(Clock::new()).map_err(other)?;
+    let old = judged(&runtime, old).await?;
+    let new = judged(&runtime, component).await?;
+    let (text, is_fine) = check::difference(&new, &old);
+    say(&text)?;
+    match is_fine {
+        true => Ok(()),
+        false => Err(Failure::Told),
+    }
+}
+
+/// Loads a component, or says why this host does not run it.
+async fn judged(runtime: &Runtime, component: &Path) -> Result<Plugin, Failure> {
+    match runtime.load(component).await {
+        Ok(plugin) => Ok(plugin),
+        Err(error) => {
+            say(&format!("this host does not run it: {error}"))?;
+            Err(Failure::Told)
+        }
     }
 }
 

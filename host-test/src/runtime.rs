@@ -4,6 +4,7 @@
 //! start does not pay for it. A component that does not fit the contract is refused with a sentence
 //! that says what it is and what this host runs.
 
+mod descriptor;
 mod engine;
 
 use std::io::ErrorKind;
@@ -21,6 +22,7 @@ use crate::bindings::exports::gateway::channel::meta::Descriptor;
 use crate::clock::Clock;
 use crate::egress::client::HttpClient;
 use crate::egress::credential::Secrets;
+use crate::egress::pins::Pins;
 use crate::egress::proxy::Proxies;
 use crate::egress::{self, Egress};
 use crate::exports::{Exports, ExportsPre};
@@ -55,6 +57,8 @@ pub struct Runtime {
     component_bytes: u64,
     /// The way out, pooled.
     pub client: HttpClient,
+    /// Origins that the operator pins, by platform.
+    pub pins: Pins,
     /// The time.
     pub clock: Clock,
     /// Swaps that may hand over at once.
@@ -105,7 +109,7 @@ pub enum LoadError {
     )]
     Incomplete { path: PathBuf, reason: String },
     /// It failed to describe itself.
-    #[error("component {}: it failed to describe itself ({reason})", .path.display())]
+    #[error("component {}: it does not describe itself as it must ({reason})", .path.display())]
     Undescribed { path: PathBuf, reason: String },
 }
 
@@ -154,6 +158,7 @@ impl Runtime {
             limits: options.limits,
             component_bytes: options.component_bytes,
             client: HttpClient::with_proxies(options.proxies),
+            pins: options.pins,
             clock,
             handovers: Arc::new(Semaphore::new(
                 2 * std::thread::available_parallelism().map_or(1, usize::from),
@@ -266,6 +271,10 @@ impl Runtime {
                 path: path_buf(),
                 reason: innermost(&error),
             })?;
+        descriptor::check(&descriptor).map_err(|reason| LoadError::Undescribed {
+            path: path_buf(),
+            reason,
+        })?;
         Ok(Plugin {
             has_handler: pre.has_handler(),
             pre,

@@ -11,6 +11,7 @@
 
 pub mod directory;
 pub mod memory;
+pub(crate) mod owner;
 pub mod redis;
 
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ use crate::bindings::gateway::channel::types::Media;
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::instance::CallError;
-use crate::login::{Logins, Replaced};
+use crate::login::Logins;
 use crate::media::outgoing::Refused;
 use crate::sandbox::tenant::Tenant;
 
@@ -173,7 +173,7 @@ impl Handle {
         self.shared.upload_one(conversation, media, false).await
     }
 
-    /// What a login that replaces this account's credential is made with.
+    /// What a login that replaces this account's credential, and no other, is made with.
     pub fn logins(&self, credentials: &Credentials) -> Logins {
         let setup = self.shared.setup();
         Logins {
@@ -181,10 +181,8 @@ impl Handle {
             plugin: setup.plugin.clone(),
             config: setup.config.as_ref().clone(),
             credentials: credentials.clone(),
-            replaces: Some(Replaced {
-                account: self.id().to_owned(),
-                values: setup.secret_values(),
-            }),
+            holder: credentials.holder(self.id()),
+            in_use: setup.login_secrets(),
         }
     }
 

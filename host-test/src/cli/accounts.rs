@@ -6,8 +6,8 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::environment;
 use super::wecom::{self, WecomAccount};
+use super::{AllowEgress, WECOM, WEIXIN, allow_egress, environment};
 use crate::agent::AgentSpec;
 
 /// Settings that hold where an account has none of its own, by the component's keys.
@@ -58,18 +58,27 @@ impl std::fmt::Debug for FileAccount {
     }
 }
 
+/// What the file says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct AccountsFile {
+    /// The accounts, in their order.
+    pub accounts: Vec<FileAccount>,
+    /// Origins that are pinned, by platform.
+    pub allow_egress: AllowEgress,
+}
+
 /// Reads the file.
 ///
 /// # Errors
 /// One line that names the file, the account by its place and the setting by its name. It repeats no
 /// value, not even an id: a secret may stand in the wrong place.
-pub fn read(path: &Path, defaults: &Defaults) -> Result<Vec<FileAccount>, String> {
+pub fn read(path: &Path, defaults: &Defaults) -> Result<AccountsFile, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("--accounts {}: {error}", path.display()))?;
     parse(&text, defaults).map_err(|why| format!("--accounts {}: {why}", path.display()))
 }
 
-fn parse(text: &str, defaults: &Defaults) -> Result<Vec<FileAccount>, String> {
+fn parse(text: &str, defaults: &Defaults) -> Result<AccountsFile, String> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         // What `Display` shows of an error has the line in it.
         let place = error.span().map(|span| line_of(text, span.start));
@@ -77,12 +86,55 @@ fn parse(text: &str, defaults: &Defaults) -> Result<Vec<FileAccount>, String> {
         let what = error.message().lines().next().unwrap_or_default();
         format!("{}{what}", place.unwrap_or_default())
     })?;
-    if let Some(name) = table.keys().find(|name| *name != "account") {
+    let known = |name: &&String| !["account", "allow_egress"].contains(&name.as_str());
+    if let Some(name) = table.keys().find(known) {
         return Err(format!(
-            "`{name}` is unknown: write one [[account]] for each account"
+            "`{name}` is unknown: write one [[account]] for each account, and [allow_egress]"
         ));
     }
-    let list = match table.get("account") {
+    let allow_egress = pinned(table.get("allow_egress"))?;
+    Ok(AccountsFile {
+        accounts: accounts(table.get("account"), defaults)?,
+        allow_egress,
+    })
+}
+
+/// `[allow_egress]`: of each platform a list of origins.
+fn pinned(value: Option<&Value>) -> Result<AllowEgress, String> {
+    const WRONG: &str =
+        "`allow_egress` must have a list of origins for each platform: weixin = [\"https://…\"]";
+    let table = match value {
+        None => return Ok(AllowEgress::new()),
+        Some(Value::Table(table)) => table,
+        Some(_) => return Err(WRONG.to_owned()),
+    };
+    let mut pinned = AllowEgress::new();
+    for (platform, origins) in table {
+        let Value::Array(origins) = origins else {
+            return Err(WRONG.to_owned());
+        };
+        // Also without an origin: then nothing is reached but what is configured.
+        pinned.entry(platform.clone()).or_default();
+        for origin in origins {
+            let origin = origin.as_str().ok_or(WRONG)?;
+            allow_egress(&mut pinned, platform, origin)
+                .map_err(|why| format!("`allow_egress`: {why}"))?;
+        }
+    }
+    match pinned
+        .keys()
+        .any(|name| ![WEIXIN, WECOM].contains(&name.as_str()))
+    {
+        true => Err(format!(
+            "`allow_egress`: a platform of it is unknown: use {WEIXIN} or {WECOM}"
+        )),
+        false => Ok(pinned),
+    }
+}
+
+/// The `[[account]]`s.
+fn accounts(list: Option<&Value>, defaults: &Defaults) -> Result<Vec<FileAccount>, String> {
+    let list = match list {
         None => return Ok(Vec::new()),
         Some(Value::Array(list)) => list,
         Some(_) => return Err("write [[account]] with two brackets".to_owned()),
@@ -207,7 +259,7 @@ mod tests {
             weixin: limit("100"),
             wecom: limit("300"),
         };
-        parse(text, &defaults)
+        parse(text, &defaults).map(|file| file.accounts)
     }
 
     #[test]
@@ -275,10 +327,37 @@ mod tests {
     }
 
     #[test]
+    fn origins_are_pinned_for_a_platform() {
+        let text = "[allow_egress]\nweixin = [\"https://a.example\", \"https://*.b.example\"]\n\
+                    wecom = []\n[[account]]\nid = \"a\"";
+        let file = parse(text, &Defaults::default()).unwrap();
+        assert_eq!(file.accounts.len(), 1);
+        let origins = [
+            "https://a.example".to_owned(),
+            "https://*.b.example".to_owned(),
+        ];
+        assert_eq!(file.allow_egress["weixin"], origins);
+        assert_eq!(file.allow_egress["wecom"], [""; 0]);
+        assert_eq!(file.allow_egress.len(), 2);
+    }
+
+    #[test]
     fn a_mistake_is_one_line_that_names_it_and_no_secret() {
         for (text, expect) in [
             ("[account]\nid = \"a\"", "two brackets"),
             ("x = 1", "`x` is unknown"),
+            ("allow_egress = \"https://a\"", "`allow_egress` must have"),
+            (
+                "[allow_egress]\nweixin = \"https://a\"",
+                "`allow_egress` must",
+            ),
+            ("[allow_egress]\nweixin = [1]", "`allow_egress` must"),
+            ("[allow_egress]\nqq = []", "platform \"qq\" is unknown"),
+            ("[allow_egress]\nweixin = [\"http://a\"]", "https://"),
+            (
+                "[allow_egress]\nweixin = [\"https://a/b\"]",
+                "host and a port",
+            ),
             ("[[account]]", "account 1: it has no `id`"),
             ("[[account]]\nid = \"\"", "account 1: `id` must be a text"),
             ("[[account]]\nid=\"a\"\nkind=\"qq\"", "`kind` is unknown"),

@@ -9,6 +9,9 @@ use crate::admin::Token;
 use crate::agent::{self, AgentSpec, openai};
 use crate::egress::rule::Rule;
 
+/// The platform of the accounts that the `WEIXIN_` variables name.
+pub const PLATFORM: &str = "weixin";
+
 /// Finds a variable.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 

@@ -116,6 +116,25 @@ fn a_mistake_is_one_line_that_names_it() {
         (&["--agent-env", "-"], "--agent-env names no variable"),
         (&["--agent-env", "A=b"], "--agent-env names no variable"),
         (&["check", "x", "--agent-env", "A"], "it belongs to run"),
+        (&["--allow-egress", "https://a.example"], "PLATFORM=ORIGIN"),
+        (
+            &["--allow-egress", "qq=https://a.example"],
+            "\"qq\" is unknown",
+        ),
+        (&["--allow-egress", "weixin=http://a.example"], "https://"),
+        (
+            &["--allow-egress", "weixin=https://a.example/b"],
+            "host and a port",
+        ),
+        (
+            &["check", "a", "--allow-egress", "weixin=https://a.example"],
+            "--allow-egress is no option of check",
+        ),
+        (&["run", "--against", "x"], "--against is no option of run"),
+        (
+            &["check", "a", "--run", "--against", "b"],
+            "exclude each other",
+        ),
     ] {
         let error = read(arguments, &[]).unwrap_err();
         assert!(error.contains(expect), "{arguments:?}: {error}");

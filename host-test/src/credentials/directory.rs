@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{CredentialsError, Stored};
+use super::stored::Stored;
+use super::{Conflict, CredentialsError};
 
 /// The file in a state directory.
 pub(super) const FILE: &str = "credentials.json";
@@ -36,7 +37,11 @@ impl Directory {
             .map_err(|_| self.failure("is no file of credentials: restore or remove it"))
     }
 
-    pub fn change(&self, change: impl Fn(&mut Stored)) -> Result<(), CredentialsError> {
+    /// Changes them, unless the change refuses.
+    pub fn change<T>(
+        &self,
+        change: impl Fn(&mut Stored) -> Result<T, Conflict>,
+    ) -> Result<Result<T, Conflict>, CredentialsError> {
         let failed = |error: io::Error| self.failure(error);
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -48,8 +53,11 @@ impl Directory {
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
             .map_err(|error| failed(error.into()))?;
         let mut stored = self.read()?;
-        change(&mut stored);
-        self.replace(&stored).map_err(failed)
+        let changed = change(&mut stored);
+        if changed.is_ok() {
+            self.replace(&stored).map_err(failed)?;
+        }
+        Ok(changed)
     }
 
     /// What differs after each change.

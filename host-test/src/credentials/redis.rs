@@ -9,7 +9,8 @@ use std::time::Duration;
 use redis::{Connection, RedisResult, cmd};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::{CredentialsError, Stored};
+use super::stored::Stored;
+use super::{Conflict, CredentialsError};
 use crate::state::redis::address::Address;
 use crate::state::redis::server::{is_lost, words};
 
@@ -43,10 +44,17 @@ impl Server {
         Ok(self.read_with_version()?.0)
     }
 
-    pub fn change(&self, change: impl Fn(&mut Stored)) -> Result<(), CredentialsError> {
+    /// Changes them, unless the change refuses.
+    pub fn change<T>(
+        &self,
+        change: impl Fn(&mut Stored) -> Result<T, Conflict>,
+    ) -> Result<Result<T, Conflict>, CredentialsError> {
         for _ in 0..MAX_ATTEMPTS {
             let (mut stored, seen) = self.read_with_version()?;
-            change(&mut stored);
+            let changed = change(&mut stored);
+            if changed.is_err() {
+                return Ok(changed);
+            }
             let json = serde_json::to_string(&stored).map_err(|error| self.failure(error))?;
             // A counter would start again after a loss, with versions that were seen before.
             let version = format!("{:016x}", rand::random::<u64>());
@@ -54,7 +62,7 @@ impl Server {
             replace.arg(REPLACE).arg(1).arg(KEY);
             replace.arg(&[seen, version, json]);
             if self.ask(|connection| replace.query(connection))? {
-                return Ok(());
+                return Ok(changed);
             }
         }
         Err(self.failure("others change them without a pause: try again"))

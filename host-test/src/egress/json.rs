@@ -96,6 +96,11 @@ impl<'a> Rewriter<'a> {
         }
     }
 
+    /// Bytes that were written so far.
+    pub fn len(&self) -> usize {
+        self.written.len()
+    }
+
     /// The document; `None` when nothing was replaced.
     pub fn finish(mut self) -> Option<Vec<u8>> {
         if self.copied == 0 {

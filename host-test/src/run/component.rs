@@ -10,21 +10,17 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, beside_the_binary, other};
-use crate::cli::WECOM;
+use crate::account::SwapError;
+use crate::cli::{WECOM, WEIXIN};
 use crate::gateway::{Gateway, SWAP_DEADLINE};
 use crate::runtime::{Plugin, Runtime};
 
-/// The platform of the account that the `WEIXIN_` variables name, unless a component says otherwise.
-const WEIXIN: &str = "weixin";
 /// How often it is looked at the file.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The files of the components, by their platforms. One that was named says itself which one it is
 /// for; those of the others are beside the binary.
 pub struct Components {
-    /// The platform of the account that the `WEIXIN_` variables name: that of the first file that was
-    /// named and is not WeCom's.
-    pub main: String,
     paths: Mutex<BTreeMap<String, PathBuf>>,
 }
 
@@ -32,7 +28,8 @@ impl Components {
     /// Loads what was named.
     ///
     /// # Errors
-    /// When one can't be used, and when two are for one platform.
+    /// When one can't be used, when two are for one platform, and when one is for a platform of which
+    /// this runner has no accounts: it would get another platform's.
     pub async fn load(
         runtime: &Runtime,
         named: Vec<PathBuf>,
@@ -41,6 +38,7 @@ impl Components {
         let mut plugins = Vec::new();
         for path in named {
             let plugin = runtime.load(&path).await.map_err(other)?;
+            check_platform(&path, &plugin, &[WEIXIN, WECOM])?;
             let platform = plugin.platform().to_owned();
             if paths.insert(platform.clone(), path).is_some() {
                 return Err(Failure::Usage(format!(
@@ -49,10 +47,7 @@ impl Components {
             }
             plugins.push(plugin);
         }
-        let mut platforms = plugins.iter().map(Plugin::platform);
-        let main = platforms.find(|platform| *platform != WECOM);
         let components = Components {
-            main: main.unwrap_or(WEIXIN).to_owned(),
             paths: Mutex::new(paths),
         };
         Ok((components, plugins))
@@ -65,27 +60,23 @@ impl Components {
     pub async fn find(&self, runtime: &Runtime, platform: &str) -> Result<Plugin, Failure> {
         let path = beside_the_binary(&format!("{platform}.wasm"))?;
         let plugin = runtime.load(&path).await.map_err(other)?;
-        if plugin.platform() != platform {
-            return Err(Failure::Other(format!(
-                "component {}: it is for the platform {}, not {platform}",
-                path.display(),
-                plugin.platform()
-            )));
-        }
+        check_platform(&path, &plugin, &[platform])?;
         let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
         paths.insert(platform.to_owned(), path);
         Ok(plugin)
     }
 
-    /// Gives the gateway the component of a platform, where it has none.
+    /// The gateway's component of a platform; it is given one where it has none.
     ///
     /// # Errors
     /// When it can't be used.
-    pub async fn ensure(&self, gateway: &Gateway, platform: &str) -> Result<(), Failure> {
-        if gateway.plugin_of(platform).is_none() {
-            gateway.install(self.find(gateway.runtime(), platform).await?);
+    pub async fn ensure(&self, gateway: &Gateway, platform: &str) -> Result<Plugin, Failure> {
+        if let Some(plugin) = gateway.plugin_of(platform) {
+            return Ok(plugin);
         }
-        Ok(())
+        let plugin = self.find(gateway.runtime(), platform).await?;
+        gateway.install(plugin.clone());
+        Ok(plugin)
     }
 
     fn paths(&self) -> Vec<PathBuf> {
@@ -147,6 +138,28 @@ impl Components {
     }
 }
 
+/// Refuses a component that is for none of these platforms: the accounts and their credentials are
+/// of one platform, and no other's component gets them.
+///
+/// # Errors
+/// One line that says which it is for.
+pub(super) fn check_platform(
+    path: &Path,
+    plugin: &Plugin,
+    platforms: &[&str],
+) -> Result<(), Failure> {
+    if platforms.contains(&plugin.platform()) {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "component {}: it is for the platform {:?}, and the accounts here are of {}: name the \
+         component of that platform, or leave --component out",
+        path.display(),
+        plugin.platform(),
+        platforms.join(" and ")
+    )))
+}
+
 /// What differs after a change of a file.
 type Version = (SystemTime, u64);
 
@@ -176,8 +189,14 @@ async fn swap(gateway: &Gateway, path: &Path) {
         tracing::info!("the component's file is the one that serves");
         return;
     }
-    if let Err(error) = gateway.swap(&plugin, SWAP_DEADLINE).await {
-        tracing::error!("the component {} is not taken: {error}", path.display());
+    let path = path.display();
+    match gateway.swap(&plugin, SWAP_DEADLINE).await {
+        Ok(()) => {}
+        Err(SwapError::Unconfirmed(why)) => tracing::error!(
+            "the component {path} is not taken: {why}, by starting again or with POST \
+             /component?allow-changes=true; `host-test check NEW --against OLD` shows all of it"
+        ),
+        Err(error) => tracing::error!("the component {path} is not taken: {error}"),
     }
 }
 

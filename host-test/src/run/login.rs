@@ -7,10 +7,11 @@ use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::serve::replaced_by_login;
+use super::component::check_platform;
+use super::serve::held;
 use super::{Failure, Signals, beside_the_binary, other, say};
 use crate::account::StartError;
-use crate::cli::LoginOptions;
+use crate::cli::{LoginOptions, WEIXIN};
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::login::{Login, LoginError, Logins, Step};
@@ -29,23 +30,26 @@ pub async fn login(options: LoginOptions) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
-    let credentials = Credentials::of(&options.state);
+    let credentials = Credentials::of(&options.state).of_operator();
     // Before anybody scans a code in vain.
     credentials
-        .latest()
+        .all()
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let component = match options.component {
         Some(path) => path,
         None => beside_the_binary("weixin.wasm")?,
     };
-    let runtime = super::runtime(Clock::new(), None)?;
+    let runtime = super::runtime(Clock::new(), None, &options.allow_egress)?;
     let plugin = runtime.load(&component).await.map_err(other)?;
+    check_platform(&component, &plugin, &[WEIXIN])?;
+    let (holder, in_use) = held(&options.wanted);
     let logins = Logins {
         runtime,
         plugin,
         config: options.config,
         credentials,
-        replaces: replaced_by_login(&options.wanted),
+        holder,
+        in_use,
     };
     tokio::select! {
         result = show(&logins) => result,

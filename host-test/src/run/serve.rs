@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::account::{Choice, TOKEN, choose};
+use super::account::{Choice, TOKEN, choose, home};
 use super::agents::Agents;
 use super::component::Components;
 use super::prompt::{self, Ended};
@@ -18,12 +18,12 @@ use super::{Failure, Signals, accounts, login, other, wecom};
 use crate::account::{AccountOptions, Handle, Phase, StartError};
 use crate::admin;
 use crate::agent;
-use crate::cli::{Access, RunOptions, WECOM, Wanted, read_accounts};
+use crate::cli::{Access, RunOptions, WECOM, WEIXIN, Wanted, read_accounts};
 use crate::clock::Clock;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Holder};
 use crate::gateway::Gateway;
 use crate::listener::{Listener, Tls};
-use crate::login::{Logins, Replaced};
+use crate::login::Logins;
 use crate::media::MediaRules;
 use crate::media::folder::Folder;
 use crate::simulator::{Options, Simulator};
@@ -55,13 +55,17 @@ pub fn talks_to_a_person(options: &RunOptions) -> bool {
 pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     let clock = Clock::new();
     let mut signals = Signals::new()?;
-    let credentials = Credentials::of(&options.state);
     let tls = match &options.tls {
         Some((certificate, key)) => {
             let loaded = Tls::load(certificate, key, Clock::new());
             Some(loaded.map_err(|error| Failure::Usage(error.to_string()))?)
         }
         None => None,
+    };
+    let credentials = match options.accounts {
+        Some(_) => Credentials::of(&options.state),
+        // The environment's accounts.
+        None => Credentials::of(&options.state).of_operator(),
     };
     let admin = match options.admin {
         Some((address, token)) => {
@@ -96,10 +100,14 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     let opening = tokio::spawn(async move { state_spec.open(durability).await });
     let accounts_file = options.accounts;
     let accounts = match &accounts_file {
-        Some(path) => Some(read_accounts(path, &options.defaults).map_err(Failure::Usage)?),
+        Some(path) => {
+            let file = read_accounts(path, &options.defaults).map_err(Failure::Usage)?;
+            Some(file.accounts)
+        }
         None => None,
     };
-    let runtime = super::runtime(clock.clone(), accounts.as_ref().map(Vec::len))?;
+    let accounts_count = accounts.as_ref().map(Vec::len);
+    let runtime = super::runtime(clock.clone(), accounts_count, &options.allow_egress)?;
     let (components, plugins) = Components::load(&runtime, options.components).await?;
     let state = opening.await.map_err(other)?.map_err(|error| match error {
         StateError::InUse { .. } | StateError::Open { .. } | StateError::Connect { .. } => {
@@ -140,11 +148,11 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
             let is_wecom = |access: &Access| matches!(access, Access::Wecom(_));
             match !accounts.is_empty() && accounts.iter().all(|account| is_wecom(&account.access)) {
                 true => WECOM,
-                false => &components.main,
+                false => WEIXIN,
             }
         }
         None if one.waits(&credentials)? => WECOM,
-        None => &components.main,
+        None => WEIXIN,
     };
     let first = plugins.iter().find(|plugin| plugin.platform() == needed);
     let first = match first.cloned() {
@@ -180,8 +188,12 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         }
         match accounts_file {
             Some(path) => {
-                let defaults = &options.defaults;
-                accounts::serve(&gateway, &agents, &components, &path, defaults, &media).await
+                let given = accounts::Given {
+                    defaults: &options.defaults,
+                    allow_egress: &options.allow_egress,
+                    media: &media,
+                };
+                accounts::serve(&gateway, &agents, &components, &path, &given).await
             }
             None => one.serve(&gateway, &agents, &components).await,
         }
@@ -253,14 +265,14 @@ impl One {
                 std::future::pending::<()>().await;
             }
         }
-        components.ensure(gateway, &components.main).await?;
-        let plugin = gateway.plugin_of(&components.main);
+        let (holder, in_use) = held(&self.wanted);
         let logins = Logins {
             runtime: gateway.runtime().clone(),
-            plugin: plugin.unwrap_or_else(|| gateway.plugin()),
+            plugin: components.ensure(gateway, WEIXIN).await?,
             config: self.config.clone(),
             credentials: gateway.credentials().clone(),
-            replaces: replaced_by_login(&self.wanted),
+            holder,
+            in_use,
         };
         let choice = match self.simulator {
             true => Choice::Simulator,
@@ -287,7 +299,7 @@ impl One {
             let started_ms = clock.unix_ms();
             let current = next.clone();
             let account = gateway
-                .add_of(&components.main, next, agents.default())
+                .add_of(WEIXIN, next, agents.default())
                 .await
                 .map_err(start_failure)?;
             tracing::info!(account = account.id(), "started");
@@ -387,12 +399,14 @@ impl One {
                 return options;
             }
             // The environment's token is of no use any more, and somebody logged in for that.
-            if let Some(replaced) = replaced_by_login(&self.wanted)
-                && let Ok(Some(latest)) = credentials.latest()
+            let home = home(&self.config);
+            if let Wanted::Given { id, token } = &self.wanted
+                && let Ok(Some(latest)) = credentials.latest(&home)
                 && latest.saved_ms >= started_ms
                 && account.status().await.phase == Phase::LoginRequired
             {
-                if let Err(error) = credentials.store(latest, &replaced.values) {
+                let replaced = std::slice::from_ref(token);
+                if let Err(error) = credentials.replace(id, &home, replaced) {
                     tracing::error!("{error}");
                 } else if let Some(options) = chosen() {
                     return options;
@@ -409,14 +423,16 @@ pub(super) fn start_failure(error: StartError) -> Failure {
     }
 }
 
-/// What a login replaces that is made where the environment names this account.
-pub(super) fn replaced_by_login(wanted: &Wanted) -> Option<Replaced> {
+/// Who holds what a login brings that is made with this environment, and what is in use there: where
+/// it names an account, that account's.
+pub(super) fn held(wanted: &Wanted) -> (Holder, BTreeMap<String, String>) {
     match wanted {
-        Wanted::Given { id, token } => Some(Replaced {
-            account: id.clone(),
-            values: vec![token.clone()],
-        }),
-        Wanted::Stored(_) | Wanted::Latest => None,
+        Wanted::Given { id, token } => (
+            Holder::Operator(Some(id.clone())),
+            BTreeMap::from([(TOKEN.to_owned(), token.clone())]),
+        ),
+        Wanted::Stored(id) => (Holder::Operator(Some(id.clone())), BTreeMap::new()),
+        Wanted::Latest => (Holder::Operator(None), BTreeMap::new()),
     }
 }
 

@@ -5,6 +5,7 @@ use wasmtime::{
     PoolingAllocationConfig,
 };
 
+use crate::egress::pins::Pins;
 use crate::egress::proxy::Proxies;
 use crate::listener::ListenerLimits;
 use crate::sandbox::limits::Limits;
@@ -46,6 +47,8 @@ pub struct RuntimeOptions {
     pub component_bytes: u64,
     /// What connections of the server of media may take.
     pub media: ListenerLimits,
+    /// Origins that the operator pins, by platform: components reach no others.
+    pub pins: Pins,
 }
 
 impl Default for RuntimeOptions {
@@ -58,6 +61,7 @@ impl Default for RuntimeOptions {
             interruption: true,
             component_bytes: 64 * 1024 * 1024,
             media: ListenerLimits::media(),
+            pins: Pins::default(),
         }
     }
 }

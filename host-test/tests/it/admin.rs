@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use host_test::admin::{self, Token};
 use host_test::agent::EchoAgent;
+use host_test::credentials::Home;
 use host_test::gateway::Gateway;
 use host_test::simulator::Act;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -403,6 +404,7 @@ async fn a_login_goes_step_by_step() {
     let (gateway, account) = world.serve(Arc::new(EchoAgent), &[]).await;
     let token = world.simulator.token();
     let credentials = gateway.credentials();
+    let home = Home::at("weixin", [world.simulator.base_url().as_str()]);
     let operator = serve(&gateway).await;
     let path = format!("/accounts/{}/login", account.id());
     assert_eq!(
@@ -440,14 +442,23 @@ async fn a_login_goes_step_by_step() {
         };
         let digits = json!({"code": code.digits});
         let (done, bot) = tokio::join!(operator.post(&submit, &digits), confirming);
-        assert_eq!(done.json(), json!({"step": "done", "account": bot}));
-        assert_eq!(credentials.latest().unwrap().unwrap().account, bot.unwrap());
+        // The account's own id stays, also under another bot.
+        let expected = json!({"step": "done", "account": account.id()});
+        assert_eq!(done.json(), expected);
+        let found = credentials.find(account.id(), &home).unwrap().unwrap();
+        assert_eq!(found.bot, bot);
+        assert!(!found.is_own);
     };
     tokio::select! {
         () = steps => {}
         () = moving => {}
     }
-    assert!(credentials.is_replaced(&token).unwrap());
+    assert!(
+        credentials
+            .is_replaced(account.id(), &home, &token)
+            .unwrap()
+    );
+    assert_eq!(credentials.latest(&home).unwrap(), None);
     let begun = operator.post(&path, &json!({})).await.json();
     assert_eq!(begun["step"], "show-qr");
     world.check();
@@ -486,6 +497,58 @@ async fn a_component_is_swapped_or_refused_while_the_old_one_goes_on() {
     let page = operator.get("/metrics").await.text;
     assert!(page.contains("channel_swaps_total"), "{page}");
     world.check();
+}
+
+#[tokio::test]
+async fn a_component_that_changes_what_is_trusted_wants_the_operators_word() {
+    let (world, gateway, operator, _) = met().await;
+    let token = format!("Bearer {TOKEN}");
+    let post = async |path: &str, bytes: Vec<u8>| {
+        operator.ask(Method::POST, path, Some(&token), bytes).await
+    };
+    let before = gateway.plugin().digest;
+    // That of another platform is none for these accounts, confirmed or not.
+    for path in ["/component", "/component?allow-changes=true"] {
+        for other in [env!("HOSTILE"), env!("COMPONENT_WECOM")] {
+            let refused = post(path, std::fs::read(other).unwrap()).await;
+            assert_eq!(refused.kind(), (409, "invalid".to_owned()));
+            assert!(refused.message().contains("platform"), "{}", refused.text);
+        }
+    }
+    let refused = post("/component", crate::gateway::wider_component()).await;
+    assert_eq!(refused.kind(), (409, "invalid".to_owned()));
+    let message = refused.message();
+    for words in ["it reaches https://*.wechax.com/", "?allow-changes=true"] {
+        assert!(message.contains(words), "{message}");
+    }
+    let unknown = post("/component?allow=all", crate::gateway::wider_component()).await;
+    assert_eq!(unknown.kind(), (400, "invalid".to_owned()));
+    assert_eq!(gateway.plugin().digest, before);
+    let path = "/component?allow-changes=true";
+    let swapped = post(path, crate::gateway::wider_component()).await;
+    assert_eq!(swapped.status, 200, "{}", swapped.text);
+    assert_ne!(gateway.plugin().digest, before);
+    world.check();
+}
+
+#[tokio::test]
+async fn nothing_of_a_configured_path_is_shown() {
+    let world = World::new().await;
+    let base = format!("{}/s3cret-path/bot1", world.simulator.base_url());
+    let config = [("base-url", base.as_str())];
+    let (gateway, _account) = world.serve(Arc::new(EchoAgent), &config).await;
+    let operator = serve(&gateway).await;
+    // The simulated server knows no such path, and each request is counted all the same.
+    let counted = async || {
+        world.clock.advance(Duration::from_millis(500));
+        let page = operator.get("/metrics").await.text;
+        page.contains("path=\"/ilink/bot/getupdates\",outcome=\"4xx\"")
+    };
+    eventually(counted).await;
+    for path in ["/metrics", "/accounts", "/healthz"] {
+        let shown = operator.get(path).await.text;
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
 }
 
 #[tokio::test]

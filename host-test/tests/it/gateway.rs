@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::account::{AccountOptions, Handle, SwapError};
+use host_test::account::{AccountOptions, Changes, Handle, SwapError};
 use host_test::agent::EchoAgent;
 use host_test::gateway::Gateway;
 use host_test::media::MediaRules;
@@ -23,6 +23,18 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub fn another_component() -> Vec<u8> {
     let mut bytes = std::fs::read(component()).unwrap();
     bytes.extend([0, 5, 1, b'x', 1, 2, 3]);
+    bytes
+}
+
+/// The same component with a host more that gets the token.
+pub fn wider_component() -> Vec<u8> {
+    let mut bytes = std::fs::read(component()).unwrap();
+    let (old, new) = (b"*.wechat.com", b"*.wechax.com");
+    let places: Vec<usize> = memchr::memmem::find_iter(&bytes, old).collect();
+    assert!(!places.is_empty());
+    for place in places {
+        bytes[place..place + new.len()].copy_from_slice(new);
+    }
     bytes
 }
 
@@ -109,6 +121,79 @@ async fn swaps_under_load_lose_and_double_nothing() {
         assert_eq!(asked, 400, "{id}: each message is given to the agent once");
     }
     world.check();
+}
+
+#[tokio::test]
+async fn a_component_that_reaches_more_is_swapped_in_when_that_is_confirmed() {
+    let world = World::new().await;
+    let (gateway, account) = world.serve(Arc::new(EchoAgent), &[]).await;
+    let before = gateway.plugin().digest;
+    let name = Path::new("wider.wasm");
+    let wider = world
+        .runtime
+        .load_bytes(name, wider_component())
+        .await
+        .unwrap();
+    let error = gateway.swap(&wider, DEADLINE).await.unwrap_err();
+    assert!(matches!(error, SwapError::Unconfirmed(_)), "{error}");
+    let told = error.to_string();
+    let more = "it reaches https://*.wechax.com/ilink/bot/* with bot-token in a header";
+    assert!(told.contains(more), "{told}");
+    let error = account.swap(&wider, DEADLINE, Changes::Refused).await;
+    assert!(matches!(error, Err(SwapError::Unconfirmed(_))), "{error:?}");
+    assert_eq!(
+        (account.component(), gateway.plugin().digest),
+        (before.clone(), before)
+    );
+    gateway.swap_confirmed(&wider, DEADLINE).await.unwrap();
+    assert_eq!(account.component(), wider.digest);
+    // What hides less is refused as well.
+    let mut open = wider.clone();
+    let mut about = (*open.descriptor).clone();
+    about.captures.clear();
+    open.descriptor = Arc::new(about);
+    let error = gateway.swap(&open, DEADLINE).await.unwrap_err();
+    assert!(
+        error.to_string().contains("it gets to see bot-token"),
+        "{error}"
+    );
+    world.check();
+}
+
+#[tokio::test]
+async fn check_shows_how_two_components_differ() {
+    let folder = tempfile::tempdir().unwrap();
+    let wider = folder.path().join("wider.wasm");
+    std::fs::write(&wider, wider_component()).unwrap();
+    let compare = async |new: &Path, old: &Path| {
+        let command = &mut runner(&["check"]);
+        let output = command.arg(new).arg("--against").arg(old).output().await;
+        let output = output.unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (status, text) = compare(&wider, &component()).await;
+    assert_eq!(status, Some(1), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    for line in [
+        "- reaches https://*.wechat.com/ilink/bot/* with bot-token in a header",
+        "+ reaches https://*.wechax.com/ilink/bot/* with bot-token in a header",
+        "+ reaches https://*.wechax.com/*",
+    ] {
+        assert!(lines.contains(&line), "{text}");
+    }
+    let last = lines.last().unwrap();
+    assert!(last.contains("refused without your word"), "{text}");
+    let (status, text) = compare(&component(), &component()).await;
+    assert_eq!(status, Some(0), "{text}");
+    assert_eq!(text, "a swap to it needs no word of yours\n");
+    let (status, text) = compare(&crate::harness::component_wecom(), &component()).await;
+    assert_eq!(status, Some(1));
+    for line in ["+ takes webhooks", "it is for the platform wecom"] {
+        assert!(text.contains(line), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use host_test::account::{Account, Phase};
 use host_test::agent::EchoAgent;
-use host_test::credentials::Credentials;
+use host_test::credentials::{Credentials, Holder, Home};
 use host_test::login::{Login, Logins, Step, account_of};
 use host_test::media::MediaRules;
 use host_test::simulator::{Act, Simulator};
@@ -27,8 +27,13 @@ fn logins(world: &World, credentials: &Credentials) -> Logins {
         plugin: world.plugin.clone(),
         config: BTreeMap::from([("base-url".to_owned(), world.simulator.base_url())]),
         credentials: credentials.clone(),
-        replaces: None,
+        holder: Holder::Operator(None),
+        in_use: BTreeMap::new(),
     }
+}
+
+fn home(world: &World) -> Home {
+    Home::at("weixin", [world.simulator.base_url().as_str()])
 }
 
 fn memory() -> Credentials {
@@ -78,7 +83,7 @@ async fn a_login_is_stored_and_the_account_serves_who_scanned() {
     };
     assert_eq!(next(&world, &login).await, done);
     assert!(login.next().await.is_err(), "it has ended");
-    let credential = credentials.latest().unwrap().unwrap();
+    let credential = credentials.latest(&home(&world)).unwrap().unwrap();
     assert_eq!(credential.account, account);
     assert_eq!(credential.owner.as_deref(), Some(ALICE));
     let bot = world.simulator.account(&account).unwrap();
@@ -176,7 +181,7 @@ async fn what_ends_a_login_is_told_and_changes_nothing() {
     let login = begun(&world, &credentials).await;
     world.simulator.login(ALICE, Act::Bound).unwrap();
     assert!(reason(next(&world, &login).await).contains("bound to a bot already"));
-    assert_eq!(credentials.latest().unwrap(), None);
+    assert_eq!(credentials.latest(&home(&world)).unwrap(), None);
 
     world
         .simulator
@@ -269,7 +274,7 @@ async fn the_token_never_is_in_the_component() {
     assert!(!linear_memories_contain(secret.as_bytes()));
     // Nor when it lists the bots for another login, or serves the account.
     let other = begun(&world, &credentials).await;
-    let credential = credentials.latest().unwrap().unwrap();
+    let credential = credentials.latest(&home(&world)).unwrap().unwrap();
     let config = logins(&world, &credentials).config;
     let options = account_of(credential, &config, MediaRules::default());
     let state = Arc::clone(&world.state);

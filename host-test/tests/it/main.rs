@@ -28,6 +28,7 @@ mod redis;
 mod runner;
 mod secrets;
 mod storage;
+mod tenants;
 mod typing;
 mod webhooks;
 mod wecom;
