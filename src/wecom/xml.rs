@@ -127,6 +127,16 @@ impl Element {
         child.map(|child| child.text.as_str())
     }
 
+    /// The elements within.
+    pub fn children(&self) -> impl Iterator<Item = &Element> {
+        self.children.iter()
+    }
+
+    /// Whether there are elements within.
+    pub fn has_children(&self) -> bool {
+        !self.children.is_empty()
+    }
+
     /// The children as a JSON object, but those that `hidden` names, at any depth. Of several with one
     /// name it is an array.
     pub fn to_json(&self, hidden: &[&str]) -> Value {

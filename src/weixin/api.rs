@@ -426,9 +426,9 @@ pub fn notify_stop(options: &Options, random: u64) -> Request {
     post(options, random, "msg/notifystop", SHORT_TIMEOUT, &body)
 }
 
-/// Asks for a code to be scanned. Always where the operator says or the platform is, never where an
-/// earlier login led to.
-pub fn get_bot_qrcode(base_url: &str, random: u64) -> Request {
+/// Asks for a code to be scanned, with the tokens that the host has or without. Always where the operator
+/// says or the platform is, never where an earlier login led to.
+pub fn get_bot_qrcode(base_url: &str, random: u64, with_tokens: bool) -> Request {
     let mut headers = app_headers();
     headers.extend([
         ("Content-Type", "application/json".to_owned()),
@@ -439,7 +439,7 @@ pub fn get_bot_qrcode(base_url: &str, random: u64) -> Request {
         method: Method::Post,
         url: format!("{base_url}ilink/bot/get_bot_qrcode?bot_type={BOT_TYPE}"),
         headers,
-        body: wire::get_bot_qrcode(TOKEN_PLACEHOLDER)
+        body: wire::get_bot_qrcode(with_tokens.then_some(TOKEN_PLACEHOLDER))
             .to_string()
             .into_bytes(),
         timeout: SHORT_TIMEOUT,

@@ -526,9 +526,10 @@ pub fn get_upload_url(upload: &UploadRequest<'_>, bot_agent: &str) -> Value {
     })
 }
 
-/// Body of `get_bot_qrcode`: the tokens that the client has, as a placeholder of all of them.
-pub fn get_bot_qrcode(tokens: &str) -> Value {
-    json!({ "local_token_list": [tokens] })
+/// Body of `get_bot_qrcode`: the tokens that the client has, as a placeholder of all of them, or none.
+pub fn get_bot_qrcode(tokens: Option<&str>) -> Value {
+    let tokens: Vec<&str> = tokens.into_iter().collect();
+    json!({ "local_token_list": tokens })
 }
 
 /// An answer to `get_bot_qrcode`.
