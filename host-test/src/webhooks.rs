@@ -88,7 +88,7 @@ pub async fn serve(listener: TcpListener, gateway: Gateway) {
 async fn connection(stream: TcpStream, router: Router) {
     // Without it small answers may wait for acknowledgements; it is no error to go on so.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| router.clone().call(request));
+    let service = service_fn(move |request| router.clone().call(with_plain_path(request)));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WAIT)
@@ -99,6 +99,27 @@ async fn connection(stream: TcpStream, router: Router) {
     if let Err(error) = serving.await {
         tracing::trace!("a connection for webhooks ended: {error}");
     }
+}
+
+/// The same request without slashes at the end of its path and several in a row, which proxies add.
+fn with_plain_path<B>(mut request: http::Request<B>) -> http::Request<B> {
+    let path = request.uri().path();
+    if !path.contains("//") && !path.ends_with('/') {
+        return request;
+    }
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let mut plain: String = segments.flat_map(|segment| ["/", segment]).collect();
+    if plain.is_empty() {
+        plain.push('/');
+    }
+    if let Some(query) = request.uri().query() {
+        plain = format!("{plain}?{query}");
+    }
+    // What was one is one still; otherwise it stays as it came.
+    if let Ok(uri) = plain.parse() {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 async fn webhook(

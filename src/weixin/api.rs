@@ -230,8 +230,7 @@ impl Unreadable {
     }
 }
 
-/// Reads the answer to a poll. What is [`wire::Condition::Broken`] and has no cursor leads nowhere: its
-/// messages can be taken in, and the poll has failed all the same.
+/// Reads the answer to a poll.
 ///
 /// # Errors
 /// All of [`CallError`].

@@ -121,6 +121,14 @@ pub struct Updates {
     pub condition: Condition,
 }
 
+impl Updates {
+    /// Whether the next poll would ask for the same once more: its messages can be taken in, and the poll
+    /// has failed all the same.
+    pub fn leads_nowhere(&self) -> bool {
+        self.condition == Condition::Broken && self.cursor.is_none()
+    }
+}
+
 /// What had to be done to an answer before it could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Condition {

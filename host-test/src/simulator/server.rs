@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONTENT_TYPE, DATE, HOST};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::breakage::{AnswerBody, Cut, whole};
+use super::breakage::{AnswerBody, Cut, date, whole};
 use super::call::Call;
 use super::endpoint::Endpoint;
 use super::reach::{Door, Order};
@@ -76,7 +76,14 @@ pub(super) async fn serve(
 async fn connection(world: Arc<World>, stream: TcpStream, peer: SocketAddr) {
     // Without it small answers may wait for acknowledgements; it is no error to go on so.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| answer(world.clone(), peer, request));
+    let service = service_fn(move |request| {
+        let world = world.clone();
+        async move {
+            let mut response = answer(world.clone(), peer, request).await?;
+            response.headers_mut().insert(DATE, date(&world.clock));
+            Ok::<_, Cut>(response)
+        }
+    });
     let serving =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     if let Err(error) = serving.await {

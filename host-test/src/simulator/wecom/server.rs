@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -21,7 +21,7 @@ use super::calls::{self, Answer};
 use super::control;
 use super::rules::{Endpoint, Fault, Kind};
 use super::world::World;
-use crate::simulator::breakage::{AnswerBody, Cut, cut_off, stalled, whole};
+use crate::simulator::breakage::{AnswerBody, Cut, cut_off, date, stalled, whole};
 use crate::simulator::faults::Break;
 use crate::simulator::lock;
 use crate::simulator::query::parameter;
@@ -64,7 +64,14 @@ pub(super) async fn serve(
 async fn connection(world: Arc<World>, stream: TcpStream, peer: SocketAddr) {
     // Without it small answers may wait for acknowledgements; it is no error to go on so.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| answer(world.clone(), peer, request));
+    let service = service_fn(move |request| {
+        let world = world.clone();
+        async move {
+            let mut response = answer(world.clone(), peer, request).await?;
+            response.headers_mut().insert(DATE, date(&world.clock));
+            Ok::<_, Cut>(response)
+        }
+    });
     let serving =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     if let Err(error) = serving.await {
@@ -162,6 +169,7 @@ async fn give(
             bytes = Value::Object(result.clone()).to_string().into();
         }
         Kind::Truncated => bytes.truncate(bytes.len() / 2),
+        Kind::Mangled(mangle) => bytes = mangle.apply(&bytes),
         Kind::None | Kind::Cut(_) | Kind::Stall(_) => {}
     }
     let is_silent = matches!(
@@ -182,9 +190,12 @@ async fn give(
         Kind::Stall(Break::Before) => std::future::pending().await,
         Kind::Stall(Break::After) => stalled(&bytes, 0),
         Kind::Stall(Break::Body) => stalled(&bytes, length / 2),
-        Kind::None | Kind::Status(_) | Kind::Body(_) | Kind::Result(_) | Kind::Truncated => {
-            whole(bytes)
-        }
+        Kind::None
+        | Kind::Status(_)
+        | Kind::Body(_)
+        | Kind::Result(_)
+        | Kind::Truncated
+        | Kind::Mangled(_) => whole(bytes),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;

@@ -42,8 +42,7 @@ impl Instance {
             match answer {
                 Ok(updates) => {
                     refusals.reset();
-                    let leads_nowhere =
-                        updates.condition == Condition::Broken && updates.cursor.is_none();
+                    let leads_nowhere = updates.leads_nowhere();
                     self.platform.unstored.replace(Some(updates));
                     let is_news = self.accept_unstored()?;
                     if leads_nowhere {
@@ -185,18 +184,9 @@ impl Instance {
     /// Stores a batch with its cursor, and says whether either is new. A fenced instance does so, too: its
     /// successor finds it.
     fn accept(&self, updates: &wire::Updates) -> Result<bool, Error> {
-        {
-            let mut health = self.health.borrow_mut();
-            health.poll_answered(imports::now());
-            if let Some(hold) = api::hold(updates) {
-                health.hold = hold;
-            }
+        if !updates.leads_nowhere() {
+            self.answered_well(updates);
         }
-        self.last_poll_ms.set(Some(imports::now_ms()));
-        self.look_at_clock();
-        self.log_phase();
-        self.channel.borrow_mut().outbox().resume();
-        self.lane.raise();
 
         self.tell_condition(updates);
         let events = self.read_all(&updates.messages)?;
@@ -212,6 +202,21 @@ impl Instance {
             None => self.channel.borrow_mut().journal().cursor().to_owned(),
         };
         self.take_in(cursor, events)
+    }
+
+    fn answered_well(&self, updates: &wire::Updates) {
+        {
+            let mut health = self.health.borrow_mut();
+            health.poll_answered(imports::now());
+            if let Some(hold) = api::hold(updates) {
+                health.hold = hold;
+            }
+        }
+        self.last_poll_ms.set(Some(imports::now_ms()));
+        self.look_at_clock();
+        self.log_phase();
+        self.channel.borrow_mut().outbox().resume();
+        self.lane.raise();
     }
 
     /// The log tells once that answers have to be repaired, and each time that one is given up.
