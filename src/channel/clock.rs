@@ -7,6 +7,9 @@ use std::time::Duration;
 /// Clocks that differ by less agree. WeCom's callbacks may be ten minutes from ours.
 const MAX_APART_MS: u64 = 5 * 60_000;
 
+/// How much later than a date it may be.
+const DATE_MS: u64 = 999;
+
 /// The platform's clock, and how far it is from ours.
 #[derive(Debug, Clone, Default)]
 pub struct PlatformClock {
@@ -44,7 +47,8 @@ impl PlatformClock {
     /// Takes in the date of an answer that came at `at`, when our clock showed `own_ms`. Returns a
     /// sentence for the log when the clocks have come apart, or together again.
     pub fn saw(&mut self, at: Duration, own_ms: u64, date_ms: u64) -> Option<String> {
-        self.seen = Some((date_ms, at));
+        // A date has whole seconds, and this one may end just now.
+        self.seen = Some((date_ms.saturating_add(DATE_MS), at));
         let ahead_ms = i64::try_from(own_ms)
             .unwrap_or(i64::MAX)
             .saturating_sub_unsigned(date_ms);
@@ -100,8 +104,8 @@ mod tests {
         clock.saw(NOW, NOW_MS + DAY_MS, NOW_MS);
         let later = NOW + Duration::from_secs(60);
         let moment = clock.moment(later, 5);
-        assert_eq!(moment.platform_ms, Some(NOW_MS + 60_000));
-        assert_eq!(clock.now_ms(Duration::ZERO), Some(NOW_MS));
+        assert_eq!(moment.platform_ms, Some(NOW_MS + 60_999));
+        assert_eq!(clock.now_ms(Duration::ZERO), Some(NOW_MS + DATE_MS));
         clock.saw(later, NOW_MS, u64::MAX);
         assert_eq!(clock.now_ms(NOW * 2), Some(u64::MAX));
     }

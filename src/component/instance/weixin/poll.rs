@@ -43,6 +43,7 @@ impl Instance {
                 Ok(updates) => {
                     refusals.reset();
                     let leads_nowhere = updates.leads_nowhere();
+                    let is_empty = updates.messages.is_empty();
                     self.platform.unstored.replace(Some(updates));
                     let is_news = self.accept_unstored()?;
                     if leads_nowhere {
@@ -53,8 +54,10 @@ impl Instance {
                         continue;
                     }
                     failures.reset();
-                    // A server that has nothing new to say and does not hold the poll sets no pace.
-                    if !is_news && imports::now().saturating_sub(begun) < SHORT_POLL {
+                    // A server that repeats itself, or has nothing to say and does not hold the poll,
+                    // sets no pace.
+                    let was_held = imports::now().saturating_sub(begun) >= SHORT_POLL;
+                    if !is_news && !(is_empty && was_held) {
                         self.sleep(idle.fail(imports::random())).await;
                     } else {
                         idle.reset();
