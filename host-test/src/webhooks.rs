@@ -59,7 +59,9 @@ pub async fn serve(listener: impl Into<Listener>, gateway: Gateway) {
             gateway,
             told: Arc::default(),
         });
-    let answer = move |request: http::Request<_>, _| router.clone().call(request.map(Body::new));
+    let answer = move |request: http::Request<_>, _| {
+        router.clone().call(with_plain_path(request.map(Body::new)))
+    };
     listener.into().serve("webhooks", answer).await;
 }
 
@@ -81,6 +83,27 @@ impl Webhooks {
             );
         }
     }
+}
+
+/// The same request without slashes at the end of its path and several in a row, which proxies add.
+fn with_plain_path<B>(mut request: http::Request<B>) -> http::Request<B> {
+    let path = request.uri().path();
+    if !path.contains("//") && !path.ends_with('/') {
+        return request;
+    }
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let mut plain: String = segments.flat_map(|segment| ["/", segment]).collect();
+    if plain.is_empty() {
+        plain.push('/');
+    }
+    if let Some(query) = request.uri().query() {
+        plain = format!("{plain}?{query}");
+    }
+    // What was one is one still; otherwise it stays as it came.
+    if let Ok(uri) = plain.parse() {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 async fn webhook(

@@ -88,6 +88,7 @@ mod tests {
             },
             sender: sender.into(),
             sent_at_ms: 0,
+            received_ms: 0,
             text: String::new(),
             media: Vec::new(),
             quote: None,

@@ -51,6 +51,7 @@ fn message(id: &str, text: &str, sent_at_ms: u64) -> Event {
             },
             sender: "alice".into(),
             sent_at_ms,
+            received_ms: 0,
             text: text.into(),
             media: Vec::new(),
             quote: None,
@@ -200,7 +201,7 @@ fn a_text_of_too_many_parts_is_a_file_behind_a_preview() {
 fn progress_that_waits_is_joined_and_an_answer_says_it_all() {
     let mut store = BTreeMap::new();
     let mut channel = channel(&[("send-interval-ms", "60000")], &store);
-    let write = channel.receive(NOW, "c".into(), vec![message("1", "hi", NOW_MS)]);
+    let write = channel.receive(NOW, NOW_MS, "c".into(), vec![message("1", "hi", NOW_MS)]);
     apply(&mut store, write.write);
     let progress = |number: usize| NewPost {
         is_progress: true,
@@ -237,7 +238,7 @@ fn progress_that_waits_is_joined_and_an_answer_says_it_all() {
 #[test]
 fn what_nobody_waits_for_is_refused_before_it_is_stored() {
     let mut channel = channel(&[("sends-per-message", "1")], &BTreeMap::new());
-    channel.receive(NOW, "c".into(), vec![message("1", "hi", NOW_MS)]);
+    channel.receive(NOW, NOW_MS, "c".into(), vec![message("1", "hi", NOW_MS)]);
     channel.acknowledge(&["1".to_owned()]);
     let news = post("news", "news");
     channel.admit(NOW, NOW_MS, &news).unwrap();
@@ -260,9 +261,14 @@ fn what_nobody_waits_for_is_refused_before_it_is_stored() {
     };
     channel.admit(NOW, NOW_MS, &patient).unwrap();
     // A new message opens the window, and a repeat of an old one does not.
-    channel.receive(NOW, "c".into(), vec![message("1", "hi", NOW_MS)]);
+    channel.receive(NOW, NOW_MS, "c".into(), vec![message("1", "hi", NOW_MS)]);
     assert!(channel.admit(NOW, NOW_MS, &news).is_err());
-    channel.receive(NOW, "d".into(), vec![message("2", "more", NOW_MS + 1)]);
+    channel.receive(
+        NOW,
+        NOW_MS,
+        "d".into(),
+        vec![message("2", "more", NOW_MS + 1)],
+    );
     assert!(
         channel.admit(NOW, NOW_MS, &news).is_err(),
         "the one send is for the answer"
@@ -275,7 +281,7 @@ fn what_nobody_waits_for_is_refused_before_it_is_stored() {
 fn what_was_sent_and_said_is_known_after_a_crash() {
     let mut store = BTreeMap::new();
     let mut first = channel(&[], &store);
-    let received = first.receive(NOW, "c".into(), vec![message("1", "hi", NOW_MS)]);
+    let received = first.receive(NOW, NOW_MS, "c".into(), vec![message("1", "hi", NOW_MS)]);
     apply(&mut store, received.write);
     apply(
         &mut store,
@@ -313,7 +319,7 @@ fn what_was_sent_and_said_is_known_after_a_crash() {
 fn reports_are_returned_with_ids_of_their_own() {
     let mut channel = channel(&[], &BTreeMap::new());
     let late = NOW_MS + 30 * HOUR_MS;
-    channel.receive(NOW, "c".into(), vec![message("1", "hi", NOW_MS)]);
+    channel.receive(NOW, NOW_MS, "c".into(), vec![message("1", "hi", NOW_MS)]);
     let (come, _) = channel.take(NOW, 10);
     assert_eq!(come.len(), 1);
     let queued = NewPost {

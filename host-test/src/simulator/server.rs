@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONTENT_TYPE, DATE, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::breakage::{AnswerBody, Cut, whole};
+use super::breakage::{AnswerBody, Cut, date, whole};
 use super::call::Call;
 use super::endpoint::Endpoint;
 use super::reach::{Door, Order};
@@ -58,7 +58,7 @@ pub(super) async fn serve(
             accepted = door.accept() => match accepted {
                 Ok((stream, remote)) => {
                     let world = world.clone();
-                    let answer = move |request, peer| answer(world.clone(), peer, request);
+                    let answer = move |request, peer| dated(world.clone(), peer, request);
                     connections.take(stream, remote, None, answer);
                 }
                 Err(error) => connections.cannot_accept(&error).await,
@@ -68,6 +68,18 @@ pub(super) async fn serve(
     }
     connections.shutdown().await;
     showing.shutdown().await;
+}
+
+/// An answer with the time of the simulated server's own clock.
+async fn dated(
+    world: Arc<World>,
+    peer: Peer,
+    request: Request<Received>,
+) -> Result<Response<AnswerBody>, Cut> {
+    let date = date(&world.clock);
+    let mut response = answer(world, peer, request).await?;
+    response.headers_mut().insert(DATE, date);
+    Ok(response)
 }
 
 /// Shows late entries when their time has come, in order.

@@ -399,6 +399,57 @@ async fn what_fails_is_told_with_its_status() {
 }
 
 #[tokio::test]
+async fn the_first_send_that_meets_a_dead_token_fails_as_the_next_one_does() {
+    for fault in [
+        json!({"errcode": -14, "errmsg": "session timeout"}),
+        json!({"ret": -14}),
+    ] {
+        let (world, gateway, operator, messages) = met().await;
+        world
+            .simulator
+            .faults(&json!({"sendmessage": fault}))
+            .unwrap();
+        for key in ["first", "second", "third", "first"] {
+            let text = json!({"key": key, "conversation": ALICE, "text": "x"});
+            let answer = operator.post(&messages, &text).await;
+            assert_eq!(answer.kind(), (409, "login-required".to_owned()), "{key}");
+        }
+        // One that may wait does.
+        let until = world.clock.unix_ms() + 3_600_000;
+        let patient = json!({"key": "patient", "conversation": ALICE, "text": "later",
+            "queue_until_ms": until});
+        let answer = operator.post(&messages, &patient).await;
+        assert_eq!(
+            answer.json()["parts"][0]["state"],
+            "queued",
+            "{}",
+            answer.text
+        );
+        let before = world.simulator.answers(ALICE);
+        world
+            .simulator
+            .faults(&json!({"sendmessage": null}))
+            .unwrap();
+        // A poll that is answered well resumes; nothing that failed goes out hours later.
+        world.simulator.say(ALICE, "hello?");
+        eventually(async || {
+            world
+                .simulator
+                .answers(ALICE)
+                .iter()
+                .any(|text| text == "later")
+        })
+        .await;
+        let sent = world.simulator.answers(ALICE).split_off(before.len());
+        assert!(!sent.iter().any(|text| text == "x"), "{sent:?}");
+        let again = json!({"key": "first", "conversation": ALICE, "text": "x"});
+        let again = operator.post(&messages, &again).await;
+        assert_eq!(again.status, 200, "its key is free again: {}", again.text);
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_login_goes_step_by_step() {
     let world = World::new().await;
     let (gateway, account) = world.serve(Arc::new(EchoAgent), &[]).await;

@@ -108,6 +108,45 @@ async fn a_login_is_stored_and_the_account_serves_who_scanned() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_the_old_tokens_is_asked_once_more_without_them() {
+    let world = World::new().await;
+    let credentials = memory();
+    let login = begun(&world, &credentials).await;
+    world.simulator.login(ALICE, Act::Confirm).unwrap();
+    assert!(matches!(next(&world, &login).await, Step::Done { .. }));
+    for fault in [
+        json!({"refuses_tokens": true}),
+        json!({"refuses_tokens": false, "get_bot_qrcode": {"status": 400, "times": 1}}),
+        json!({"get_bot_qrcode": {"errcode": -14, "times": 1}}),
+        json!({"get_bot_qrcode": {"body": "{\"ret\":-1,\"errmsg\":\"\u{8}\"}", "times": 1}}),
+    ] {
+        world.simulator.faults(&fault).unwrap();
+        let before = world.simulator.login_counters().qr_codes;
+        let again = begun(&world, &credentials).await;
+        assert_eq!(
+            world.simulator.login_counters().qr_codes,
+            before + 2,
+            "{fault}"
+        );
+        world.simulator.login(BOB, Act::Confirm).unwrap();
+        let step = next(&world, &again).await;
+        assert!(matches!(step, Step::Done { .. }), "{step:?}");
+    }
+    // Where that does not help either, the login ends with the server's word.
+    world
+        .simulator
+        .faults(&json!({"get_bot_qrcode": {"ret": -1}}))
+        .unwrap();
+    let before = world.simulator.login_counters().qr_codes;
+    let refused = Login::begin(&logins(&world, &credentials)).await;
+    match refused {
+        Ok((_, step)) => assert!(reason(step).contains("ret=-1")),
+        Err(error) => panic!("{error}"),
+    }
+    assert_eq!(world.simulator.login_counters().qr_codes, before + 2);
+}
+
+#[tokio::test]
 async fn digits_redirects_and_new_codes_are_gone_through() {
     let world = World::new().await;
     let credentials = memory();

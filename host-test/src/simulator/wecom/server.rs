@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use super::control;
 use super::rules::{Endpoint, Fault, Kind};
 use super::world::World;
 use crate::listener::{Connections, ListenerLimits, Peer, Received};
-use crate::simulator::breakage::{AnswerBody, Cut, cut_off, stalled, whole};
+use crate::simulator::breakage::{AnswerBody, Cut, cut_off, date, stalled, whole};
 use crate::simulator::faults::Break;
 use crate::simulator::lock;
 use crate::simulator::query::parameter;
@@ -45,7 +45,7 @@ pub(super) async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
                     let world = world.clone();
-                    let answer = move |request, peer| answer(world.clone(), peer, request);
+                    let answer = move |request, peer| dated(world.clone(), peer, request);
                     connections.take(stream, remote, None, answer);
                 }
                 Err(error) => connections.cannot_accept(&error).await,
@@ -55,6 +55,18 @@ pub(super) async fn serve(
     }
     connections.shutdown().await;
     delivering.shutdown().await;
+}
+
+/// An answer with the time of the simulated server's own clock.
+async fn dated(
+    world: Arc<World>,
+    peer: Peer,
+    request: Request<Received>,
+) -> Result<Response<AnswerBody>, Cut> {
+    let date = date(&world.clock);
+    let mut response = answer(world, peer, request).await?;
+    response.headers_mut().insert(DATE, date);
+    Ok(response)
 }
 
 async fn answer(
@@ -146,6 +158,7 @@ async fn give(
             bytes = Value::Object(result.clone()).to_string().into();
         }
         Kind::Truncated => bytes.truncate(bytes.len() / 2),
+        Kind::Mangled(mangle) => bytes = mangle.apply(&bytes),
         Kind::None | Kind::Cut(_) | Kind::Stall(_) => {}
     }
     let is_silent = matches!(
@@ -166,9 +179,12 @@ async fn give(
         Kind::Stall(Break::Before) => std::future::pending().await,
         Kind::Stall(Break::After) => stalled(&bytes, 0),
         Kind::Stall(Break::Body) => stalled(&bytes, length / 2),
-        Kind::None | Kind::Status(_) | Kind::Body(_) | Kind::Result(_) | Kind::Truncated => {
-            whole(bytes)
-        }
+        Kind::None
+        | Kind::Status(_)
+        | Kind::Body(_)
+        | Kind::Result(_)
+        | Kind::Truncated
+        | Kind::Mangled(_) => whole(bytes),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
