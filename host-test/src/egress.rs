@@ -26,6 +26,7 @@ mod hop;
 mod json;
 pub mod proxy;
 mod query;
+pub(crate) mod roots;
 pub mod rule;
 
 use std::collections::HashMap;
