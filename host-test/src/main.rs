@@ -9,6 +9,7 @@ use host_test::run;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    host_test::runtime::no_backtraces_of_errors();
     let arguments = std::env::args_os().skip(1);
     let (command, log_format) = match cli::parse(arguments, &|name| std::env::var_os(name)) {
         Ok(parsed) => parsed,
@@ -36,7 +37,10 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(&format!("no threads can be started: {error}"));
+            complain(&format!(
+                "no threads can be started: {error}: raise `ulimit -u` and `ulimit -v`, or the \
+                 container's limit of processes (pids.max)"
+            ));
             return ExitCode::FAILURE;
         }
     };
