@@ -141,6 +141,11 @@ impl Setup {
         })
     }
 
+    /// Why the store does not work right now.
+    pub(super) fn store_trouble(&self) -> Option<String> {
+        self.state.trouble()
+    }
+
     /// The values of its credentials that a login replaces.
     pub(super) fn secret_values(&self) -> Vec<String> {
         captured_by_logins(&self.plugin.descriptor)
