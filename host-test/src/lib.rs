@@ -31,6 +31,7 @@ pub mod sandbox;
 pub mod simulator;
 pub mod state;
 pub mod transfer;
+pub mod watch;
 pub mod webhooks;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::future::join_all;
 
@@ -18,9 +18,10 @@ use crate::cli::{Access, Defaults, FileAccount, WECOM, read_accounts};
 use crate::gateway::Gateway;
 use crate::login::account_of;
 use crate::media::MediaRules;
+use crate::watch::FileWatch;
 
-/// How often it is looked at the file.
-const LOOK: Duration = Duration::from_millis(200);
+/// The file is read when it has not changed for so long: an editor writes in several steps.
+const QUIET: Duration = Duration::from_millis(100);
 /// An account that did not start is tried again after this.
 const AGAIN: Duration = Duration::from_secs(30);
 /// Accounts that start side by side.
@@ -29,7 +30,8 @@ const AT_ONCE: usize = 64;
 /// Serves the accounts of a file until it is dropped.
 ///
 /// # Errors
-/// When the file can't be read at the start; later it is told in the log, and what was goes on.
+/// When the file can't be read at the start; later it is told in the log, and what was goes on. When
+/// other gateways have taken over every account that this one ran.
 pub async fn serve(
     gateway: &Gateway,
     agents: &Agents,
@@ -38,20 +40,13 @@ pub async fn serve(
     defaults: &Defaults,
     media: &MediaRules,
 ) -> Result<(), Failure> {
+    // Before it is read: what changes from here on is read again.
+    let mut file = FileWatch::new(path);
     let mut wanted = read_accounts(path, defaults).map_err(Failure::Usage)?;
-    let mut version = modified(path);
     let mut logins = gateway.credentials().watch();
     let mut running: BTreeMap<String, (FileAccount, AccountOptions)> = BTreeMap::new();
     loop {
         let is_whole = follow(gateway, agents, components, &wanted, &mut running, media).await;
-        let changed = async {
-            loop {
-                tokio::time::sleep(LOOK).await;
-                if modified(path) != version {
-                    return;
-                }
-            }
-        };
         let again = async {
             match is_whole {
                 true => std::future::pending().await,
@@ -59,8 +54,7 @@ pub async fn serve(
             }
         };
         tokio::select! {
-            () = changed => {
-                version = modified(path);
+            () = file.changed(QUIET) => {
                 match read_accounts(path, defaults) {
                     Ok(accounts) => wanted = accounts,
                     Err(why) => tracing::error!("{why}; the accounts stay as they were"),
@@ -69,6 +63,7 @@ pub async fn serve(
             // The credentials hold a sender.
             _ = logins.changed() => {}
             () = again => {}
+            taken = gateway.superseded() => return Err(Failure::superseded(&taken)),
         }
     }
 }
@@ -195,9 +190,4 @@ fn options_of(
          account that the login brings",
     )?;
     Ok(account_of(stored, &account.config, media.clone()))
-}
-
-fn modified(path: &Path) -> Option<(SystemTime, u64)> {
-    let about = std::fs::metadata(path).ok()?;
-    Some((about.modified().ok()?, about.len()))
 }

@@ -17,6 +17,7 @@ mod hostile;
 mod lifecycle;
 mod login;
 mod long_life;
+mod machine;
 mod media;
 mod outbox;
 mod progress;
