@@ -118,6 +118,30 @@ mod tests {
     }
 
     #[test]
+    fn errors_of_trust_say_what_to_set_and_others_do_not() {
+        for (failure, expected) in [
+            ("invalid peer certificate: UnknownIssuer", true),
+            ("invalid peer certificate: BadSignature", true),
+            (
+                "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
+                true,
+            ),
+            ("invalid peer certificate: Expired", false),
+            ("invalid peer certificate: NotValidForName", false),
+            ("received fatal alert: HandshakeFailure", false),
+            ("Connection refused (os error 111)", false),
+        ] {
+            let advice = advice(failure);
+            assert_eq!(
+                advice.contains("SSL_CERT_"),
+                expected,
+                "{failure}: {advice}"
+            );
+            assert_eq!(advice.is_empty(), !expected);
+        }
+    }
+
+    #[test]
     fn what_can_not_be_trusted_is_named_at_the_start() {
         let folder = tempfile::tempdir().unwrap();
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

@@ -156,7 +156,7 @@ fn range(address: &str, length: &str) -> Option<String> {
         .strip_prefix('[')
         .and_then(|address| address.strip_suffix(']'))
         .unwrap_or(address);
-    if let Some(IpAddr::V6(address)) = address.parse().ok() {
+    if let Ok(IpAddr::V6(address)) = address.parse() {
         let length: u8 = length.parse().ok().filter(|length| *length <= 128)?;
         return Some(format!("{address}/{length}"));
     }
@@ -272,7 +272,7 @@ mod tests {
         let named = "no_proxy has \"10.0.0.0/33\", \"x!\", \"<-loopback>\", which";
         assert!(warning.starts_with(named), "{warning}");
         assert!(!warning.contains("hunter2"), "{warning}");
-        let many = vec!["a!"; 100].join(";");
+        let many = ["a!"; 100].join(";");
         let warning = read(&many).warning("NO_PROXY").unwrap();
         assert!(warning.contains(" and 92 more,"), "{warning}");
         let long = format!("{}!", "a".repeat(5000));
