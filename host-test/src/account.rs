@@ -15,6 +15,7 @@ mod rules;
 mod settled;
 mod setup;
 mod swap;
+mod trouble;
 mod typing;
 mod webhook;
 
@@ -22,7 +23,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::agent::health::Health as AgentHealth;
@@ -36,6 +37,7 @@ use aside::Aside;
 use figures::Figures;
 use lanes::Lanes;
 use swap::Swap;
+use trouble::Failing;
 
 pub use aside::PutAside;
 pub(crate) use changes::of as changes;
@@ -91,9 +93,12 @@ struct Shared {
     handing_over: watch::Sender<bool>,
     /// How the account does while there is none.
     absence: Mutex<Absence>,
+    failing: Mutex<Failing>,
     stopping: watch::Sender<bool>,
     /// A newer instance, mostly another process's, owns the account.
     superseded: watch::Sender<bool>,
+    /// Told when that happens to any account of the process.
+    taken: Arc<Notify>,
     lanes: Lanes,
     /// How the agent does, and what people are told where it fails them.
     agent_health: Arc<AgentHealth>,
@@ -121,6 +126,18 @@ impl Account {
         agent: Arc<dyn Agent>,
         options: AccountOptions,
     ) -> Result<Account, StartError> {
+        Account::start_among(runtime, plugin, state, agent, options, Arc::default()).await
+    }
+
+    /// The same; `taken` is told when a newer instance takes the account over.
+    pub(crate) async fn start_among(
+        runtime: &Runtime,
+        plugin: &Plugin,
+        state: Arc<dyn State>,
+        agent: Arc<dyn Agent>,
+        options: AccountOptions,
+        taken: Arc<Notify>,
+    ) -> Result<Account, StartError> {
         let setup = Setup::new(runtime, plugin, state, options)?;
         let (swaps, requests) = mpsc::channel(1);
         let shared = Arc::new(Shared {
@@ -139,8 +156,10 @@ impl Account {
                 since_ms: runtime.clock.unix_ms(),
                 reason: None,
             }),
+            failing: Mutex::default(),
             stopping: watch::channel(false).0,
             superseded: watch::channel(false).0,
+            taken,
             lanes: Lanes::default(),
             figures: Figures::default(),
         });
@@ -293,9 +312,7 @@ impl Shared {
                     match why {
                         Some(why) => why,
                         None => {
-                            let reason = "a newer instance owns the account";
-                            self.absent(Phase::Draining, Some(reason));
-                            self.superseded.send_replace(true);
+                            self.is_taken();
                             return;
                         }
                     }
@@ -320,6 +337,16 @@ impl Shared {
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// A newer instance owns the account: this one is stopped for good, and says so.
+    fn is_taken(&self) {
+        let reason = "another gateway that was started later on the same store runs this account \
+                      now, and this one has stopped it: let one of them run it";
+        tracing::error!(account = &*self.id, "{reason}");
+        self.absent(Phase::Stopped, Some(reason));
+        self.superseded.send_replace(true);
+        self.taken.notify_waiters();
     }
 
     async fn new_instance(&self) -> Result<Instance, StartError> {
@@ -400,23 +427,11 @@ impl Shared {
     /// Waits where calling again is right; none where the instance is of no use any more.
     async fn after(&self, error: CallError) -> Option<()> {
         match error {
-            CallError::Channel(error) if error.kind == ErrorKind::Fenced => {
-                tracing::error!(
-                    account = &*self.id,
-                    instance = self.instance_number(),
-                    "{}",
-                    error.message
-                );
-                None
-            }
+            CallError::Channel(error) if error.kind == ErrorKind::Fenced => None,
             // The instance's end is waited for beside this, and told there.
             CallError::Ended(_) => std::future::pending().await,
             CallError::Channel(_) => {
-                tracing::error!(
-                    account = &*self.id,
-                    instance = self.instance_number(),
-                    "{error}; trying again"
-                );
+                self.fails(&error.to_string());
                 self.clock().sleep(FIRST_PAUSE).await;
                 Some(())
             }

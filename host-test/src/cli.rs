@@ -4,6 +4,7 @@
 
 mod accounts;
 mod environment;
+mod value;
 mod wecom;
 
 use std::collections::BTreeMap;

@@ -9,9 +9,9 @@
 mod directory;
 mod redis;
 mod stored;
+mod watching;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -21,10 +21,6 @@ use self::stored::Stored;
 use crate::state::StateSpec;
 
 pub use stored::{Brought, Conflict, Credential, Holder, Home};
-
-/// How often it is looked for changes of other processes: in a file, and on a server.
-const LOOK: Duration = Duration::from_millis(200);
-const LOOK_AFAR: Duration = Duration::from_millis(500);
 
 /// Why they can't be read or stored.
 #[derive(Debug, thiserror::Error)]
@@ -61,17 +57,6 @@ enum Place {
     Directory(Directory),
     Memory(Mutex<Stored>),
     Redis(Box<Server>),
-}
-
-impl Place {
-    /// What differs after each change; none where only this process makes any, or it is not known.
-    fn version(&self) -> Option<String> {
-        match self {
-            Place::Directory(directory) => Some(directory.version()),
-            Place::Memory(_) => None,
-            Place::Redis(server) => server.version(),
-        }
-    }
 }
 
 impl Credentials {
@@ -195,28 +180,7 @@ impl Credentials {
 
     /// Signals each change, of this process and of others. Must be called within a tokio runtime.
     pub fn watch(&self) -> watch::Receiver<()> {
-        let (pause, mut before) = match &self.shared.place {
-            Place::Memory(_) => return self.shared.changed.subscribe(),
-            Place::Directory(directory) => (LOOK, Some(directory.version())),
-            // A server may take its time: the first look tells of a change that is none.
-            Place::Redis(_) => (LOOK_AFAR, None),
-        };
-        let shared = Arc::downgrade(&self.shared);
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(pause).await;
-                let Some(shared) = shared.upgrade() else {
-                    return;
-                };
-                let looking = Arc::clone(&shared);
-                let version = tokio::task::spawn_blocking(move || looking.place.version());
-                let now = version.await.unwrap_or_default();
-                if now.is_some() && now != before {
-                    before = now;
-                    shared.changed.send_replace(());
-                }
-            }
-        });
+        watching::start(&self.shared);
         self.shared.changed.subscribe()
     }
 
@@ -462,6 +426,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_user_of_the_readme_listens_and_tells() {
+        let readme = include_str!("../../README.md");
+        let rules = readme.split('`').find(|code| code.starts_with("~weixin:*"));
+        let rules: Vec<&str> = rules.unwrap().split(' ').collect();
+        let server = RedisServer::start();
+        let user = ["ACL", "SETUSER", "bot", "on", ">hunter2"];
+        server.ask(&[&user, &rules[..]].concat()).unwrap();
+        let url = format!("redis://bot:hunter2@127.0.0.1:{}", server.port());
+        let credentials = Credentials::of(&url.parse().unwrap());
+        let mut changes = credentials.watch();
+        // The first signal is that it listens.
+        changes.changed().await.unwrap();
+        let listening = server.ask(&["PUBSUB", "NUMSUB", "weixin:credentials"]);
+        let listening: (String, u64) = ::redis::from_redis_value(listening.unwrap()).unwrap();
+        assert_eq!(listening.1, 1);
+        // Two logins, one after the other, and a loss of the server in between.
+        for number in 0..2 {
+            let other = Credentials::of(&url.parse().unwrap());
+            let id = format!("a{number}");
+            keep(&other, &id, &id, "alice");
+            changes.changed().await.unwrap();
+            while credentials.latest().unwrap().unwrap().account != id {
+                changes.changed().await.unwrap();
+            }
+            server.kill();
+            assert!(server.run());
+            server.ask(&[&user, &rules[..]].concat()).unwrap();
+            changes.changed().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
     async fn changes_of_another_process_are_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let server = RedisServer::start();
@@ -471,12 +467,19 @@ mod tests {
         ] {
             let credentials = Credentials::of(&spec);
             let mut changes = credentials.watch();
-            tokio::time::sleep(LOOK_AFAR * 2).await;
-            changes.mark_unchanged();
-            let other = Credentials::of(&spec);
-            keep(&other, "a", "t", "alice");
-            changes.changed().await.unwrap();
-            assert_eq!(latest(&credentials).as_deref(), Some("a"));
+            for number in 0..6 {
+                // There may be signals of changes that are none, and one for several.
+                let (id, token) = (format!("a{number}"), format!("t{number}"));
+                let other = Credentials::of(&spec);
+                keep(&other, &id, &token, "alice");
+                while latest(&credentials).as_deref() != Some(&*id) {
+                    changes.changed().await.unwrap();
+                }
+                tokio::time::timeout(std::time::Duration::from_secs(60), changes.changed())
+                    .await
+                    .expect("it is told")
+                    .unwrap();
+            }
         }
     }
 }

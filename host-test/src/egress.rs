@@ -27,6 +27,7 @@ mod json;
 pub mod pins;
 pub mod proxy;
 mod query;
+pub(crate) mod roots;
 pub mod rule;
 
 use std::collections::HashMap;

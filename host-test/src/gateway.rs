@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use crate::account::{Account, AccountOptions, Changes, Handle, StartError, SwapError};
 use crate::agent::Agent;
@@ -38,6 +38,8 @@ struct Shared {
     accounts: RwLock<BTreeMap<String, Account>>,
     /// One change of the accounts or of the component at a time.
     changing: Mutex<()>,
+    /// Told when another gateway takes one of the accounts over, and when one is removed.
+    taken: Arc<Notify>,
 }
 
 /// The components, one for each platform.
@@ -77,6 +79,7 @@ impl Gateway {
                 credentials,
                 accounts: RwLock::default(),
                 changing: Mutex::default(),
+                taken: Arc::default(),
             }),
         }
     }
@@ -133,7 +136,8 @@ impl Gateway {
         self.take(&id).await;
         let state = Arc::clone(&self.shared.state);
         let runtime = &self.shared.runtime;
-        let account = Account::start(runtime, &plugin, state, agent, options).await?;
+        let taken = Arc::clone(&self.shared.taken);
+        let account = Account::start_among(runtime, &plugin, state, agent, options, taken).await?;
         let handle = account.handle();
         self.accounts_mut().insert(id, account);
         Ok(handle)
@@ -150,9 +154,25 @@ impl Gateway {
         match account {
             Some(account) => {
                 account.stop().await;
+                self.shared.taken.notify_waiters();
                 true
             }
             None => false,
+        }
+    }
+
+    /// Waits until other gateways, which were started later on the same store, have taken over all
+    /// accounts that are here, and at least one; their ids. Accounts that did not start are not here.
+    pub async fn superseded(&self) -> Vec<String> {
+        loop {
+            let mut taken = std::pin::pin!(self.shared.taken.notified());
+            // What happens from here on is told.
+            taken.as_mut().enable();
+            let accounts = self.accounts();
+            if !accounts.is_empty() && accounts.iter().all(Handle::is_superseded) {
+                return accounts.iter().map(|one| one.id().to_owned()).collect();
+            }
+            taken.await;
         }
     }
 

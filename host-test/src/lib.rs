@@ -33,6 +33,7 @@ pub mod simulator;
 pub mod state;
 pub mod terminal;
 pub mod transfer;
+pub mod watch;
 pub mod webhooks;
 
 #[cfg(test)]

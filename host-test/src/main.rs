@@ -15,6 +15,7 @@ const FILES: u64 = 65_536;
 
 fn main() -> ExitCode {
     hide_memory();
+    host_test::runtime::no_backtraces_of_errors();
     let arguments = std::env::args_os().skip(1);
     let (command, log_format) = match cli::parse(arguments, &|name| std::env::var_os(name)) {
         Ok(parsed) => parsed,
@@ -43,7 +44,10 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(&format!("no threads can be started: {error}"));
+            complain(&format!(
+                "no threads can be started: {error}: raise `ulimit -u` and `ulimit -v`, or the \
+                 container's limit of processes (pids.max)"
+            ));
             return ExitCode::FAILURE;
         }
     };

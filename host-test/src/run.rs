@@ -18,6 +18,7 @@ use crate::check::{self, CHECKS, PLATFORM, Suite};
 use crate::cli::{AllowEgress, UsageError};
 use crate::clock::Clock;
 use crate::egress::proxy::Proxies;
+use crate::egress::roots;
 use crate::listener::Names;
 use crate::runtime::{Allocation, Plugin, Runtime, RuntimeOptions};
 use crate::simulator::{Options, Simulator};
@@ -32,7 +33,7 @@ pub enum Failure {
     /// The user's to correct.
     #[error("{0}")]
     Usage(String),
-    /// Another gateway on the same state runs the account now.
+    /// Other gateways on the same state run the accounts now, and none is left.
     #[error("{0}")]
     Superseded(String),
     /// Anything else.
@@ -52,6 +53,28 @@ impl Failure {
             // Of its own, so that a supervisor can leave it at that.
             Failure::Superseded(_) => 3,
         }
+    }
+}
+
+/// Names of accounts that are told; the rest is counted.
+const NAMED: usize = 3;
+
+impl Failure {
+    /// The accounts with these ids were taken over, and there are no others.
+    fn superseded(ids: &[String]) -> Failure {
+        let mut names = ids
+            .iter()
+            .take(NAMED)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ");
+        if let Some(more @ 1..) = ids.len().checked_sub(NAMED) {
+            names.push_str(&format!(" and {more} more"));
+        }
+        Failure::Superseded(format!(
+            "another gateway that was started later on the same --state runs {names} now, and this \
+             one ends: run one of them, or give them different accounts and states"
+        ))
     }
 }
 
@@ -103,8 +126,12 @@ fn runtime(
     accounts: Option<usize>,
     allow_egress: &AllowEgress,
 ) -> Result<Runtime, Failure> {
-    let proxies = Proxies::from_environment(&|name| std::env::var_os(name))
-        .map_err(|error| Failure::Usage(error.to_string()))?;
+    let lookup = |name: &str| std::env::var_os(name);
+    let proxies =
+        Proxies::from_environment(&lookup).map_err(|error| Failure::Usage(error.to_string()))?;
+    for warning in roots::warnings(&lookup) {
+        tracing::warn!("{warning}");
+    }
     let mut options = RuntimeOptions {
         proxies,
         ..RuntimeOptions::default()

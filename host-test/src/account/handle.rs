@@ -121,7 +121,7 @@ impl Handle {
             return absent();
         };
         match tokio::time::timeout(CHECK_WAIT, instance.check()).await {
-            Ok(Ok(health)) => Status {
+            Ok(Ok(health)) => self.shared.with_trouble(Status {
                 phase: health.phase,
                 since_ms: Some(health.since),
                 last_poll_ms: health.last_poll,
@@ -130,7 +130,7 @@ impl Handle {
                 unacknowledged: Some(health.unacknowledged),
                 memory_bytes: Some(instance.memory_bytes()),
                 reason: health.reason,
-            },
+            }),
             // Its end is about to be noticed.
             Ok(Err(error)) => {
                 Status::without_instance(Phase::Starting, None, Some(error.to_string()))
@@ -192,6 +192,11 @@ impl Handle {
         let mut superseded = self.shared.superseded.subscribe();
         // The sender lives in the handle.
         let _ = superseded.wait_for(|superseded| *superseded).await;
+    }
+
+    /// Whether that has happened.
+    pub fn is_superseded(&self) -> bool {
+        *self.shared.superseded.borrow()
     }
 
     /// Bytes of the instance's linear memory; none while it is being replaced.

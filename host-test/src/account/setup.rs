@@ -149,6 +149,11 @@ impl Setup {
         })
     }
 
+    /// Why the store does not work right now.
+    pub(super) fn store_trouble(&self) -> Option<String> {
+        self.state.trouble()
+    }
+
     /// Its credentials that a login replaces, by their names.
     pub(super) fn login_secrets(&self) -> BTreeMap<String, String> {
         captured_by_logins(&self.plugin.descriptor)

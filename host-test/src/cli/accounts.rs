@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::wecom::{self, WecomAccount};
-use super::{AllowEgress, WECOM, WEIXIN, allow_egress, environment};
+use super::{AllowEgress, WECOM, WEIXIN, allow_egress, environment, value};
 use crate::agent::AgentSpec;
 
 /// Settings that hold where an account has none of its own, by the component's keys.
@@ -163,7 +163,11 @@ fn line_of(text: &str, offset: usize) -> usize {
 
 fn account(settings: &Table, defaults: &Defaults) -> Result<FileAccount, String> {
     let id = match settings.get("id") {
-        Some(Value::String(id)) if !id.trim().is_empty() => Some(id.trim().to_owned()),
+        Some(Value::String(id)) if !id.trim().is_empty() => {
+            let id = id.trim();
+            value::check("id", id).map_err(|why| format!("`id` {why}"))?;
+            Some(id.to_owned())
+        }
         Some(_) => return Err("`id` must be a text".to_owned()),
         None => None,
     };
@@ -186,7 +190,10 @@ fn account(settings: &Table, defaults: &Defaults) -> Result<FileAccount, String>
                         .as_str()
                         .map(str::trim)
                         .filter(|text| !text.is_empty());
-                    token = Some(text.ok_or("`token` must be a text")?.to_owned());
+                    let text = text.ok_or("`token` must be a text")?;
+                    let checked = value::check("token", text).and(value::check_token(text));
+                    checked.map_err(|why| format!("`token` {why}"))?;
+                    token = Some(text.to_owned());
                     continue;
                 }
                 let (key, value) = environment::setting(name, &as_text(name, value)?)?;
@@ -241,6 +248,9 @@ fn as_text(name: &str, value: &Value) -> Result<String, String> {
         Value::Array(list) => {
             let texts: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
             let texts = texts.ok_or_else(|| format!("`{name}` must be a list of texts"))?;
+            for text in &texts {
+                value::check(name, text.trim()).map_err(|why| format!("`{name}` {why}"))?;
+            }
             Ok(texts.join(","))
         }
         Value::Float(_) | Value::Datetime(_) | Value::Table(_) => Err(format!(
@@ -390,6 +400,35 @@ mod tests {
             ("[[account]]\nid=\"a\"\nagent=\"x\"", "`agent` is unknown"),
             ("[[account]]\nid=\"a\"\ntoken=\"s3cret", "line 3"),
             ("[[account]]\nid=\"a\"\ntoken=5", "`token`"),
+            (
+                "[[account]]\nid=\"a\"\ntoken='\"s3cret\"'",
+                "account a: `token` has quotation marks",
+            ),
+            (
+                "[[account]]\nid=\"a\"\ntoken=\"Bearer s3cret\"",
+                "`token` starts with",
+            ),
+            ("[[account]]\nid='\"a\"'", "account 1: `id` has quotation"),
+            (
+                "[[account]]\nid=\"a\"\nallowed_users=[\"*\"]",
+                "`allowed_users` has a *",
+            ),
+            (
+                "[[account]]\nid=\"a\"\nallowed_users=['\"b\"', \"c\"]",
+                "`allowed_users` has quotation marks",
+            ),
+            (
+                "[[account]]\nid=\"a\"\nallowed_users=\"b;c\"",
+                "`allowed_users` has \"b;c\"",
+            ),
+            (
+                "[[account]]\nid=\"a\"\nbase_url='\"http://b\"'",
+                "`base_url` has quotation marks",
+            ),
+            (
+                "[[account]]\nkind=\"wecom\"\nsecret=\"'s3cret'\"",
+                "`secret` has quotation marks",
+            ),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(expect), "{text}: {error}");

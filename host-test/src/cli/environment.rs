@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use super::UsageError;
+use super::{UsageError, value};
 use crate::admin::Token;
 use crate::agent::{self, AgentSpec, openai};
 use crate::egress::rule::Rule;
@@ -117,7 +117,7 @@ pub fn read(lookup: Lookup<'_>) -> Result<Environment, UsageError> {
         config.insert((*key).to_owned(), value.to_owned());
     }
     let wanted = match (
-        set(lookup, "WEIXIN_TOKEN")?,
+        token(lookup, "WEIXIN_TOKEN")?,
         set(lookup, "WEIXIN_ACCOUNT_ID")?,
     ) {
         (None, None) => Wanted::Latest,
@@ -148,6 +148,7 @@ pub(super) fn setting(name: &str, value: &str) -> Result<(String, String), Strin
         return Err(format!("`{name}` is no setting"));
     };
     let value = value.trim();
+    value::check(name, value).map_err(|why| format!("`{name}` {why}"))?;
     kind.check(value).map_err(|why| format!("`{name}` {why}"))?;
     Ok(((*key).to_owned(), value.to_owned()))
 }
@@ -193,7 +194,7 @@ pub fn of_agents(
 /// # Errors
 /// One line, when there is none.
 pub fn admin_token(lookup: Lookup<'_>) -> Result<Token, UsageError> {
-    let token = set(lookup, "HOST_ADMIN_TOKEN")?;
+    let token = token(lookup, "HOST_ADMIN_TOKEN")?;
     token.as_deref().and_then(Token::new).ok_or_else(|| {
         UsageError(
             "HOST_ADMIN_TOKEN is missing: --admin serves nothing without it, so set it to a long \
@@ -233,7 +234,7 @@ pub fn openai(
                 .to_owned(),
         )
     })?;
-    let key = set(lookup, "OPENAI_API_KEY")?;
+    let key = token(lookup, "OPENAI_API_KEY")?;
     let key = key.map(|key| {
         openai::Key::new(&key).ok_or_else(|| {
             UsageError(
@@ -250,19 +251,29 @@ pub fn openai(
 }
 
 pub(super) fn text(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, UsageError> {
-    match lookup(name) {
-        None => Ok(None),
-        Some(value) => value
-            .into_string()
-            .map(Some)
-            .map_err(|_| UsageError(format!("{name} is no UTF-8 text"))),
-    }
+    let Some(text) = lookup(name) else {
+        return Ok(None);
+    };
+    let text = text
+        .into_string()
+        .map_err(|_| UsageError(format!("{name} is no UTF-8 text")))?;
+    value::check(name, text.trim()).map_err(|why| UsageError(format!("{name} {why}")))?;
+    Ok(Some(text))
 }
 
 /// A variable's value without blanks around it; none when nothing is left.
 pub(super) fn set(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, UsageError> {
     let value = text(lookup, name)?.map(|value| value.trim().to_owned());
     Ok(value.filter(|value| !value.is_empty()))
+}
+
+/// The same for a token.
+pub(super) fn token(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, UsageError> {
+    let token = set(lookup, name)?;
+    if let Some(token) = &token {
+        value::check_token(token).map_err(|why| UsageError(format!("{name} {why}")))?;
+    }
+    Ok(token)
 }
 
 const fn number(least: u64, most: u64) -> Kind {
@@ -322,8 +333,7 @@ impl Kind {
                 first.join(", ")
             )),
             Kind::Choice([]) => Err("takes no value: unset it".to_owned()),
-            Kind::List if value.split(',').any(|id| !id.trim().is_empty()) => Ok(()),
-            Kind::List => Err("names nobody: list ids separated by commas, or unset it".to_owned()),
+            Kind::List => value::check_list(value),
             Kind::Number { least, most } => match value.parse::<u64>() {
                 Ok(number) if (*least..=*most).contains(&number) => Ok(()),
                 _ => Err(format!("is no such number: use one from {least} to {most}")),
@@ -413,6 +423,53 @@ mod tests {
         ] {
             assert_eq!(config[key], value, "{key}");
         }
+    }
+
+    #[test]
+    fn what_a_file_of_variables_or_a_copy_adds_is_refused_and_not_shown() {
+        let id = ("WEIXIN_ACCOUNT_ID", "bot@im.bot");
+        for (variables, expect) in [
+            (
+                &[("WEIXIN_TOKEN", "\"canary\""), id] as &[(&str, &str)],
+                "WEIXIN_TOKEN has quotation marks",
+            ),
+            (&[("WEIXIN_TOKEN", "'canary'"), id], "WEIXIN_TOKEN has quo"),
+            (&[("WEIXIN_TOKEN", "Bearer canary"), id], "WEIXIN_TOKEN sta"),
+            (&[("WEIXIN_TOKEN", "can\r\nary"), id], "WEIXIN_TOKEN has a"),
+            (&[("WEIXIN_TOKEN", "WEIXIN_TOKEN=canary"), id], "WEIXIN_TO"),
+            (&[("WEIXIN_TOKEN", "${canary}"), id], "WEIXIN_TOKEN is a pl"),
+            (&[("WEIXIN_TOKEN", "canary x"), id], "WEIXIN_TOKEN has a bl"),
+            (
+                &[("WEIXIN_TOKEN", "t"), ("WEIXIN_ACCOUNT_ID", "\"canary\"")],
+                "WEIXIN_ACCOUNT_ID has quotation marks",
+            ),
+            (
+                &[("WEIXIN_ALLOWED_USERS", "*")],
+                "WEIXIN_ALLOWED_USERS has a *",
+            ),
+            (
+                &[("WEIXIN_BASE_URL", "\"http://canary\"")],
+                "WEIXIN_BASE_URL",
+            ),
+            (&[("WEIXIN_TEXT_LIMIT", "\"2000\"")], "WEIXIN_TEXT_LIMIT"),
+            (
+                &[("WEIXIN_MARKDOWN", "'native'")],
+                "WEIXIN_MARKDOWN has quo",
+            ),
+            (&[("WEIXIN_BOT_AGENT", "\"canary\"")], "WEIXIN_BOT_AGENT"),
+        ] {
+            let error = reading(variables).err().unwrap();
+            assert!(error.starts_with(expect), "{error}");
+            assert!(!error.contains("canary"), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+        // What is around it is not meant.
+        let found = reading(&[("WEIXIN_TOKEN", " canary\r\n"), ("WEIXIN_ACCOUNT_ID", "b ")]);
+        let given = Wanted::Given {
+            id: "b".into(),
+            token: "canary".into(),
+        };
+        assert!(found.unwrap().wanted == given);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Promises: the file is replaced as a whole, and one change at a time, also by several processes.
 
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::stored::Stored;
@@ -60,12 +60,9 @@ impl Directory {
         Ok(changed)
     }
 
-    /// What differs after each change.
-    pub fn version(&self) -> String {
-        let Ok(about) = std::fs::metadata(&self.file) else {
-            return String::new();
-        };
-        format!("{} {}.{}", about.ino(), about.mtime(), about.mtime_nsec())
+    /// The file that is another one after each change.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     fn replace(&self, stored: &Stored) -> io::Result<()> {

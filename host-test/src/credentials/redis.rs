@@ -15,15 +15,17 @@ use crate::state::redis::address::Address;
 use crate::state::redis::server::{is_lost, words};
 
 /// Its field `json` has the credentials; `version` is another one after each change.
-const KEY: &str = "weixin:credentials";
+pub(super) const KEY: &str = "weixin:credentials";
 /// How long connecting may take, and an answer.
 const WAIT: Duration = Duration::from_secs(2);
 /// Changes of others that may come between.
 const MAX_ATTEMPTS: usize = 20;
-/// Replaces them if they are still those that were seen.
+/// Replaces them if they are still those that were seen, and tells who listens; a user that may not
+/// publish has written all the same.
 const REPLACE: &str = "\
 if (redis.call('HGET', KEYS[1], 'version') or '') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'version', ARGV[2], 'json', ARGV[3])
+redis.pcall('PUBLISH', KEYS[1], ARGV[2])
 return 1";
 
 /// The credentials of a server.
@@ -38,6 +40,11 @@ impl Server {
             address: address.clone(),
             connection: Mutex::default(),
         }
+    }
+
+    /// Where the server is.
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     pub fn read(&self) -> Result<Stored, CredentialsError> {
@@ -66,14 +73,6 @@ impl Server {
             }
         }
         Err(self.failure("others change them without a pause: try again"))
-    }
-
-    /// What differs after each change; none while it can't be asked.
-    pub fn version(&self) -> Option<String> {
-        let mut ask = cmd("HGET");
-        ask.arg(&[KEY, "version"]);
-        let version: Option<String> = self.ask(|connection| ask.query(connection)).ok()?;
-        Some(version.unwrap_or_default())
     }
 
     fn read_with_version(&self) -> Result<(Stored, String), CredentialsError> {

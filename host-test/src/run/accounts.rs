@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::future::join_all;
 
@@ -19,9 +19,10 @@ use crate::credentials::Home;
 use crate::gateway::Gateway;
 use crate::login::account_of;
 use crate::media::MediaRules;
+use crate::watch::FileWatch;
 
-/// How often it is looked at the file.
-const LOOK: Duration = Duration::from_millis(200);
+/// The file is read when it has not changed for so long: an editor writes in several steps.
+const QUIET: Duration = Duration::from_millis(100);
 /// An account that did not start is tried again after this.
 const AGAIN: Duration = Duration::from_secs(30);
 /// Accounts that start side by side.
@@ -54,7 +55,8 @@ impl Given<'_> {
 /// Serves the accounts of a file until it is dropped.
 ///
 /// # Errors
-/// When the file can't be read at the start; later it is told in the log, and what was goes on.
+/// When the file can't be read at the start; later it is told in the log, and what was goes on. When
+/// other gateways have taken over every account that this one ran.
 pub async fn serve(
     gateway: &Gateway,
     agents: &Agents,
@@ -63,20 +65,13 @@ pub async fn serve(
     given: &Given<'_>,
 ) -> Result<(), Failure> {
     let media = given.media;
+    // Before it is read: what changes from here on is read again.
+    let mut file = FileWatch::new(path);
     let mut wanted = given.read(gateway, path).map_err(Failure::Usage)?;
-    let mut version = modified(path);
     let mut logins = gateway.credentials().watch();
     let mut running: BTreeMap<String, (FileAccount, AccountOptions)> = BTreeMap::new();
     loop {
         let is_whole = follow(gateway, agents, components, &wanted, &mut running, media).await;
-        let changed = async {
-            loop {
-                tokio::time::sleep(LOOK).await;
-                if modified(path) != version {
-                    return;
-                }
-            }
-        };
         let again = async {
             match is_whole {
                 true => std::future::pending().await,
@@ -84,8 +79,7 @@ pub async fn serve(
             }
         };
         tokio::select! {
-            () = changed => {
-                version = modified(path);
+            () = file.changed(QUIET) => {
                 match given.read(gateway, path) {
                     Ok(accounts) => wanted = accounts,
                     Err(why) => tracing::error!("{why}; the accounts stay as they were"),
@@ -94,6 +88,7 @@ pub async fn serve(
             // The credentials hold a sender.
             _ = logins.changed() => {}
             () = again => {}
+            taken = gateway.superseded() => return Err(Failure::superseded(&taken)),
         }
     }
 }
@@ -226,9 +221,4 @@ async fn options_of(
          the same base_url and name the account that the login brings",
     )?;
     Ok(account_of(stored, &account.config, media.clone()))
-}
-
-fn modified(path: &Path) -> Option<(SystemTime, u64)> {
-    let about = std::fs::metadata(path).ok()?;
-    Some((about.modified().ok()?, about.len()))
 }

@@ -4,24 +4,27 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::select_all;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::{Failure, beside_the_binary, other};
 use crate::account::SwapError;
 use crate::cli::{WECOM, WEIXIN};
 use crate::gateway::{Gateway, SWAP_DEADLINE};
 use crate::runtime::{Plugin, Runtime};
+use crate::watch::FileWatch;
 
-/// How often it is looked at the file.
-const LOOK: Duration = Duration::from_millis(500);
+/// A file is loaded when it has not changed for so long.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// The files of the components, by their platforms. One that was named says itself which one it is
 /// for; those of the others are beside the binary.
 pub struct Components {
-    paths: Mutex<BTreeMap<String, PathBuf>>,
+    paths: watch::Sender<BTreeMap<String, PathBuf>>,
 }
 
 impl Components {
@@ -48,7 +51,7 @@ impl Components {
             plugins.push(plugin);
         }
         let components = Components {
-            paths: Mutex::new(paths),
+            paths: watch::channel(paths).0,
         };
         Ok((components, plugins))
     }
@@ -61,8 +64,9 @@ impl Components {
         let path = beside_the_binary(&format!("{platform}.wasm"))?;
         let plugin = runtime.load(&path).await.map_err(other)?;
         check_platform(&path, &plugin, &[platform])?;
-        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
-        paths.insert(platform.to_owned(), path);
+        self.paths.send_modify(|paths| {
+            paths.insert(platform.to_owned(), path);
+        });
         Ok(plugin)
     }
 
@@ -79,11 +83,6 @@ impl Components {
         Ok(plugin)
     }
 
-    fn paths(&self) -> Vec<PathBuf> {
-        let paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
-        paths.values().cloned().collect()
-    }
-
     /// Swaps until it is dropped. What does not fit is told in the log, and the old one goes on.
     ///
     /// # Errors
@@ -94,47 +93,35 @@ impl Components {
         watch: bool,
     ) -> Result<impl Future<Output = ()> + 'a, Failure> {
         let mut hang_up = signal(SignalKind::hangup()).map_err(other)?;
-        let mut seen: BTreeMap<PathBuf, Version> = BTreeMap::new();
-        self.look(&mut seen);
+        let mut paths = self.paths.subscribe();
         Ok(async move {
+            let mut files: BTreeMap<String, (PathBuf, FileWatch)> = BTreeMap::new();
             loop {
-                let changed = async {
-                    loop {
-                        tokio::time::sleep(LOOK).await;
-                        let changed = self.look(&mut seen);
-                        if watch && !changed.is_empty() {
-                            return changed;
+                let known = paths.borrow_and_update().clone();
+                if watch {
+                    for (platform, path) in &known {
+                        if !files.contains_key(platform) {
+                            let file = (path.clone(), FileWatch::new(path));
+                            files.insert(platform.clone(), file);
+                            // It may have changed between when it was loaded and now.
+                            swap(gateway, platform, path, false).await;
                         }
                     }
-                };
-                let changed = tokio::select! {
-                    _ = hang_up.recv() => self.paths(),
-                    changed = changed => {
-                        for path in &changed {
-                            settled(path).await;
-                        }
-                        changed
-                    }
-                };
-                for path in changed {
-                    swap(gateway, &path).await;
                 }
-                self.look(&mut seen);
+                tokio::select! {
+                    _ = hang_up.recv() => {
+                        for (platform, path) in &known {
+                            swap(gateway, platform, path, true).await;
+                        }
+                    }
+                    (platform, path) = changed(&mut files) => {
+                        swap(gateway, &platform, &path, true).await;
+                    }
+                    // This has the sender.
+                    _ = paths.changed() => {}
+                }
             }
         })
-    }
-
-    /// The files that are others than at the last look; those that are looked at first are not.
-    fn look(&self, seen: &mut BTreeMap<PathBuf, Version>) -> Vec<PathBuf> {
-        let mut paths = self.paths();
-        paths.retain(|path| {
-            let Some(now) = modified(path) else {
-                return false;
-            };
-            let before = seen.insert(path.clone(), now);
-            before.is_some_and(|before| before != now)
-        });
-        paths
     }
 }
 
@@ -160,35 +147,37 @@ pub(super) fn check_platform(
     )))
 }
 
-/// What differs after a change of a file.
-type Version = (SystemTime, u64);
-
-/// Waits until a file that is being written does not change any more.
-async fn settled(path: &Path) {
-    let mut before = modified(path);
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let now = modified(path);
-        if now == before {
-            return;
-        }
-        before = now;
+/// Waits until one of the files has changed.
+async fn changed(files: &mut BTreeMap<String, (PathBuf, FileWatch)>) -> (String, PathBuf) {
+    if files.is_empty() {
+        return std::future::pending().await;
     }
+    let each = files.iter_mut().map(|(platform, (path, file))| {
+        async {
+            file.changed(QUIET).await;
+            (platform.clone(), path.clone())
+        }
+        .boxed_local()
+    });
+    select_all(each).await.0
 }
 
-async fn swap(gateway: &Gateway, path: &Path) {
-    let plugin = match gateway.runtime().load(path).await {
-        Ok(plugin) => plugin,
+/// Swaps a component, unless its file is what serves already, which is told if that is wanted.
+async fn swap(gateway: &Gateway, platform: &str, path: &Path, tells: bool) {
+    let serves = gateway.plugin_of(platform).map(|plugin| plugin.digest);
+    let plugin = match gateway.runtime().load_other(path, serves.as_deref()).await {
+        Ok(Some(plugin)) => plugin,
+        Ok(None) => {
+            if tells {
+                tracing::info!("the component's file is the one that serves");
+            }
+            return;
+        }
         Err(error) => {
             tracing::error!("the old component goes on: {error}");
             return;
         }
     };
-    let current = gateway.plugin_of(plugin.platform());
-    if current.is_some_and(|current| current.digest == plugin.digest) {
-        tracing::info!("the component's file is the one that serves");
-        return;
-    }
     let path = path.display();
     match gateway.swap(&plugin, SWAP_DEADLINE).await {
         Ok(()) => {}
@@ -198,9 +187,4 @@ async fn swap(gateway: &Gateway, path: &Path) {
         ),
         Err(error) => tracing::error!("the component {path} is not taken: {error}"),
     }
-}
-
-fn modified(path: &Path) -> Option<Version> {
-    let about = std::fs::metadata(path).ok()?;
-    Some((about.modified().ok()?, about.len()))
 }

@@ -260,8 +260,12 @@ impl One {
         let clock = &gateway.runtime().clock;
         let mut changes = gateway.credentials().watch();
         while self.waits(gateway.credentials())? {
+            let changed = tokio::select! {
+                changed = changes.changed() => changed,
+                taken = gateway.superseded() => return Err(Failure::superseded(&taken)),
+            };
             // Each holder of the credentials holds a sender.
-            if changes.changed().await.is_err() {
+            if changed.is_err() {
                 std::future::pending::<()>().await;
             }
         }
@@ -332,14 +336,7 @@ impl One {
                     next = replacing;
                     continue;
                 }
-                () = account.superseded() => {
-                    return Err(Failure::Superseded(format!(
-                        "another gateway that was started later on the same --state runs {} now, \
-                         and this one ends: run one of them, or give them different accounts and \
-                         states",
-                        account.id()
-                    )));
-                }
+                taken = gateway.superseded() => return Err(Failure::superseded(&taken)),
             };
             match ended {
                 Ended::Quit => return Ok(()),

@@ -56,7 +56,7 @@ async fn add(world: &World, gateway: &Gateway, id: &str) -> Handle {
     gateway.add(options, Arc::new(EchoAgent)).await.unwrap()
 }
 
-fn shown(simulator: &Simulator, account: &str, user: &str) -> Vec<String> {
+pub fn shown(simulator: &Simulator, account: &str, user: &str) -> Vec<String> {
     let phone = simulator.phone();
     let bubbles = phone.iter().filter(|entry| {
         entry["account"] == account && entry["user"] == user && entry["from"] == "bot"
@@ -372,6 +372,58 @@ async fn a_file_that_changes_or_a_signal_swaps_the_component() {
     assert_eq!(world.simulator.counters().stops, 0);
     signal(&running, Signal::TERM);
     assert_eq!(running.wait().await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_replaces_a_component_while_a_swap_runs_is_not_lost() {
+    let world = World::lenient().await;
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = folder.path().join("plugin.wasm");
+    let (original, other) = (std::fs::read(component()).unwrap(), another_component());
+    std::fs::write(&plugin, &original).unwrap();
+    let running = runner(&["run", "--watch", "--state", "memory", "--component"])
+        .arg(&plugin)
+        .env("WEIXIN_BASE_URL", world.simulator.base_url())
+        .env("WEIXIN_TOKEN", world.simulator.token())
+        .env("WEIXIN_ACCOUNT_ID", world.simulator.account_id())
+        .spawn()
+        .unwrap();
+    world
+        .until(|simulator| simulator.counters().polls_open == 1)
+        .await;
+    // Each way to replace a file: in place, by a rename, by a link.
+    let in_place = |content: &[u8]| std::fs::write(&plugin, content).unwrap();
+    let renamed = |content: &[u8]| {
+        let new = folder.path().join("new.wasm");
+        std::fs::write(&new, content).unwrap();
+        std::fs::rename(&new, &plugin).unwrap();
+    };
+    let linked = |content: &[u8]| {
+        let version = folder.path().join(format!("{}.wasm", content.len()));
+        std::fs::write(&version, content).unwrap();
+        let link = folder.path().join("link.wasm");
+        std::os::unix::fs::symlink(&version, &link).unwrap();
+        std::fs::rename(&link, &plugin).unwrap();
+    };
+    let mut starts = 1;
+    for replace in [&in_place as &dyn Fn(&[u8]), &renamed, &linked] {
+        for content in [&other, &original] {
+            replace(content);
+            // It has announced itself, and the swap waits for its connection.
+            starts += 1;
+            world
+                .until(|simulator| simulator.counters().starts >= starts)
+                .await;
+        }
+    }
+    assert_eq!(world.simulator.counters().starts, starts);
+    world.simulator.say(ALICE, "hello");
+    world
+        .until(|simulator| simulator.answers(ALICE) == ["hello"])
+        .await;
+    signal(&running, Signal::TERM);
+    let output = running.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0));
 }
 
 #[tokio::test]

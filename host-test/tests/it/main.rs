@@ -19,6 +19,7 @@ mod lifecycle;
 mod listeners;
 mod login;
 mod long_life;
+mod machine;
 mod media;
 mod outbox;
 mod progress;

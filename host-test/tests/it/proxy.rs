@@ -231,7 +231,7 @@ async fn a_variable_that_is_no_proxy_is_exit_2_and_one_line() {
     for (name, value, expected) in [
         ("HTTPS_PROXY", "http://u:canary@host:port", "HTTPS_PROXY"),
         ("all_proxy", "ftp://u:canary@host", "all_proxy"),
-        ("NO_PROXY", "10.0.0.0/99", "NO_PROXY"),
+        ("ALL_PROXY", "socks4://u:canary@host", "SOCKS 4"),
     ] {
         let output = runner(&["run", "--state", "memory"])
             .env("HTTP_PROXY", "http://127.0.0.1:1")

@@ -248,6 +248,7 @@ async fn tls_is_spoken_with_whom_the_system_trusts_and_nobody_else() {
     let errors = String::from_utf8(stranger.stderr).unwrap();
     assert_eq!(stranger.status.code(), Some(2), "{errors}");
     assert!(errors.contains("certificate"), "{errors}");
+    assert!(errors.contains("SSL_CERT_FILE"), "{errors}");
     let _trusting = runner_of(&simulator, &server.url(), "echo")
         .env("SSL_CERT_FILE", &certificate)
         .spawn()
