@@ -93,7 +93,7 @@ Options of all:
 Environment: WEIXIN_TOKEN and WEIXIN_ACCOUNT_ID name an account, else it is that of the last login;
 see the README for WEIXIN_BASE_URL, WEIXIN_ALLOWED_USERS and the others. WECOM_CORP_ID, WECOM_AGENT_ID,
 WECOM_SECRET, WECOM_TOKEN and WECOM_ENCODING_AES_KEY are a WeCom account, beside it or alone. OPENAI_MODEL and OPENAI_API_KEY are for
-openai: agents. RUST_LOG sets the log's level.
+openai: agents. WEIXIN_SIM_TOKEN presets the token of the simulated server's control paths. RUST_LOG sets the log's level.
 ";
 
 /// One line for a person who wrote something wrong.

@@ -219,12 +219,12 @@ impl Simulator {
 
     /// `http://HOST:PORT`, what a client takes as the API's base URL.
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.world().address)
+        format!("http://{}", self.world().address_to_call())
     }
 
     /// `http://HOST:PORT/c2c`, what a client takes as the CDN's base URL.
     pub fn cdn_base_url(&self) -> String {
-        format!("http://{}/c2c", self.world().address)
+        format!("http://{}/c2c", self.world().address_to_call())
     }
 
     /// What the control paths want as a bearer token.

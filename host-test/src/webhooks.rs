@@ -195,8 +195,7 @@ async fn whole(request: Request) -> Result<http::Request<Bytes>, Response> {
 }
 
 fn too_large() -> Response {
-    let why = "the body is larger than 256 KiB";
-    refused(StatusCode::PAYLOAD_TOO_LARGE, why)
+    StatusCode::PAYLOAD_TOO_LARGE.into_response()
 }
 
 fn refused(status: StatusCode, why: &'static str) -> Response {

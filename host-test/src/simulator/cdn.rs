@@ -225,7 +225,7 @@ impl World {
     fn cdn_base(&self, base: Option<&str>) -> String {
         match base {
             Some(base) => base.trim_end_matches('/').to_owned(),
-            None => format!("http://{}/c2c", self.address),
+            None => format!("http://{}/c2c", self.address_to_call()),
         }
     }
 }

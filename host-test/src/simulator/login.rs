@@ -190,7 +190,7 @@ pub(super) fn list(world: &World) -> Value {
 
 /// Answers `POST /sim/login`; [`super::control`] has the shape.
 pub(super) fn control(world: &World, request: &Map<String, Value>) -> Result<Value, String> {
-    let own_host = || Some(world.address.to_string());
+    let own_host = || Some(world.address_to_call().to_string());
     let (mut user, mut qrcode, mut what) = (None, None, "");
     let (mut digits, mut host) = (None, None);
     for (key, value) in request {

@@ -1,7 +1,7 @@
 //! What all accounts of the simulator share, and what happens to all of them at once.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -91,6 +91,16 @@ impl World {
         self.login.wake();
         self.changed.notify_waiters();
         Ok(())
+    }
+
+    /// Where clients of this machine reach it: an address that stands for all is none to connect to.
+    pub(super) fn address_to_call(&self) -> SocketAddr {
+        let ip = match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        SocketAddr::new(ip, self.address.port())
     }
 
     pub(super) fn next_message_id(&self) -> u64 {

@@ -518,8 +518,8 @@ async fn the_simulator_alone_takes_the_token_that_it_prints() {
         let token = said[4].strip_prefix("WEIXIN_SIM_TOKEN=").unwrap();
         assert!(preset.is_none_or(|preset| preset == token), "{token}");
         assert!(token.len() >= 12);
-        let url = url.replace("0.0.0.0", "127.0.0.1");
-        let messages = Door::new("control", &url, "GET", "/sim/messages");
+        assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+        let messages = Door::new("control", url, "GET", "/sim/messages");
         assert_eq!(messages.ask("host: localhost\r\n").await, Some(401));
         let messages = messages.with_token(token);
         assert_eq!(messages.ask("host: localhost\r\n").await, Some(200));

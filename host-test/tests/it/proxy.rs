@@ -12,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use host_test::agent::message::Reply;
 use host_test::egress::proxy::Proxies;
+use host_test::listener::Names;
 use host_test::runtime::Runtime;
 use host_test::simulator::{MediaKind, Options, Simulator};
 use http::StatusCode;
@@ -183,7 +184,12 @@ async fn what_a_proxy_refuses_was_not_sent_and_is_sent_when_it_agrees() {
 
 #[tokio::test]
 async fn the_runner_takes_the_proxy_from_the_environment_and_says_so() {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let simulator = Simulator::start(Options {
+        names: Names::new(["ilink.test".to_owned()]).unwrap(),
+        ..Options::default()
+    })
+    .await
+    .unwrap();
     let proxy = Proxy::start(address_of(&simulator)).await;
     // A name that only the proxy knows, and this machine, which is reached directly.
     for (base_url, through) in [

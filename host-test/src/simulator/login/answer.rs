@@ -153,7 +153,9 @@ fn rendered(world: &World, rules: &LoginRules, status: Status) -> String {
             answer["ilink_bot_id"] = (*bot.account).into();
             answer["ilink_user_id"] = user.into();
             match &rules.base_url {
-                BaseUrl::Own => answer["baseurl"] = format!("http://{}", world.address).into(),
+                BaseUrl::Own => {
+                    answer["baseurl"] = format!("http://{}", world.address_to_call()).into()
+                }
                 BaseUrl::Absent => {}
                 BaseUrl::Given(url) => answer["baseurl"] = url.as_str().into(),
             }
