@@ -208,7 +208,7 @@ impl Case {
                 }
                 state.gate.next
             };
-            waiting.get_or_insert(Waiting {
+            waiting.get_or_insert_with(|| Waiting {
                 health: &health,
                 place: (self.tries, self.number),
             });
