@@ -1,8 +1,8 @@
 //! What a lane does with its messages: each is given to the agent until it is answered or put aside.
 //!
 //! The first message of a conversation is answered before the next one is given to the agent. Where it
-//! fails again and again, the next one shows whether that is its own fault: if that one is answered,
-//! the first one is put aside, and if it fails as well, both wait.
+//! fails again and again, the next one shows whether that is its own fault: if that one is answered and
+//! the first one fails once more, it is put aside; if both fail, both wait.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -181,9 +181,11 @@ impl Shared {
                         "the agent answers again"
                     );
                 }
-                // It is the witness against those before it.
                 let answered = lane.held.remove(place);
-                self.put_guilty_aside(lane).await;
+                // It is the witness against those before it, which are tried once more.
+                for suspect in &mut lane.held {
+                    suspect.due = self.clock().elapsed();
+                }
                 lane.is_told = lane.is_told && !lane.held.is_empty();
                 self.reply(&answered.message, answered.case.tries() + 1, reply)
                     .await;
@@ -195,7 +197,6 @@ impl Shared {
                 // The agent is there, and has dealt with it.
                 held.case.answered();
                 let answered = lane.held.remove(place);
-                self.put_guilty_aside(lane).await;
                 let tries = answered.case.tries() + 1;
                 self.put_aside(&answered.message, tries, &error.to_string())
                     .await;

@@ -234,7 +234,7 @@ impl Keeper {
         while let Ok(call) = self.calls.try_recv() {
             match self.is_for_alone(&call) {
                 true => self.give(call, process),
-                false => call.end(Err(AgentError::NotRunning)),
+                false => call.end(Err(AgentError::ProcessEnded)),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! How an agent does, as the messages that are with it tell. All accounts of an agent share it.
 //!
 //! - A message is held to account for itself alone. Its failures are its own only where another
-//!   message, begun later, was answered; or where it is the only one that fails, and the agent's
+//!   message, begun later, was answered, and it fails once more after that; or where it is the only one that fails, and the agent's
 //!   process ended with it alone. Where every message fails, that is an outage and no message's fault.
 //! - What fails until somebody mends it closes a gate: then one message at a time tries, at growing
 //!   pauses, and the others wait for what becomes of it.
@@ -93,6 +93,8 @@ pub(crate) struct Case {
     first_failure: Option<u64>,
     /// The last failure was that of a process that had this message alone.
     was_alone: bool,
+    /// When the last try began, another message had been answered since the first failure.
+    had_witness: bool,
 }
 
 impl Health {
@@ -118,6 +120,7 @@ impl Health {
             began: 0,
             first_failure: None,
             was_alone: false,
+            had_witness: false,
         }
     }
 
@@ -208,7 +211,7 @@ impl Case {
                 }
                 state.gate.next
             };
-            waiting.get_or_insert(Waiting {
+            waiting.get_or_insert_with(|| Waiting {
                 health: &health,
                 place: (self.tries, self.number),
             });
@@ -223,6 +226,9 @@ impl Case {
         drop(waiting);
         // A probe that did not wait is in the line as well.
         let mut state = health.state();
+        self.had_witness = self
+            .first_failure
+            .is_some_and(|first| state.has_witness(first));
         state.gate.waiting.remove(&(self.tries, self.number));
     }
 
@@ -300,7 +306,9 @@ impl Case {
         }
         let state = self.health.state();
         let is_only_one = state.failing.len() == 1 && state.failing.contains_key(&self.number);
-        state.has_witness(first) || (self.was_alone && is_only_one)
+        // What healed meanwhile heals this one as well: it has to fail once more.
+        let is_alone_in_it = self.had_witness && state.has_witness(first);
+        is_alone_in_it || (self.was_alone && is_only_one)
     }
 
     /// Whether the next try waits for the gate and for nothing else.

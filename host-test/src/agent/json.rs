@@ -87,6 +87,8 @@ pub struct Extent {
     depth: usize,
     in_string: bool,
     is_escaped: bool,
+    /// The last byte was ESC: a bracket behind it is for a terminal.
+    is_after_esc: bool,
 }
 
 impl Extent {
@@ -105,6 +107,9 @@ impl Extent {
                     b'"' => self.in_string = false,
                     _ => {}
                 }
+                continue;
+            }
+            if std::mem::replace(&mut self.is_after_esc, *byte == 0x1b) {
                 continue;
             }
             match byte {

@@ -23,7 +23,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::http::{retry_after, shown};
 use super::message::{Message, Reply};

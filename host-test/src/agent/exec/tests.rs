@@ -138,12 +138,18 @@ async fn the_pause_grows_while_it_keeps_dying() {
     let clock = Clock::new();
     let command = format!("echo >> '{}'", log.display());
     let agent = ExecAgent::start(&command, None, Environment::default(), clock.clone());
+    // Each a new one, so that none is a suspect.
+    let ids = std::cell::Cell::new(0);
+    let ask = async || {
+        ids.set(ids.get() + 1);
+        text(&agent, &ids.get().to_string()).await
+    };
     for (started, pause) in [1, 2, 4, 8, 16, 32, 60, 60].into_iter().enumerate() {
         until(|| starts() == started + 1).await;
         // Refused means that the end was noticed and the pause has begun.
-        while text(&agent, "1").await != Err(AgentError::NotRunning) {}
+        while ask().await != Err(AgentError::NotRunning) {}
         clock.advance(Duration::from_secs(pause) - Duration::from_millis(500));
-        assert_eq!(text(&agent, "1").await, Err(AgentError::NotRunning));
+        assert_eq!(ask().await, Err(AgentError::NotRunning));
         assert_eq!(starts(), started + 1);
         clock.advance(Duration::from_millis(500));
     }

@@ -56,9 +56,11 @@ async fn a_message_that_fails_while_others_are_answered_is_guilty() {
         (AgentError::TimedOut, OUTAGE_TRIES),
     ] {
         let world = World::new();
-        let case = suspect(&world, &error, tries).await;
+        let mut case = suspect(&world, &error, tries).await;
         assert!(!case.is_guilty(), "{error}: nobody else was answered");
         world.answer(&mut world.case("good")).await;
+        assert!(!case.is_guilty(), "{error}: the agent may be back");
+        world.fail(&mut case, &error).await;
         assert!(case.is_guilty(), "{error}");
     }
 }
@@ -78,8 +80,11 @@ async fn where_every_message_fails_none_is_guilty() {
     }
     early.answered();
     assert!(cases.iter().all(Case::is_suspect) && !cases.iter().any(Case::is_guilty));
-    // One that comes later and is answered shows that they are.
+    // One that comes later and is answered shows that they are, if they still fail.
     world.answer(&mut world.case("late")).await;
+    for case in &mut cases {
+        world.fail(case, &BROKEN).await;
+    }
     assert!(cases.iter().all(Case::is_guilty));
     // Unless another outage follows.
     let mut fresh = world.case("fresh");
@@ -100,6 +105,7 @@ async fn a_process_that_ends_with_it_alone_is_enough_where_no_other_fails() {
     world.fail(&mut other, &AgentError::ProcessEndedAlone).await;
     assert!(!case.is_guilty(), "the agent may be broken");
     world.answer(&mut other).await;
+    world.fail(&mut case, &AgentError::ProcessEndedAlone).await;
     assert!(case.is_guilty());
 }
 

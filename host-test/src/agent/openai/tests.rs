@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -164,7 +165,7 @@ async fn refusals_are_errors_with_the_servers_words_and_leave_no_history() {
             "wrong key …, sorry",
         ),
         (429, json!({"error": {"message": "slow down"}}), "slow down"),
-        (500, json!("oops"), "no reason given"),
+        (500, json!("oops"), "oops"),
         (503, json!({}), "no reason given"),
         (302, json!({}), "no reason given"),
     ] {
