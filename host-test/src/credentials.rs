@@ -447,7 +447,7 @@ mod tests {
             let id = format!("a{number}");
             keep(&other, &id, &id, "alice");
             changes.changed().await.unwrap();
-            while credentials.latest().unwrap().unwrap().account != id {
+            while latest(&credentials).as_deref() != Some(&*id) {
                 changes.changed().await.unwrap();
             }
             server.kill();
