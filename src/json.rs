@@ -611,8 +611,9 @@ mod tests {
         let text = r#"{"ret":0,"msgs":[{"id":12,"t":"a\\\"b"},{"id":13,"l":[1,{"x":"y"}]}],"buf":"cursor","n":3}"#;
         assert!(repair(text).unwrap().is_whole);
         for end in 1..text.len() {
-            let repaired = repair(&text[..end]).unwrap();
-            assert!(!repaired.is_whole, "{}", &text[..end]);
+            let cut = text.get(..end).unwrap();
+            let repaired = repair(cut).unwrap();
+            assert!(!repaired.is_whole, "{cut}");
             let value = parsed(&repaired);
             for message in value["msgs"].as_array().into_iter().flatten() {
                 let whole = [

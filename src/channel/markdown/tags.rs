@@ -116,7 +116,8 @@ impl Tags {
                 Role::Closing if tag.is_used => depth = depth.saturating_sub(1),
                 _ => {}
             }
-            if !tag.is_used && !(tag.is_optional && depth > 0) {
+            let is_inside = tag.is_optional && depth > 0;
+            if !tag.is_used && !is_inside {
                 hints.push((tag.place, Hint::Text));
             }
         }
