@@ -43,6 +43,8 @@ pub enum AgentError {
     ProcessEndedAlone,
     #[error("the agent's process does not run, and is started again after a pause")]
     NotRunning,
+    #[error("another account's message with the same id is with the agent's process")]
+    SameId,
     #[error("the agent has no answer: {0}")]
     NoAnswer(String),
 }
@@ -77,9 +79,10 @@ impl AgentError {
         match self {
             AgentError::Status(status) => Fault::of_status(*status),
             AgentError::Refused { fault, .. } => *fault,
-            AgentError::Unreachable(_) | AgentError::TimedOut | AgentError::NotRunning => {
-                Fault::Outage
-            }
+            AgentError::Unreachable(_)
+            | AgentError::TimedOut
+            | AgentError::NotRunning
+            | AgentError::SameId => Fault::Outage,
             AgentError::Unreadable(_)
             | AgentError::Incomplete(_)
             | AgentError::Panicked
@@ -116,12 +119,13 @@ impl AgentError {
             AgentError::ProcessEnded | AgentError::ProcessEndedAlone => 7,
             AgentError::NotRunning => 8,
             AgentError::NoAnswer(_) => 9,
+            AgentError::SameId => 10,
         }
     }
 }
 
 /// The names of all kinds of errors.
-pub(crate) const KINDS: [&str; 10] = [
+pub(crate) const KINDS: [&str; 11] = [
     "unreachable",
     "status",
     "unreadable",
@@ -132,6 +136,7 @@ pub(crate) const KINDS: [&str; 10] = [
     "process-ended",
     "not-running",
     "no-answer",
+    "same-id",
 ];
 
 fn after_colon(reason: &str) -> String {

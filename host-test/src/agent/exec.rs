@@ -62,6 +62,8 @@ struct Call {
 
 /// Who waits for an answer.
 struct Asker {
+    /// The message's account.
+    account: String,
     progress: Progress,
     answer: oneshot::Sender<Result<Option<Reply>, AgentError>>,
 }
@@ -136,6 +138,7 @@ impl Agent for ExecAgent {
             id: message.id.clone(),
             line,
             asker: Asker {
+                account: message.account.clone(),
                 progress: progress.clone(),
                 answer,
             },
@@ -159,8 +162,14 @@ impl Agent for ExecAgent {
 
 impl Call {
     fn end(self, result: Result<Option<Reply>, AgentError>) {
+        self.asker.end(result);
+    }
+}
+
+impl Asker {
+    fn end(self, result: Result<Option<Reply>, AgentError>) {
         // The caller may have given up.
-        let _ = self.asker.answer.send(result);
+        let _ = self.answer.send(result);
     }
 }
 

@@ -94,6 +94,10 @@ impl Process {
             call.end(Err(AgentError::ProcessEnded));
             return;
         }
+        if self.waiting.has_of_another(&call) {
+            call.end(Err(AgentError::SameId));
+            return;
+        }
         let (id, line, asker) = call.into_parts();
         self.unwritten.extend_from_slice(&line);
         self.waiting.add(id, asker);

@@ -69,6 +69,29 @@ async fn many_messages_are_under_way_at_once() {
 }
 
 #[tokio::test]
+async fn an_account_never_gets_the_answer_to_another_s_message_of_the_same_id() {
+    // It answers the first message when it has read a second one.
+    let agent = start(&format!(
+        "id; first=$id; id; id=$first; {}; id; {}; cat",
+        replies("for the first"),
+        replies("for the other account")
+    ));
+    let mut other = hello("1");
+    other.account = "bot0002@im.bot".to_owned();
+    let progress = Progress::nowhere();
+    let mut first = Box::pin(text(&agent, "1"));
+    assert!((&mut first).now_or_never().is_none());
+    let refused = agent.answer(&other, &progress).await;
+    assert_eq!(refused, Err(AgentError::SameId));
+    assert_eq!(AgentError::SameId.fault(), Fault::Outage);
+    let mut second = Box::pin(text(&agent, "2"));
+    assert!((&mut second).now_or_never().is_none());
+    assert_eq!(first.await, said("for the first"));
+    let answer = agent.answer(&other, &progress).await.unwrap().unwrap();
+    assert_eq!(answer.text.as_deref(), Some("for the other account"));
+}
+
+#[tokio::test]
 async fn lines_of_progress_are_said_as_they_arrive() {
     let says = |text: &str| {
         format!(r#"echo "{{\"in_reply_to\":\"$id\",\"text\":\"{text}\",\"progress\":true}}""#)

@@ -34,6 +34,14 @@ impl Waiting {
         }
     }
 
+    /// Whether a message of another account with the same id is with the process. Platforms' servers
+    /// choose the ids, and an answer names a message by its id alone: with two of them one account
+    /// would get the other's answer.
+    pub fn has_of_another(&self, call: &Call) -> bool {
+        let earlier = self.askers.get(&call.id);
+        earlier.is_some_and(|(_, asker)| asker.account != call.asker.account)
+    }
+
     /// A message was given to the process.
     pub fn add(&mut self, id: String, asker: Asker) {
         if self.askers.len() > 2 * self.swept + 64 {
