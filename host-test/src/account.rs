@@ -111,6 +111,7 @@ impl Account {
         options: AccountOptions,
     ) -> Result<Account, StartError> {
         let setup = Setup::new(runtime, plugin, state, options)?;
+        let tenant = Arc::clone(&setup.tenant);
         let (swaps, requests) = mpsc::channel(1);
         let shared = Arc::new(Shared {
             id: Arc::clone(&setup.id),
@@ -127,7 +128,7 @@ impl Account {
             }),
             stopping: watch::channel(false).0,
             superseded: watch::channel(false).0,
-            lanes: Lanes::default(),
+            lanes: Lanes::new(&tenant),
             figures: Figures::default(),
         });
         let (started, first) = oneshot::channel();
@@ -207,6 +208,11 @@ impl Shared {
         };
         self.figures.count(&receipt);
         Ok(receipt)
+    }
+
+    /// Whether a line may be logged that the component caused: it counts against what that may log.
+    fn may_tell(&self, text: &str) -> bool {
+        self.setup().tenant.may_log(text.len())
     }
 
     fn absent(&self, phase: Phase, reason: Option<&str>) {
@@ -324,6 +330,7 @@ impl Shared {
     async fn serve(self: &Arc<Self>, instance: &Instance) -> Option<String> {
         let receiving = async {
             let mut done = Vec::new();
+            let mut held = self.setup().tenant.budget().note(0);
             loop {
                 self.lanes.room(&self.setup().tenant.limits).await;
                 match instance.receive().await {
@@ -352,12 +359,12 @@ impl Shared {
                                 Ok(()) => done.clear(),
                                 Err(error) => {
                                     let (account, instance) = (&*self.id, instance.number());
-                                    tracing::warn!(
-                                        account,
-                                        instance,
-                                        "acknowledging failed: {error}"
-                                    );
+                                    let text = format!("acknowledging failed: {error}");
+                                    if self.may_tell(&text) {
+                                        tracing::warn!(account, instance, "{text}");
+                                    }
                                     done.truncate(MAX_UNACKNOWLEDGED);
+                                    held.set(done.iter().map(String::len).sum());
                                     self.clock().sleep(FIRST_PAUSE).await;
                                 }
                             }
@@ -398,11 +405,14 @@ impl Shared {
             // The instance's end is waited for beside this, and told there.
             CallError::Ended(_) => std::future::pending().await,
             CallError::Channel(_) => {
-                tracing::error!(
-                    account = &*self.id,
-                    instance = self.instance_number(),
-                    "{error}; trying again"
-                );
+                let text = format!("{error}; trying again");
+                if self.may_tell(&text) {
+                    tracing::error!(
+                        account = &*self.id,
+                        instance = self.instance_number(),
+                        "{text}"
+                    );
+                }
                 self.clock().sleep(FIRST_PAUSE).await;
                 Some(())
             }

@@ -26,7 +26,9 @@ mod hop;
 mod json;
 pub mod proxy;
 mod query;
+pub mod resolver;
 pub mod rule;
+pub mod share;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -39,6 +41,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 
 use crate::clock::Clock;
+use crate::sandbox::budget::Budget;
 use body::{BodyLimits, Capped, EgressBody, OverLimit};
 use capture::{Capture, MAX_CAPTURED_BYTES};
 use client::{HttpClient, RequestBody};
@@ -46,6 +49,7 @@ use connector::{Reach, innermost};
 use credential::{Secret, Secrets};
 use error::{EgressError, Failure, Origin};
 use rule::{Credential, Rule, Target};
+use share::Share;
 
 /// Any error of a body that a caller hands in.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -57,6 +61,7 @@ pub const MAX_JSON_BYTES: usize = 1024 * 1024;
 #[derive(Clone)]
 pub struct Egress {
     shared: Arc<Shared>,
+    share: Arc<Share>,
 }
 
 struct Shared {
@@ -86,6 +91,10 @@ pub struct Limits {
     pub response_bytes: u64,
     /// The largest body either way where none goes, or one in the query: media, which stream through.
     pub media_bytes: u64,
+    /// Connections of an account, those included that wait for its next request.
+    pub connections: usize,
+    /// Names that are looked up for it at the same time; the others wait.
+    pub lookups: usize,
 }
 
 impl Default for Limits {
@@ -99,6 +108,8 @@ impl Default for Limits {
             request_bytes: 16 * 1024 * 1024,
             response_bytes: 16 * 1024 * 1024,
             media_bytes: 128 * 1024 * 1024,
+            connections: 1024,
+            lookups: 8,
         }
     }
 }
@@ -138,6 +149,7 @@ impl Egress {
         clock: Clock,
     ) -> Egress {
         Egress {
+            share: Share::new(&limits, Budget::new(usize::MAX)),
             shared: Arc::new(Shared {
                 client,
                 rules,
@@ -147,6 +159,11 @@ impl Egress {
                 clock,
             }),
         }
+    }
+
+    /// The same within the share of an account, instead of one of its own.
+    pub fn within(self, share: Arc<Share>) -> Egress {
+        Egress { share, ..self }
     }
 
     /// The newest value of a credential that arrived in an answer and was put aside, once. It is not
@@ -211,11 +228,8 @@ impl Egress {
             ),
         };
         let request = capped(request, request_bytes)?;
-        let mut response = self
-            .shared
-            .client
-            .exchange(request, reach, limits, clock)
-            .await?;
+        let exchange = self.shared.client.exchange(request, reach, limits, clock);
+        let mut response = share::with(Some(Arc::clone(&self.share)), exchange).await?;
         if is_in_url {
             // They may repeat the URL, credential included.
             for name in [header::LOCATION, header::CONTENT_LOCATION] {
@@ -246,6 +260,11 @@ impl Egress {
         name: &str,
     ) -> Result<Response<EgressBody>, Failure> {
         let (mut head, mut body) = response.into_parts();
+        let room = self
+            .share
+            .budget
+            .charge(room_for(&body, MAX_CAPTURED_BYTES));
+        let room = room.map_err(Failure::NoRoom)?;
         let status = head.status.as_u16();
         let hidden = |reason| Failure::CredentialHidden {
             name: name.to_owned(),
@@ -282,7 +301,10 @@ impl Egress {
         head.headers.remove(header::TRANSFER_ENCODING);
         head.headers
             .insert(header::CONTENT_LENGTH, read.len().into());
-        Ok(Response::from_parts(head, body.replaced(read)))
+        Ok(Response::from_parts(
+            head,
+            body.replaced(room.holding(read)),
+        ))
     }
 
     /// The request as it goes out, credentials included, if the rules allow it.
@@ -357,6 +379,8 @@ impl Egress {
                 is_media,
             });
         }
+        let room = self.share.budget.charge(room_for(&body, MAX_JSON_BYTES));
+        let room = room.map_err(Failure::OverShare)?;
         let limited = Limited::new(body, MAX_JSON_BYTES);
         let collected = limited.collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
@@ -374,7 +398,7 @@ impl Egress {
         head.uri = filled.unwrap_or(head.uri);
         // The length that the caller wrote may be that of the placeholder.
         head.headers.remove(header::CONTENT_LENGTH);
-        let body = Full::new(body)
+        let body = Full::new(room.holding(body))
             .map_err(|never| match never {})
             .boxed_unsync();
         Ok(Checked {
@@ -385,6 +409,13 @@ impl Egress {
             is_media,
         })
     }
+}
+
+/// What it takes to read a body of at most `most` bytes and to change it: two copies.
+fn room_for(body: &impl Body, most: usize) -> usize {
+    let announced = body.size_hint().upper();
+    let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
+    2 * announced.unwrap_or(most).min(most)
 }
 
 /// The request with a body that is no longer than allowed.

@@ -30,6 +30,7 @@ pub mod runtime;
 pub mod sandbox;
 pub mod simulator;
 pub mod state;
+pub mod text;
 pub mod transfer;
 pub mod webhooks;
 

@@ -24,6 +24,7 @@ use crate::egress::credential::Secrets;
 use crate::egress::proxy::Proxies;
 use crate::egress::{self, Egress};
 use crate::exports::{Exports, ExportsPre};
+use crate::instance::said;
 use crate::media::server::MediaServer;
 use crate::sandbox::cpu::{Meter, Metered, Ticker};
 use crate::sandbox::limits::{Exceeded, Limits};
@@ -31,6 +32,7 @@ use crate::sandbox::tenant::Tenant;
 use crate::sandbox::threads;
 use crate::sandbox::{self, Sandbox};
 use crate::state::memory::MemoryState;
+use crate::text::{REASON_BYTES, one_line};
 
 pub use engine::{Allocation, RuntimeOptions};
 
@@ -257,6 +259,10 @@ impl Runtime {
                 path: path_buf(),
                 reason: innermost(&error),
             })?;
+        said::check(&descriptor).map_err(|reason| LoadError::Undescribed {
+            path: path_buf(),
+            reason,
+        })?;
         Ok(Plugin {
             has_handler: pre.has_handler(),
             pre,
@@ -315,6 +321,7 @@ impl Runtime {
             self.clock.clone(),
         );
         let tenant = Tenant::new("".into(), self.limits.clone());
+        let egress = egress.within(Arc::clone(&tenant.share));
         let sandbox = Sandbox::new(
             Arc::clone(&tenant),
             Arc::default(),
@@ -463,5 +470,5 @@ fn something_else(bytes: &[u8]) -> Option<&'static str> {
 /// The cause in one line.
 pub(crate) fn innermost(error: &wasmtime::Error) -> String {
     let text = error.root_cause().to_string();
-    text.lines().next().unwrap_or_default().to_owned()
+    one_line(text.lines().next().unwrap_or_default(), REASON_BYTES)
 }

@@ -23,7 +23,9 @@ use crate::agent::progress::{Line, Progress};
 use crate::bindings::exports::gateway::channel::outbound::Post;
 use crate::bindings::gateway::channel::types::ErrorKind;
 use crate::instance::{CallError, Instance};
+use crate::sandbox::budget::Charge;
 use crate::sandbox::limits::Limits;
+use crate::sandbox::tenant::Tenant;
 
 /// Messages that may be with the agent at the same time.
 const MAX_WITH_AGENT: usize = 256;
@@ -48,29 +50,31 @@ pub struct Lanes {
 /// A message, and when it came.
 type Arrived = (Message, Duration);
 
-#[derive(Default)]
 struct Waiting {
     /// A conversation is here while its lane runs.
     lanes: HashMap<String, VecDeque<Arrived>>,
     /// Ids of all messages that wait or are with the agent.
     ids: HashSet<String>,
-    /// What they hold.
-    bytes: usize,
+    /// What they hold, as a part of the account's budget.
+    held: Charge,
 }
 
-impl Default for Lanes {
-    fn default() -> Lanes {
+impl Lanes {
+    /// No lanes yet.
+    pub fn new(tenant: &Tenant) -> Lanes {
         Lanes {
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Waiting {
+                lanes: HashMap::new(),
+                ids: HashSet::new(),
+                held: tenant.budget().note(0),
+            }),
             left: Notify::new(),
             with_agent: Semaphore::new(MAX_WITH_AGENT),
             agent_fails: AtomicBool::new(false),
             typing: Typing::default(),
         }
     }
-}
 
-impl Lanes {
     fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
         // What a panicked holder left is whole: each change is one call.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -83,7 +87,8 @@ impl Lanes {
             return;
         }
         shared.figures.messages.add();
-        waiting.bytes += weight(&message);
+        let bytes = waiting.held.bytes().saturating_add(weight(&message));
+        waiting.held.set(bytes);
         let conversation = message.conversation.id.clone();
         let arrived = (message, shared.clock().elapsed());
         if let Some(lane) = waiting.lanes.get_mut(&conversation) {
@@ -104,7 +109,8 @@ impl Lanes {
                 shared.figures.answers.observe(took);
                 let mut waiting = shared.lanes.waiting();
                 waiting.ids.remove(&message.id);
-                waiting.bytes = waiting.bytes.saturating_sub(weight(&message));
+                let bytes = waiting.held.bytes().saturating_sub(weight(&message));
+                waiting.held.set(bytes);
                 shared.lanes.left.notify_waiters();
                 next = waiting
                     .lanes
@@ -130,7 +136,8 @@ impl Lanes {
             {
                 let waiting = self.waiting();
                 let messages = waiting.ids.len();
-                if messages < limits.waiting_messages && waiting.bytes < limits.waiting_bytes {
+                if messages < limits.waiting_messages && waiting.held.bytes() < limits.waiting_bytes
+                {
                     return;
                 }
             }
@@ -263,17 +270,23 @@ impl Shared {
         };
         if let Err(error) = self.settle(settlement).await {
             // Asking the agent again would bring the same reply.
-            tracing::error!(
-                account = &*self.id,
-                instance = self.instance_number(),
-                "a reply is given up: {error}"
-            );
-            if let Err(error) = self.settle(acknowledgement).await {
+            let text = format!("a reply is given up: {error}");
+            if self.may_tell(&text) {
                 tracing::error!(
                     account = &*self.id,
                     instance = self.instance_number(),
-                    "acknowledging failed: {error}"
+                    "{text}"
                 );
+            }
+            if let Err(error) = self.settle(acknowledgement).await {
+                let text = format!("acknowledging failed: {error}");
+                if self.may_tell(&text) {
+                    tracing::error!(
+                        account = &*self.id,
+                        instance = self.instance_number(),
+                        "{text}"
+                    );
+                }
             }
         }
     }

@@ -17,8 +17,8 @@ use crate::media::server::{Fetch, Link, Unavailable};
 
 /// An upload that may pass is tried this often.
 const UPLOAD_TRIES: u32 = 3;
-/// Longest handle that gets a URL.
-const MAX_HANDLE_BYTES: usize = 16 * 1024;
+/// What a URL takes beside the texts that belong to it.
+const LINK_BYTES: usize = 1024;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -61,10 +61,20 @@ impl Shared {
 
     async fn media(&self, media: types::Media) -> Media {
         // Handles are kept as long as their URLs work.
-        let handle = media
-            .handle
-            .filter(|handle| handle.len() <= MAX_HANDLE_BYTES);
-        let link = handle.map(|handle| Link {
+        let link = media.handle.and_then(|handle| {
+            let texts = [&media.name, &media.mime].map(|text| text.as_ref().map_or(0, String::len));
+            let bytes = LINK_BYTES + handle.len() + texts.iter().sum::<usize>();
+            let tenant = Arc::clone(&self.setup().tenant);
+            match tenant.budget().charge(bytes) {
+                Ok(held) => Some((handle, held)),
+                Err(exceeded) => {
+                    tenant.refuse(&exceeded);
+                    None
+                }
+            }
+        });
+        let link = link.map(|(handle, held)| Link {
+            held: Arc::new(held),
             fetch: self.fetch(handle),
             name: media.name.clone(),
             mime: media.mime.clone(),
@@ -141,11 +151,14 @@ impl Shared {
             match self.upload_one(&message.conversation.id, item, true).await {
                 Ok(media) => uploaded.push(media),
                 Err(why) => {
-                    tracing::error!(
-                        account = &*self.id,
-                        instance = self.instance_number(),
-                        "a file of a reply is not sent: {why}"
-                    );
+                    let text = format!("a file of a reply is not sent: {why}");
+                    if self.may_tell(&text) {
+                        tracing::error!(
+                            account = &*self.id,
+                            instance = self.instance_number(),
+                            "{text}"
+                        );
+                    }
                 }
             }
         }

@@ -105,15 +105,16 @@ impl Setup {
         let largest = media.max_in.max(media.max_out).saturating_add(1024);
         limits.egress.media_bytes = limits.egress.media_bytes.max(largest);
         let egress = Egress::new(client, rules, held.clone(), limits.egress, clock);
+        let tenant = Tenant::new(Arc::clone(&id), limits);
         Ok(Setup {
             runtime: runtime.clone(),
             plugin: plugin.clone(),
             state,
-            tenant: Tenant::new(Arc::clone(&id), limits),
+            egress: egress.within(Arc::clone(&tenant.share)),
+            tenant,
             id,
             config: Arc::new(config),
             secrets: held,
-            egress,
             media,
         })
     }
@@ -136,6 +137,7 @@ impl Setup {
         )?;
         Ok(Setup {
             // What it has used stays used.
+            egress: setup.egress.within(Arc::clone(&self.tenant.share)),
             tenant: Arc::clone(&self.tenant),
             ..setup
         })

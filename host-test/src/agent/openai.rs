@@ -26,7 +26,8 @@ use super::progress::Progress;
 use super::{ANSWER_TIME, Agent, AgentError};
 use crate::clock::Clock;
 use crate::egress::client::{TCP_LIMIT, pool};
-use crate::egress::connector::{Connector, Reach, SystemResolver, innermost};
+use crate::egress::connector::{Connector, Reach, innermost};
+use crate::egress::resolver::SystemResolver;
 use history::{History, Turn};
 use prompt::Picture;
 
@@ -84,7 +85,7 @@ pub struct OpenAiAgent {
 impl OpenAiAgent {
     /// The model at `base`, to which `/chat/completions` is added, with connections of its own.
     pub fn new(base: &Uri, settings: Settings, clock: Clock) -> OpenAiAgent {
-        let connector = Connector::new(Arc::new(SystemResolver), Reach::Anywhere, TCP_LIMIT);
+        let connector = Connector::new(Arc::new(SystemResolver::new()), Reach::Anywhere, TCP_LIMIT);
         OpenAiAgent {
             url: completions(base),
             settings,

@@ -23,6 +23,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
+use crate::sandbox::budget::Charge;
 use crate::transfer::Content;
 
 /// How long a URL works: as long as a person can be answered.
@@ -68,6 +69,8 @@ pub struct Link {
     pub size: Option<u64>,
     /// More than this is broken off.
     pub max_bytes: u64,
+    /// What it takes of its account's budget.
+    pub held: Arc<Charge>,
 }
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;

@@ -9,6 +9,7 @@ use super::Sandbox;
 use super::limits::{Exceeded, Limits};
 use super::tenant::Tenant;
 use crate::bindings::wasi::logging::logging::{self, Level};
+use crate::text::one_line;
 
 /// Seconds' worth of lines that may come at once.
 const BURST: f64 = 8.0;
@@ -67,7 +68,7 @@ impl Volume {
 impl Tenant {
     /// Whether a line of that length may be logged for this account now; also tells what was dropped
     /// before.
-    fn may_log(&self, bytes: usize) -> bool {
+    pub(crate) fn may_log(&self, bytes: usize) -> bool {
         let mut volume = self.volume.lock().unwrap_or_else(PoisonError::into_inner);
         let admits = volume.admits(bytes);
         if let Some(dropped) = volume.dropped() {
@@ -84,7 +85,7 @@ impl Tenant {
     }
 
     /// A line of the host's that the component caused.
-    pub(super) fn warn(&self, message: &str) {
+    pub(crate) fn warn(&self, message: &str) {
         if self.may_log(message.len()) {
             tracing::warn!(account = &*self.account, "{message}");
         }
@@ -122,25 +123,9 @@ impl logging::Host for Sandbox {
     }
 }
 
-/// The beginning of a text, without line ends and what else could move a terminal's cursor.
-pub(crate) fn one_line(text: &str, longest: usize) -> String {
-    let text = text
-        .get(..text.floor_char_boundary(longest))
-        .unwrap_or_default();
-    text.chars()
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_is_one_line_of_bounded_length() {
-        assert_eq!(one_line("a\nb\x1b[2Jc\r", 100), "a b [2Jc ");
-        assert_eq!(one_line("你好", 4), "你");
-    }
 
     #[test]
     fn what_is_over_the_volume_is_counted() {

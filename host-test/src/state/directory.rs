@@ -4,6 +4,8 @@
 //! - The directory is 0700, also when it was there before. Its files follow the process's umask,
 //!   which the runner sets to 077.
 //! - One process at a time: a second one is told so and changes nothing.
+//! - No thread of the runtime waits for the disk to write: a write takes microseconds, or it is made
+//!   elsewhere.
 //! - A start that was cut short while it created the directory does not spoil the next one.
 
 use std::fs::{self, DirBuilder, File};
@@ -16,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use tokio::sync::Semaphore;
 
 use super::{
     Bucket, Durability, KEYS_PER_PAGE, KeyPage, State, StateError, check_account, check_key,
@@ -30,6 +33,11 @@ const MEMTABLE_BYTES: u64 = 8 * 1024 * 1024;
 const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
 /// Flushing and compaction of a store this small keep one thread busy at most.
 const WORKER_THREADS: usize = 1;
+
+/// Tables that wait to be merged; from 20 on the database makes writers wait.
+const MANY_TABLES: usize = 16;
+/// Listings that run at once.
+const LISTINGS: usize = 4;
 
 /// A store that survives the process.
 pub struct DirectoryState {
@@ -62,6 +70,8 @@ impl DirectoryState {
                 entries,
                 writing: Mutex::new(()),
                 durability,
+                turn: Arc::new(Semaphore::new(1)),
+                listings: Arc::new(Semaphore::new(LISTINGS)),
             }),
         })
     }
@@ -90,15 +100,30 @@ struct Store {
     /// increment. The journal takes one writer at a time, so this costs nothing more.
     writing: Mutex<()>,
     durability: Durability,
+    /// The turn of a write that may have to wait for the disk. Those who wait are served in order,
+    /// and an account waits with few at a time, so none takes the place of the others.
+    turn: Arc<Semaphore>,
+    /// Listings that may run at once: they skip what was deleted, which may be much.
+    listings: Arc<Semaphore>,
 }
 
 impl Store {
+    /// Whether a write might have to wait: the database syncs its journal while it writes a table, and
+    /// lets writers sleep when it does not keep up.
+    fn may_stall(&self) -> bool {
+        self.durability == Durability::Full
+            || self.turn.available_permits() == 0
+            || self.entries.sealed_memtable_count() > 0
+            || self.entries.l0_table_count() >= MANY_TABLES
+    }
+
     fn writing(&self) -> MutexGuard<'_, ()> {
         // It guards no data of its own, so a panic elsewhere does no harm.
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+#[derive(Clone)]
 struct DirectoryBucket {
     store: Arc<Store>,
     prefix: Vec<u8>,
@@ -171,27 +196,43 @@ impl DirectoryBucket {
         Ok(sum)
     }
 
-    /// Answers a write once it is as durable as was asked for.
-    fn written<'a, T: Send + 'a>(
-        &'a self,
-        result: Result<T, StateError>,
-    ) -> BoxFuture<'a, Result<T, StateError>> {
-        if self.store.durability == Durability::Process || result.is_err() {
-            return ready(result).boxed();
+    /// Makes a change, here and now where nothing makes it wait, and on another thread otherwise.
+    fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&DirectoryBucket) -> Result<T, StateError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, StateError>> {
+        if !self.store.may_stall() {
+            return ready(change(self)).boxed();
         }
-        let database = self.store.database.clone();
-        async move {
-            // A sync takes milliseconds, which the runtime's own threads must not lose.
-            tokio::task::spawn_blocking(move || database.persist(PersistMode::SyncAll))
-                .await
-                .map_err(|error| StateError::Storage {
-                    reason: error.to_string(),
-                })?
-                .map_err(storage)?;
-            result
-        }
+        let bucket = self.clone();
+        let turn = Arc::clone(&self.store.turn);
+        elsewhere(turn, move || {
+            let result = change(&bucket)?;
+            if bucket.store.durability == Durability::Full {
+                let synced = bucket.store.database.persist(PersistMode::SyncAll);
+                synced.map_err(storage)?;
+            }
+            Ok(result)
+        })
         .boxed()
     }
+}
+
+/// Runs what may block for long on another thread, when it has its turn.
+async fn elsewhere<T: Send + 'static>(
+    turn: Arc<Semaphore>,
+    work: impl FnOnce() -> Result<T, StateError> + Send + 'static,
+) -> Result<T, StateError> {
+    let failed = |error: &dyn std::fmt::Display| StateError::Storage {
+        reason: error.to_string(),
+    };
+    let turn = turn.acquire_owned().await.map_err(|error| failed(&error))?;
+    let working = tokio::task::spawn_blocking(move || {
+        // Also when nobody waits for it any more.
+        let _turn = turn;
+        work()
+    });
+    working.await.map_err(|error| failed(&error))?
 }
 
 impl Bucket for DirectoryBucket {
@@ -200,11 +241,13 @@ impl Bucket for DirectoryBucket {
     }
 
     fn set<'a>(&'a self, key: &'a str, value: Vec<u8>) -> BoxFuture<'a, Result<(), StateError>> {
-        self.written(self.set_now(key, value))
+        let key = key.to_owned();
+        self.write(move |bucket| bucket.set_now(&key, value))
     }
 
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StateError>> {
-        self.written(self.delete_now(key))
+        let key = key.to_owned();
+        self.write(move |bucket| bucket.delete_now(&key))
     }
 
     fn exists<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, StateError>> {
@@ -215,11 +258,13 @@ impl Bucket for DirectoryBucket {
         &'a self,
         cursor: Option<String>,
     ) -> BoxFuture<'a, Result<KeyPage, StateError>> {
-        ready(self.list_keys_now(cursor.as_deref())).boxed()
+        let (bucket, turn) = (self.clone(), Arc::clone(&self.store.listings));
+        elsewhere(turn, move || bucket.list_keys_now(cursor.as_deref())).boxed()
     }
 
     fn increment<'a>(&'a self, key: &'a str, delta: u64) -> BoxFuture<'a, Result<u64, StateError>> {
-        self.written(self.increment_now(key, delta))
+        let key = key.to_owned();
+        self.write(move |bucket| bucket.increment_now(&key, delta))
     }
 }
 
