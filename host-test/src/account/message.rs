@@ -17,8 +17,6 @@ use crate::media::server::{Fetch, Link, Unavailable};
 
 /// An upload that may pass is tried this often.
 const UPLOAD_TRIES: u32 = 3;
-/// What a URL takes beside the texts that belong to it.
-const LINK_BYTES: usize = 1024;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -61,20 +59,8 @@ impl Shared {
 
     async fn media(&self, media: types::Media) -> Media {
         // Handles are kept as long as their URLs work.
-        let link = media.handle.and_then(|handle| {
-            let texts = [&media.name, &media.mime].map(|text| text.as_ref().map_or(0, String::len));
-            let bytes = LINK_BYTES + handle.len() + texts.iter().sum::<usize>();
-            let tenant = Arc::clone(&self.setup().tenant);
-            match tenant.budget().charge(bytes) {
-                Ok(held) => Some((handle, held)),
-                Err(exceeded) => {
-                    tenant.refuse(&exceeded);
-                    None
-                }
-            }
-        });
-        let link = link.map(|(handle, held)| Link {
-            held: Arc::new(held),
+        let link = media.handle.map(|handle| Link {
+            handle_bytes: handle.len(),
             fetch: self.fetch(handle),
             name: media.name.clone(),
             mime: media.mime.clone(),
@@ -85,8 +71,10 @@ impl Shared {
             None => None,
             Some(link) => match self.setup().runtime.media_server().await {
                 Ok(server) => {
-                    let most = self.setup().tenant.limits.media_links;
-                    Some(server.link(&self.id, most, link))
+                    let tenant = Arc::clone(&self.setup().tenant);
+                    let url = server.link(&tenant, link);
+                    url.inspect_err(|exceeded| drop(tenant.refuse(exceeded)))
+                        .ok()
                 }
                 Err(error) => {
                     tracing::error!(

@@ -24,6 +24,7 @@ pub(super) struct Volume {
     credit: f64,
     credited: Instant,
     dropped: u64,
+    dropped_in_all: u64,
     told: Option<Instant>,
 }
 
@@ -35,6 +36,7 @@ impl Volume {
             credit: rate * BURST,
             credited: Instant::now(),
             dropped: 0,
+            dropped_in_all: 0,
             told: None,
         }
     }
@@ -49,7 +51,10 @@ impl Volume {
         let admits = cost <= self.credit;
         match admits {
             true => self.credit -= cost,
-            false => self.dropped += 1,
+            false => {
+                self.dropped += 1;
+                self.dropped_in_all += 1;
+            }
         }
         admits
     }
@@ -66,6 +71,14 @@ impl Volume {
 }
 
 impl Tenant {
+    /// Lines that were not logged.
+    pub fn dropped_lines(&self) -> u64 {
+        let volume = self.volume.lock();
+        volume
+            .unwrap_or_else(PoisonError::into_inner)
+            .dropped_in_all
+    }
+
     /// Whether a line of that length may be logged for this account now; also tells what was dropped
     /// before.
     pub(crate) fn may_log(&self, bytes: usize) -> bool {

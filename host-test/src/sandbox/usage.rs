@@ -36,6 +36,7 @@ pub(super) struct Rate {
     /// Below zero after a write that was larger than what was left.
     credit: f64,
     since: Instant,
+    written: u64,
 }
 
 impl Rate {
@@ -46,6 +47,7 @@ impl Rate {
             burst,
             credit: burst,
             since: Instant::now(),
+            written: 0,
         }
     }
 
@@ -54,6 +56,7 @@ impl Rate {
         let now = Instant::now();
         let earned = (now - self.since).as_secs_f64() * self.per_second;
         self.since = now;
+        self.written = self.written.saturating_add(bytes as u64);
         self.credit = (self.credit + earned).min(self.burst) - bytes as f64;
         let seconds = (-self.credit / self.per_second).max(0.0);
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
@@ -61,6 +64,12 @@ impl Rate {
 }
 
 impl Tenant {
+    /// Bytes that it has written to its store.
+    pub fn written(&self) -> u64 {
+        let rate = self.rate.lock();
+        rate.unwrap_or_else(PoisonError::into_inner).written
+    }
+
     /// Waits until the account may write so many bytes. It waits alone: nothing is locked. Real time,
     /// since it is the machine's disk that is shared.
     pub(super) async fn may_write(&self, bytes: usize) {

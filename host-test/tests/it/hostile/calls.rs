@@ -1,13 +1,13 @@
 //! Calls that do not return.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::stream;
 use futures::{FutureExt, StreamExt};
 use host_test::instance::Instance;
 use host_test::sandbox::limits::Limits;
 
-use super::Street;
+use super::{PATIENCE, Street};
 use crate::harness::proactive;
 
 const LIMIT: Duration = Duration::from_millis(200);
@@ -70,17 +70,11 @@ async fn each_call_that_must_end_does() {
             "start", "drain", "stop", "send", "find", "typing", "ack", "fetch", "put", "begin",
         ] {
             let instance = street.instance(deed, call, short()).await;
-            let begun = Instant::now();
-            let error = error_of(&instance, call).await;
-            let taken = begun.elapsed();
+            let error = error_of(&instance, call);
+            // Far below the limits that it would have otherwise, of up to 40 minutes.
+            let error = tokio::time::timeout(PATIENCE, error).await.expect(call);
             assert!(error.contains(&format!("`calls.{call}")), "{call}: {error}");
             assert!(error.contains("200ms"), "{call}: {error}");
-            // Far below the limits that it would have otherwise.
-            let most = LIMIT + Duration::from_secs(4);
-            assert!(
-                taken >= LIMIT && taken < most,
-                "{deed} in {call}: {taken:?}"
-            );
             // Whoever still holds it learns the same.
             let again = instance.check().await.err().unwrap().to_string();
             assert_eq!(again, error);
@@ -125,13 +119,8 @@ async fn an_account_stops_in_time_whatever_its_component_does() {
             .await
             .unwrap();
         street.answers().await;
-        let begun = Instant::now();
-        account.stop().await;
-        let taken = begun.elapsed();
-        assert!(
-            taken < Duration::from_secs(3),
-            "{deed} in {call}: {taken:?}"
-        );
+        let stopping = tokio::time::timeout(PATIENCE, account.stop());
+        assert!(stopping.await.is_ok(), "{deed} in {call}");
     }
     street.end().await;
 }
