@@ -53,7 +53,7 @@ fn main() {
 }
 
 /// What is repeated.
-const HOSTILE: [&str; 62] = [
+const HOSTILE: [&str; 70] = [
     "*",
     "**",
     "_",
@@ -116,6 +116,14 @@ const HOSTILE: [&str; 62] = [
     "- ```a\n",
     "##### a #\n",
     "- [ ] a\n",
+    "**：中",
+    "__中",
+    "__init__",
+    "~ ",
+    "<i>",
+    "</i>",
+    "<sup>2</sup>",
+    "~~中~~",
 ];
 
 fn hostile() {

@@ -7,6 +7,8 @@
 
 pub mod backoff;
 pub mod cipher;
+pub mod clock;
+pub mod control;
 pub mod error;
 pub mod expiry;
 pub mod file_name;
@@ -25,8 +27,10 @@ pub mod sniff;
 pub mod split;
 pub mod store;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use clock::PlatformClock;
 use error::{Error, ErrorKind};
 use expiry::Expiry;
 use journal::Journal;
@@ -69,6 +73,7 @@ pub struct Channel {
     peers: Peers,
     messages: Messages,
     receipts: Expiry,
+    clock: PlatformClock,
 }
 
 /// Something for the gateway, to be acknowledged by its id.
@@ -143,6 +148,7 @@ impl Channel {
             peers: Peers::default(),
             messages,
             receipts: Expiry::load(RETIRED, RECEIPT_LIFE_MS, usize::MAX, keys()),
+            clock: PlatformClock::default(),
         };
         (channel, problems)
     }
@@ -160,6 +166,7 @@ impl Channel {
         let before = std::mem::replace(self, channel);
         self.journal.follow(before.journal);
         self.outbox.follow(before.outbox);
+        self.clock = before.clock;
         problems
     }
 
@@ -228,13 +235,29 @@ impl Channel {
         &mut self.receipts
     }
 
+    /// What the platform's clock shows.
+    pub fn clock(&mut self) -> &mut PlatformClock {
+        &mut self.clock
+    }
+
     /// Takes in a batch with its cursor.
-    pub fn receive(&mut self, now: Duration, cursor: String, events: Vec<Event>) -> Received {
+    pub fn receive(
+        &mut self,
+        now: Duration,
+        now_ms: u64,
+        cursor: String,
+        events: Vec<Event>,
+    ) -> Received {
         let count = events.len();
-        let admitted: Vec<Event> = events
+        let mut admitted: Vec<Event> = events
             .into_iter()
             .filter(|event| self.settings.access.admits(event))
             .collect();
+        for event in &mut admitted {
+            if let message::Body::Message(message) = &mut event.body {
+                message.received_ms = now_ms;
+            }
+        }
         let refused = count - admitted.len();
         for event in &admitted {
             if let Some(message) = event.message()
@@ -305,7 +328,7 @@ impl Channel {
             return Ok(());
         }
         self.outbox.check_throttle(now, &post.conversation)?;
-        if self.room(now_ms, &post.conversation).is_open(false) {
+        if self.room(now, now_ms, &post.conversation).is_open(false) {
             Ok(())
         } else {
             Err(outbox::window_closed())
@@ -313,13 +336,14 @@ impl Channel {
     }
 
     /// What a peer's share and window leave room for.
-    fn room(&self, now_ms: u64, conversation: &str) -> Room {
+    fn room(&self, now: Duration, now_ms: u64, conversation: &str) -> Room {
         let allowance = self.settings.allowance;
+        let moment = self.clock.moment(now, now_ms);
         let peer = self.peers.peer(conversation);
         Room {
             since_ms: peer.map_or(0, |peer| peer.last_message_ms),
             is_closed: peer.is_some_and(|peer| peer.is_closed),
-            is_silent: peer.is_some_and(|peer| peer.is_silent(now_ms, allowance)),
+            is_silent: peer.is_some_and(|peer| peer.is_silent(moment, allowance)),
             left: match peer {
                 Some(peer) => peer.left(allowance),
                 None => (allowance.sends > 0).then_some(allowance.sends),
@@ -342,14 +366,15 @@ impl Channel {
             true => self.outbox.drop_progress(&post.conversation),
             false => Default::default(),
         };
+        let text = control::clean(&post.text);
         let contents = match post.is_progress {
-            true => self.progress(&post.text, waiting),
-            false => self.contents(&post.text),
+            true => self.progress(&text, waiting),
+            false => self.contents(&text),
         };
         if let Some(id) = &post.answers {
             self.journal.answered(id);
         }
-        let room = self.room(now_ms, &post.conversation);
+        let room = self.room(now, now_ms, &post.conversation);
         let media = post.media.clone().into_iter().map(Content::Media);
         let parts = contents
             .into_iter()
@@ -360,9 +385,14 @@ impl Channel {
     }
 
     fn render(&self, markdown: &str) -> String {
-        match self.settings.markdown {
+        let text = match self.settings.markdown {
             Markdown::Plain => (self.dialect.plain)(markdown),
             Markdown::Native => (self.dialect.native)(markdown),
+        };
+        // An entity may be a control character: `&#27;`.
+        match control::clean(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(text) => text,
         }
     }
 
@@ -424,7 +454,7 @@ impl Channel {
         now_ms: u64,
         conversation: &str,
     ) -> (Option<Job>, Vec<Write>) {
-        let room = self.room(now_ms, conversation);
+        let room = self.room(now, now_ms, conversation);
         self.outbox.next(now, now_ms, conversation, &room)
     }
 
@@ -453,13 +483,14 @@ impl Channel {
         }
         let peer = self.peers.peer(&job.conversation);
         let allowance = self.settings.allowance;
+        let moment = self.clock.moment(now, now_ms);
         let standing = Standing {
             count: Count {
                 since_ms: job.since_ms,
                 sent: peer.filter(|_| is_current).map_or(0, |peer| peer.sent),
             },
             explains_refusal: is_current
-                && peer.is_some_and(|peer| peer.explains_refusal(now_ms, allowance)),
+                && peer.is_some_and(|peer| peer.explains_refusal(moment, allowance)),
         };
         let (writes, closes) = self.outbox.settle(now, random, job, outcome, standing);
         if closes && is_current {
@@ -493,9 +524,10 @@ impl Channel {
     }
 }
 
-/// Whether a stored receipt has had its time.
+/// Whether a stored receipt has had its time. One from a future as far away was written by a clock that
+/// was wrong, and would stay until then.
 pub fn is_old(receipt: &Receipt, now_ms: u64) -> bool {
-    now_ms.saturating_sub(receipt.retired_ms()) >= RECEIPT_LIFE_MS
+    now_ms.abs_diff(receipt.retired_ms()) >= RECEIPT_LIFE_MS
 }
 
 #[cfg(test)]

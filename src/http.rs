@@ -39,6 +39,13 @@ pub struct Response {
 /// becomes in the store is within what stores take for one value.
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
+/// The time of a `Date` header, in milliseconds since the Unix epoch.
+pub fn date_ms(header: &str) -> Option<u64> {
+    let date = httpdate::parse_http_date(header).ok()?;
+    let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
+}
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -56,6 +63,27 @@ impl std::fmt::Display for Failure {
             Failure::NotSent(why) => write!(f, "not sent: {why}"),
             Failure::Unanswered(why) => write!(f, "no whole answer: {why}"),
             Failure::TimedOut => write!(f, "no answer in time"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_of_all_forms_are_read_and_others_are_none() {
+        for (header, expect) in [
+            ("Sat, 28 Nov 2026 07:01:31 GMT", Some(1_795_849_291_000)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(784_111_777_000)),
+            ("Sun Nov  6 08:49:37 1994", Some(784_111_777_000)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("", None),
+            ("now", None),
+            ("Sat, 28 Nov 2026 25:01:31 GMT", None),
+            ("1795849291", None),
+        ] {
+            assert_eq!(date_ms(header), expect, "{header}");
         }
     }
 }

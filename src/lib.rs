@@ -17,6 +17,7 @@
 
 pub mod channel;
 pub mod http;
+pub mod json;
 pub mod wecom;
 pub mod weixin;
 

@@ -4,6 +4,9 @@
 //! conversation go one after the other, those of others do not wait for them; an instance that ends
 //! is replaced, and what it had under way is done again by its successor.
 
+mod answering;
+mod aside;
+mod changes;
 pub mod figures;
 mod handle;
 mod lanes;
@@ -12,6 +15,7 @@ mod rules;
 mod settled;
 mod setup;
 mod swap;
+mod trouble;
 mod typing;
 mod webhook;
 
@@ -19,25 +23,30 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::agent::Agent;
+use crate::agent::health::Health as AgentHealth;
+use crate::agent::{Agent, Words};
 use crate::bindings::gateway::channel::types::ErrorKind;
 use crate::clock::Clock;
 use crate::instance::{CallError, Ended, Instance};
 use crate::runtime::{Plugin, Runtime};
 use crate::state::State;
+use aside::Aside;
 use figures::Figures;
 use lanes::Lanes;
 use swap::Swap;
+use trouble::Failing;
 
+pub use aside::PutAside;
+pub(crate) use changes::of as changes;
 pub use handle::{Handle, Status, UploadError};
 pub(crate) use settled::state_name;
 pub(crate) use setup::captured_by_logins;
 pub use setup::{AccountOptions, Setup, StartError};
-pub use swap::SwapError;
 pub(crate) use swap::check as check_swap;
+pub use swap::{Changes, SwapError};
 
 pub use crate::bindings::exports::gateway::channel::lifecycle::{Health, Phase};
 pub use crate::bindings::exports::gateway::channel::outbound::Post;
@@ -84,10 +93,17 @@ struct Shared {
     handing_over: watch::Sender<bool>,
     /// How the account does while there is none.
     absence: Mutex<Absence>,
+    failing: Mutex<Failing>,
     stopping: watch::Sender<bool>,
     /// A newer instance, mostly another process's, owns the account.
     superseded: watch::Sender<bool>,
+    /// Told when that happens to any account of the process.
+    taken: Arc<Notify>,
     lanes: Lanes,
+    /// How the agent does, and what people are told where it fails them.
+    agent_health: Arc<AgentHealth>,
+    words: Words,
+    aside: Aside,
     figures: Figures,
 }
 
@@ -110,6 +126,18 @@ impl Account {
         agent: Arc<dyn Agent>,
         options: AccountOptions,
     ) -> Result<Account, StartError> {
+        Account::start_among(runtime, plugin, state, agent, options, Arc::default()).await
+    }
+
+    /// The same; `taken` is told when a newer instance takes the account over.
+    pub(crate) async fn start_among(
+        runtime: &Runtime,
+        plugin: &Plugin,
+        state: Arc<dyn State>,
+        agent: Arc<dyn Agent>,
+        options: AccountOptions,
+        taken: Arc<Notify>,
+    ) -> Result<Account, StartError> {
         let setup = Setup::new(runtime, plugin, state, options)?;
         let tenant = Arc::clone(&setup.tenant);
         let (swaps, requests) = mpsc::channel(1);
@@ -118,6 +146,9 @@ impl Account {
             setup: RwLock::new(Arc::new(setup)),
             clock: runtime.clock.clone(),
             swaps,
+            agent_health: agent.health().unwrap_or_default(),
+            words: agent.words(),
+            aside: Aside::default(),
             agent,
             current: watch::channel(None).0,
             handing_over: watch::channel(false).0,
@@ -126,8 +157,10 @@ impl Account {
                 since_ms: runtime.clock.unix_ms(),
                 reason: None,
             }),
+            failing: Mutex::default(),
             stopping: watch::channel(false).0,
             superseded: watch::channel(false).0,
+            taken,
             lanes: Lanes::new(&tenant),
             figures: Figures::default(),
         });
@@ -215,6 +248,17 @@ impl Shared {
         self.setup().tenant.may_log(text.len())
     }
 
+    /// Logs an error that the component caused, if it may.
+    fn tell(&self, text: &str) {
+        if self.may_tell(text) {
+            tracing::error!(
+                account = &*self.id,
+                instance = self.instance_number(),
+                "{text}"
+            );
+        }
+    }
+
     fn absent(&self, phase: Phase, reason: Option<&str>) {
         let mut absence = self.absence.lock().unwrap_or_else(PoisonError::into_inner);
         *absence = Absence {
@@ -285,9 +329,7 @@ impl Shared {
                     match why {
                         Some(why) => why,
                         None => {
-                            let reason = "a newer instance owns the account";
-                            self.absent(Phase::Draining, Some(reason));
-                            self.superseded.send_replace(true);
+                            self.is_taken();
                             return;
                         }
                     }
@@ -312,6 +354,16 @@ impl Shared {
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// A newer instance owns the account: this one is stopped for good, and says so.
+    fn is_taken(&self) {
+        let reason = "another gateway that was started later on the same store runs this account \
+                      now, and this one has stopped it: let one of them run it";
+        tracing::error!(account = &*self.id, "{reason}");
+        self.absent(Phase::Stopped, Some(reason));
+        self.superseded.send_replace(true);
+        self.taken.notify_waiters();
     }
 
     async fn new_instance(&self) -> Result<Instance, StartError> {
@@ -393,26 +445,11 @@ impl Shared {
     /// Waits where calling again is right; none where the instance is of no use any more.
     async fn after(&self, error: CallError) -> Option<()> {
         match error {
-            CallError::Channel(error) if error.kind == ErrorKind::Fenced => {
-                tracing::error!(
-                    account = &*self.id,
-                    instance = self.instance_number(),
-                    "{}",
-                    error.message
-                );
-                None
-            }
+            CallError::Channel(error) if error.kind == ErrorKind::Fenced => None,
             // The instance's end is waited for beside this, and told there.
             CallError::Ended(_) => std::future::pending().await,
             CallError::Channel(_) => {
-                let text = format!("{error}; trying again");
-                if self.may_tell(&text) {
-                    tracing::error!(
-                        account = &*self.id,
-                        instance = self.instance_number(),
-                        "{text}"
-                    );
-                }
+                self.fails(&error.to_string());
                 self.clock().sleep(FIRST_PAUSE).await;
                 Some(())
             }

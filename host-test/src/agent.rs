@@ -2,16 +2,24 @@
 //!
 //! - Before the reply an agent may say how far it is, by a [`Progress`].
 //! - The JSON of a [`Message`] is a promise to users: every member is always there.
-//! - `Ok` is the agent's acknowledgement, with or without a reply. After an [`AgentError`] the same
-//!   message is to be given once more, with the same id; when is the caller's to decide.
+//! - `Ok` is the agent's acknowledgement, with or without a reply. An [`AgentError`] says by its
+//!   [`Fault`] whether the same message is to be given once more, with the same id; when is the
+//!   caller's to decide.
 //! - What an agent answers is read leniently: unknown members are ignored, and what makes no sense
 //!   is reported once and left out.
 
+pub mod environment;
+mod error;
 pub mod exec;
+pub mod health;
 pub mod http;
+mod json;
 pub mod message;
+mod objects;
 pub mod openai;
 pub mod progress;
+mod thought;
+mod words;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -23,10 +31,16 @@ use futures::future::{BoxFuture, ready};
 
 use self::http::HttpAgent;
 use crate::clock::Clock;
+use environment::Environment;
 use exec::ExecAgent;
+use health::Health;
 use message::{Message, Reply};
 use openai::OpenAiAgent;
 use progress::Progress;
+
+pub(crate) use error::KINDS;
+pub use error::{AgentError, Fault};
+pub use words::Words;
 
 /// An agent has this long for an answer.
 pub const ANSWER_TIME: Duration = Duration::from_secs(10 * 60);
@@ -42,36 +56,23 @@ pub trait Agent: Send + Sync {
         message: &'a Message,
         progress: &'a Progress,
     ) -> BoxFuture<'a, Result<Option<Reply>, AgentError>>;
-}
 
-/// Why a message is not acknowledged. The texts name the agent and hold nothing of the message.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AgentError {
-    #[error("the agent can't be reached: {0}")]
-    Unreachable(String),
-    #[error("the agent answered with status {0}: only 2xx acknowledges a message")]
-    Status(u16),
-    #[error("the agent's server answered with status {status}: {reason}")]
-    Refused {
-        /// The HTTP status.
-        status: u16,
-        /// The server's words, short and in one line.
-        reason: String,
-    },
-    #[error("the agent's answer can't be read: {0}")]
-    Unreadable(&'static str),
-    #[error("the agent's answer broke off: {0}")]
-    Incomplete(String),
-    #[error("the agent's answer is too large")]
-    TooLarge,
-    #[error("the agent did not answer within {} minutes", ANSWER_TIME.as_secs() / 60)]
-    TimedOut,
-    #[error("the agent panicked")]
-    Panicked,
-    #[error("the agent's process ended before it answered")]
-    ProcessEnded,
-    #[error("the agent's process does not run, and is started again after a pause")]
-    NotRunning,
+    /// Where the agent is, if it is a server: its replies may name files of the same origin by `url`,
+    /// also on this machine or over plain http.
+    fn url(&self) -> Option<&Uri> {
+        None
+    }
+
+    /// What all accounts know together of how the agent does. Without one each account finds out
+    /// for itself.
+    fn health(&self) -> Option<Arc<Health>> {
+        None
+    }
+
+    /// What people are told where the agent fails them.
+    fn words(&self) -> Words {
+        Words::default()
+    }
 }
 
 /// What `--agent` names.
@@ -92,19 +93,62 @@ pub enum AgentSpec {
 pub struct Settings {
     /// The file mode mask of an exec agent's process; none: ours.
     pub umask: Option<u32>,
+    /// What an exec agent's process gets of our environment.
+    pub environment: Environment,
     /// For openai agents.
     pub openai: openai::Settings,
+    /// What people are told where the agent fails them.
+    pub words: Words,
 }
 
 impl AgentSpec {
     /// The agent itself. An exec agent's process starts at once. Must be called within a runtime.
     pub fn start(self, settings: Settings, clock: Clock) -> Arc<dyn Agent> {
-        match self {
-            AgentSpec::Echo => Arc::new(EchoAgent),
-            AgentSpec::Http(url) => Arc::new(HttpAgent::new(url, clock)),
-            AgentSpec::Exec(command) => Arc::new(ExecAgent::start(&command, settings.umask, clock)),
-            AgentSpec::OpenAi(base) => Arc::new(OpenAiAgent::new(&base, settings.openai, clock)),
-        }
+        let agent: Box<dyn Agent> = match self {
+            AgentSpec::Echo => Box::new(EchoAgent),
+            AgentSpec::Http(url) => Box::new(HttpAgent::new(url, clock)),
+            AgentSpec::Exec(command) => Box::new(ExecAgent::start(
+                &command,
+                settings.umask,
+                settings.environment,
+                clock,
+            )),
+            AgentSpec::OpenAi(base) => Box::new(OpenAiAgent::new(&base, settings.openai, clock)),
+        };
+        Arc::new(Started {
+            agent,
+            health: Arc::default(),
+            words: settings.words,
+        })
+    }
+}
+
+/// An agent of the command line, with what belongs to it for all accounts.
+struct Started {
+    agent: Box<dyn Agent>,
+    health: Arc<Health>,
+    words: Words,
+}
+
+impl Agent for Started {
+    fn answer<'a>(
+        &'a self,
+        message: &'a Message,
+        progress: &'a Progress,
+    ) -> BoxFuture<'a, Result<Option<Reply>, AgentError>> {
+        self.agent.answer(message, progress)
+    }
+
+    fn url(&self) -> Option<&Uri> {
+        self.agent.url()
+    }
+
+    fn health(&self) -> Option<Arc<Health>> {
+        Some(Arc::clone(&self.health))
+    }
+
+    fn words(&self) -> Words {
+        self.words.clone()
     }
 }
 
@@ -143,7 +187,15 @@ impl FromStr for AgentSpec {
                     "--agent openai: has a URL without a host: write openai:http://HOST[:PORT]/v1",
                 ],
             )
-            .map(AgentSpec::OpenAi);
+            .and_then(|base| {
+                match openai::is_another_api(&base) {
+                    true => Err(SpecError(
+                        "--agent openai: has the URL of another API: write openai:http://HOST[:PORT]/v1, \
+                         where /chat/completions is (Ollama: openai:http://127.0.0.1:11434/v1)",
+                    )),
+                    false => Ok(AgentSpec::OpenAi(base)),
+                }
+            });
         }
         let scheme = spec.split(':').next().unwrap_or_default();
         if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") {
@@ -254,6 +306,9 @@ mod tests {
             ("openai:localhost:11434", "openai:http://HOST"),
             ("openai:ftp://localhost/v1", "openai:http://HOST"),
             ("openai:http://u:hunter2@localhost/v1", "OPENAI_API_KEY"),
+            ("openai:http://localhost:11434/api/chat", "/v1"),
+            ("openai:http://localhost:11434/api/generate/", "/v1"),
+            ("openai:https://api.anthropic.com/v1/messages", "/v1"),
         ] {
             let error = spec.parse::<AgentSpec>().unwrap_err().to_string();
             assert!(

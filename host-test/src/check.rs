@@ -33,7 +33,8 @@ use tracing::instrument::WithSubscriber;
 use crate::runtime::{Plugin, Runtime};
 use crate::state::State;
 use crate::state::memory::MemoryState;
-pub use about::about;
+pub use about::{about, difference};
+pub(crate) use about::{capture_line, egress_line};
 use fixture::{Outcome, World};
 use ledger::Ledger;
 

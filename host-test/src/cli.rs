@@ -4,21 +4,33 @@
 
 mod accounts;
 mod environment;
+mod value;
 mod wecom;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::admin::Token;
-use crate::agent::{self, AgentSpec};
+use crate::agent::{self, AgentSpec, Words};
+use crate::egress::pins;
+use crate::egress::rule::RuleError;
+use crate::listener::Names;
+use crate::media::folder::Folder;
+use crate::media::origin::Origin;
 use crate::state::{Durability, StateSpec};
-pub use accounts::{Access, Defaults, FileAccount, read as read_accounts};
-pub use environment::Wanted;
+pub use accounts::{Access, AccountsFile, Defaults, FileAccount, read as read_accounts};
+pub use environment::{PLATFORM as WEIXIN, Wanted};
 pub use wecom::{PLATFORM as WECOM, WecomAccount};
+
+/// Longest sentence for a person.
+const MAX_SENTENCE_CHARS: usize = 500;
+/// A day.
+const MOST_SECONDS: u64 = 86_400;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -39,12 +51,29 @@ Options of run and login:
                       (default: dir:./weixin-state)
   --durability LEVEL  process (survives kill -9) or full (survives a power cut)
 
+  --allow-egress PLATFORM=ORIGIN
+                      the component of weixin or wecom reaches this origin and no other that it names
+                      itself, such as weixin=https://ilinkai.weixin.qq.com; repeatable
+
 Options of run:
   --agent SPEC        echo, http://…, https://…, exec:COMMAND or openai:BASE_URL (default: echo)
   --system-prompt TEXT
                       what an openai: agent is told first
+  --agent-env NAME    pass a variable to exec: agents although it holds a secret of the gateway;
+                      -NAME withholds one; repeatable
+  --failure-text TEXT what a person is told where a message has no answer (empty: nothing)
+  --outage-text TEXT  what a person is told, once, while an answer is late because the agent fails
+  --outage-after SECONDS
+                      how long a person waits for that (default: 120)
   --media-dir DIR     where replies may name files by path; repeatable (default: the current one)
+  --media-origin ORIGIN
+                      http(s)://host[:port] that replies may name by url, beside the agent's own and
+                      public https; repeatable
   --admin ADDR        serve the operator's API there; HOST_ADMIN_TOKEN is its token
+  --allow-host NAME   a name under which the operator's API is called, besides those of this machine;
+                      repeatable, also of simulator
+  --tls-cert FILE, --tls-key FILE
+                      TLS for --admin and --webhooks: PEM files, read again when they change
   --webhooks ADDR     hand GET and POST /webhook/ACCOUNT to components of platforms that call back
   --accounts FILE     many accounts: TOML, one [[account]] each; read again when it changes
   --watch             swap the component when its file changes
@@ -52,6 +81,7 @@ Options of run:
 
 Options of check:
   --run               run the contract against it, with the simulated server
+  --against OLD       say how it differs from this component, and whether a swap needs your word
 
 Options of simulator:
   --listen ADDR       where to listen (default: 127.0.0.1:0, a free port)
@@ -63,7 +93,7 @@ Options of all:
 Environment: WEIXIN_TOKEN and WEIXIN_ACCOUNT_ID name an account, else it is that of the last login;
 see the README for WEIXIN_BASE_URL, WEIXIN_ALLOWED_USERS and the others. WECOM_CORP_ID, WECOM_AGENT_ID,
 WECOM_SECRET, WECOM_TOKEN and WECOM_ENCODING_AES_KEY are a WeCom account, beside it or alone. OPENAI_MODEL and OPENAI_API_KEY are for
-openai: agents. RUST_LOG sets the log's level.
+openai: agents. WEIXIN_SIM_TOKEN presets the token of the simulated server's control paths. RUST_LOG sets the log's level.
 ";
 
 /// One line for a person who wrote something wrong.
@@ -82,6 +112,10 @@ pub enum Command {
     Simulator {
         /// Where.
         listen: SocketAddr,
+        /// Names that clients may call it by.
+        names: Names,
+        /// The token of its control paths; none: one is drawn.
+        token: Option<String>,
     },
     /// Judge a component.
     Check {
@@ -89,6 +123,8 @@ pub enum Command {
         component: PathBuf,
         /// Whether it is run.
         conformance: bool,
+        /// Another one's file, with which it is compared.
+        against: Option<PathBuf>,
     },
     /// Print [`HELP`].
     Help,
@@ -122,8 +158,16 @@ pub struct RunOptions {
     pub admin: Option<(SocketAddr, Token)>,
     /// Where webhooks are served; none: nowhere.
     pub webhooks: Option<SocketAddr>,
+    /// Names that the operator's API obeys besides those of this machine.
+    pub names: Names,
+    /// The certificate and the key of both; none: plain HTTP.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// The token of the built-in simulator's control paths; none: one is drawn.
+    pub simulator_token: Option<String>,
     /// Where replies may name files by path; empty: the current directory.
-    pub media_dirs: Vec<PathBuf>,
+    pub media_dirs: Vec<Folder>,
+    /// Origins that replies may name by URL, beside the agent's own and the public internet.
+    pub media_origins: Vec<Origin>,
     /// Which account is meant.
     pub wanted: Wanted,
     /// The file of many accounts, in place of one.
@@ -136,6 +180,8 @@ pub struct RunOptions {
     pub wecom: Option<WecomAccount>,
     /// Settings of the environment, for any account.
     pub defaults: Defaults,
+    /// Origins that are pinned, by platform.
+    pub allow_egress: AllowEgress,
 }
 
 /// The options of `login`.
@@ -149,6 +195,27 @@ pub struct LoginOptions {
     pub wanted: Wanted,
     /// Settings of the environment.
     pub config: BTreeMap<String, String>,
+    /// Origins that are pinned, by platform.
+    pub allow_egress: AllowEgress,
+}
+
+/// Origins that are pinned, by platform.
+pub type AllowEgress = BTreeMap<String, Vec<String>>;
+
+/// Adds an origin that a platform may reach.
+///
+/// # Errors
+/// One line, without a name of where it stands.
+fn allow_egress(allowed: &mut AllowEgress, platform: &str, origin: &str) -> Result<(), String> {
+    if ![WEIXIN, WECOM].contains(&platform) {
+        return Err(format!(
+            "the platform {platform:?} is unknown: use {WEIXIN} or {WECOM}"
+        ));
+    }
+    pins::rule(origin).map_err(|error| error.to_string())?;
+    let origins = allowed.entry(platform.to_owned()).or_default();
+    origins.push(origin.to_owned());
+    Ok(())
 }
 
 /// Reads the command line (without the program's name) and the environment.
@@ -164,17 +231,24 @@ pub fn parse(
     let mut name: Option<String> = None;
     let mut components = Vec::new();
     let mut webhooks = None;
+    let mut names = Vec::new();
+    let (mut tls_cert, mut tls_key) = (None, None);
     let mut checked = None;
     let mut conformance = false;
     let mut state = StateSpec::Directory(PathBuf::from("./weixin-state"));
     let mut durability = Durability::default();
     let mut agent = AgentSpec::Echo;
     let mut system_prompt = None;
+    let mut words = Words::default();
     let mut admin = None;
     let mut accounts = None;
     let mut watch = false;
     let mut simulator = false;
     let mut media_dirs = Vec::new();
+    let mut media_origins = Vec::new();
+    let mut agent_env = Vec::new();
+    let mut against = None;
+    let mut allowed = AllowEgress::new();
     let mut listen = SocketAddr::from(([127, 0, 0, 1], 0));
     // Which commands take the options that were given.
     let mut used: Vec<(&'static str, &'static [&'static str])> = Vec::new();
@@ -186,10 +260,10 @@ pub fn parse(
                 log_format = match text(&mut parser, "--log-format")?.as_str() {
                     "text" => LogFormat::Text,
                     "json" => LogFormat::Json,
-                    other => {
-                        return Err(UsageError(format!(
-                            "--log-format {other:?} is unknown: use text or json"
-                        )));
+                    _ => {
+                        return Err(UsageError(
+                            "--log-format is unknown: use text or json".to_owned(),
+                        ));
                     }
                 }
             }
@@ -213,6 +287,18 @@ pub fn parse(
                 used.push(("--system-prompt", &["run"]));
                 system_prompt = Some(text(&mut parser, "--system-prompt")?);
             }
+            Arg::Long("failure-text") => {
+                used.push(("--failure-text", &["run"]));
+                words.failure = sentence(&mut parser, "--failure-text")?;
+            }
+            Arg::Long("outage-text") => {
+                used.push(("--outage-text", &["run"]));
+                words.outage = sentence(&mut parser, "--outage-text")?;
+            }
+            Arg::Long("outage-after") => {
+                used.push(("--outage-after", &["run"]));
+                words.outage_after = seconds(&mut parser, "--outage-after")?;
+            }
             Arg::Long("admin") => {
                 used.push(("--admin", &["run"]));
                 admin = Some(address(&mut parser, "--admin")?);
@@ -221,16 +307,38 @@ pub fn parse(
                 used.push(("--webhooks", &["run"]));
                 webhooks = Some(address(&mut parser, "--webhooks")?);
             }
+            Arg::Long("allow-host") => {
+                used.push(("--allow-host", &["run", "simulator"]));
+                names.push(text(&mut parser, "--allow-host")?);
+            }
+            Arg::Long("tls-cert") => {
+                used.push(("--tls-cert", &["run"]));
+                tls_cert = Some(PathBuf::from(value(&mut parser, "--tls-cert")?));
+            }
+            Arg::Long("tls-key") => {
+                used.push(("--tls-key", &["run"]));
+                tls_key = Some(PathBuf::from(value(&mut parser, "--tls-key")?));
+            }
             Arg::Long("media-dir") => {
                 used.push(("--media-dir", &["run"]));
-                let dir = PathBuf::from(value(&mut parser, "--media-dir")?);
-                if !dir.is_dir() {
-                    return Err(UsageError(format!(
-                        "--media-dir {} is no directory: name one that exists",
-                        dir.display()
-                    )));
-                }
-                media_dirs.push(dir);
+                let path = PathBuf::from(value(&mut parser, "--media-dir")?);
+                media_dirs.push(Folder::open(&path).map_err(|error| {
+                    UsageError(format!(
+                        "--media-dir {} can't be used: {error}: name a directory that exists",
+                        path.display()
+                    ))
+                })?);
+            }
+            Arg::Long("media-origin") => {
+                used.push(("--media-origin", &["run"]));
+                let origin = text(&mut parser, "--media-origin")?.parse();
+                media_origins.push(origin.map_err(|error: RuleError| {
+                    UsageError(format!("--media-origin is refused: {error}"))
+                })?);
+            }
+            Arg::Long("agent-env") => {
+                used.push(("--agent-env", &["run"]));
+                agent_env.push(value(&mut parser, "--agent-env")?);
             }
             Arg::Long("accounts") => {
                 used.push(("--accounts", &["run"]));
@@ -243,6 +351,22 @@ pub fn parse(
             Arg::Long("simulator") => {
                 used.push(("--simulator", &["run"]));
                 simulator = true;
+            }
+            Arg::Long("allow-egress") => {
+                used.push(("--allow-egress", &["run", "login"]));
+                let pinned = text(&mut parser, "--allow-egress")?;
+                let (platform, origin) = pinned.split_once('=').ok_or_else(|| {
+                    UsageError(format!(
+                        "--allow-egress {pinned:?} names no platform: write PLATFORM=ORIGIN, such \
+                         as weixin=https://ilinkai.weixin.qq.com"
+                    ))
+                })?;
+                allow_egress(&mut allowed, platform, origin)
+                    .map_err(|why| UsageError(format!("--allow-egress: {why}")))?;
+            }
+            Arg::Long("against") => {
+                used.push(("--against", &["check"]));
+                against = Some(PathBuf::from(value(&mut parser, "--against")?));
             }
             Arg::Long("run") => {
                 used.push(("--run", &["check"]));
@@ -268,10 +392,20 @@ pub fn parse(
             commands.join(" and ")
         )));
     }
+    let names = Names::new(names).map_err(|name| {
+        UsageError(format!(
+            "--allow-host {name:?} is no name: write that of a host, or an address, without scheme \
+             and port"
+        ))
+    })?;
     let command = match name {
         "run" => {
             let found = environment::read(environment)?;
-            let mut agent_settings = agent::Settings::default();
+            let mut agent_settings = agent::Settings {
+                environment: environment::of_agents(environment, &agent, &agent_env)?,
+                words,
+                ..agent::Settings::default()
+            };
             match agent {
                 AgentSpec::OpenAi(_) => {
                     agent_settings.openai = environment::openai(environment, system_prompt)?;
@@ -303,6 +437,8 @@ pub fn parse(
                         .to_owned(),
                 ));
             }
+            let has_server = admin.is_some() || webhooks.is_some();
+            let tls = tls(tls_cert, tls_key, has_server)?;
             let admin = admin
                 .map(|address| Ok((address, environment::admin_token(environment)?)))
                 .transpose()?;
@@ -314,7 +450,11 @@ pub fn parse(
                 agent_settings,
                 admin,
                 webhooks,
+                names,
+                tls,
+                simulator_token: environment::simulator_token(environment)?,
                 media_dirs,
+                media_origins,
                 wanted: found.wanted,
                 accounts,
                 watch,
@@ -324,6 +464,7 @@ pub fn parse(
                     weixin: found.config,
                     wecom: wecom.defaults,
                 },
+                allow_egress: allowed,
             }))
         }
         "login" => {
@@ -338,16 +479,28 @@ pub fn parse(
                 state,
                 wanted: found.wanted,
                 config: found.config,
+                allow_egress: allowed,
             }))
         }
         "help" => Command::Help,
-        "simulator" => Command::Simulator { listen },
+        "simulator" => Command::Simulator {
+            listen,
+            names,
+            token: environment::simulator_token(environment)?,
+        },
+        "check" if against.is_some() && conformance => {
+            return Err(UsageError(
+                "--run and --against exclude each other: leave one out".to_owned(),
+            ));
+        }
         "check" => Command::Check {
             component: checked.ok_or_else(|| {
                 UsageError("check names no component: write check COMPONENT".to_owned())
             })?,
             conformance,
+            against,
         },
+        // The one word that is repeated: it stands where no value does.
         other => {
             return Err(UsageError(format!(
                 "command {other:?} is unknown: use run, login, simulator or check"
@@ -355,6 +508,26 @@ pub fn parse(
         }
     };
     Ok((command, log_format))
+}
+
+/// Both files of TLS, or none.
+fn tls(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    has_server: bool,
+) -> Result<Option<(PathBuf, PathBuf)>, UsageError> {
+    let wrong = |why: &str| Err(UsageError(why.to_owned()));
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some(_), None) => wrong("--tls-key is missing: --tls-cert needs the key beside it"),
+        (None, Some(_)) => {
+            wrong("--tls-cert is missing: --tls-key needs the certificate beside it")
+        }
+        (Some(_), Some(_)) if !has_server => {
+            wrong("--tls-cert is for --admin and --webhooks: add one of them, or leave it out")
+        }
+        (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+    }
 }
 
 fn value(parser: &mut Parser, option: &str) -> Result<OsString, UsageError> {
@@ -369,19 +542,59 @@ fn text(parser: &mut Parser, option: &str) -> Result<String, UsageError> {
         .map_err(|_| UsageError(format!("{option} has a value that is no UTF-8 text")))
 }
 
+/// Something to be said to a person; may be empty.
+fn sentence(parser: &mut Parser, option: &str) -> Result<String, UsageError> {
+    let sentence = text(parser, option)?.trim().to_owned();
+    if sentence.chars().count() > MAX_SENTENCE_CHARS {
+        return Err(UsageError(format!(
+            "{option} has more than {MAX_SENTENCE_CHARS} characters: write a sentence or two"
+        )));
+    }
+    if sentence
+        .chars()
+        .any(|char| char.is_control() && char != '\n')
+    {
+        return Err(UsageError(format!(
+            "{option} has control characters, which people would not see: remove them"
+        )));
+    }
+    Ok(sentence)
+}
+
+fn seconds(parser: &mut Parser, option: &str) -> Result<Duration, UsageError> {
+    let written = text(parser, option)?;
+    match written.parse() {
+        Ok(seconds @ 1..=MOST_SECONDS) => Ok(Duration::from_secs(seconds)),
+        _ => Err(UsageError(format!(
+            "{option} {written:?} is no number of seconds from 1 to {MOST_SECONDS}: write such as \
+             {option} 120"
+        ))),
+    }
+}
+
 fn address(parser: &mut Parser, option: &str) -> Result<SocketAddr, UsageError> {
-    let address = text(parser, option)?;
-    address.parse().map_err(|_| {
+    // The value is not repeated: a token may have been put here by mistake.
+    text(parser, option)?.parse().map_err(|_| {
         UsageError(format!(
-            "{option} {address:?} is no address: write HOST:PORT, such as 127.0.0.1:8080"
+            "{option} is no address: write HOST:PORT, such as 127.0.0.1:8080"
         ))
     })
 }
 
+/// Names the option, and never a value: it may be a secret that was put into the wrong place.
 fn usage(error: lexopt::Error) -> UsageError {
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    UsageError(format!("{first}: see --help"))
+    let what = match error {
+        lexopt::Error::MissingValue { option } => {
+            format!("{} has no value", option.as_deref().unwrap_or("an option"))
+        }
+        lexopt::Error::UnexpectedOption(option) => format!("{option} is no option"),
+        lexopt::Error::UnexpectedValue { option, .. } => format!("{option} takes no value"),
+        lexopt::Error::UnexpectedArgument(_) => {
+            "the command line has a word too many, behind the command".to_owned()
+        }
+        _ => "the command line can't be read".to_owned(),
+    };
+    UsageError(format!("{what}: see --help"))
 }
 
 fn line(error: impl std::fmt::Display) -> UsageError {

@@ -1,67 +1,26 @@
 //! The credentials of logins: kept private, replaced as a whole.
 //!
-//! Promises: a change is there as a whole or not at all, also after a crash; a token that a login
-//! replaced is known as such for ever, and not used again; other processes' changes are noticed within
-//! a second. They are beside the store, not in it, so that a login can be made while another process
-//! runs the accounts.
+//! Promises: each belongs to an account, a platform and an origin ([`Home`]), and a login touches none
+//! but its holder's; a change is there as a whole or not at all, also after a crash; a token that a
+//! login replaced is known as such for ever, and not used again; other processes' changes are noticed
+//! within a second. They are beside the store, not in it, so that a login can be made while another
+//! process runs the accounts.
 
 mod directory;
 mod redis;
+mod stored;
+mod watching;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use self::directory::Directory;
 use self::redis::Server;
+use self::stored::Stored;
 use crate::state::StateSpec;
 
-/// How often it is looked for changes of other processes: in a file, and on a server.
-const LOOK: Duration = Duration::from_millis(200);
-const LOOK_AFAR: Duration = Duration::from_millis(500);
-/// Replaced tokens that are remembered.
-const MAX_REPLACED: usize = 1000;
-
-/// What a login brought.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Credential {
-    /// The account's id.
-    pub account: String,
-    /// Credentials by name, such as `bot-token`.
-    pub secrets: BTreeMap<String, String>,
-    /// Who logged in.
-    #[serde(default)]
-    pub owner: Option<String>,
-    /// Configuration that belongs to it, by the component's keys.
-    #[serde(default)]
-    pub config: BTreeMap<String, String>,
-    /// When, in milliseconds since the Unix epoch.
-    #[serde(default)]
-    pub saved_ms: u64,
-}
-
-impl std::fmt::Debug for Credential {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credential")
-            .field("account", &self.account)
-            .finish_non_exhaustive()
-    }
-}
-
-/// As it is stored.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Stored {
-    /// Newest first.
-    #[serde(default)]
-    credentials: Vec<Credential>,
-    /// SHA-256 of tokens that are not to be used again, newest first.
-    #[serde(default)]
-    replaced: Vec<String>,
-}
+pub use stored::{Brought, Conflict, Credential, Holder, Home};
 
 /// Why they can't be read or stored.
 #[derive(Debug, thiserror::Error)]
@@ -71,10 +30,22 @@ pub struct CredentialsError {
     what: String,
 }
 
+/// Why a login is not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// It would touch what is somebody else's.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// It can't be stored.
+    #[error(transparent)]
+    Failed(#[from] CredentialsError),
+}
+
 /// The credentials of a state. Clones share them.
 #[derive(Clone)]
 pub struct Credentials {
     shared: Arc<Shared>,
+    are_own: bool,
 }
 
 struct Shared {
@@ -86,17 +57,6 @@ enum Place {
     Directory(Directory),
     Memory(Mutex<Stored>),
     Redis(Box<Server>),
-}
-
-impl Place {
-    /// What differs after each change; none where only this process makes any, or it is not known.
-    fn version(&self) -> Option<String> {
-        match self {
-            Place::Directory(directory) => Some(directory.version()),
-            Place::Memory(_) => None,
-            Place::Redis(server) => server.version(),
-        }
-    }
 }
 
 impl Credentials {
@@ -112,107 +72,115 @@ impl Credentials {
                 place,
                 changed: watch::channel(()).0,
             }),
+            are_own: false,
         }
     }
 
-    /// The credential of the last login.
+    /// The same for a gateway whose accounts are all the operator's own: their logins are held by
+    /// the operator, as those are that are made without an account.
+    pub fn of_operator(self) -> Credentials {
+        Credentials {
+            are_own: true,
+            ..self
+        }
+    }
+
+    /// Who holds what a login for this account brings.
+    pub fn holder(&self, account: &str) -> Holder {
+        match self.are_own {
+            true => Holder::Operator(Some(account.to_owned())),
+            false => Holder::Account(account.to_owned()),
+        }
+    }
+
+    /// The credential of the operator's last login at this home. One that is older than the member
+    /// which says the origin stands in where there is no other.
     ///
     /// # Errors
     /// When they can't be read.
-    pub fn latest(&self) -> Result<Option<Credential>, CredentialsError> {
-        Ok(self.read()?.credentials.into_iter().next())
+    pub fn latest(&self, home: &Home) -> Result<Option<Credential>, CredentialsError> {
+        Ok(self.read()?.latest(home).cloned())
     }
 
-    /// The credential of an account.
+    /// The credential of an account at this home, the same way.
     ///
     /// # Errors
     /// When they can't be read.
-    pub fn get(&self, account: &str) -> Result<Option<Credential>, CredentialsError> {
-        let mut credentials = self.read()?.credentials.into_iter();
-        Ok(credentials.find(|credential| credential.account == account))
+    pub fn find(&self, account: &str, home: &Home) -> Result<Option<Credential>, CredentialsError> {
+        Ok(self.read()?.find(account, home).cloned())
     }
 
-    /// The values of one secret of all credentials, newest first.
+    /// All of them, newest first.
     ///
     /// # Errors
     /// When they can't be read.
-    pub fn values(&self, secret: &str) -> Result<Vec<String>, CredentialsError> {
-        let credentials = self.read()?.credentials.into_iter();
-        Ok(credentials
-            .filter_map(|mut credential| credential.secrets.remove(secret))
-            .collect())
+    pub fn all(&self) -> Result<Vec<Credential>, CredentialsError> {
+        Ok(self.read()?.credentials)
     }
 
-    /// Whether a login replaced this value of a secret.
+    /// The values of one secret that a holder has got at this home, newest first.
     ///
     /// # Errors
     /// When they can't be read.
-    pub fn is_replaced(&self, value: &str) -> Result<bool, CredentialsError> {
-        Ok(self.read()?.replaced.contains(&digest(value)))
-    }
-
-    /// Stores a credential as the newest, in place of those of the same account and of the same
-    /// person, who has but one. `replaces` are values that are not to be used again, besides theirs.
-    ///
-    /// # Errors
-    /// When they can't be read or written; then nothing has changed, unless a server did not answer.
-    pub fn store(
+    pub fn values(
         &self,
-        credential: Credential,
-        replaces: &[String],
+        holder: &Holder,
+        home: &Home,
+        secret: &str,
+    ) -> Result<Vec<String>, CredentialsError> {
+        Ok(self.read()?.values(holder, home, secret))
+    }
+
+    /// Whether a login replaced this value of an account's secret.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub fn is_replaced(
+        &self,
+        account: &str,
+        home: &Home,
+        value: &str,
+    ) -> Result<bool, CredentialsError> {
+        Ok(self.read()?.is_replaced(account, home, value))
+    }
+
+    /// Keeps what a login brought as the newest, in place of what its holder had at this home, and
+    /// returns the account's id. `in_use` are values of the same account that are not to be used
+    /// again, besides those. Nothing of another holder, platform or origin is touched.
+    ///
+    /// # Errors
+    /// When the server says an id that is somebody else's, and when they can't be read or written;
+    /// then nothing has changed, unless a server did not answer.
+    pub fn keep(
+        &self,
+        holder: &Holder,
+        home: &Home,
+        brought: &Brought,
+        in_use: &[String],
+    ) -> Result<String, KeepError> {
+        Ok(self.change(|stored| stored.keep(holder, home, brought, in_use))??)
+    }
+
+    /// Notes that values of one of the operator's own accounts are not to be used again.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn replace(
+        &self,
+        account: &str,
+        home: &Home,
+        values: &[String],
     ) -> Result<(), CredentialsError> {
-        self.change(|stored| {
-            let is_replaced = |other: &Credential| {
-                other.account == credential.account
-                    || (other.owner.is_some() && other.owner == credential.owner)
-            };
-            let (old, kept): (Vec<Credential>, Vec<Credential>) =
-                stored.credentials.drain(..).partition(is_replaced);
-            let old = old
-                .iter()
-                .flat_map(|credential| credential.secrets.values());
-            let new: Vec<&String> = credential.secrets.values().collect();
-            let mut replaced: Vec<String> = old
-                .chain(replaces)
-                .filter(|value| !new.contains(value))
-                .map(|value| digest(value))
-                .collect();
-            replaced.append(&mut stored.replaced);
-            let new: Vec<String> = new.into_iter().map(|value| digest(value)).collect();
-            replaced.retain(|digest| !new.contains(digest));
-            replaced.truncate(MAX_REPLACED);
-            stored.replaced = replaced;
-            stored.credentials = kept;
-            stored.credentials.insert(0, credential.clone());
-        })?;
-        self.shared.changed.send_replace(());
-        Ok(())
+        let replace = |stored: &mut Stored| {
+            stored.replace(account, true, home, values);
+            Ok::<_, Conflict>(())
+        };
+        self.change(replace).map(|_| ())
     }
 
     /// Signals each change, of this process and of others. Must be called within a tokio runtime.
     pub fn watch(&self) -> watch::Receiver<()> {
-        let (pause, mut before) = match &self.shared.place {
-            Place::Memory(_) => return self.shared.changed.subscribe(),
-            Place::Directory(directory) => (LOOK, Some(directory.version())),
-            // A server may take its time: the first look tells of a change that is none.
-            Place::Redis(_) => (LOOK_AFAR, None),
-        };
-        let shared = Arc::downgrade(&self.shared);
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(pause).await;
-                let Some(shared) = shared.upgrade() else {
-                    return;
-                };
-                let looking = Arc::clone(&shared);
-                let version = tokio::task::spawn_blocking(move || looking.place.version());
-                let now = version.await.unwrap_or_default();
-                if now.is_some() && now != before {
-                    before = now;
-                    shared.changed.send_replace(());
-                }
-            }
-        });
+        watching::start(&self.shared);
         self.shared.changed.subscribe()
     }
 
@@ -227,66 +195,110 @@ impl Credentials {
         }
     }
 
-    fn change(&self, change: impl Fn(&mut Stored)) -> Result<(), CredentialsError> {
-        match &self.shared.place {
+    /// Changes them as a whole, unless the change refuses.
+    fn change<T>(
+        &self,
+        change: impl Fn(&mut Stored) -> Result<T, Conflict>,
+    ) -> Result<Result<T, Conflict>, CredentialsError> {
+        let changed = match &self.shared.place {
             Place::Memory(stored) => {
-                change(&mut stored.lock().unwrap_or_else(PoisonError::into_inner));
-                Ok(())
+                change(&mut stored.lock().unwrap_or_else(PoisonError::into_inner))
             }
-            Place::Directory(directory) => directory.change(change),
-            Place::Redis(server) => server.change(change),
+            Place::Directory(directory) => directory.change(change)?,
+            Place::Redis(server) => server.change(change)?,
+        };
+        if changed.is_ok() {
+            self.shared.changed.send_replace(());
         }
+        Ok(changed)
     }
-}
-
-fn digest(value: &str) -> String {
-    let digest = Sha256::digest(value);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use sha2::{Digest, Sha256};
+
     use super::directory::FILE;
     use super::*;
     use crate::redis_server::RedisServer;
 
-    fn credential(account: &str, token: &str, owner: &str) -> Credential {
-        Credential {
-            account: account.into(),
-            secrets: BTreeMap::from([("bot-token".into(), token.into())]),
+    fn brought(bot: &str, token: &str, owner: &str) -> Brought {
+        Brought {
+            bot: bot.into(),
+            secrets: [("bot-token".into(), token.into())].into(),
             owner: Some(owner.into()),
-            config: BTreeMap::new(),
+            config: [].into(),
             saved_ms: 1,
         }
     }
 
+    fn home() -> Home {
+        Home::at("weixin", ["http://127.0.0.1:1"])
+    }
+
+    const ANYBODY: Holder = Holder::Operator(None);
+
+    fn keep(credentials: &Credentials, bot: &str, token: &str, owner: &str) {
+        let brought = brought(bot, token, owner);
+        let kept = credentials.keep(&ANYBODY, &home(), &brought, &[]);
+        assert_eq!(kept.unwrap(), bot);
+    }
+
+    fn latest(credentials: &Credentials) -> Option<String> {
+        let latest = credentials.latest(&home()).unwrap();
+        latest.map(|credential| credential.account)
+    }
+
+    fn tokens(credentials: &Credentials) -> Vec<String> {
+        credentials.values(&ANYBODY, &home(), "bot-token").unwrap()
+    }
+
     fn check(open: impl Fn() -> Credentials) {
         let credentials = open();
-        assert_eq!(credentials.latest().unwrap(), None);
-        let (first, second) = (credential("a", "t1", "alice"), credential("b", "t2", "bob"));
-        credentials.store(first.clone(), &[]).unwrap();
-        credentials.store(second.clone(), &["env".into()]).unwrap();
+        let is_replaced = |account: &str, token: &str| {
+            let replaced = credentials.is_replaced(account, &home(), token);
+            replaced.unwrap()
+        };
+        assert_eq!(latest(&credentials), None);
+        keep(&credentials, "a", "t1", "alice");
+        let env = Holder::Operator(Some("env".into()));
+        let second = brought("b", "t2", "bob");
+        let kept = credentials.keep(&env, &home(), &second, &["t0".into()]);
+        assert_eq!(kept.unwrap(), "env");
         let credentials = open();
-        assert_eq!(credentials.latest().unwrap(), Some(second));
-        assert_eq!(credentials.get("a").unwrap(), Some(first));
-        assert_eq!(credentials.values("bot-token").unwrap(), ["t2", "t1"]);
-        assert!(credentials.is_replaced("env").unwrap());
-        assert!(!credentials.is_replaced("t1").unwrap());
+        assert_eq!(latest(&credentials).as_deref(), Some("env"));
+        let found = credentials.find("a", &home()).unwrap().unwrap();
+        assert_eq!(found.secrets["bot-token"], "t1");
+        assert_eq!(found.bot.as_deref(), Some("a"));
+        assert_eq!(tokens(&credentials), ["t2", "t1"]);
+        assert!(is_replaced("env", "t0") && !is_replaced("a", "t0"));
+        assert!(!is_replaced("a", "t1"));
 
         // Alice binds another bot, and then the first one once more.
+        keep(&credentials, "c", "t3", "alice");
+        assert_eq!(credentials.find("a", &home()).unwrap(), None);
+        assert!(is_replaced("a", "t1"));
+        keep(&credentials, "a", "t1", "alice");
+        assert!(!is_replaced("a", "t1") && is_replaced("c", "t3"));
+        assert_eq!(tokens(&credentials), ["t1", "t2"]);
+        assert_eq!(credentials.all().unwrap().len(), 2);
+
+        // An id of somebody else is refused, and nothing is written.
+        let before = credentials.all().unwrap();
+        let tenant = Holder::Account("tenant".into());
         credentials
-            .store(credential("c", "t3", "alice"), &[])
+            .keep(&tenant, &home(), &brought("d", "t4", "dora"), &[])
             .unwrap();
-        assert_eq!(credentials.get("a").unwrap(), None);
-        assert!(credentials.is_replaced("t1").unwrap());
-        credentials
-            .store(credential("a", "t1", "alice"), &[])
-            .unwrap();
-        assert!(!credentials.is_replaced("t1").unwrap());
-        assert!(credentials.is_replaced("t3").unwrap());
-        assert_eq!(credentials.values("bot-token").unwrap(), ["t1", "t2"]);
+        let claim = brought("tenant", "t5", "alice");
+        let refused = credentials.keep(&ANYBODY, &home(), &claim, &[]);
+        assert!(
+            matches!(refused, Err(KeepError::Conflict(_))),
+            "{refused:?}"
+        );
+        assert_eq!(credentials.all().unwrap()[1..], before);
+        assert!(!is_replaced("a", "t1"));
     }
 
     #[test]
@@ -315,34 +327,31 @@ mod tests {
                 let credentials = Credentials::of(&server.url().parse().unwrap());
                 scope.spawn(move || {
                     let (id, owner) = (format!("bot{number}"), format!("person{number}"));
-                    credentials
-                        .store(credential(&id, &id, &owner), &[])
-                        .unwrap();
+                    keep(&credentials, &id, &id, &owner);
                 });
             }
         });
         let credentials = Credentials::of(&server.url().parse().unwrap());
-        assert_eq!(credentials.values("bot-token").unwrap().len(), 8);
+        assert_eq!(tokens(&credentials).len(), 8);
     }
 
     #[test]
     fn a_server_that_is_away_is_an_error_until_it_is_back() {
         let server = RedisServer::start();
         let credentials = Credentials::of(&server.url().parse().unwrap());
-        credentials
-            .store(credential("a", "s3cret", "alice"), &[])
-            .unwrap();
+        keep(&credentials, "a", "s3cret", "alice");
         server.kill();
-        let error = credentials.latest().unwrap_err().to_string();
+        let error = credentials.all().unwrap_err().to_string();
         assert!(error.contains("nothing listens there"), "{error}");
-        assert!(credentials.store(credential("b", "t", "bob"), &[]).is_err());
+        let bob = brought("b", "t", "bob");
+        assert!(credentials.keep(&ANYBODY, &home(), &bob, &[]).is_err());
         assert!(server.run());
-        assert_eq!(credentials.latest().unwrap().unwrap().account, "a");
+        assert_eq!(latest(&credentials).as_deref(), Some("a"));
 
         server
             .ask(&["HSET", "weixin:credentials", "json", r#"["s3cret"]"#])
             .unwrap();
-        let error = credentials.latest().unwrap_err().to_string();
+        let error = credentials.all().unwrap_err().to_string();
         assert!(error.contains("restore or remove it"), "{error}");
         assert!(!error.contains("s3cret"), "{error}");
     }
@@ -352,14 +361,100 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(FILE), r#"{"credentials": ["s3cret"]}"#).unwrap();
         let credentials = Credentials::of(&StateSpec::Directory(folder.path().to_owned()));
-        let error = credentials.latest().unwrap_err().to_string();
+        let error = credentials.all().unwrap_err().to_string();
         assert!(error.contains(FILE) && !error.contains("s3cret"), "{error}");
-        assert!(
-            credentials
-                .store(credential("a", "t", "alice"), &[])
-                .is_err()
-        );
-        assert!(!format!("{:?}", credential("a", "s3cret", "b")).contains("s3cret"));
+        let alice = brought("a", "t", "alice");
+        assert!(credentials.keep(&ANYBODY, &home(), &alice, &[]).is_err());
+    }
+
+    /// As the versions before it wrote it.
+    const OLD: &str = r#"{
+        "credentials": [
+            {"account": "new@im.bot", "secrets": {"bot-token": "t2"}, "owner": "alice",
+             "config": {"login-base-url": "https://x", "base-url": "http://169.254.169.254"},
+             "saved_ms": 2},
+            {"account": "old@im.bot", "secrets": {"bot-token": "t1"}}
+        ],
+        "replaced": ["DIGEST"]
+    }"#;
+
+    fn check_old(credentials: &Credentials) {
+        let elsewhere = Home::at("weixin", ["http://127.0.0.1:2"]);
+        let another = Home::at("wecom", []);
+        // They are used as before, and told to no login's server.
+        for home in [&home(), &elsewhere] {
+            let latest = credentials.latest(home).unwrap().unwrap();
+            assert_eq!(latest.account, "new@im.bot");
+            let old = credentials.find("old@im.bot", home).unwrap().unwrap();
+            assert_eq!(old.secrets["bot-token"], "t1");
+            assert!(credentials.is_replaced("any", home, "t0").unwrap());
+            let told = credentials.values(&ANYBODY, home, "bot-token").unwrap();
+            assert_eq!(told, [""; 0]);
+        }
+        assert_eq!(credentials.latest(&another).unwrap(), None);
+        assert_eq!(credentials.find("old@im.bot", &another).unwrap(), None);
+        // A login leaves them as they are, and comes before them where it was made.
+        let before = credentials.all().unwrap();
+        keep(credentials, "newest", "t3", "alice");
+        assert_eq!(credentials.all().unwrap()[1..], before);
+        assert_eq!(latest(credentials).as_deref(), Some("newest"));
+        assert!(credentials.is_replaced("any", &home(), "t0").unwrap());
+        let other = credentials.latest(&elsewhere).unwrap().unwrap();
+        assert_eq!(other.account, "new@im.bot");
+        keep(credentials, "old@im.bot", "t4", "bob");
+        let found = credentials.find("old@im.bot", &home()).unwrap().unwrap();
+        assert_eq!(found.secrets["bot-token"], "t4");
+        let found = credentials.find("old@im.bot", &elsewhere).unwrap().unwrap();
+        assert_eq!(found.secrets["bot-token"], "t1");
+    }
+
+    #[test]
+    fn what_earlier_versions_stored_is_read() {
+        let digest = Sha256::digest("t0");
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let old = OLD.replace("DIGEST", &digest);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), &old).unwrap();
+        check_old(&Credentials::of(&StateSpec::Directory(
+            folder.path().to_owned(),
+        )));
+        let server = RedisServer::start();
+        server
+            .ask(&["HSET", "weixin:credentials", "json", &old, "version", "1"])
+            .unwrap();
+        check_old(&Credentials::of(&server.url().parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn the_user_of_the_readme_listens_and_tells() {
+        let readme = include_str!("../../README.md");
+        let rules = readme.split('`').find(|code| code.starts_with("~weixin:*"));
+        let rules: Vec<&str> = rules.unwrap().split(' ').collect();
+        let server = RedisServer::start();
+        let user = ["ACL", "SETUSER", "bot", "on", ">hunter2"];
+        server.ask(&[&user, &rules[..]].concat()).unwrap();
+        let url = format!("redis://bot:hunter2@127.0.0.1:{}", server.port());
+        let credentials = Credentials::of(&url.parse().unwrap());
+        let mut changes = credentials.watch();
+        // The first signal is that it listens.
+        changes.changed().await.unwrap();
+        let listening = server.ask(&["PUBSUB", "NUMSUB", "weixin:credentials"]);
+        let listening: (String, u64) = ::redis::from_redis_value(listening.unwrap()).unwrap();
+        assert_eq!(listening.1, 1);
+        // Two logins, one after the other, and a loss of the server in between.
+        for number in 0..2 {
+            let other = Credentials::of(&url.parse().unwrap());
+            let id = format!("a{number}");
+            keep(&other, &id, &id, "alice");
+            changes.changed().await.unwrap();
+            while latest(&credentials).as_deref() != Some(&*id) {
+                changes.changed().await.unwrap();
+            }
+            server.kill();
+            assert!(server.run());
+            server.ask(&[&user, &rules[..]].concat()).unwrap();
+            changes.changed().await.unwrap();
+        }
     }
 
     #[tokio::test]
@@ -372,14 +467,19 @@ mod tests {
         ] {
             let credentials = Credentials::of(&spec);
             let mut changes = credentials.watch();
-            tokio::time::sleep(LOOK_AFAR * 2).await;
-            changes.mark_unchanged();
-            let begun = std::time::Instant::now();
-            let other = Credentials::of(&spec);
-            other.store(credential("a", "t", "alice"), &[]).unwrap();
-            changes.changed().await.unwrap();
-            assert!(begun.elapsed() < Duration::from_secs(1));
-            assert_eq!(credentials.latest().unwrap().unwrap().account, "a");
+            for number in 0..6 {
+                // There may be signals of changes that are none, and one for several.
+                let (id, token) = (format!("a{number}"), format!("t{number}"));
+                let other = Credentials::of(&spec);
+                keep(&other, &id, &token, "alice");
+                while latest(&credentials).as_deref() != Some(&*id) {
+                    changes.changed().await.unwrap();
+                }
+                tokio::time::timeout(std::time::Duration::from_secs(60), changes.changed())
+                    .await
+                    .expect("it is told")
+                    .unwrap();
+            }
         }
     }
 }

@@ -24,9 +24,11 @@ mod exchange;
 mod headers;
 mod hop;
 mod json;
+pub mod pins;
 pub mod proxy;
 mod query;
 pub mod resolver;
+pub(crate) mod roots;
 pub mod rule;
 pub mod share;
 
@@ -36,7 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Version, header};
+use http::{Method, Request, Response, Uri, Version, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 
@@ -48,6 +50,7 @@ use client::{HttpClient, RequestBody};
 use connector::{Reach, innermost};
 use credential::{Secret, Secrets};
 use error::{EgressError, Failure, Origin};
+use pins::Pins;
 use rule::{Credential, Rule, Target};
 use share::Share;
 
@@ -72,6 +75,8 @@ struct Shared {
     captured: Mutex<HashMap<String, Secret>>,
     limits: Limits,
     clock: Clock,
+    /// What the operator pinned, and the platform whose component asks.
+    pins: Option<(Pins, String)>,
 }
 
 /// What the host allows any request to take.
@@ -157,6 +162,7 @@ impl Egress {
                 captured: Mutex::default(),
                 limits,
                 clock,
+                pins: None,
             }),
         }
     }
@@ -164,6 +170,49 @@ impl Egress {
     /// The same within the share of an account, instead of one of its own.
     pub fn within(self, share: Arc<Share>) -> Egress {
         Egress { share, ..self }
+    }
+
+    /// The same, within what the operator pinned for a platform. Of an egress that has no clones.
+    pub fn pinned(mut self, pins: &Pins, platform: &str) -> Egress {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.pins = Some((pins.clone(), platform.to_owned()));
+        }
+        self
+    }
+
+    /// Whether requests to the origin of this URL may be allowed.
+    pub fn reaches(&self, url: &str) -> bool {
+        let Ok(uri) = url.parse::<Uri>() else {
+            return false;
+        };
+        let Ok(target) = Target::of(&uri) else {
+            return false;
+        };
+        let mut rules = self.shared.rules.iter();
+        rules.any(|rule| rule.allows_origin_of(&target) && self.is_free(rule, &target))
+    }
+
+    /// The path of a URL as the component knows it, without what the operator configured; none where
+    /// the two can't be told apart.
+    pub fn own_path<'u>(&self, uri: &'u Uri) -> Option<&'u str> {
+        let target = Target::of(uri).ok()?;
+        let mut configured = self.shared.rules.iter().filter(|rule| rule.configured);
+        if !configured
+            .clone()
+            .any(|rule| rule.allows_origin_of(&target))
+        {
+            return Some(uri.path());
+        }
+        let paths = configured
+            .by_ref()
+            .filter_map(|rule| rule.own_path(&target));
+        paths.min_by_key(|path| path.len())
+    }
+
+    /// Whether the operator's pins leave a rule.
+    fn is_free(&self, rule: &Rule, target: &Target<'_>) -> bool {
+        let pins = self.shared.pins.as_ref();
+        rule.configured || pins.is_none_or(|(pins, platform)| pins.allow(platform, target))
     }
 
     /// The newest value of a credential that arrived in an answer and was put aside, once. It is not
@@ -247,7 +296,10 @@ impl Egress {
             EgressBody::new(incoming, origin.clone(), clock.clone(), limits)
         });
         match captures.first() {
-            Some(first) => self.searched(response, &captures, &first.credential).await,
+            Some(first) => {
+                let name = first.credential.clone();
+                self.searched(response, captures, &name).await
+            }
             None => Ok(response),
         }
     }
@@ -256,7 +308,7 @@ impl Egress {
     async fn searched(
         &self,
         response: Response<EgressBody>,
-        captures: &[&Capture],
+        captures: Vec<Capture>,
         name: &str,
     ) -> Result<Response<EgressBody>, Failure> {
         let (mut head, mut body) = response.into_parts();
@@ -285,8 +337,15 @@ impl Egress {
         if let Some(reason) = capture::unsearchable(&head) {
             return Err(hidden(reason));
         }
-        let taken = capture::take_out(&mut head.headers, &read, captures).map_err(hidden)?;
-        let read = match taken {
+        let (bytes, mut headers) = (read.len(), std::mem::take(&mut head.headers));
+        let searching = move || {
+            let taken = capture::take_out(&mut headers, &read, &captures);
+            (read, headers, taken, room)
+        };
+        let searched = self.share.searching(bytes, searching).await;
+        let (read, headers, taken, room) = searched.map_err(Failure::RequestBody)?;
+        head.headers = headers;
+        let read = match taken.map_err(hidden)? {
             Some(taken) => {
                 for (name, value) in taken.in_use {
                     self.shared.secrets.set(&name, value.expose());
@@ -308,7 +367,7 @@ impl Egress {
     }
 
     /// The request as it goes out, credentials included, if the rules allow it.
-    async fn checked<B>(&self, request: Request<B>) -> Result<Checked<'_>, Failure>
+    async fn checked<B>(&self, request: Request<B>) -> Result<Checked, Failure>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -328,17 +387,33 @@ impl Egress {
         if rules.is_empty() {
             return Err(Failure::Denied("no rule allows this URL"));
         }
+        let rules: Vec<&Rule> = rules
+            .into_iter()
+            .filter(|rule| self.is_free(rule, &target))
+            .collect();
+        if rules.is_empty() {
+            return Err(Failure::Denied(
+                "the operator's pinned origins (`--allow-egress`) do not have this one",
+            ));
+        }
         let reach = if rules.iter().any(|rule| rule.configured) {
             Reach::Anywhere
         } else {
             Reach::Public
         };
-        let captures: Vec<&Capture> = self
+        let plain = capture::plain(head.uri.path());
+        let mut captures: Vec<Capture> = Vec::new();
+        for capture in self
             .shared
             .rules
             .iter()
-            .flat_map(|rule| rule.captures_of(&target))
-            .collect();
+            .flat_map(|rule| rule.captures_of(&target, &plain))
+        {
+            // Several rules of an origin have the same.
+            if !captures.iter().any(|other| other.finds_as(capture)) {
+                captures.push(capture.clone());
+            }
+        }
         let is_media = rules.iter().all(|rule| {
             let credential = rule.credential.as_ref();
             credential.is_none_or(|of| !of.in_headers && !of.in_json_body)
@@ -363,7 +438,6 @@ impl Egress {
         let filled = query::filled(&head.uri, secrets, in_query)?;
         let is_in_url = filled.is_some();
 
-        let in_body = |name: &str| allowed(name, |credential| credential.in_json_body);
         let watched = rules
             .iter()
             .filter_map(|rule| rule.credential.as_ref())
@@ -392,8 +466,21 @@ impl Egress {
             }
         })?;
         let mut body = collected.to_bytes();
-        if let Some(filled) = credential::filled_json(&body, secrets, in_body)? {
-            body = filled.into();
+        let in_body: Vec<String> = rules
+            .iter()
+            .filter_map(|rule| rule.credential.as_ref())
+            .filter(|credential| credential.in_json_body)
+            .map(|credential| credential.name.clone())
+            .collect();
+        let (secrets, read) = (secrets.clone(), body.clone());
+        let filling = move || {
+            let in_body = |name: &str| in_body.iter().any(|other| other == name);
+            (credential::filled_json(&read, &secrets, in_body), room)
+        };
+        let searched = self.share.searching(body.len(), filling).await;
+        let (new_body, room) = searched.map_err(Failure::RequestBody)?;
+        if let Some(new_body) = new_body? {
+            body = new_body.into();
         }
         head.uri = filled.unwrap_or(head.uri);
         // The length that the caller wrote may be that of the placeholder.
@@ -445,11 +532,11 @@ fn capped(
 }
 
 /// A request that the rules allow.
-struct Checked<'a> {
+struct Checked {
     request: Request<RequestBody>,
     reach: Reach,
     /// What its answer may hold.
-    captures: Vec<&'a Capture>,
+    captures: Vec<Capture>,
     /// The query holds a credential.
     is_in_url: bool,
     /// No credential may go there, unless in the query.

@@ -10,9 +10,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
-use crate::account::{Account, AccountOptions, Handle, StartError, SwapError};
+use crate::account::{Account, AccountOptions, Changes, Handle, StartError, SwapError};
 use crate::agent::Agent;
 use crate::credentials::Credentials;
 use crate::runtime::{Plugin, Runtime};
@@ -38,6 +38,8 @@ struct Shared {
     accounts: RwLock<BTreeMap<String, Account>>,
     /// One change of the accounts or of the component at a time.
     changing: Mutex<()>,
+    /// Told when another gateway takes one of the accounts over, and when one is removed.
+    taken: Arc<Notify>,
 }
 
 /// The components, one for each platform.
@@ -77,6 +79,7 @@ impl Gateway {
                 credentials,
                 accounts: RwLock::default(),
                 changing: Mutex::default(),
+                taken: Arc::default(),
             }),
         }
     }
@@ -108,7 +111,8 @@ impl Gateway {
     /// The same with the component of a platform.
     ///
     /// # Errors
-    /// The same; also when there is no component of this platform.
+    /// The same; also when there is no component of this platform, and when the id is that of an
+    /// account on another one.
     pub async fn add_of(
         &self,
         platform: &str,
@@ -120,10 +124,20 @@ impl Gateway {
             StartError::Invalid(format!("there is no component of the platform {platform}"))
         })?;
         let id = options.id.clone();
+        if let Some(other) = self.account(&id)
+            && other.platform() != platform
+        {
+            return Err(StartError::Invalid(format!(
+                "the id {id} is that of an account on the platform {}: give the one on {platform} \
+                 another id",
+                other.platform()
+            )));
+        }
         self.take(&id).await;
         let state = Arc::clone(&self.shared.state);
         let runtime = &self.shared.runtime;
-        let account = Account::start(runtime, &plugin, state, agent, options).await?;
+        let taken = Arc::clone(&self.shared.taken);
+        let account = Account::start_among(runtime, &plugin, state, agent, options, taken).await?;
         let handle = account.handle();
         self.accounts_mut().insert(id, account);
         Ok(handle)
@@ -140,9 +154,25 @@ impl Gateway {
         match account {
             Some(account) => {
                 account.stop().await;
+                self.shared.taken.notify_waiters();
                 true
             }
             None => false,
+        }
+    }
+
+    /// Waits until other gateways, which were started later on the same store, have taken over all
+    /// accounts that are here, and at least one; their ids. Accounts that did not start are not here.
+    pub async fn superseded(&self) -> Vec<String> {
+        loop {
+            let mut taken = std::pin::pin!(self.shared.taken.notified());
+            // What happens from here on is told.
+            taken.as_mut().enable();
+            let accounts = self.accounts();
+            if !accounts.is_empty() && accounts.iter().all(Handle::is_superseded) {
+                return accounts.iter().map(|one| one.id().to_owned()).collect();
+            }
+            taken.await;
         }
     }
 
@@ -204,20 +234,46 @@ impl Gateway {
     /// Swaps the component of all accounts of its platform, one first and then more and more at once. An account that
     /// was connected has to be so again within `deadline`.
     ///
+    /// A component that reaches more than the one that serves, or hides or sends credentials in another
+    /// way, is refused: see [`Gateway::swap_confirmed`].
+    ///
     /// # Errors
     /// The first account's reason; the old component serves all of them again.
     pub async fn swap(&self, plugin: &Plugin, deadline: Duration) -> Result<(), SwapError> {
+        self.swap_with(plugin, deadline, Changes::Refused).await
+    }
+
+    /// The same where the operator has seen what the component changes, and wants it.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn swap_confirmed(
+        &self,
+        plugin: &Plugin,
+        deadline: Duration,
+    ) -> Result<(), SwapError> {
+        self.swap_with(plugin, deadline, Changes::Confirmed).await
+    }
+
+    async fn swap_with(
+        &self,
+        plugin: &Plugin,
+        deadline: Duration,
+        changes: Changes,
+    ) -> Result<(), SwapError> {
         let _changing = self.shared.changing.lock().await;
         let platform = plugin.platform();
         let old = self.plugin_of(platform).unwrap_or_else(|| self.plugin());
-        crate::account::check_swap(plugin, &old)?;
+        crate::account::check_swap(plugin, &old, changes)?;
         let mut waiting = self.accounts();
         waiting.retain(|account| account.platform() == platform);
         let mut swapped: Vec<Handle> = Vec::new();
         let mut wave = FIRST_WAVE;
         while !waiting.is_empty() {
             let rest = waiting.split_off(wave.min(waiting.len()));
-            let results = join_all(waiting.iter().map(|account| account.swap(plugin, deadline)));
+            let swaps = waiting.iter();
+            let swaps = swaps.map(|account| account.swap(plugin, deadline, changes));
+            let results = join_all(swaps);
             let mut failed = None;
             for (account, result) in waiting.iter().zip(results.await) {
                 match result {
@@ -228,7 +284,10 @@ impl Gateway {
                 }
             }
             if let Some((id, error)) = failed {
-                let back = join_all(swapped.iter().map(|account| account.swap(&old, deadline)));
+                // What served before needs no word.
+                let back = swapped.iter();
+                let back = back.map(|account| account.swap(&old, deadline, Changes::Confirmed));
+                let back = join_all(back);
                 for (account, result) in swapped.iter().zip(back.await) {
                     if let Err(error) = result {
                         tracing::error!(account = account.id(), "going back: {error}");
@@ -236,6 +295,9 @@ impl Gateway {
                 }
                 return Err(match error {
                     SwapError::Misfit(why) => SwapError::Misfit(format!("account {id}: {why}")),
+                    SwapError::Unconfirmed(why) => {
+                        SwapError::Unconfirmed(format!("account {id}: {why}"))
+                    }
                     SwapError::RolledBack(why) => {
                         SwapError::RolledBack(format!("account {id}: {why}"))
                     }

@@ -3,8 +3,8 @@
 //! Modules in reading order: [`runtime`] loads components, [`instance`] runs one, [`sandbox`] is
 //! what it sees; [`gateway`] has the accounts of a process, [`account`] keeps an instance of one going
 //! and brings its messages to an [`agent`]; [`admin`] is the operator's way in, [`webhooks`] that of
-//! platforms; [`egress`], [`state`] and [`clock`] are what the sandbox is made of; [`simulator`]
-//! plays the iLink server. The rest is the command line.
+//! platforms, and [`listener`] has what all servers share; [`egress`], [`state`] and [`clock`] are what
+//! the sandbox is made of; [`simulator`] plays the iLink server. The rest is the command line.
 
 // The README's example is compiled by the tests.
 #[cfg(doctest)]
@@ -23,6 +23,7 @@ pub mod egress;
 mod exports;
 pub mod gateway;
 pub mod instance;
+pub mod listener;
 pub mod login;
 pub mod media;
 pub mod run;
@@ -30,8 +31,10 @@ pub mod runtime;
 pub mod sandbox;
 pub mod simulator;
 pub mod state;
+pub mod terminal;
 pub mod text;
 pub mod transfer;
+pub mod watch;
 pub mod webhooks;
 
 #[cfg(test)]

@@ -2,19 +2,31 @@
 //! credential out of the answer and keeps it.
 //!
 //! Promises: the component never has the credential; a login changes nothing until it is done, and
-//! then the credential is stored before anybody hears of it.
+//! then the credential is stored before anybody hears of it. It changes what its holder has, whatever
+//! its server says, and its server is told no values but those that the holder got there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::account::{AccountOptions, Setup, StartError, captured_by_logins};
 use crate::bindings::exports::gateway::channel::login::{Identity, Step as Said};
-use crate::credentials::{Credential, Credentials, CredentialsError};
+use crate::credentials::{
+    Brought, Credential, Credentials, CredentialsError, Holder, Home, KeepError,
+};
 use crate::egress::credential::Secrets;
 use crate::instance::{CallError, Instance};
 use crate::media::MediaRules;
 use crate::runtime::{Plugin, Runtime};
 use crate::state::memory::MemoryState;
+
+/// What a login may set of the configuration: a place within what the component may reach. Never an
+/// origin that counts as the operator's, and no policy; [`rules`](crate::account) refuses a component
+/// that declares one of these as an origin.
+pub(crate) const SETTINGS: [&str; 1] = ["login-base-url"];
+/// What the platform takes at most.
+const MAX_VALUES: usize = 10;
+/// The longest id that a server may say.
+const MAX_ID_BYTES: usize = 256;
 
 /// What the person has to see or do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,36 +86,39 @@ pub struct Logins {
     pub config: BTreeMap<String, String>,
     /// Where credentials are kept.
     pub credentials: Credentials,
-    /// The account whose credential a login replaces.
-    pub replaces: Option<Replaced>,
-}
-
-/// A credential in use that a login replaces.
-#[derive(Clone)]
-pub struct Replaced {
-    /// The account's id.
-    pub account: String,
-    /// Its values.
-    pub values: Vec<String>,
+    /// Whose credential a login brings and replaces.
+    pub holder: Holder,
+    /// The values that this account uses now, by the names of the secrets: they are not used again
+    /// once a login is done.
+    pub in_use: BTreeMap<String, String>,
 }
 
 impl Logins {
-    fn replaced_values(&self) -> &[String] {
-        self.replaces
-            .as_ref()
-            .map_or(&[], |replaced| replaced.values.as_slice())
+    fn home(&self) -> Home {
+        Home::of(&self.plugin.descriptor, &self.config)
+    }
+
+    /// The holder's own values of a secret, which came from the server that the login talks to.
+    fn values(&self, name: &str) -> Result<Vec<String>, CredentialsError> {
+        let mut values: Vec<String> = self.in_use.get(name).cloned().into_iter().collect();
+        let stored = self.credentials.values(&self.holder, &self.home(), name)?;
+        values.extend(stored.into_iter().filter(|value| !self.is_in_use(value)));
+        values.truncate(MAX_VALUES);
+        Ok(values)
+    }
+
+    fn is_in_use(&self, value: &str) -> bool {
+        self.in_use.values().any(|used| used == value)
     }
 
     /// Whose credential the platform meant when it said that the person is bound already.
     fn bound(&self) -> Result<Option<String>, CredentialsError> {
-        let in_use = self
-            .replaces
-            .as_ref()
-            .map(|replaced| replaced.account.clone());
-        Ok(match in_use {
-            Some(account) => Some(account),
-            None => self.credentials.latest()?.map(|latest| latest.account),
-        })
+        let home = self.home();
+        let Some(account) = self.holder.account() else {
+            return Ok(self.credentials.latest(&home)?.map(|latest| latest.account));
+        };
+        let is_known = !self.in_use.is_empty() || self.credentials.find(account, &home)?.is_some();
+        Ok(is_known.then(|| account.to_owned()))
     }
 }
 
@@ -123,15 +138,7 @@ impl Login {
         let with = with.clone();
         let secrets = Secrets::default();
         for name in captured_by_logins(&with.plugin.descriptor) {
-            let mut values = with.replaced_values().to_vec();
-            for value in with.credentials.values(name)? {
-                if !values.contains(&value) {
-                    values.push(value);
-                }
-            }
-            // What the platform takes at most.
-            values.truncate(10);
-            secrets.set_all(name, &values);
+            secrets.set_all(name, with.values(name)?);
         }
         let setup = Setup::with_secrets(
             &with.runtime,
@@ -192,36 +199,77 @@ impl Login {
     }
 
     fn keep(&self, identity: Identity) -> Result<Step, LoginError> {
-        let secrets: BTreeMap<String, String> = captured_by_logins(&self.with.plugin.descriptor)
+        let with = &self.with;
+        let home = with.home();
+        let secrets: BTreeMap<String, String> = captured_by_logins(&with.plugin.descriptor)
             .filter_map(|name| {
                 let value = self.setup.egress.take_captured(name)?;
                 Some((name.to_owned(), value.expose().to_owned()))
             })
             .collect();
+        let failed = |reason: String| Ok(Step::Failed { reason });
         if secrets.is_empty() {
             // Two that wait for the same step: the other one stored it.
-            return match self.with.credentials.get(&identity.account)? {
-                Some(credential) => Ok(Step::Done {
-                    account: credential.account,
-                }),
-                None => Ok(Step::Failed {
-                    reason: "the login brought no credential".to_owned(),
-                }),
+            let account = with.holder.account().unwrap_or(&identity.account);
+            return match with.credentials.find(account, &home)? {
+                Some(Credential { account, bot, .. })
+                    if bot.as_ref() == Some(&identity.account) =>
+                {
+                    Ok(Step::Done { account })
+                }
+                _ => failed("the login brought no credential".to_owned()),
             };
         }
-        let account = identity.account.clone();
-        let credential = Credential {
-            account: identity.account,
+        let texts = [Some(&identity.account), identity.owner.as_ref()];
+        if !texts.into_iter().flatten().all(|text| is_id(text)) {
+            return failed("the server says an id that is none".to_owned());
+        }
+        let brought = Brought {
+            bot: identity.account,
             secrets,
             owner: identity.owner,
-            config: identity.config.into_iter().collect(),
-            saved_ms: self.with.runtime.clock.unix_ms(),
+            config: match settings(identity.config, |url| self.setup.egress.reaches(url)) {
+                Ok(config) => config,
+                Err(reason) => return failed(reason),
+            },
+            saved_ms: with.runtime.clock.unix_ms(),
         };
-        self.with
+        let in_use: Vec<String> = with.in_use.values().cloned().collect();
+        match with
             .credentials
-            .store(credential, self.with.replaced_values())?;
-        Ok(Step::Done { account })
+            .keep(&with.holder, &home, &brought, &in_use)
+        {
+            Ok(account) => Ok(Step::Done { account }),
+            Err(KeepError::Conflict(conflict)) => failed(conflict.to_string()),
+            Err(KeepError::Failed(error)) => Err(error.into()),
+        }
     }
+}
+
+/// What a login says of the configuration, as far as it may: places that the component may reach.
+fn settings(
+    said: Vec<(String, String)>,
+    reaches: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, String>, String> {
+    let mut settings = BTreeMap::new();
+    for (key, value) in said {
+        if !SETTINGS.contains(&&*key) {
+            tracing::warn!("a login may not set the configuration key {key:?}: it is left out");
+        } else if reaches(&value) {
+            settings.insert(key, value);
+        } else {
+            return Err(format!(
+                "the login names {value:?} for `{key}`, which is no place that this component may \
+                 reach"
+            ));
+        }
+    }
+    Ok(settings)
+}
+
+/// What can be the id of a bot or of a person.
+fn is_id(text: &str) -> bool {
+    (1..=MAX_ID_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// The account of a stored credential. The operator's `config` wins, and without a word of the
@@ -232,6 +280,8 @@ pub fn account_of(
     media: MediaRules,
 ) -> AccountOptions {
     let mut merged = credential.config;
+    // What is stored may be older than this rule.
+    merged.retain(|key, _| SETTINGS.contains(&&**key));
     merged.extend(config.clone());
     let policy = merged.get("dm-policy").map(String::as_str);
     if let Some(owner) = credential.owner
@@ -253,20 +303,67 @@ mod tests {
     use super::*;
 
     fn allowed(config: &[(&str, &str)]) -> Option<String> {
+        let set = [
+            ("login-base-url", "https://x"),
+            ("base-url", "http://127.0.0.1:1"),
+            ("cdn-base-url", "http://127.0.0.1:1"),
+            ("dm-policy", "open"),
+            ("group-policy", "open"),
+            ("account-id", "another"),
+            ("", ""),
+        ];
+        let set = set.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let credential = Credential {
             account: "bot".into(),
+            is_own: true,
+            platform: "weixin".into(),
+            origin: None,
+            bot: None,
             secrets: BTreeMap::new(),
             owner: Some("alice".into()),
-            config: BTreeMap::from([("login-base-url".into(), "https://x".into())]),
+            config: set.into(),
             saved_ms: 0,
         };
-        let config = config
+        let config: BTreeMap<String, String> = config
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
-        let options = account_of(credential, &config, MediaRules::default());
-        assert_eq!(options.config["login-base-url"], "https://x");
-        options.config.get("allowed-users").cloned()
+        let operators = BTreeMap::clone(&config);
+        let mut options = account_of(credential, &config, MediaRules::default());
+        let allowed = options.config.remove("allowed-users");
+        // Of what a login set, one thing counts.
+        let set = options.config.remove("login-base-url");
+        assert_eq!(set.as_deref(), Some("https://x"));
+        options.config.retain(|key, _| !operators.contains_key(key));
+        assert_eq!(options.config, BTreeMap::new());
+        allowed
+    }
+
+    #[test]
+    fn a_login_sets_a_place_within_the_components_reach_and_nothing_else() {
+        let said = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter();
+            let said = pairs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            settings(said.collect(), |url| url == "https://edge.example/")
+        };
+        let place = ("login-base-url", "https://edge.example/");
+        let others = [
+            ("base-url", "https://edge.example/"),
+            ("cdn-base-url", "http://127.0.0.1:1"),
+            ("dm-policy", "open"),
+            ("allowed-users", "mallory"),
+            ("account-id", "another"),
+            ("Login-Base-Url", "https://edge.example/"),
+            ("", ""),
+        ];
+        let kept = said(&[&others[..], &[place]].concat()).unwrap();
+        let expected = [(place.0.to_owned(), place.1.to_owned())];
+        assert_eq!(kept, BTreeMap::from(expected));
+        assert_eq!(said(&others), Ok(BTreeMap::new()));
+        for url in ["http://127.0.0.1:1", "https://edge.example.evil/", "", "x"] {
+            let refused = said(&[("login-base-url", url)]).unwrap_err();
+            assert!(refused.contains("login-base-url"), "{refused}");
+        }
     }
 
     #[test]

@@ -1,14 +1,21 @@
 //! The runner: see `host-test --help`.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use host_test::cli::{self, Command, LogFormat};
 use host_test::run;
+use host_test::terminal::{self, complain};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
+/// Files that are asked of the system.
+const FILES: u64 = 65_536;
+
 fn main() -> ExitCode {
+    hide_memory();
+    host_test::runtime::no_backtraces_of_errors();
     let arguments = std::env::args_os().skip(1);
     let (command, log_format) = match cli::parse(arguments, &|name| std::env::var_os(name)) {
         Ok(parsed) => parsed,
@@ -30,23 +37,27 @@ fn main() -> ExitCode {
     }
     // Files of the state are private; what an agent's process writes keeps the user's own mask.
     let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077)).as_raw_mode();
+    raise_file_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            complain(&format!("no threads can be started: {error}"));
+            complain(&format!(
+                "no threads can be started: {error}: raise `ulimit -u` and `ulimit -v`, or the \
+                 container's limit of processes (pids.max)"
+            ));
             return ExitCode::FAILURE;
         }
     };
     let result = match command {
         Command::Help => {
-            print!("{}", cli::HELP);
+            let _ = terminal::print(cli::HELP);
             return ExitCode::SUCCESS;
         }
         Command::Version => {
-            println!("host-test {}", env!("CARGO_PKG_VERSION"));
+            let _ = terminal::say(concat!("host-test ", env!("CARGO_PKG_VERSION")));
             return ExitCode::SUCCESS;
         }
         Command::Run(options) => {
@@ -58,16 +69,26 @@ fn main() -> ExitCode {
             log_to_stderr(log_format, "warn");
             runtime.block_on(run::login(*options))
         }
-        Command::Simulator { listen } => {
+        Command::Simulator {
+            listen,
+            names,
+            token,
+        } => {
             log_to_stderr(log_format, "info");
-            runtime.block_on(run::simulator(listen))
+            runtime.block_on(run::simulator(listen, names, token))
         }
         Command::Check {
             component,
             conformance,
+            against,
         } => {
             log_to_stderr(log_format, "warn");
-            runtime.block_on(run::check(&component, conformance))
+            runtime.block_on(async {
+                match against {
+                    Some(old) => run::compare(&component, &old).await,
+                    None => run::check(&component, conformance).await,
+                }
+            })
         }
     };
     // Tasks end here, and with them the agent's process. A read of standard input can't be ended: it
@@ -84,9 +105,38 @@ fn main() -> ExitCode {
     }
 }
 
-/// One line for standard error, if anybody reads it.
-fn complain(what: &dyn std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "host-test: {what}");
+/// Keeps the memory of this process, and its environment, from other processes of the same user: no
+/// core dump, no debugger, no `/proc/PID/environ`. What it starts has its own say: an agent that wants
+/// core dumps can raise its limit.
+fn hide_memory() {
+    // A system that does not know one of them has nothing to be hidden by it.
+    let limit = getrlimit(Resource::Core);
+    let limit = Rlimit {
+        current: Some(0),
+        ..limit
+    };
+    let _ = setrlimit(Resource::Core, limit);
+    #[cfg(target_os = "linux")]
+    {
+        // A core pattern with a pipe does not look at the limit.
+        let hidden = rustix::process::DumpableBehavior::NotDumpable;
+        let _ = rustix::process::set_dumpable_behavior(hidden);
+    }
+}
+
+/// Connections are files, and the servers may have more of them than the 1,024 files that many systems
+/// give a process at first: where strangers fill them, the way to the platform must stay open.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(FILES, |most| most.min(FILES));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit {
+            current: Some(wanted),
+            ..limit
+        };
+        // With fewer, what can't be opened is told where it happens.
+        let _ = setrlimit(Resource::Nofile, raised);
+    }
 }
 
 fn log_to_stderr(format: LogFormat, default: &str) {
@@ -102,7 +152,14 @@ fn log_to_stderr(format: LogFormat, default: &str) {
         .with_writer(std::io::stderr)
         .with_target(false);
     match format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Text => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .fmt_fields(terminal::Fields)
+            .init(),
+        LogFormat::Json => builder
+            .with_writer(terminal::EscapedJson(std::io::stderr))
+            .json()
+            .flatten_event(true)
+            .init(),
     }
 }

@@ -9,18 +9,20 @@ mod prompt;
 mod serve;
 mod wecom;
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::check::{self, CHECKS, PLATFORM, Suite};
-use crate::cli::UsageError;
+use crate::cli::{AllowEgress, UsageError};
 use crate::clock::Clock;
 use crate::egress::proxy::Proxies;
-use crate::runtime::{Allocation, Runtime, RuntimeOptions};
+use crate::egress::roots;
+use crate::listener::Names;
+use crate::runtime::{Allocation, Plugin, Runtime, RuntimeOptions};
 use crate::simulator::{Options, Simulator};
+use crate::terminal;
 
 pub use login::login;
 pub use serve::{run, talks_to_a_person};
@@ -31,7 +33,7 @@ pub enum Failure {
     /// The user's to correct.
     #[error("{0}")]
     Usage(String),
-    /// Another gateway on the same state runs the account now.
+    /// Other gateways on the same state run the accounts now, and none is left.
     #[error("{0}")]
     Superseded(String),
     /// Anything else.
@@ -51,6 +53,28 @@ impl Failure {
             // Of its own, so that a supervisor can leave it at that.
             Failure::Superseded(_) => 3,
         }
+    }
+}
+
+/// Names of accounts that are told; the rest is counted.
+const NAMED: usize = 3;
+
+impl Failure {
+    /// The accounts with these ids were taken over, and there are no others.
+    fn superseded(ids: &[String]) -> Failure {
+        let mut names = ids
+            .iter()
+            .take(NAMED)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ");
+        if let Some(more @ 1..) = ids.len().checked_sub(NAMED) {
+            names.push_str(&format!(" and {more} more"));
+        }
+        Failure::Superseded(format!(
+            "another gateway that was started later on the same --state runs {names} now, and this \
+             one ends: run one of them, or give them different accounts and states"
+        ))
     }
 }
 
@@ -96,14 +120,26 @@ const POOLED_ACCOUNTS: usize = 500;
 const POOL_WITHOUT_FILE: u32 = 16;
 
 /// A runtime that goes by the environment's proxies, for the accounts of the environment, or for so
-/// many of a file, which may grow.
-fn runtime(clock: Clock, accounts: Option<usize>) -> Result<Runtime, Failure> {
-    let proxies = Proxies::from_environment(&|name| std::env::var_os(name))
-        .map_err(|error| Failure::Usage(error.to_string()))?;
+/// many of a file, which may grow. Components reach what is pinned, where anything is.
+fn runtime(
+    clock: Clock,
+    accounts: Option<usize>,
+    allow_egress: &AllowEgress,
+) -> Result<Runtime, Failure> {
+    let lookup = |name: &str| std::env::var_os(name);
+    let proxies =
+        Proxies::from_environment(&lookup).map_err(|error| Failure::Usage(error.to_string()))?;
+    for warning in roots::warnings(&lookup) {
+        tracing::warn!("{warning}");
+    }
     let mut options = RuntimeOptions {
         proxies,
         ..RuntimeOptions::default()
     };
+    options
+        .pins
+        .set(allow_egress)
+        .map_err(|error| Failure::Usage(format!("--allow-egress: {error}")))?;
     options.allocation = match accounts {
         None => Allocation::Pooled(POOL_WITHOUT_FILE),
         Some(accounts) if accounts > POOLED_ACCOUNTS => Allocation::OnDemand,
@@ -121,24 +157,36 @@ fn beside_the_binary(name: &str) -> Result<PathBuf, Failure> {
 ///
 /// # Errors
 /// One line for standard error, and an exit status.
-pub async fn simulator(listen: SocketAddr) -> Result<(), Failure> {
+pub async fn simulator(
+    listen: SocketAddr,
+    names: Names,
+    token: Option<String>,
+) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let simulator = Simulator::start(Options {
         listen,
+        names,
+        control_token: token,
         ..Options::default()
     })
     .await
     .map_err(|error| Failure::Usage(format!("--listen {listen}: {error}")))?;
-    let mut out = std::io::stdout();
-    write!(
-        out,
-        "WEIXIN_BASE_URL={}\nWEIXIN_CDN_BASE_URL={}\nWEIXIN_TOKEN={}\nWEIXIN_ACCOUNT_ID={}\n",
+    if !listen.ip().is_loopback() {
+        tracing::warn!(
+            address = %listen,
+            "the simulator is open to other machines, and its messages and tokens are not encrypted: \
+             use --listen 127.0.0.1:PORT where they are not to come in"
+        );
+    }
+    terminal::print(&format!(
+        "WEIXIN_BASE_URL={}\nWEIXIN_CDN_BASE_URL={}\nWEIXIN_TOKEN={}\nWEIXIN_ACCOUNT_ID={}\n\
+         WEIXIN_SIM_TOKEN={}\n",
         simulator.base_url(),
         simulator.cdn_base_url(),
         simulator.token(),
         simulator.account_id(),
-    )
-    .and_then(|()| out.flush())
+        simulator.control_token(),
+    ))
     .map_err(other)?;
     signals.end().await;
     simulator.shutdown().await;
@@ -151,13 +199,7 @@ pub async fn simulator(listen: SocketAddr) -> Result<(), Failure> {
 /// [`Failure::Told`] where this host would not run it: the last line has told why.
 pub async fn check(component: &Path, conformance: bool) -> Result<(), Failure> {
     let runtime = Runtime::new(Clock::new()).map_err(other)?;
-    let plugin = match runtime.load(component).await {
-        Ok(plugin) => plugin,
-        Err(error) => {
-            say(&format!("this host does not run it: {error}"))?;
-            return Err(Failure::Told);
-        }
-    };
+    let plugin = judged(&runtime, component).await?;
     let size = tokio::fs::metadata(component).await.map_err(other)?.len();
     let about = check::about(&plugin, size);
     say(about.trim_end())?;
@@ -202,10 +244,35 @@ pub async fn check(component: &Path, conformance: bool) -> Result<(), Failure> {
     }
 }
 
+/// Says how a component differs from another one.
+///
+/// # Errors
+/// [`Failure::Told`] where this host would not swap the other one for it without a word of the
+/// operator's, or does not run one of them: the last line has told why.
+pub async fn compare(component: &Path, old: &Path) -> Result<(), Failure> {
+    let runtime = Runtime::new(Clock::new()).map_err(other)?;
+    let old = judged(&runtime, old).await?;
+    let new = judged(&runtime, component).await?;
+    let (text, is_fine) = check::difference(&new, &old);
+    say(&text)?;
+    match is_fine {
+        true => Ok(()),
+        false => Err(Failure::Told),
+    }
+}
+
+/// Loads a component, or says why this host does not run it.
+async fn judged(runtime: &Runtime, component: &Path) -> Result<Plugin, Failure> {
+    match runtime.load(component).await {
+        Ok(plugin) => Ok(plugin),
+        Err(error) => {
+            say(&format!("this host does not run it: {error}"))?;
+            Err(Failure::Told)
+        }
+    }
+}
+
 /// One or more lines of what was asked for.
 fn say(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout();
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .map_err(other)
+    terminal::say(text).map_err(other)
 }

@@ -4,7 +4,9 @@
 //! start does not pay for it. A component that does not fit the contract is refused with a sentence
 //! that says what it is and what this host runs.
 
+mod descriptor;
 mod engine;
+mod room;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -21,10 +23,12 @@ use crate::bindings::exports::gateway::channel::meta::Descriptor;
 use crate::clock::Clock;
 use crate::egress::client::HttpClient;
 use crate::egress::credential::Secrets;
+use crate::egress::pins::Pins;
 use crate::egress::proxy::Proxies;
 use crate::egress::{self, Egress};
 use crate::exports::{Exports, ExportsPre};
-use crate::instance::said;
+use crate::listener::ListenerLimits;
+use crate::media::origin::Origin;
 use crate::media::server::MediaServer;
 use crate::sandbox::cpu::{Meter, Metered, Ticker};
 use crate::sandbox::limits::{Exceeded, Limits};
@@ -35,6 +39,17 @@ use crate::state::memory::MemoryState;
 use crate::text::{REASON_BYTES, one_line};
 
 pub use engine::{Allocation, RuntimeOptions};
+
+/// Keeps the errors of the sandbox from taking a backtrace of the host each, unless
+/// `RUST_LIB_BACKTRACE` asks for it: with `RUST_BACKTRACE` alone, which is meant for panics, each call
+/// that ends an instance's wait would take one, and that is much of a busy process's time. Backtraces
+/// inside a component stay. For the whole process, and to be called at its start.
+pub fn no_backtraces_of_errors() {
+    let asks = std::env::var_os("RUST_LIB_BACKTRACE");
+    if asks.is_none_or(|asks| asks == "0") {
+        wasmtime::error::disable_backtrace();
+    }
+}
 
 /// The package whose worlds this host runs.
 pub const PACKAGE: &str = "gateway:channel";
@@ -55,11 +70,14 @@ pub struct Runtime {
     component_bytes: u64,
     /// The way out, pooled.
     pub client: HttpClient,
+    /// Origins that the operator pins, by platform.
+    pub pins: Pins,
     /// The time.
     pub clock: Clock,
     /// Swaps that may hand over at once.
     pub(crate) handovers: Arc<Semaphore>,
     media: Arc<tokio::sync::OnceCell<MediaServer>>,
+    media_limits: ListenerLimits,
 }
 
 /// A component that fits the contract.
@@ -104,7 +122,7 @@ pub enum LoadError {
     )]
     Incomplete { path: PathBuf, reason: String },
     /// It failed to describe itself.
-    #[error("component {}: it failed to describe itself ({reason})", .path.display())]
+    #[error("component {}: it does not describe itself as it must ({reason})", .path.display())]
     Undescribed { path: PathBuf, reason: String },
 }
 
@@ -133,10 +151,13 @@ impl Runtime {
     /// The same, with everything that can be chosen.
     ///
     /// # Errors
-    /// When this machine can't run WebAssembly.
+    /// When this machine can't run WebAssembly, or gives no memory for it.
     pub fn with_options(clock: Clock, options: RuntimeOptions) -> wasmtime::Result<Runtime> {
         if !options.proxies.is_none() {
             tracing::info!("proxies: {}", options.proxies);
+        }
+        if let Some(warning) = options.proxies.warning() {
+            tracing::warn!("{warning}");
         }
         let (engine, allocation) = engine::engine(&options)?;
         let ticker = match options.interruption {
@@ -153,11 +174,13 @@ impl Runtime {
             limits: options.limits,
             component_bytes: options.component_bytes,
             client: HttpClient::with_proxies(options.proxies),
+            pins: options.pins,
             clock,
             handovers: Arc::new(Semaphore::new(
                 2 * std::thread::available_parallelism().map_or(1, usize::from),
             )),
             media: Arc::default(),
+            media_limits: options.media,
         })
     }
 
@@ -180,8 +203,13 @@ impl Runtime {
     /// # Errors
     /// When there is no free port.
     pub async fn media_server(&self) -> std::io::Result<&MediaServer> {
-        let start = || MediaServer::start(self.clock.clone());
+        let start = || MediaServer::start(self.clock.clone(), self.media_limits.clone());
         self.media.get_or_try_init(start).await
+    }
+
+    /// The origin of the URLs of media, if the agent was given any.
+    pub(crate) fn media_origin(&self) -> Option<Origin> {
+        self.media.get().and_then(MediaServer::origin)
     }
 
     /// Loads, compiles and checks a component.
@@ -189,20 +217,39 @@ impl Runtime {
     /// # Errors
     /// One sentence that names the file.
     pub async fn load(&self, path: &Path) -> Result<Plugin, LoadError> {
+        let bytes = self.read(path).await?;
+        self.load_bytes(path, bytes).await
+    }
+
+    /// The same, unless the file's content is the one that has this digest: none then.
+    ///
+    /// # Errors
+    /// One sentence that names the file.
+    pub(crate) async fn load_other(
+        &self,
+        path: &Path,
+        digest: Option<&str>,
+    ) -> Result<Option<Plugin>, LoadError> {
+        let bytes = self.read(path).await?;
+        if digest == Some(&*digest_of(&bytes)) {
+            return Ok(None);
+        }
+        self.load_bytes(path, bytes).await.map(Some)
+    }
+
+    async fn read(&self, path: &Path) -> Result<Vec<u8>, LoadError> {
         if let Ok(data) = tokio::fs::metadata(path).await {
             self.check_size(path, data.len())?;
         }
-        let bytes = tokio::fs::read(path)
-            .await
-            .map_err(|error| LoadError::Unreadable {
-                path: path.to_owned(),
-                reason: match error.kind() {
-                    ErrorKind::IsADirectory => "it is a directory: name the .wasm file".to_owned(),
-                    ErrorKind::NotFound => "there is no such file".to_owned(),
-                    _ => format!("it can't be read: {error}"),
-                },
-            })?;
-        self.load_bytes(path, bytes).await
+        let bytes = tokio::fs::read(path).await;
+        bytes.map_err(|error| LoadError::Unreadable {
+            path: path.to_owned(),
+            reason: match error.kind() {
+                ErrorKind::IsADirectory => "it is a directory: name the .wasm file".to_owned(),
+                ErrorKind::NotFound => "there is no such file".to_owned(),
+                _ => format!("it can't be read: {error}"),
+            },
+        })
     }
 
     /// The same for what is in memory; `path` is its name.
@@ -218,10 +265,7 @@ impl Runtime {
                 what,
             });
         }
-        let digest = Sha256::digest(&bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>();
+        let digest = digest_of(&bytes);
         let engine = self.engine.clone();
         let compiled = tokio::task::spawn_blocking(move || Component::new(&engine, &bytes))
             .await
@@ -259,7 +303,7 @@ impl Runtime {
                 path: path_buf(),
                 reason: innermost(&error),
             })?;
-        said::check(&descriptor).map_err(|reason| LoadError::Undescribed {
+        descriptor::check(&descriptor).map_err(|reason| LoadError::Undescribed {
             path: path_buf(),
             reason,
         })?;
@@ -379,7 +423,7 @@ impl Runtime {
         });
         match within(limit, instantiating).await {
             Some(Ok(started)) => Ok(started),
-            Some(Err(error)) => Err(match engine::want_of_room(&error, self.allocation) {
+            Some(Err(error)) => Err(match room::want_of_room(&error, self.allocation) {
                 Some(why) => wasmtime::Error::msg(why),
                 None => error,
             }),
@@ -445,6 +489,11 @@ impl Plugin {
     }
 }
 
+fn digest_of(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What a file is that is no component, in the words of who made it.
 fn something_else(bytes: &[u8]) -> Option<&'static str> {
     // A binary's magic number is followed by a version and a layer: 1 and 0 is a module, and a layer
@@ -471,4 +520,48 @@ fn something_else(bytes: &[u8]) -> Option<&'static str> {
 pub(crate) fn innermost(error: &wasmtime::Error) -> String {
     let text = error.root_cause().to_string();
     one_line(text.lines().next().unwrap_or_default(), REASON_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the test below runs as a process of its own: it is for the whole process.
+    #[test]
+    #[ignore = "a part of the next one"]
+    fn prints_an_error() {
+        no_backtraces_of_errors();
+        println!("{:?}", wasmtime::Error::msg("an error"));
+    }
+
+    #[test]
+    fn errors_take_a_backtrace_only_where_it_is_asked_for() {
+        for (variables, expected) in [
+            (&[("RUST_BACKTRACE", "1")] as &[(&str, &str)], false),
+            (&[("RUST_BACKTRACE", "full")], false),
+            (&[], false),
+            (
+                &[("RUST_LIB_BACKTRACE", "0"), ("RUST_BACKTRACE", "1")],
+                false,
+            ),
+            (&[("RUST_LIB_BACKTRACE", "1")], true),
+            (
+                &[("RUST_LIB_BACKTRACE", "1"), ("RUST_BACKTRACE", "0")],
+                true,
+            ),
+        ] {
+            let output = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "--ignored", "--nocapture"])
+                .arg("runtime::tests::prints_an_error")
+                .env_remove("RUST_BACKTRACE")
+                .env_remove("RUST_LIB_BACKTRACE")
+                .envs(variables.iter().copied())
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(text.contains("an error"), "{text}");
+            let has = text.contains("backtrace:");
+            assert_eq!(has, expected, "{variables:?}: {text}");
+        }
+    }
 }

@@ -26,6 +26,7 @@ pub mod control;
 mod endpoint;
 pub mod faults;
 mod files;
+mod gate;
 mod login;
 mod media;
 mod people;
@@ -55,6 +56,7 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
+use crate::listener::{ListenerLimits, Names};
 use account::Bot;
 pub use account::{Account, Counters, Typing};
 use bots::{Bots, new_token};
@@ -62,6 +64,7 @@ use cdn::Cdn;
 pub use content::Content;
 use faults::Rules;
 pub use files::{File, MediaKind};
+use gate::Gate;
 use login::Login;
 pub use login::{Act, LoginCounters, QrCode};
 pub use people::Repeat;
@@ -98,6 +101,12 @@ pub struct Options {
     /// Bytes up to which a file that a bot uploads is kept whole, for
     /// [`Simulator::phone_file`]; of a larger one only size and MD5 are kept.
     pub whole_bytes: u64,
+    /// The token of the control paths; `None` draws one.
+    pub control_token: Option<String>,
+    /// Names that clients may call it by, besides those of this machine.
+    pub names: Names,
+    /// What connections may take.
+    pub limits: ListenerLimits,
 }
 
 impl Default for Options {
@@ -112,6 +121,9 @@ impl Default for Options {
             owner: Some(DEFAULT_USER.to_owned()),
             wire_log: 10_000,
             whole_bytes: 1024 * 1024,
+            control_token: None,
+            names: Names::default(),
+            limits: ListenerLimits::simulator(),
         }
     }
 }
@@ -166,6 +178,7 @@ impl Simulator {
         }
         let world = Arc::new(World {
             address,
+            gate: Gate::new(options.names, options.control_token),
             first: first.clone(),
             rules: Mutex::new(initial.clone()),
             initial,
@@ -189,6 +202,7 @@ impl Simulator {
         let task = tokio::spawn(server::serve(
             listener,
             world.clone(),
+            options.limits,
             late_entries,
             to_obey,
             stopped,
@@ -205,12 +219,17 @@ impl Simulator {
 
     /// `http://HOST:PORT`, what a client takes as the API's base URL.
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.world().address)
+        format!("http://{}", self.world().address_to_call())
     }
 
     /// `http://HOST:PORT/c2c`, what a client takes as the CDN's base URL.
     pub fn cdn_base_url(&self) -> String {
-        format!("http://{}/c2c", self.world().address)
+        format!("http://{}/c2c", self.world().address_to_call())
+    }
+
+    /// What the control paths want as a bearer token.
+    pub fn control_token(&self) -> &str {
+        self.world().gate.token()
     }
 
     /// The first account. Most of its methods are also the simulator's, for a test with one bot.

@@ -11,6 +11,7 @@
 
 pub mod directory;
 pub mod memory;
+pub(crate) mod owner;
 pub mod redis;
 
 use std::path::PathBuf;
@@ -38,6 +39,12 @@ pub const KEYS_PER_PAGE: usize = 1000;
 pub trait State: Send + Sync {
     /// The bucket of one account; does no I/O. It exists, empty, before its first write.
     fn bucket(&self, account: &str) -> Result<Arc<dyn Bucket>, StateError>;
+
+    /// Why it does not work right now, for the operator; none while it does, and where that is not
+    /// known. Accounts whose store has trouble are told as degraded.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The keys and values of one account.
@@ -156,9 +163,10 @@ impl FromStr for Durability {
         match level {
             "process" => Ok(Durability::Process),
             "full" => Ok(Durability::Full),
-            other => Err(SpecError(format!(
-                "--durability {other:?} is unknown: use process (survives kill -9) or full (survives a power cut)"
-            ))),
+            _ => Err(SpecError(
+                "--durability is unknown: use process (survives kill -9) or full (survives a power cut)"
+                    .to_owned(),
+            )),
         }
     }
 }

@@ -12,8 +12,9 @@ pub const REASON_BYTES: usize = 500;
 /// The longest name of a file, in bytes.
 pub const NAME_BYTES: usize = 255;
 
-/// Whether a character could break a line, move a cursor or turn what stands around it about.
-pub fn is_unsafe(char: char) -> bool {
+/// Whether a terminal obeys a character: controls of both kinds, and what changes the direction of text
+/// or ends a line of it. All of them have four hexadecimal digits at most.
+pub fn is_obeyed(char: char) -> bool {
     char.is_control()
         || matches!(
             char,
@@ -21,8 +22,16 @@ pub fn is_unsafe(char: char) -> bool {
             // isolates. Then the separators of lines and paragraphs.
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
             | '\u{2028}' | '\u{2029}'
+        )
+}
+
+/// Whether a character could break a line, move a cursor, turn what stands around it about, or hide.
+pub fn is_unsafe(char: char) -> bool {
+    is_obeyed(char)
+        || matches!(
+            char,
             // A mark of byte order, and characters for annotations and tags that nobody sees.
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+            '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
         )
 }
 

@@ -3,12 +3,14 @@
 //!
 //! - Nothing of a request but the account is in the log, and nothing here asks for the operator's
 //!   token: platforms have none.
-//! - What a request may take is bounded: its head, its body and the time for both, the time until the
-//!   answer begins, the answer itself, and how many there are at once.
+//! - Whoever knows no signature learns nothing of accounts: what names none, what no component takes, and
+//!   what a component refuses is one and the same answer, given no sooner than [`REFUSED_AFTER`].
+//! - What a request may take is bounded: its body and the time for it, the time until the answer begins,
+//!   and the answer itself; the rest is in [`crate::listener`].
 //! - What fails ends one request, never the server.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,86 +25,104 @@ use http::header::{ALLOW, CONTENT_LENGTH};
 use http::{Method, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
 use crate::gateway::Gateway;
 use crate::instance::HandleError;
+use crate::listener::Listener;
 
-/// The largest body of a request, and of an answer.
-const MAX_BODY_BYTES: usize = 1024 * 1024;
-/// Headers of a request.
-const MAX_HEADERS: usize = 64;
-/// Bytes of a request's head.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// What the head of a request may take to come, the wait for it included.
-const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// The largest body of a request, which is what components take: a larger one is refused before it is
+/// known for whom it is.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+/// The largest body of an answer.
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// What the body of a request may take to come.
 const BODY_WAIT: Duration = Duration::from_secs(5);
 /// What the component may take until its answer begins; platforms give up after that, too.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// What the answer may take from there to its end.
 const ANSWER_END: Duration = Duration::from_secs(30);
-/// Connections that are open at once.
-const MAX_CONNECTIONS: usize = 512;
-/// The pause after a connection that can't be taken: some may come free.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What a refusal takes at least, from the request on: more than a component needs to find a signature
+/// wrong, so that the time does not tell whether one was asked.
+const REFUSED_AFTER: Duration = Duration::from_millis(25);
+/// The log tells of requests for nobody at most once within this time: anybody can send them.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// Serves the accounts of a gateway until it is dropped.
-pub async fn serve(listener: TcpListener, gateway: Gateway) {
+/// Serves the accounts of a gateway until it is dropped. Its names are not asked for: platforms call by
+/// any, and a signature decides.
+pub async fn serve(listener: impl Into<Listener>, gateway: Gateway) {
     let router = Router::new()
         .route("/webhook/{account}", any(webhook))
         .fallback(async || refused(StatusCode::NOT_FOUND, "there is no such path"))
-        .with_state(gateway);
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    // Dropping the set ends what is in it.
-    let mut connections = JoinSet::new();
-    loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let router = router.clone();
-                connections.spawn(async move {
-                    connection(stream, router).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!("a connection for webhooks can't be taken: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+        .with_state(Webhooks {
+            gateway,
+            told: Arc::default(),
+        });
+    let answer = move |request: http::Request<_>, _| {
+        router.clone().call(with_plain_path(request.map(Body::new)))
+    };
+    listener.into().serve("webhooks", answer).await;
+}
+
+#[derive(Clone)]
+struct Webhooks {
+    gateway: Gateway,
+    /// When the log was told of requests for nobody.
+    told: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Webhooks {
+    fn tell_of_nobody(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            *told = Some(Instant::now());
+            tracing::warn!(
+                "a webhook was refused, because its path names no account that takes any: the path is \
+                 /webhook/ACCOUNT, with the id percent-encoded"
+            );
         }
-        while connections.try_join_next().is_some() {}
     }
 }
 
-async fn connection(stream: TcpStream, router: Router) {
-    // Without it small answers may wait for acknowledgements; it is no error to go on so.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| router.clone().call(request));
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WAIT)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    // What a client does to its own connection concerns nobody else.
-    if let Err(error) = serving.await {
-        tracing::trace!("a connection for webhooks ended: {error}");
+/// The same request without slashes at the end of its path and several in a row, which proxies add.
+fn with_plain_path<B>(mut request: http::Request<B>) -> http::Request<B> {
+    let path = request.uri().path();
+    if !path.contains("//") && !path.ends_with('/') {
+        return request;
     }
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let mut plain: String = segments.flat_map(|segment| ["/", segment]).collect();
+    if plain.is_empty() {
+        plain.push('/');
+    }
+    if let Some(query) = request.uri().query() {
+        plain = format!("{plain}?{query}");
+    }
+    // What was one is one still; otherwise it stays as it came.
+    if let Ok(uri) = plain.parse() {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 async fn webhook(
-    State(gateway): State<Gateway>,
+    State(webhooks): State<Webhooks>,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    let refused_at = Instant::now() + REFUSED_AFTER;
+    let response = answer(&webhooks, path, request).await;
+    if response.status() != StatusCode::FORBIDDEN {
+        return response;
+    }
+    tokio::time::sleep_until(refused_at).await;
+    // Not the component's own, whose headers would tell that there is one.
+    StatusCode::FORBIDDEN.into_response()
+}
+
+async fn answer(
+    webhooks: &Webhooks,
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
@@ -110,31 +130,23 @@ async fn webhook(
         let refusal = refused(StatusCode::METHOD_NOT_ALLOWED, "only GET and POST");
         return ([(ALLOW, "GET, POST")], refusal).into_response();
     }
-    let account = path.ok().and_then(|Path(id)| gateway.account(&id));
+    // Whatever can be said without an account is said first.
+    let request = match whole(request).await {
+        Ok(request) => request,
+        Err(refusal) => return refusal,
+    };
+    let account = path.ok().and_then(|Path(id)| webhooks.gateway.account(&id));
     let Some(account) = account.filter(|account| account.has_handler()) else {
-        return refused(StatusCode::NOT_FOUND, "no such account takes webhooks");
+        webhooks.tell_of_nobody();
+        return StatusCode::FORBIDDEN.into_response();
     };
-    let (head, body) = request.into_parts();
-    let announced = head.headers.get(CONTENT_LENGTH);
-    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
-        return too_large();
-    }
-    let collecting = Limited::new(body, MAX_BODY_BYTES).collect();
-    let body = match tokio::time::timeout(BODY_WAIT, collecting).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return too_large(),
-        Ok(Err(_)) => return refused(StatusCode::BAD_REQUEST, "the body broke off"),
-        Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "the body takes too long"),
-    };
-    let answering = account.webhook(http::Request::from_parts(head, body));
-    let answer = tokio::time::timeout(ANSWER_WAIT, answering).await;
+    let answer = tokio::time::timeout(ANSWER_WAIT, account.webhook(request)).await;
     let id = account.id();
     let why = match answer {
         Ok(Ok(response)) => {
             return response.map(|body| {
                 Body::new(Timed {
-                    body: Box::pin(Limited::new(body, MAX_BODY_BYTES)),
+                    body: Box::pin(Limited::new(body, MAX_ANSWER_BYTES)),
                     end: Box::pin(tokio::time::sleep(ANSWER_END)),
                 })
             });
@@ -148,7 +160,7 @@ async fn webhook(
     };
     tracing::warn!(account = id, "a webhook was not answered: {why}");
     match why {
-        HandleError::NoHandler => refused(StatusCode::NOT_FOUND, "no webhooks"),
+        HandleError::NoHandler => StatusCode::FORBIDDEN.into_response(),
         HandleError::Busy => refused(
             StatusCode::SERVICE_UNAVAILABLE,
             "too many requests are open",
@@ -161,9 +173,29 @@ async fn webhook(
     }
 }
 
+/// The request with all of its body; or what it is answered.
+async fn whole(request: Request) -> Result<http::Request<Bytes>, Response> {
+    let (head, body) = request.into_parts();
+    let announced = head.headers.get(CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+        return Err(too_large());
+    }
+    let collecting = Limited::new(body, MAX_BODY_BYTES).collect();
+    let body = match tokio::time::timeout(BODY_WAIT, collecting).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
+        Ok(Err(_)) => return Err(refused(StatusCode::BAD_REQUEST, "the body broke off")),
+        Err(_) => {
+            let why = "the body takes too long";
+            return Err(refused(StatusCode::REQUEST_TIMEOUT, why));
+        }
+    };
+    Ok(http::Request::from_parts(head, body))
+}
+
 fn too_large() -> Response {
-    let why = "the body is larger than 1 MiB";
-    refused(StatusCode::PAYLOAD_TOO_LARGE, why)
+    StatusCode::PAYLOAD_TOO_LARGE.into_response()
 }
 
 fn refused(status: StatusCode, why: &'static str) -> Response {

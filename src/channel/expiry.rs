@@ -72,7 +72,8 @@ impl Expiry {
     /// The key of a chunk whose names are to be removed; then call [`Expiry::remove`].
     pub fn due(&self, now_ms: u64) -> Option<String> {
         let oldest = *self.chunks.first()?;
-        let is_old = now_ms.saturating_sub(oldest) > self.life_ms + CHUNK_MS;
+        // What is as far ahead was named by a clock that was wrong.
+        let is_old = now_ms.abs_diff(oldest) > self.life_ms + CHUNK_MS;
         (is_old || self.chunks.len() > self.max_chunks)
             .then(|| format!("{}{oldest:013x}", self.prefix))
     }
@@ -134,6 +135,24 @@ mod tests {
         }
         assert_eq!(seen, names(0, 201).collect::<Vec<_>>());
         assert!(store.is_empty());
+    }
+
+    #[test]
+    fn names_of_a_clock_that_was_far_ahead_do_not_stay_until_then() {
+        let mut store = BTreeMap::new();
+        let mut wrong = expiry(&store);
+        apply(
+            &mut store,
+            wrong.insert(NOW_MS + 8760 * HOUR_MS, names(0, 1)),
+        );
+        let key = expiry(&store).due(NOW_MS).unwrap();
+        let (gone, _) = expiry(&store).remove(&key, store.get(&key).map(Vec::as_slice));
+        assert_eq!(gone, ["0"]);
+        // A day is less than they live.
+        let mut store = BTreeMap::new();
+        let writes = expiry(&store).insert(NOW_MS + 24 * HOUR_MS, names(0, 1));
+        apply(&mut store, writes);
+        assert_eq!(expiry(&store).due(NOW_MS), None);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! File names that people and servers send, made fit to be shown and stored.
 //!
-//! A name is data, never a path: what comes out has no separator, no drive, no control or
-//! text-direction character, no leading dot, no name that Windows keeps for devices, and at most
+//! A name is data, never a path: what comes out has no separator, no drive, no control character or
+//! sequence, no text-direction character, no leading dot, no name that Windows keeps for devices, and at most
 //! [`MAX_BYTES`]. Everything else of Unicode stays as it was sent, unnormalized. A name that came out
 //! comes out again as it is.
+
+use super::control;
 
 /// Longest name, the limit of common file systems.
 pub const MAX_BYTES: usize = 255;
@@ -12,6 +14,7 @@ const MAX_EXTENSION_BYTES: usize = 32;
 
 /// The name that `sent` may stand for; `default` when nothing of it is left.
 pub fn sanitize(sent: &str, default: &str) -> String {
+    let sent = control::clean(sent);
     let last = sent.rsplit(['/', '\\']).next().unwrap_or_default();
     let kept: String = last
         .chars()
@@ -131,7 +134,11 @@ mod tests {
     fn what_can_mislead_is_removed() {
         check(&[
             ("a\0b\r\n.txt", "ab.txt"),
-            ("a\u{1b}[31m.txt", "a[31m.txt"),
+            ("a\u{1b}[31mb\u{1b}[0m.txt", "ab.txt"),
+            ("\u{1b}]8;;https://a.b/c\u{7}a.txt\u{1b}]8;;\u{7}", "a.txt"),
+            ("\u{1b}]0;a/b\u{1b}\\c.txt", "c.txt"),
+            ("a\u{8}ab\u{7}\u{c}.txt", "ab.txt"),
+            ("报\u{9b}1m告\u{7f}.pdf", "报告.pdf"),
             ("photo\u{202e}gpj.exe", "photogpj.exe"),
             ("a\u{2066}b\u{2069}\u{200f}.txt", "ab.txt"),
             ("\u{feff}a\u{85}.txt", "a.txt"),

@@ -12,21 +12,36 @@
 //! | code | as it is, without fences; an indented block stays indented |
 //! | table | narrow: columns; wide: a block for each row, a line `Header: cell` for each cell |
 //! | link, image | `text (address)`, the address alone where it is the text |
+//! | struck out | a stroke through each character: `¥̶1̶0̶0̶` |
 //! | footnote | `[1]`, and the notes at the end, in the order of their numbers |
-//! | HTML | without comments and without the tags of HTML's elements; `<br>` is a new line |
+//! | HTML | without comments and tags; `<br>` is a new line, `<a>`, `<img>` and `<del>` are as above |
+//! | `<sup>`, `<sub>` | `10⁶`, `H₂O`; where there is no such character `x^(a/b)`, `x_(a,b)` |
 //! | rule | `———` |
 //!
-//! Not taken as markup, since an answer means it as text: single tildes (`~5 or 6~`, which GFM
-//! strikes), asterisks between digits (`2*3*4`), and tags whose name is none of HTML's
-//! (`Vec<String>`, `<your-key>`).
+//! Beside Chinese, Japanese and Korean letters and punctuation marks of emphasis are what the writer
+//! means, not what CommonMark's rule makes of them (`**结论：**可以`). Not taken as markup, since an
+//! answer means it as text:
+//!
+//! - single tildes (`~5 or 6~`, which GFM strikes) and asterisks between digits (`2*3*4`),
+//! - the underscores and stars of identifiers (`__init__.py`, `**kwargs`),
+//! - tags whose name is none of HTML's (`Vec<String>`, `<your-key>`), and tags of elements that are
+//!   not used: never closed, without content and without attributes (`ffmpeg -i <input> <output>`).
 //!
 //! Time is linear in the text's length, and the result is at most some thirty times as long.
 
+mod delimiters;
 mod flatten;
 pub mod html;
+mod inline;
 mod notes;
 mod page;
+pub mod script;
+mod source;
+pub mod strike;
 mod table;
+mod tags;
+
+pub use source::Source;
 
 use std::ops::Range;
 
@@ -41,13 +56,14 @@ const MAX_CONTAINER_COLUMN: usize = 200;
 
 /// The text of `markdown`.
 pub fn plain(markdown: &str) -> String {
-    match events(markdown) {
-        Some(events) => flatten::flatten(markdown, events),
+    let source = Source::new(markdown);
+    match source.events() {
+        Some(events) => source.restore(flatten::flatten(source.text(), events)),
         None => markdown.trim_end().to_owned(),
     }
 }
 
-/// The events of the parser, with their places in `markdown`. There are none where quotes and lists
+/// The events of CommonMark, with their places in `markdown`. There are none where quotes and lists
 /// are nested as no writer nests them: such a text is to be taken as one without Markdown.
 pub fn events(markdown: &str) -> Option<impl Iterator<Item = (Event<'_>, Range<usize>)>> {
     if markdown.lines().any(is_too_deep) {

@@ -86,6 +86,9 @@ pub struct Message {
     pub sender: String,
     /// Milliseconds since the Unix epoch, by the platform's clock.
     pub sent_at_ms: u64,
+    /// When it was received, in milliseconds since the Unix epoch by our own clock; zero until then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub received_ms: u64,
     /// Plain text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
@@ -98,6 +101,11 @@ pub struct Message {
     /// What an answer has to carry; a secret of the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_token: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What happened.

@@ -293,7 +293,8 @@ impl Outbox {
                 .map(|(content, client_id)| StoredPart::new(content, client_id))
                 .collect(),
         };
-        if record.is_progress && !room.is_open_to(&record) {
+        let has_no_room = !room.is_open_to(&record) || self.brake.holds(&record.conversation);
+        if record.is_progress && has_no_room {
             record.drop_rest();
         }
         self.forget_failed(&record.key);

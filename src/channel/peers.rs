@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::clock::Moment;
 use super::message::Message;
 use super::outbox::Count;
 use super::store::{PEER, Write, to_json};
@@ -21,9 +22,13 @@ pub struct Peer {
     /// What an answer has to carry, of the newest message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_token: Option<String>,
-    /// When the peer last wrote, in milliseconds since the Unix epoch; zero when it never did.
+    /// When the peer last wrote, in milliseconds since the Unix epoch by the platform's clock; zero when
+    /// it never did.
     #[serde(default)]
     pub last_message_ms: u64,
+    /// When that was received, by our own clock; zero where that is not known.
+    #[serde(default)]
+    pub heard_ms: u64,
     /// What was accepted for the peer since then.
     #[serde(default)]
     pub sent: u32,
@@ -56,16 +61,28 @@ impl Peer {
 
     /// Whether so much time has passed since the peer wrote that nothing is accepted any more. Of a
     /// peer that never wrote nothing is known.
-    pub fn is_silent(&self, now_ms: u64, allowance: Allowance) -> bool {
-        let silent_ms = now_ms.saturating_sub(self.last_message_ms);
-        self.last_message_ms > 0 && allowance.window_ms > 0 && silent_ms >= allowance.window_ms
+    ///
+    /// A span is taken from one clock: ours, from the receipt, and the platform's, from the sending. Either
+    /// may have been set meanwhile, so both have to say so; the platform's own word comes after that.
+    pub fn is_silent(&self, now: Moment, allowance: Allowance) -> bool {
+        let is_over =
+            |now_ms: u64, since_ms: u64| now_ms.saturating_sub(since_ms) >= allowance.window_ms;
+        let heard_ms = match self.heard_ms {
+            0 => self.last_message_ms,
+            heard_ms => heard_ms,
+        };
+        let by_platform = now.platform_ms;
+        self.last_message_ms > 0
+            && allowance.window_ms > 0
+            && is_over(now.own_ms, heard_ms)
+            && by_platform.is_none_or(|now_ms| is_over(now_ms, self.last_message_ms))
     }
 
     /// Whether a refusal of the platform is what this peer's silence or its share explains.
-    pub fn explains_refusal(&self, now_ms: u64, allowance: Allowance) -> bool {
+    pub fn explains_refusal(&self, now: Moment, allowance: Allowance) -> bool {
         self.last_message_ms == 0
             || self.left(allowance) == Some(0)
-            || self.is_silent(now_ms, allowance)
+            || self.is_silent(now, allowance)
     }
 }
 
@@ -76,8 +93,10 @@ pub struct Heard {
     pub peer: String,
     /// What an answer has to carry.
     pub reply_token: Option<String>,
-    /// When it was sent, in milliseconds since the Unix epoch.
+    /// When it was sent, in milliseconds since the Unix epoch by the platform's clock.
     pub sent_at_ms: u64,
+    /// When it was received, by our own; zero where that is not known.
+    pub received_ms: u64,
 }
 
 impl From<&Message> for Heard {
@@ -86,6 +105,7 @@ impl From<&Message> for Heard {
             peer: message.conversation.id.clone(),
             reply_token: message.reply_token.clone(),
             sent_at_ms: message.sent_at_ms,
+            received_ms: message.received_ms,
         }
     }
 }
@@ -150,6 +170,7 @@ impl Peers {
         if heard.sent_at_ms == 0 || heard.sent_at_ms > peer.last_message_ms {
             peer.sent = 0;
             peer.is_closed = false;
+            peer.heard_ms = heard.received_ms;
         }
         peer.last_message_ms = peer.last_message_ms.max(heard.sent_at_ms);
         *written = Written::No;
@@ -203,6 +224,7 @@ mod tests {
             peer: peer.into(),
             reply_token: token.map(str::to_owned),
             sent_at_ms,
+            received_ms: sent_at_ms,
         }
     }
 
@@ -257,7 +279,7 @@ mod tests {
         peers.sent("nobody");
         let alice = peers.peer("alice").unwrap().clone();
         assert_eq!(alice.left(allowance), Some(0));
-        assert!(alice.is_closed && alice.explains_refusal(5, allowance));
+        assert!(alice.is_closed && alice.explains_refusal(by_own(5), allowance));
         peers.heard(heard("alice", None, 5));
         assert_eq!(peers.peer("alice"), Some(&alice));
         peers.heard(heard("alice", None, 6));
@@ -268,9 +290,65 @@ mod tests {
         peers.counted("alice", old);
         let alice = peers.peer("alice").unwrap();
         assert_eq!(alice.left(allowance), Some(2));
-        assert!(!alice.is_closed && !alice.explains_refusal(1005, allowance));
-        assert!(alice.is_silent(1006, allowance));
+        assert!(!alice.is_closed && !alice.explains_refusal(by_own(1005), allowance));
+        assert!(alice.is_silent(by_own(1006), allowance));
         assert_eq!(peers.peer("nobody"), None);
+    }
+
+    fn by_own(own_ms: u64) -> Moment {
+        Moment {
+            own_ms,
+            platform_ms: None,
+        }
+    }
+
+    #[test]
+    fn silence_is_a_span_of_one_clock_whichever_is_set() {
+        const DAY: i64 = 24 * 3_600_000;
+        const SENT: i64 = 1_795_000_000_000;
+        let allowance = Allowance {
+            sends: 10,
+            window_ms: DAY as u64,
+        };
+        // How far ours is ahead when it is received and when it is asked, how long after, and whether the
+        // platform's time is known.
+        for (received, asked, after, knows_platform, expect) in [
+            (0, 0, DAY - 1, false, false),
+            (0, 0, DAY, false, true),
+            (DAY, DAY, 60_000, false, false),
+            (DAY, DAY, DAY, false, true),
+            (-DAY, -DAY, 60_000, false, false),
+            (-30 * DAY, -30 * DAY, DAY, true, true),
+            (365 * DAY, 365 * DAY, 60_000, true, false),
+            // It is set while messages are there.
+            (-DAY, 0, 60_000, true, false),
+            (0, DAY, 60_000, true, false),
+            (DAY, 0, 60_000, true, false),
+            (DAY, 0, 2 * DAY, true, true),
+            (0, -DAY, 60_000, false, false),
+        ] {
+            let mut peers = Peers::default();
+            peers.heard(Heard {
+                received_ms: (SENT + received) as u64,
+                ..heard("alice", None, SENT as u64)
+            });
+            let now = Moment {
+                own_ms: (SENT + after + asked) as u64,
+                platform_ms: knows_platform.then_some((SENT + after) as u64),
+            };
+            let alice = peers.peer("alice").unwrap();
+            let case = (received, asked, after, knows_platform);
+            assert_eq!(alice.is_silent(now, allowance), expect, "{case:?}");
+        }
+        // A peer of an earlier version, and a platform whose times make no sense.
+        let old: Peer = serde_json::from_str(r#"{"last_message_ms":1000}"#).unwrap();
+        assert!(old.is_silent(by_own(1000 + DAY as u64), allowance));
+        let odd = Peer {
+            last_message_ms: 1,
+            heard_ms: SENT as u64,
+            ..Peer::default()
+        };
+        assert!(!odd.is_silent(by_own(SENT as u64 + 1), allowance));
     }
 
     #[test]
@@ -284,8 +362,8 @@ mod tests {
             sent: 9,
             ..Peer::default()
         };
-        assert!(!peer.explains_refusal(u64::MAX, allowance));
-        assert!(Peer::default().explains_refusal(1, allowance));
+        assert!(!peer.explains_refusal(by_own(u64::MAX), allowance));
+        assert!(Peer::default().explains_refusal(by_own(1), allowance));
     }
 
     #[test]

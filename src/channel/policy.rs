@@ -16,16 +16,14 @@ pub enum Policy {
 }
 
 impl std::str::FromStr for Policy {
-    type Err = String;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Policy, String> {
+    fn from_str(text: &str) -> Result<Policy, &'static str> {
         match text {
             "open" => Ok(Policy::Open),
             "allowlist" => Ok(Policy::Allowlist),
             "disabled" => Ok(Policy::Disabled),
-            _ => Err(format!(
-                "`{text}` is none of `open`, `allowlist`, `disabled`"
-            )),
+            _ => Err("is none of `open`, `allowlist`, `disabled`"),
         }
     }
 }
@@ -90,6 +88,7 @@ mod tests {
             },
             sender: sender.into(),
             sent_at_ms: 0,
+            received_ms: 0,
             text: String::new(),
             media: Vec::new(),
             quote: None,

@@ -51,6 +51,7 @@ fn message(id: &str, text: &str, sent_at_ms: u64) -> Event {
             },
             sender: "alice".into(),
             sent_at_ms,
+            received_ms: 0,
             text: text.into(),
             media: Vec::new(),
             quote: None,
@@ -107,6 +108,57 @@ fn markdown_is_written_as_the_operator_wants_it() {
     assert_eq!(texts(&[], "  \n"), Vec::<String>::new());
 }
 
+/// What a terminal would take for itself, and what is left of it.
+const PRINTED: [(&str, &str); 7] = [
+    ("\u{1b}[32m完成\u{1b}[0m: 3 ok\r\n", "完成: 3 ok\n"),
+    ("a\0b\u{7}\u{c}\u{7f}\u{85}\tc", "ab\tc"),
+    ("N\u{8}NA\u{8}A", "NA"),
+    ("10%\u{8}\u{8}\u{8}20%", "20%"),
+    (
+        "\u{1b}]8;;https://a.b\u{1b}\\text\u{1b}]8;;\u{1b}\\",
+        "text",
+    ),
+    ("\u{1b}]0;title\u{7}x", "x"),
+    ("a&#27;[31mb&#x9b;0m&#7;", "ab"),
+];
+
+#[test]
+fn control_characters_go_nowhere() {
+    let wecom = crate::wecom::DIALECT;
+    for (printed, expect) in PRINTED {
+        assert_eq!(texts(&[], printed).concat(), expect.trim_end());
+        let native = texts(&[("markdown", "native")], printed).concat();
+        // There an entity stays what it is.
+        if !printed.contains('&') {
+            assert_eq!(native, expect);
+        }
+        assert_eq!((wecom.plain)(&control::clean(expect)), expect.trim_end());
+        let mut channel = channel(&[], &BTreeMap::new());
+        let progress = NewPost {
+            is_progress: true,
+            ..post("p", printed)
+        };
+        let stored = channel.post(NOW, NOW_MS, progress, String::new);
+        let stored: Vec<u8> = stored
+            .into_iter()
+            .filter_map(|write| write.value)
+            .flatten()
+            .collect();
+        let stored = String::from_utf8(stored).unwrap();
+        for escape in ["\\u00", "\\b", "\\f", "\\r", "\u{7f}", "\u{85}"] {
+            assert!(!stored.contains(escape), "{stored}");
+        }
+    }
+    assert_eq!(texts(&[], "\u{1b}[2J\0"), Vec::<String>::new());
+    // A text that goes as a file.
+    let config = [("text-limit", "40"), ("max-parts", "1")];
+    let found = contents(&config, &"\u{1b}[31mred\u{1b}[0m line\r\n".repeat(30));
+    let [Content::Text(_), Content::Document { text, .. }] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert_eq!(*text, "red line\n".repeat(30));
+}
+
 #[test]
 fn long_texts_go_in_parts_with_marks_where_they_are_asked_for() {
     let long = "First sentence here. Second sentence here. Third one.";
@@ -149,7 +201,7 @@ fn a_text_of_too_many_parts_is_a_file_behind_a_preview() {
 fn progress_that_waits_is_joined_and_an_answer_says_it_all() {
     let mut store = BTreeMap::new();
     let mut channel = channel(&[("send-interval-ms", "60000")], &store);
-    let write = channel.receive(NOW, "c".into(), vec![message("1", "hi", NOW_MS)]);
+    let write = channel.receive(NOW, NOW_MS, "c".into(), vec![message("1", "hi", NOW_MS)]);
     apply(&mut store, write.write);
     let progress = |number: usize| NewPost {
         is_progress: true,
@@ -186,7 +238,7 @@ fn progress_that_waits_is_joined_and_an_answer_says_it_all() {
 #[test]
 fn what_nobody_waits_for_is_refused_before_it_is_stored() {
     let mut channel = channel(&[("sends-per-message", "1")], &BTreeMap::new());
-    channel.receive(NOW, "c".into(), vec![message("1", "hi", NOW_MS)]);
+    channel.receive(NOW, NOW_MS, "c".into(), vec![message("1", "hi", NOW_MS)]);
     channel.acknowledge(&["1".to_owned()]);
     let news = post("news", "news");
     channel.admit(NOW, NOW_MS, &news).unwrap();
@@ -209,9 +261,14 @@ fn what_nobody_waits_for_is_refused_before_it_is_stored() {
     };
     channel.admit(NOW, NOW_MS, &patient).unwrap();
     // A new message opens the window, and a repeat of an old one does not.
-    channel.receive(NOW, "c".into(), vec![message("1", "hi", NOW_MS)]);
+    channel.receive(NOW, NOW_MS, "c".into(), vec![message("1", "hi", NOW_MS)]);
     assert!(channel.admit(NOW, NOW_MS, &news).is_err());
-    channel.receive(NOW, "d".into(), vec![message("2", "more", NOW_MS + 1)]);
+    channel.receive(
+        NOW,
+        NOW_MS,
+        "d".into(),
+        vec![message("2", "more", NOW_MS + 1)],
+    );
     assert!(
         channel.admit(NOW, NOW_MS, &news).is_err(),
         "the one send is for the answer"
@@ -224,7 +281,7 @@ fn what_nobody_waits_for_is_refused_before_it_is_stored() {
 fn what_was_sent_and_said_is_known_after_a_crash() {
     let mut store = BTreeMap::new();
     let mut first = channel(&[], &store);
-    let received = first.receive(NOW, "c".into(), vec![message("1", "hi", NOW_MS)]);
+    let received = first.receive(NOW, NOW_MS, "c".into(), vec![message("1", "hi", NOW_MS)]);
     apply(&mut store, received.write);
     apply(
         &mut store,
@@ -262,7 +319,7 @@ fn what_was_sent_and_said_is_known_after_a_crash() {
 fn reports_are_returned_with_ids_of_their_own() {
     let mut channel = channel(&[], &BTreeMap::new());
     let late = NOW_MS + 30 * HOUR_MS;
-    channel.receive(NOW, "c".into(), vec![message("1", "hi", NOW_MS)]);
+    channel.receive(NOW, NOW_MS, "c".into(), vec![message("1", "hi", NOW_MS)]);
     let (come, _) = channel.take(NOW, 10);
     assert_eq!(come.len(), 1);
     let queued = NewPost {

@@ -1,5 +1,6 @@
 //! Everything that the component asks of its host: the only file that calls an import.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -164,7 +165,35 @@ async fn exchange(mut request: http::Request) -> Result<http::Response, Failure>
         let _ = trailers.write(Ok(None)).await;
     };
     let (response, ()) = join(client::send(outgoing), body).await;
-    Answered::of(response.map_err(failure)?).whole().await
+    let answered = Answered::of(response.map_err(failure)?);
+    if let Some(date_ms) = answered.header("date").as_deref().and_then(http::date_ms) {
+        DATE.set(Some(Date {
+            date_ms,
+            at: now(),
+            own_ms: now_ms(),
+        }));
+    }
+    answered.whole().await
+}
+
+/// What the platform's clock showed, and what ours did when that came.
+#[derive(Debug, Clone, Copy)]
+pub struct Date {
+    /// By the platform.
+    pub date_ms: u64,
+    /// By our monotonic clock.
+    pub at: Duration,
+    /// By our time of day.
+    pub own_ms: u64,
+}
+
+thread_local! {
+    static DATE: Cell<Option<Date>> = const { Cell::new(None) };
+}
+
+/// The date of the newest answer of the platform's API, once.
+pub fn take_date() -> Option<Date> {
+    DATE.take()
 }
 
 /// The head of an answer, and its content to be read.

@@ -146,6 +146,7 @@ pub async fn start() -> Result<(), Error> {
     instance.replay_peers()?;
     INSTANCE.set(Some(Rc::clone(&instance)));
     instance.announce().await;
+    instance.look_at_clock();
     Ok(())
 }
 
@@ -358,9 +359,24 @@ impl Instance {
         }
     }
 
+    /// Takes in what the platform's clock shows, and says in the log when ours is another.
+    fn look_at_clock(&self) {
+        let Some(date) = imports::take_date() else {
+            return;
+        };
+        let told = {
+            let mut channel = self.channel.borrow_mut();
+            channel.clock().saw(date.at, date.own_ms, date.date_ms)
+        };
+        if let Some(told) = told {
+            log(Level::Warn, &told);
+        }
+    }
+
     /// Notes that the platform can't be reached as it should, and says so once in the log.
     fn failed(&self, reason: String, is_login: bool) {
         let now = imports::now();
+        self.look_at_clock();
         self.health.borrow_mut().poll_failed(now, reason, is_login);
         self.log_phase();
     }

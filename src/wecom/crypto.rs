@@ -17,7 +17,10 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use base64::engine::{DecodePaddingMode, general_purpose};
 use cbc::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
 use sha1::{Digest, Sha1};
+
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq, ConstantTimeGreater};
+
+use crate::channel::clock::apart;
 
 /// Messages are padded to a multiple of so many bytes, which is two blocks of the cipher.
 pub const PADDED: usize = 32;
@@ -113,8 +116,11 @@ pub enum Refusal {
     #[error("its signature is wrong: is `token` that of the app's callback settings?")]
     Signature,
     /// The time is too far from ours.
-    #[error("its time is more than ten minutes from ours: a replay, or a clock is wrong")]
-    Time,
+    #[error("{}", too_far(*.ahead_ms))]
+    Time {
+        /// How far ours is ahead, in milliseconds; none where it named no time.
+        ahead_ms: Option<i64>,
+    },
     /// It was signed and does not decrypt.
     #[error("it does not decrypt: is `encoding-aes-key` that of the app's callback settings?")]
     Content,
@@ -188,7 +194,11 @@ impl Seal {
         Err(if !bool::from(is_signed) {
             Refusal::Signature
         } else if !bool::from(is_fresh) {
-            Refusal::Time
+            let sent_ms = sent_ms(sealed.timestamp).and_then(|ms| i64::try_from(ms).ok());
+            let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+            Refusal::Time {
+                ahead_ms: sent_ms.map(|sent_ms| now_ms.saturating_sub(sent_ms)),
+            }
         } else if !bool::from(is_content) {
             Refusal::Content
         } else {
@@ -208,12 +218,28 @@ impl Seal {
     }
 }
 
-/// A timestamp that is no number of seconds is as far away as can be.
-fn is_fresh(now_ms: u64, timestamp: &str) -> bool {
+fn too_far(ahead_ms: Option<i64>) -> String {
+    match ahead_ms {
+        None => "its time is no number of seconds".to_owned(),
+        Some(ahead_ms) => format!(
+            "it is signed, and this machine's clock is {} its time: set the clock, best with NTP; until \
+             then every callback is refused. If others come through, it is an old one that somebody sends \
+             again",
+            apart(ahead_ms)
+        ),
+    }
+}
+
+/// The time of a timestamp, in milliseconds since the Unix epoch.
+fn sent_ms(timestamp: &str) -> Option<u64> {
     let is_digits = timestamp.bytes().all(|byte| byte.is_ascii_digit());
     let seconds = timestamp.parse::<u64>().ok().filter(|_| is_digits);
-    let sent_ms = seconds.and_then(|seconds| seconds.checked_mul(1000));
-    sent_ms.is_some_and(|sent_ms| sent_ms.abs_diff(now_ms) <= MAX_SKEW_MS)
+    seconds.and_then(|seconds| seconds.checked_mul(1000))
+}
+
+/// A timestamp that is no number of seconds is as far away as can be.
+fn is_fresh(now_ms: u64, timestamp: &str) -> bool {
+    sent_ms(timestamp).is_some_and(|sent_ms| sent_ms.abs_diff(now_ms) <= MAX_SKEW_MS)
 }
 
 /// The bytes of a ciphertext; zeros of about as many where it is none, so that the work is the same.

@@ -1,7 +1,8 @@
 //! From decrypted callbacks to the channel's events.
 //!
-//! What a person wrote becomes a message; what happened otherwise (`enter_agent`, `subscribe`,
-//! `unsubscribe`, a type that is not known) is told under its own name, with the platform's fields.
+//! What a person wrote becomes a message, also when its type is not known: it is named, with what can be
+//! read of it. What happened otherwise (`enter_agent`, `subscribe`, `unsubscribe`) is told under its own
+//! name, with the platform's fields.
 //! Ids are the same at every delivery: `MsgId`, and what events have in its place.
 
 use super::crypto::Refusal;
@@ -16,6 +17,8 @@ use crate::channel::sniff;
 /// Longest id of a person or a message: it becomes part of a key of the store. The platform's have up
 /// to 64 bytes.
 const MAX_ID_BYTES: usize = 256;
+/// What of a type's name is shown, in characters.
+const MAX_KIND: usize = 40;
 /// Fields that open something for who has them.
 const CREDENTIALS: [&str; 5] = [
     "Token",
@@ -71,8 +74,9 @@ pub fn read(options: &Options, message: &[u8]) -> Result<Reading, Refusal> {
             conversation,
             sender: sender.to_owned(),
             sent_at_ms: created_ms(&message),
+            received_ms: 0,
             text,
-            media: media.into_iter().collect(),
+            media,
             quote: None,
             reply_token: None,
         }),
@@ -87,7 +91,47 @@ pub fn read(options: &Options, message: &[u8]) -> Result<Reading, Refusal> {
 }
 
 /// Text and media of a message; none for what is no message.
-fn content(kind: &str, message: &Element) -> Option<(String, Option<Media>)> {
+fn content(kind: &str, message: &Element) -> Option<(String, Vec<Media>)> {
+    if kind == "event" {
+        return None;
+    }
+    let (text, media) = match kind {
+        "mixed" => mixed(message),
+        _ => {
+            let (text, media) = single(kind, message);
+            (text, media.into_iter().collect())
+        }
+    };
+    if text.trim().is_empty() && media.is_empty() {
+        return Some(("[message without readable content]".to_owned(), media));
+    }
+    Some((text, media))
+}
+
+/// Text and pictures in one message: elements that have a type of their own, each with its content in it
+/// or in an element within. All texts and all media are kept, in their order.
+fn mixed(message: &Element) -> (String, Vec<Media>) {
+    let mut texts = Vec::new();
+    let mut media = Vec::new();
+    let items = message.children().flat_map(|list| {
+        let is_item = list.text("MsgType").is_some();
+        is_item.then_some(list).into_iter().chain(list.children())
+    });
+    for item in items {
+        let Some(kind) = item.text("MsgType") else {
+            continue;
+        };
+        let holder = item.children().find(|child| child.has_children());
+        let (text, shown) = single(kind, holder.unwrap_or(item));
+        texts.push(text);
+        media.extend(shown);
+    }
+    texts.retain(|text| !text.trim().is_empty());
+    (texts.join("\n"), media)
+}
+
+/// Text and media of what is no mixture.
+fn single(kind: &str, message: &Element) -> (String, Option<Media>) {
     let media = |kind| Media {
         handle: message
             .text("MediaId")
@@ -99,9 +143,13 @@ fn content(kind: &str, message: &Element) -> Option<(String, Option<Media>)> {
         length: None,
         transcript: None,
     };
-    let (text, media) = match kind {
+    match kind {
         "text" => (message.raw("Content").unwrap_or_default().to_owned(), None),
-        "image" => (String::new(), Some(media(MediaKind::Image))),
+        // What can't be fetched by its id is named by its address.
+        "image" => match (message.text("MediaId"), picture_url(message)) {
+            (None, Some(url)) => (url.to_owned(), None),
+            _ => (String::new(), Some(media(MediaKind::Image))),
+        },
         "voice" => {
             let format = message.text("Format").unwrap_or("amr").to_ascii_lowercase();
             let mime = format!("audio/{format}");
@@ -125,12 +173,30 @@ fn content(kind: &str, message: &Element) -> Option<(String, Option<Media>)> {
         "file" => (String::new(), Some(file(message))),
         "location" => (location(message), None),
         "link" => (link(message), None),
-        _ => return None,
-    };
-    if text.trim().is_empty() && media.is_none() {
-        return Some(("[message without readable content]".to_owned(), None));
+        _ => (
+            unknown(kind, message),
+            message.text("MediaId").map(|_| file(message)),
+        ),
     }
-    Some((text, media))
+}
+
+fn picture_url(message: &Element) -> Option<&str> {
+    ["PicUrl", "ImageUrl"]
+        .iter()
+        .find_map(|name| message.text(name))
+}
+
+/// What is of a type that is not known: its name, and what such messages have that can be read.
+fn unknown(kind: &str, message: &Element) -> String {
+    let kind: String = kind
+        .chars()
+        .filter(|char| !char.is_control())
+        .take(MAX_KIND)
+        .collect();
+    let kind = format!("[unsupported content of type {kind}]");
+    let fields = ["Content", "Title", "Description", "Url"].map(|name| message.text(name));
+    let [content, title, description, url] = fields;
+    lines([Some(&kind), content, title, description, url])
 }
 
 fn file(message: &Element) -> Media {
@@ -329,6 +395,120 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_without_an_id_is_its_address() {
+        let image = message("<MsgType>image</MsgType><PicUrl>https://p/1</PicUrl>");
+        assert_eq!((image.text.as_str(), image.media.len()), ("https://p/1", 0));
+    }
+
+    #[test]
+    fn a_mixture_is_one_message() {
+        let kinds = |message: &Message| {
+            message
+                .media
+                .iter()
+                .map(|media| media.kind)
+                .collect::<Vec<_>>()
+        };
+        for (fields, text, media) in [
+            (
+                "<MixedMessage><MsgItem><MsgType>text</MsgType><Text><Content> look: </Content></Text></MsgItem>\
+                 <MsgItem><MsgType>image</MsgType><Image><MediaId>m1</MediaId></Image></MsgItem>\
+                 <MsgItem><MsgType>text</MsgType><Text><Content>there</Content></Text></MsgItem></MixedMessage>",
+                " look: \nthere",
+                vec![MediaKind::Image],
+            ),
+            (
+                "<MixedMessage><MsgItem><MsgType>text</MsgType><Content>flat</Content></MsgItem>\
+                 <MsgItem><MsgType>image</MsgType><PicUrl>p</PicUrl><MediaId>m1</MediaId></MsgItem>\
+                 <MsgItem><MsgType>image</MsgType><MediaId>m2</MediaId></MsgItem></MixedMessage>",
+                "flat",
+                vec![MediaKind::Image, MediaKind::Image],
+            ),
+            (
+                "<Item><MsgType>text</MsgType><Text><Content>no list</Content></Text></Item>\
+                 <Item><MsgType>video</MsgType><Video><MediaId>m</MediaId></Video></Item>",
+                "no list",
+                vec![MediaKind::Video],
+            ),
+            (
+                "<MixedMessage><MsgItem><MsgType>image</MsgType><Image><ImageUrl>https://p/1</ImageUrl></Image>\
+                 </MsgItem></MixedMessage>",
+                "https://p/1",
+                vec![],
+            ),
+            (
+                "<MixedMessage><MsgItem><MsgType>hologram</MsgType><Hologram><Title>T</Title></Hologram></MsgItem>\
+                 <MsgItem><MsgType>file</MsgType><File><MediaId>m</MediaId><FileName>a.pdf</FileName></File>\
+                 </MsgItem></MixedMessage>",
+                "[unsupported content of type hologram]\nT",
+                vec![MediaKind::File],
+            ),
+            (
+                "<MixedMessage/>",
+                "[message without readable content]",
+                vec![],
+            ),
+            (
+                "<Content>x</Content>",
+                "[message without readable content]",
+                vec![],
+            ),
+        ] {
+            let message = message(&format!("<MsgType>mixed</MsgType>{fields}"));
+            assert_eq!(
+                (message.text.as_str(), kinds(&message)),
+                (text, media),
+                "{fields}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_reaches_the_agent_as_what_it_is() {
+        for (fields, text, media) in [
+            (
+                "<MsgType>hologram</MsgType><Token>SECRET</Token>",
+                "[unsupported content of type hologram]",
+                0,
+            ),
+            (
+                "<MsgType>miniprogram</MsgType><Title>Shop</Title><Url>https://s</Url>",
+                "[unsupported content of type miniprogram]\nShop\nhttps://s",
+                0,
+            ),
+            (
+                "<MsgType>sticker</MsgType><MediaId>m</MediaId><FileName>a.gif</FileName>",
+                "[unsupported content of type sticker]",
+                1,
+            ),
+            (
+                "<MsgType>markdown</MsgType><Content>**hi**</Content>",
+                "[unsupported content of type markdown]\n**hi**",
+                0,
+            ),
+            (
+                "<MsgType>TEXT</MsgType><Content>hi</Content>",
+                "[unsupported content of type TEXT]\nhi",
+                0,
+            ),
+            (
+                "<MsgType>a\u{7}b</MsgType>",
+                "[unsupported content of type ab]",
+                0,
+            ),
+        ] {
+            let message = message(fields);
+            assert_eq!(
+                (message.text.as_str(), message.media.len()),
+                (text, media),
+                "{fields}"
+            );
+        }
+        let long = message(&format!("<MsgType>{}</MsgType>", "x".repeat(1000)));
+        assert!(long.text.len() < 100);
+    }
+
+    #[test]
     fn what_happened_is_told_by_its_name() {
         for (fields, expect) in [
             (
@@ -341,7 +521,7 @@ mod tests {
             ),
             ("<MsgType>event</MsgType>", "event"),
             (
-                "<MsgType>hologram</MsgType><Token>SECRET</Token>",
+                "<MsgType>event</MsgType><Event>hologram</Event><Token>SECRET</Token>",
                 "hologram",
             ),
         ] {

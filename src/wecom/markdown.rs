@@ -7,20 +7,24 @@
 //! | Markdown | becomes |
 //! |---|---|
 //! | heading by underline | heading by `#` |
-//! | `__bold__`; italics and strikes | `**bold**`; the words alone |
+//! | `__bold__`; italics | `**bold**`; the words alone |
+//! | struck out; superscripts and subscripts | as in plain text |
 //! | link by reference, `<address>` | `[text](address)`, the address |
-//! | image | a link |
+//! | image, `<a>`, `<img>` | a link |
 //! | block of code | its lines, without fences |
 //! | table | as in plain text |
 //! | task, rule | `☐` or `☑`, `———` |
-//! | HTML but the three colours | as in plain text |
+//! | other HTML but the three colours | as in plain text |
 
 use std::ops::Range;
 
 use pulldown_cmark::{CodeBlockKind, Event, LinkType, Tag, TagEnd};
 
 use crate::channel::markdown as commonmark;
+use crate::channel::markdown::Source;
 use crate::channel::markdown::html;
+use crate::channel::markdown::script::Scripts;
+use crate::channel::markdown::strike::{self, strike};
 
 /// The tags that clients know.
 const COLOURS: [&str; 4] = [
@@ -32,18 +36,18 @@ const COLOURS: [&str; 4] = [
 
 /// The text of a `markdown` message.
 pub fn native(markdown: &str) -> String {
-    let Some(events) = commonmark::events(markdown) else {
+    let source = Source::new(markdown);
+    let Some(events) = source.events() else {
         return markdown.trim_end().to_owned();
     };
     let mut editor = Editor {
-        source: markdown,
-        edits: Vec::new(),
-        containers: 0,
+        source: source.text(),
+        ..Editor::default()
     };
     for (event, place) in events {
         editor.event(&event, place);
     }
-    let text = editor.apply();
+    let text = source.restore(editor.apply());
     // Better an address than nothing.
     if text.trim().is_empty() && !markdown.trim().is_empty() {
         return commonmark::plain(markdown);
@@ -52,11 +56,18 @@ pub fn native(markdown: &str) -> String {
 }
 
 /// Collects what is to be replaced in the source.
+#[derive(Default)]
 struct Editor<'a> {
     source: &'a str,
     edits: Vec<(Range<usize>, String)>,
     /// How many quotes, lists and notes are open: their lines begin with what is theirs.
     containers: usize,
+    /// How many strikes are open.
+    strikes: usize,
+    is_code: bool,
+    /// The addresses of the `<a>` that are open.
+    links: Vec<Option<String>>,
+    scripts: Scripts,
 }
 
 impl Editor<'_> {
@@ -66,11 +77,17 @@ impl Editor<'_> {
             Event::End(TagEnd::BlockQuote(_) | TagEnd::List(_) | TagEnd::FootnoteDefinition) => {
                 self.containers = self.containers.saturating_sub(1);
             }
-            Event::InlineHtml(tag) if !COLOURS.contains(&tag.as_ref()) => {
-                if let Some(text) = html::tag_as_text(tag) {
-                    self.edit(place, text);
-                }
+            Event::End(TagEnd::Strikethrough) => self.strikes = self.strikes.saturating_sub(1),
+            Event::End(TagEnd::CodeBlock) => self.is_code = false,
+            Event::Text(text) if self.strikes > 0 && !self.is_code => {
+                self.edit(place, strike(text));
             }
+            Event::Code(code) if self.strikes > 0 => {
+                let marks = self.text(&place);
+                let marks = marks.len() - marks.trim_start_matches('`').len();
+                self.edit(place.start + marks..place.end - marks, strike(code));
+            }
+            Event::InlineHtml(tag) if !COLOURS.contains(&tag.as_ref()) => self.tag(tag, place),
             // The line's end is its own, the mark before it is not.
             Event::HardBreak if self.text(&place).starts_with('\\') => {
                 self.edit(place.start..place.start + 1, "");
@@ -81,14 +98,52 @@ impl Editor<'_> {
         }
     }
 
+    fn tag(&mut self, tag: &str, place: Range<usize>) {
+        if let Some(edits) = self.scripts.tag(self.source, &place) {
+            return self.edits.extend(edits);
+        }
+        let Some(text) = html::tag_as_text(tag) else {
+            return;
+        };
+        let is_closing = tag.starts_with("</");
+        if strike::is_tag(tag) {
+            self.strikes = match is_closing {
+                true => self.strikes.saturating_sub(1),
+                false => self.strikes + 1,
+            };
+        }
+        let text = match html::name(tag).to_ascii_lowercase().as_str() {
+            "a" if is_closing => match self.links.pop().flatten() {
+                Some(address) => format!("]({address})"),
+                None => String::new(),
+            },
+            "a" => {
+                self.links.push(html::attribute(tag, "href"));
+                let has_address = self.links.last().is_some_and(Option::is_some);
+                (if has_address { "[" } else { "" }).to_owned()
+            }
+            "img" => image(tag),
+            _ => text.to_owned(),
+        };
+        self.edit(place, text);
+    }
+
     fn start(&mut self, tag: &Tag<'_>, place: Range<usize>) {
         match tag {
             Tag::BlockQuote(_) | Tag::List(_) | Tag::FootnoteDefinition(_) => self.containers += 1,
             Tag::Heading { level, .. } => self.heading(*level as usize, place),
-            Tag::Emphasis => self.emphasis(place),
+            Tag::Emphasis => self.marks(place, 1, ""),
             Tag::Strong if self.text(&place).starts_with("__") => self.marks(place, 2, "**"),
-            Tag::Strikethrough if self.text(&place).starts_with("~~") => self.marks(place, 2, ""),
-            Tag::CodeBlock(CodeBlockKind::Fenced(_)) => self.code(place),
+            Tag::Strikethrough => {
+                self.strikes += 1;
+                self.marks(place, 2, "");
+            }
+            Tag::CodeBlock(kind) => {
+                self.is_code = true;
+                if matches!(kind, CodeBlockKind::Fenced(_)) {
+                    self.code(place);
+                }
+            }
             Tag::Table(_) if self.containers == 0 => {
                 let table = commonmark::plain(self.text(&place));
                 self.edit(place, format!("{table}\n"));
@@ -97,7 +152,8 @@ impl Editor<'_> {
                 let block = self.text(&place);
                 if !COLOURS.iter().any(|colour| block.contains(colour)) {
                     let text = html::text(block);
-                    let end = if text.is_empty() { "" } else { "\n" };
+                    let is_line = !text.is_empty() && block.ends_with('\n');
+                    let end = if is_line { "\n" } else { "" };
                     self.edit(place, format!("{text}{end}"));
                 }
             }
@@ -125,16 +181,6 @@ impl Editor<'_> {
         let (underline, end) = (place.start + underline, place.start + text.len());
         self.edit(place.start..place.start, format!("{} ", "#".repeat(level)));
         self.edit(underline..end, "");
-    }
-
-    /// Asterisks between digits are meant as text, as in plain text: `2*3*4`.
-    fn emphasis(&mut self, place: Range<usize>) {
-        let before = self.source.get(..place.start).unwrap_or_default();
-        let inner = self.text(&place).get(1..).unwrap_or_default();
-        let is_digit = |char: char| char.is_ascii_digit();
-        if !(before.ends_with(is_digit) && inner.starts_with(is_digit)) {
-            self.marks(place, 1, "");
-        }
     }
 
     /// Replaces the marks of some bytes around a text.
@@ -214,6 +260,20 @@ impl Editor<'_> {
     }
 }
 
+/// An image of HTML as a link.
+fn image(tag: &str) -> String {
+    let alt = html::attribute(tag, "alt").unwrap_or_default();
+    let address = html::attribute(tag, "src").unwrap_or_default();
+    match (
+        alt.is_empty(),
+        address.is_empty() || address.starts_with("data:"),
+    ) {
+        (_, true) => alt,
+        (true, false) => address,
+        (false, false) => format!("[{alt}]({address})"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -233,7 +293,10 @@ mod tests {
             ),
             ("Title\n=====\ntext", "# Title\ntext"),
             ("Title\n---\n", "## Title\n"),
-            ("*a* _b_ **c** __d__ ~~e~~ ~5~", "a b **c** **d** e ~5~"),
+            (
+                "*a* _b_ **c** __d__ ~~e~~ ~5~",
+                "a b **c** **d** e\u{336} ~5~",
+            ),
             ("***a***", "**a**"),
             ("2*3*4", "2*3*4"),
             ("![p](u) <https://e.com>", "[p](u) https://e.com"),

@@ -40,7 +40,7 @@ impl Options {
         let agent_id = text(lookup, "agent-id", "the id of the app, such as 1000002")?;
         let agent_id = agent_id
             .parse()
-            .map_err(|_| invalid("agent-id", &format!("`{agent_id}` is no number")))?;
+            .map_err(|_| invalid("agent-id", "is no number"))?;
         let where_from = "from the app's callback settings";
         let token = text(lookup, "token", &format!("the Token {where_from}"))?;
         let key = text(
@@ -155,7 +155,7 @@ mod tests {
     fn a_wrong_value_is_named_without_its_secret() {
         for (key, value, expect) in [
             ("corp-id", " ", "corp-id is missing"),
-            ("agent-id", "app", "agent-id `app` is no number"),
+            ("agent-id", "app", "agent-id is no number"),
             ("token", "", "token is missing"),
             ("encoding-aes-key", "SECRET", "is not the 43 letters"),
             ("api-base-url", "qyapi", "is no http or https URL"),

@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::channel::message::MediaKind;
+use crate::json::repair;
 
 /// What every answer says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,9 +21,14 @@ pub struct Status {
 pub struct Object(Map<String, Value>);
 
 impl Object {
-    /// Reads a JSON object.
+    /// Reads a JSON object, repaired where it has to be; none for anything else, and for what was cut
+    /// off.
     pub fn parse(body: &[u8]) -> Option<Object> {
-        serde_json::from_slice(body).ok().map(Object)
+        if let Ok(members) = serde_json::from_slice(body) {
+            return Some(Object(members));
+        }
+        let repaired = repair(&String::from_utf8_lossy(body)).filter(|text| text.is_whole)?;
+        serde_json::from_str(&repaired.json).ok().map(Object)
     }
 
     fn text(&self, name: &str) -> Option<&str> {

@@ -2,7 +2,8 @@
 //!
 //! Promises: time and memory are linear in the document's size; there are no entities but XML's own
 //! five, no document type, at most [`MAX_DEPTH`] elements within each other and [`MAX_ELEMENTS`] in
-//! all. Attributes, comments and processing instructions are passed over.
+//! all. Attributes, comments and processing instructions are passed over, and what is no character is
+//! U+FFFD.
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, Event};
@@ -26,8 +27,9 @@ pub struct Element {
 /// # Errors
 /// What is wrong with it, without any of its content.
 pub fn parse(document: &[u8]) -> Result<Element, &'static str> {
-    let document = std::str::from_utf8(document).map_err(|_| "the XML is no UTF-8")?;
-    let mut reader = Reader::from_str(document);
+    // Half a character of a message is no reason to lose it.
+    let document = String::from_utf8_lossy(document);
+    let mut reader = Reader::from_str(&document);
     let mut open: Vec<Element> = Vec::new();
     let mut root = None;
     let mut elements = 0;
@@ -99,7 +101,7 @@ fn say(text: &str, open: &mut [Element]) -> Result<(), &'static str> {
 fn character(reference: &BytesRef<'_>) -> Result<char, &'static str> {
     if reference.is_char_ref() {
         let character = reference.resolve_char_ref().ok().flatten();
-        return character.ok_or("the XML has a reference to no character");
+        return Ok(character.unwrap_or(char::REPLACEMENT_CHARACTER));
     }
     match reference.as_ref() {
         "lt" => Ok('<'),
@@ -123,6 +125,16 @@ impl Element {
     pub fn raw(&self, name: &str) -> Option<&str> {
         let child = self.children.iter().find(|child| child.name == name);
         child.map(|child| child.text.as_str())
+    }
+
+    /// The elements within.
+    pub fn children(&self) -> impl Iterator<Item = &Element> {
+        self.children.iter()
+    }
+
+    /// Whether there are elements within.
+    pub fn has_children(&self) -> bool {
+        !self.children.is_empty()
     }
 
     /// The children as a JSON object, but those that `hidden` names, at any depth. Of several with one
@@ -194,14 +206,6 @@ mod tests {
                 "the XML has a document type",
             ),
             ("<xml>&a;</xml>".to_owned(), "the XML has an entity"),
-            (
-                "<xml>&#0;</xml>".to_owned(),
-                "the XML has a reference to no character",
-            ),
-            (
-                "<xml>&#xd800;</xml>".to_owned(),
-                "the XML has a reference to no character",
-            ),
             (deep(9), "the XML has too many elements"),
             (deep(100_000), "the XML has too many elements"),
             (wide(512), "the XML has too many elements"),
@@ -219,7 +223,21 @@ mod tests {
             assert_eq!(parse(document.as_bytes()), Err(expect), "{start}");
         }
         assert!(parse(deep(8).as_bytes()).is_ok() && parse(wide(511).as_bytes()).is_ok());
-        assert!(parse(b"<a>\xff</a>").is_err());
+    }
+
+    #[test]
+    fn what_is_no_character_does_not_lose_the_message() {
+        for (content, expect) in [
+            (&b"a\xffb"[..], "a\u{fffd}b"),
+            (b"\xe4\xbd", "\u{fffd}"),
+            (b"&#0;&#xd83d;&#x110000;&#x41;", "\u{fffd}\u{fffd}\u{fffd}A"),
+            (b"<![CDATA[\x1b[31m\x08\x00]]>", "\u{1b}[31m\u{8}\0"),
+            (b"\xef\xbf\xbe", "\u{fffe}"),
+            (b"\xc0\x80", "\u{fffd}\u{fffd}"),
+        ] {
+            let document = [b"<xml><A>", content, b"</A></xml>"].concat();
+            assert_eq!(parse(&document).unwrap().raw("A"), Some(expect));
+        }
     }
 
     #[test]

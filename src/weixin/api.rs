@@ -12,6 +12,7 @@ use super::wire::{self, Object, Status};
 use super::{CLIENT_VERSION, Options, TOKEN_PLACEHOLDER};
 use crate::channel::error::{Error, ErrorKind};
 use crate::channel::outbox::{Content, Job, Outcome};
+use crate::channel::seen::fnv1a;
 use crate::http::{Failure, Method, Request, Response};
 
 /// How long the server holds a poll until it says otherwise.
@@ -27,6 +28,10 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(15);
 /// What a transfer may take to begin or to go on.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
 const SHORT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same unreadable answer is passed over when it has come so often, and so many that differ. With
+/// the pauses between polls these are about a minute and ten.
+const SAME_UNREADABLE: u32 = 10;
+const ALL_UNREADABLE: u32 = 60;
 /// The only kind of bot that the server makes a code for.
 const BOT_TYPE: u8 = 3;
 
@@ -200,13 +205,54 @@ pub fn hold_before(cut_after: Duration) -> Option<Duration> {
     (cut_after >= SHORTEST_HOLD + CUT_MARGIN).then(|| cut_after - CUT_MARGIN)
 }
 
+/// Answers to polls in a row that could not be read.
+///
+/// An answer that breaks off is asked for again: its rest may come. One that is the same each time
+/// will not change, and behind it everybody would wait for ever; so after so many it is passed over.
+#[derive(Debug, Default)]
+pub struct Unreadable {
+    last: u64,
+    same: u32,
+    all: u32,
+}
+
+impl Unreadable {
+    /// Counts one more; whether asking again has become useless.
+    fn is_hopeless(&mut self, body: &str) -> bool {
+        let this = fnv1a(body.as_bytes());
+        self.same = match self.last == this {
+            true => self.same.saturating_add(1),
+            false => 1,
+        };
+        self.last = this;
+        self.all = self.all.saturating_add(1);
+        self.same >= SAME_UNREADABLE || self.all >= ALL_UNREADABLE
+    }
+}
+
 /// Reads the answer to a poll.
 ///
 /// # Errors
 /// All of [`CallError`].
-pub fn read_updates(answer: Result<Response, Failure>) -> Result<wire::Updates, CallError> {
+pub fn read_updates(
+    answer: Result<Response, Failure>,
+    unreadable: &mut Unreadable,
+) -> Result<wire::Updates, CallError> {
     let body = body(answer)?;
-    let updates = wire::updates(&body).ok_or(not_json(&body))?;
+    let updates = match wire::updates(&body) {
+        Some(updates) => {
+            *unreadable = Unreadable::default();
+            updates
+        }
+        None if unreadable.is_hopeless(&body) => {
+            let updates = wire::salvage(&body).ok_or(not_json(&body))?;
+            if updates.cursor.is_some() {
+                *unreadable = Unreadable::default();
+            }
+            updates
+        }
+        None => return Err(not_json(&body)),
+    };
     refused(updates.status.clone())?;
     Ok(updates)
 }
@@ -379,9 +425,9 @@ pub fn notify_stop(options: &Options, random: u64) -> Request {
     post(options, random, "msg/notifystop", SHORT_TIMEOUT, &body)
 }
 
-/// Asks for a code to be scanned. Always where the operator says or the platform is, never where an
-/// earlier login led to.
-pub fn get_bot_qrcode(base_url: &str, random: u64) -> Request {
+/// Asks for a code to be scanned, with the tokens that the host has or without. Always where the operator
+/// says or the platform is, never where an earlier login led to.
+pub fn get_bot_qrcode(base_url: &str, random: u64, with_tokens: bool) -> Request {
     let mut headers = app_headers();
     headers.extend([
         ("Content-Type", "application/json".to_owned()),
@@ -392,7 +438,7 @@ pub fn get_bot_qrcode(base_url: &str, random: u64) -> Request {
         method: Method::Post,
         url: format!("{base_url}ilink/bot/get_bot_qrcode?bot_type={BOT_TYPE}"),
         headers,
-        body: wire::get_bot_qrcode(TOKEN_PLACEHOLDER)
+        body: wire::get_bot_qrcode(with_tokens.then_some(TOKEN_PLACEHOLDER))
             .to_string()
             .into_bytes(),
         timeout: SHORT_TIMEOUT,
@@ -564,13 +610,49 @@ mod tests {
         for status in [200, 204, 400, 429, 500, 502, 503, 524] {
             for body in &bodies {
                 let one = read(answer(status, body)).err();
-                let poll = read_updates(answer(status, body)).err();
+                let poll = read_updates(answer(status, body), &mut Unreadable::default()).err();
                 assert_eq!(one, poll, "{status} {body}");
                 let is_good = status < 300
                     && body.starts_with('{')
                     && body.ends_with('}')
                     && !body.contains('-');
                 assert_eq!(one.is_none(), is_good, "{status} {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unreadable_answer_is_asked_for_again_and_then_passed_over() {
+        let mut unreadable = Unreadable::default();
+        let cut = r#"{"ret":0,"get_updates_buf":"c","msgs":[{"message_id":1},{"mess"#;
+        for _ in 1..SAME_UNREADABLE {
+            assert!(read_updates(answer(200, cut), &mut unreadable).is_err());
+        }
+        let updates = read_updates(answer(200, cut), &mut unreadable).unwrap();
+        assert_eq!(updates.messages, [r#"{"message_id":1}"#]);
+        assert_eq!(updates.cursor.as_deref(), Some("c"));
+        // That was its end, and a good answer is one, too.
+        assert!(read_updates(answer(200, cut), &mut unreadable).is_err());
+        assert!(read_updates(answer(200, "{}"), &mut unreadable).is_ok());
+        for number in 1..ALL_UNREADABLE {
+            let cut = format!(r#"{{"n":{number},"get_updates_buf":"c","msgs":[{{"#);
+            assert!(
+                read_updates(answer(200, &cut), &mut unreadable).is_err(),
+                "{number}"
+            );
+        }
+        assert!(read_updates(answer(200, cut), &mut unreadable).is_ok());
+        // What has no cursor leads nowhere, and a page is none.
+        for body in [
+            r#"{"ret":0,"msgs":[{"message_id":1},"#,
+            "<html>{}</html>",
+            "",
+            "[]",
+        ] {
+            let mut unreadable = Unreadable::default();
+            for _ in 0..100 {
+                let updates = read_updates(answer(200, body), &mut unreadable);
+                assert!(updates.is_err() || updates.is_ok_and(|updates| updates.cursor.is_none()));
             }
         }
     }

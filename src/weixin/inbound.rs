@@ -77,6 +77,7 @@ pub fn read(json: &str) -> Reading {
             conversation,
             sender,
             sent_at_ms: message.create_time_ms,
+            received_ms: 0,
             text: text(&message.items),
             media: message
                 .items

@@ -2,7 +2,8 @@
 //!
 //! Promises: an answer that is none is a reason to ask again, never the end; a code that is too old is
 //! followed by another, three in all; a redirect leads to the platform's hosts or to the configured
-//! origin; after a new code nothing of the old one is left, neither its host nor its digits.
+//! origin; after a new code nothing of the old one is left, neither its host nor its digits; a server
+//! that refuses the tokens of earlier logins is asked once more without them.
 
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ pub struct Login {
     base_url: String,
     /// None: a new code is needed.
     qrcode: Option<String>,
+    /// The server refused to make a code for who has the tokens of earlier logins.
+    without_tokens: bool,
     codes: u32,
     digits: Option<String>,
     told_scanned: bool,
@@ -91,6 +94,7 @@ impl Login {
             options,
             begun: now,
             qrcode: None,
+            without_tokens: false,
             codes: 0,
             digits: None,
             told_scanned: false,
@@ -141,7 +145,11 @@ impl Login {
             None if self.codes >= MAX_CODES => self.fail(
                 "three codes were shown and none was confirmed in time: start the login again",
             ),
-            None => Action::Ask(api::get_bot_qrcode(&self.options.qr_base_url, random)),
+            None => Action::Ask(api::get_bot_qrcode(
+                &self.options.qr_base_url,
+                random,
+                !self.without_tokens,
+            )),
         }
     }
 
@@ -149,6 +157,11 @@ impl Login {
     pub fn answer(&mut self, random: u64, answer: Result<Response, Failure>) -> Action {
         let answer = match api::read(answer) {
             Ok(answer) => answer,
+            Err(error) if self.may_be_for_the_tokens(&error) => {
+                self.without_tokens = true;
+                self.trouble = Some(error.to_string());
+                return Action::Wait(Duration::ZERO);
+            }
             // The server says no; anything else may be the way to it.
             Err(error @ CallError::Refused(_)) if self.qrcode.is_none() => {
                 let why = error.into_error();
@@ -176,6 +189,17 @@ impl Login {
         self.told_scanned = false;
         self.told_code = false;
         Action::Tell(Step::ShowQr(code.content, CODE_LIFE))
+    }
+
+    /// Whether a server that gave no code may give one without the tokens of earlier logins: they may be
+    /// too old for it, or too many. Without them it does not know who is bound already, and that is all.
+    fn may_be_for_the_tokens(&self, error: &CallError) -> bool {
+        let is_refusal = match error {
+            CallError::Refused(_) => true,
+            CallError::Http(status) => matches!(status, 400..=407 | 409..=428 | 430..=500),
+            CallError::Transport(_) | CallError::Malformed(_) => false,
+        };
+        is_refusal && self.qrcode.is_none() && !self.without_tokens
     }
 
     fn follow(&mut self, status: QrStatus) -> Action {

@@ -10,7 +10,9 @@ use std::ops::Range;
 use pulldown_cmark::{Event, HeadingLevel, LinkType, Tag, TagEnd};
 
 use crate::channel::markdown as commonmark;
+use crate::channel::markdown::Source;
 use crate::channel::markdown::html::{self, Piece};
+use crate::channel::markdown::script::Scripts;
 
 #[cfg(test)]
 mod tests;
@@ -24,21 +26,22 @@ pub fn plain(markdown: &str) -> String {
 
 /// With the markup that clients render. What they do not render is taken away as the official client
 /// does it: headings 5 and 6 and the italics of Chinese, Japanese and Korean lose their marks, images
-/// are removed. Besides, tasks have `☐` or `☑` for their brackets, addresses no pointed brackets, and
+/// are removed. Besides, superscripts and subscripts are characters (`10⁶`), tasks have `☐` or `☑` for their brackets, addresses no pointed brackets, and
 /// `<` is full-width where it begins no tag of HTML. Everything else, and all code, stays as it is to
 /// the byte.
 pub fn native(markdown: &str) -> String {
-    let Some(events) = commonmark::events(markdown) else {
+    let source = Source::new(markdown);
+    let Some(events) = source.events() else {
         return without_tags(markdown.to_owned());
     };
     let mut editor = Editor {
-        source: markdown,
+        source: source.text(),
         ..Editor::default()
     };
     for (event, place) in events {
         editor.event(&event, place);
     }
-    let text = editor.apply();
+    let text = source.restore(editor.apply());
     // Better an address than nothing.
     if text.trim().is_empty() && !markdown.trim().is_empty() {
         plain(markdown)
@@ -84,6 +87,7 @@ struct Editor<'a> {
     last_cjk: Option<usize>,
     /// The bold text that ended last.
     last_strong: Range<usize>,
+    scripts: Scripts,
 }
 
 impl Editor<'_> {
@@ -164,6 +168,11 @@ impl Editor<'_> {
         let is_escaped = before.is_some_and(|before| before.ends_with('\\'));
         for (at, _) in text.match_indices('<') {
             let start = place.start + at;
+            // The official client leaves a closing tag alone, whatever it closes.
+            if is_escaped && at == 0 && text.starts_with("</") && is_closing_tag(self.source, start)
+            {
+                continue;
+            }
             let escape = usize::from(is_escaped && at == 0);
             self.edit(start - escape..start + 1, FULL_WIDTH);
         }
@@ -174,7 +183,13 @@ impl Editor<'_> {
         let mut start = place.start;
         for piece in html::pieces(self.source.get(place).unwrap_or_default()) {
             match piece {
-                Piece::Tag(tag) => start += tag.len(),
+                Piece::Tag(tag) => {
+                    let edits = self.scripts.tag(self.source, &(start..start + tag.len()));
+                    for (place, text) in edits.into_iter().flatten() {
+                        self.edit(place, text);
+                    }
+                    start += tag.len();
+                }
                 Piece::Text(text) => {
                     for (at, _) in text.match_indices('<') {
                         self.edit(start + at..start + at + 1, FULL_WIDTH);
@@ -226,6 +241,10 @@ impl Editor<'_> {
         let mut out = String::with_capacity(self.source.len() + self.edits.len() * 2);
         let mut done = 0;
         for (place, text) in self.edits {
+            // Within what is replaced as a whole.
+            if place.start < done {
+                continue;
+            }
             out.push_str(self.source.get(done..place.start).unwrap_or_default());
             out.push_str(&text);
             done = place.end;
@@ -233,6 +252,12 @@ impl Editor<'_> {
         out.push_str(self.source.get(done..).unwrap_or_default());
         out
     }
+}
+
+/// Whether a tag of HTML that closes nothing is at a place, not escaped by the writer.
+fn is_closing_tag(source: &str, place: usize) -> bool {
+    let (before, tag) = source.split_at_checked(place).unwrap_or_default();
+    Source::is_told(before) && html::is_element(html::name(tag))
 }
 
 /// What the official client takes for Chinese, Japanese or Korean.

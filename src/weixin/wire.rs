@@ -1,19 +1,22 @@
 //! The wire's spelling: the only file that knows the names of the API's fields.
 //!
 //! Reading is lenient: every field may be absent, of another type or from the future, and numbers
-//! may come as strings. Integers are exact up to 64 bits. Nothing here fails but JSON that is none.
+//! may come as strings. Integers are exact up to 64 bits. Nothing here fails but what is no JSON even
+//! after [`repair`].
 
-use std::borrow::Cow;
-
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::CLIENT_VERSION;
 use crate::channel::message::MediaKind;
+use crate::json::repair;
 
 /// Direction and state of what a bot says.
 const BOT: u8 = 2;
 const FINISHED: u8 = 2;
+/// The member with the next cursor.
+const CURSOR: &str = "get_updates_buf";
 /// Kinds of items.
 const TEXT: i64 = 1;
 const IMAGE: i64 = 2;
@@ -26,13 +29,10 @@ const VIDEO: i64 = 5;
 pub struct Object(Map<String, Value>);
 
 impl Object {
-    /// Reads an object; none for anything else. A lone surrogate, as a text has that was cut inside
-    /// an emoji, becomes U+FFFD.
+    /// Reads an object, repaired where it has to be; none for anything else, and for what was cut off.
     pub fn parse(json: &str) -> Option<Object> {
-        serde_json::from_str(json)
-            .or_else(|_| serde_json::from_str(&repair_surrogates(json)))
-            .ok()
-            .map(Object)
+        let strict = serde_json::from_str(json).ok();
+        strict.or_else(|| repaired(json)).map(Object)
     }
 
     fn text(&self, name: &str) -> Option<&str> {
@@ -81,40 +81,9 @@ impl Object {
     }
 }
 
-/// Replaces `\ud800` to `\udfff` that are not half of a pair by `\ufffd`.
-fn repair_surrogates(json: &str) -> Cow<'_, str> {
-    let unit = |rest: &str| {
-        rest.strip_prefix("\\u")
-            .and_then(|rest| rest.get(..4))
-            .and_then(|digits| u16::from_str_radix(digits, 16).ok())
-    };
-    let mut repaired = String::new();
-    let mut rest = json;
-    while let Some(start) = rest.find('\\') {
-        let (before, escape) = rest.split_at(start);
-        repaired.push_str(before);
-        let length = match unit(escape) {
-            Some(0xd800..=0xdbff) => match escape.get(6..).and_then(unit) {
-                Some(0xdc00..=0xdfff) => 12,
-                _ => 0,
-            },
-            Some(0xdc00..=0xdfff) => 0,
-            Some(_) => 6,
-            None => escape
-                .char_indices()
-                .nth(2)
-                .map_or(escape.len(), |(end, _)| end),
-        };
-        let (kept, tail) = if length == 0 {
-            ("\\ufffd", escape.get(6..))
-        } else {
-            (escape.get(..length).unwrap_or(escape), escape.get(length..))
-        };
-        repaired.push_str(kept);
-        rest = tail.unwrap_or_default();
-    }
-    repaired.push_str(rest);
-    Cow::Owned(repaired)
+fn repaired(json: &str) -> Option<Map<String, Value>> {
+    let repaired = repair(json).filter(|repaired| repaired.is_whole)?;
+    serde_json::from_str(&repaired.json).ok()
 }
 
 /// What every answer has.
@@ -148,37 +117,139 @@ pub struct Updates {
     pub hold_ms: Option<u64>,
     /// The messages, each as it came.
     pub messages: Vec<String>,
+    /// How much of the answer this is.
+    pub condition: Condition,
+}
+
+impl Updates {
+    /// Whether the next poll would ask for the same once more: its messages can be taken in, and the poll
+    /// has failed all the same.
+    pub fn leads_nowhere(&self) -> bool {
+        self.condition == Condition::Broken && self.cursor.is_none()
+    }
+}
+
+/// What had to be done to an answer before it could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Condition {
+    /// Nothing.
+    #[default]
+    Sound,
+    /// It was no JSON, and became some; a message in it may be lost.
+    Repaired,
+    /// It breaks off, or makes no sense: what can't be read of it is lost.
+    Broken,
+}
+
+/// The members of an object in their order, each as it came.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members<'a>, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Vec<(String, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Collect).map(Members)
+    }
 }
 
 /// Reads an answer to `getupdates`. Each message stays text, so that one that can't be read does not
-/// take the others with it. None when the answer is no JSON object.
+/// take the others with it. None when the answer is no JSON object, or was cut off.
 pub fn updates(json: &str) -> Option<Updates> {
-    let fields: std::collections::BTreeMap<Cow<'_, str>, &RawValue> =
-        serde_json::from_str(json).ok()?;
-    let messages = fields
-        .get("msgs")
-        .and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok())
-        .unwrap_or_default();
-    let rest: Map<String, Value> = fields
-        .iter()
-        .filter(|(name, _)| *name != "msgs")
-        .filter_map(|(name, raw)| {
-            Some((
-                name.clone().into_owned(),
-                serde_json::from_str(raw.get()).ok()?,
-            ))
-        })
-        .collect();
+    if let Some(updates) = strict_updates(json) {
+        return Some(updates);
+    }
+    let repaired = repair(json).filter(|repaired| repaired.is_whole)?;
+    let updates = strict_updates(&repaired.json)?;
+    Some(Updates {
+        cursor: updates.cursor.or_else(|| find_cursor(json)),
+        condition: Condition::Repaired,
+        ..updates
+    })
+}
+
+/// What can be read of an answer that [`updates`] can't read: whole messages before it breaks off, and
+/// the cursor wherever it stands.
+pub fn salvage(json: &str) -> Option<Updates> {
+    let repaired = repair(json)?;
+    let updates = strict_updates(&repaired.json)?;
+    Some(Updates {
+        cursor: updates.cursor.or_else(|| find_cursor(json)),
+        condition: Condition::Broken,
+        ..updates
+    })
+}
+
+fn strict_updates(json: &str) -> Option<Updates> {
+    let Members(members) = serde_json::from_str(json).ok()?;
+    let mut messages = Vec::new();
+    let mut rest = Map::new();
+    for (name, raw) in members {
+        if name == "msgs" {
+            // A repeated member takes no message with it.
+            messages.extend(elements(raw));
+        } else if let Ok(value) = serde_json::from_str(raw.get()) {
+            rest.insert(name, value);
+        }
+    }
     let rest = Object(rest);
     Some(Updates {
         status: status(&rest),
         cursor: rest
-            .text("get_updates_buf")
+            .text(CURSOR)
             .filter(|cursor| !cursor.is_empty())
             .map(str::to_owned),
         hold_ms: rest.unsigned("longpolling_timeout_ms").filter(|ms| *ms > 0),
-        messages: messages.iter().map(|raw| raw.get().to_owned()).collect(),
+        messages,
+        condition: Condition::Sound,
     })
+}
+
+/// The elements of a list; something else that is not empty is one, so that it is told.
+fn elements(list: &RawValue) -> Vec<String> {
+    match serde_json::from_str::<Vec<&RawValue>>(list.get()) {
+        Ok(elements) => elements.iter().map(|raw| raw.get().to_owned()).collect(),
+        Err(_) => match list.get() {
+            "null" | "{}" | "\"\"" | "false" | "0" => Vec::new(),
+            other => vec![other.to_owned()],
+        },
+    }
+}
+
+/// The cursor of an answer whose structure can't be trusted. A text that a person wrote has its quotes
+/// escaped and is not found; where there are several that differ, there is none.
+fn find_cursor(json: &str) -> Option<String> {
+    let name = format!("\"{CURSOR}\"");
+    let mut found: Option<String> = None;
+    for (place, _) in json.match_indices(&name) {
+        let is_escaped = json
+            .get(..place)
+            .is_none_or(|before| before.ends_with('\\'));
+        let rest = json.get(place + name.len()..).unwrap_or_default();
+        let value = rest.trim_start().strip_prefix(':').unwrap_or_default();
+        let value = serde_json::Deserializer::from_str(value).into_iter().next();
+        let Some(Ok(cursor)) = value.filter(|_| !is_escaped) else {
+            continue;
+        };
+        if found.as_ref().is_some_and(|found| *found != cursor) {
+            return None;
+        }
+        found = Some(cursor);
+    }
+    found.filter(|cursor| !cursor.is_empty())
 }
 
 /// A message as the platform has it.
@@ -463,9 +534,10 @@ pub fn get_upload_url(upload: &UploadRequest<'_>, bot_agent: &str) -> Value {
     })
 }
 
-/// Body of `get_bot_qrcode`: the tokens that the client has, as a placeholder of all of them.
-pub fn get_bot_qrcode(tokens: &str) -> Value {
-    json!({ "local_token_list": [tokens] })
+/// Body of `get_bot_qrcode`: the tokens that the client has, as a placeholder of all of them, or none.
+pub fn get_bot_qrcode(tokens: Option<&str>) -> Value {
+    let tokens: Vec<&str> = tokens.into_iter().collect();
+    json!({ "local_token_list": tokens })
 }
 
 /// An answer to `get_bot_qrcode`.
@@ -708,7 +780,9 @@ mod tests {
             .iter()
             .map(|json| message(json).and_then(|(message, _)| message.message_id))
             .collect();
-        assert_eq!(ids, [None, None, None, None, Some("2".to_owned())]);
+        // What is too deep is not worth a message.
+        let expect = [None, None, None, Some("1"), Some("2")];
+        assert_eq!(ids, expect.map(|id| id.map(str::to_owned)));
         assert_eq!(updates.cursor.as_deref(), Some("c"));
     }
 
@@ -737,5 +811,167 @@ mod tests {
         assert!(Object::parse(r#"{"a":"\ud8"#).is_none());
         assert!(Object::parse("\\u").is_none());
         assert!(Object::parse("\\好").is_none());
+    }
+
+    /// The texts of the messages, and the cursor.
+    fn read(json: &str) -> (Vec<Option<String>>, Option<String>, Condition) {
+        let updates = updates(json).unwrap_or_else(|| panic!("{json}"));
+        let text = |json: &String| {
+            let (message, _) = message(json)?;
+            match &message.items.first()?.content {
+                Content::Text(text) => Some(text.clone()),
+                other => panic!("{other:?}"),
+            }
+        };
+        let texts = updates.messages.iter().map(text).collect();
+        (texts, updates.cursor, updates.condition)
+    }
+
+    fn said(text: &str) -> String {
+        format!(r#"{{"message_id":1,"item_list":[{{"type":1,"text_item":{{"text":"{text}"}}}}]}}"#)
+    }
+
+    #[test]
+    fn a_batch_is_read_whatever_is_wrong_in_one_message() {
+        for (wrong, expect) in [
+            (
+                "\u{1b}[31mred\u{8}\n\tx\0".to_owned(),
+                Some("\u{1b}[31mred\u{8}\n\tx\0"),
+            ),
+            (r"\x41\d \ud83d".to_owned(), Some("A\\d \u{fffd}")),
+            (
+                r#"say "yes", and "no""#.to_owned(),
+                Some("say \"yes\", and \"no\""),
+            ),
+            (
+                "\u{fffd}\u{feff}\u{2028}".to_owned(),
+                Some("\u{fffd}\u{feff}\u{2028}"),
+            ),
+        ] {
+            let json = format!(
+                r#"{{"ret":0,"msgs":[{},{},{}],"get_updates_buf":"c"}}"#,
+                said("one"),
+                said(&wrong),
+                said("three")
+            );
+            let (texts, cursor, _) = read(&json);
+            assert_eq!(cursor.as_deref(), Some("c"), "{json}");
+            let texts: Vec<Option<&str>> = texts.iter().map(Option::as_deref).collect();
+            assert_eq!(texts, [Some("one"), expect, Some("three")], "{json}");
+        }
+        for wrong in [
+            "NaN",
+            "junk",
+            r#"{"message_id":NaN,"item_list":[}"#,
+            r#"{"message_id":1,"item_list":"#,
+            r#"{"message_id":1,"#,
+            r#"{"message_id":1,"x":{"y":1}"#,
+            "[[[[[",
+        ] {
+            let json = format!(
+                r#"{{"ret":0,"msgs":[{},{wrong},{}],"get_updates_buf":"c"}}"#,
+                said("one"),
+                said("three")
+            );
+            let updates = updates(&json).or_else(|| salvage(&json)).unwrap();
+            assert_eq!(updates.cursor.as_deref(), Some("c"), "{json}");
+            assert!(
+                updates.messages.contains(&said("one")),
+                "{json}: {updates:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_surrounds_an_answer_is_passed_over() {
+        let json = format!(
+            r#"{{"ret":0,"msgs":[{}],"get_updates_buf":"c"}}"#,
+            said("one")
+        );
+        for (json, condition) in [
+            (json.clone(), Condition::Sound),
+            (format!("\u{feff}{json}"), Condition::Repaired),
+            (format!("\0{json}\0\0"), Condition::Repaired),
+            (format!("{json}trailing"), Condition::Repaired),
+            (format!("{json}{json}"), Condition::Repaired),
+            (format!("{json}\u{1a}"), Condition::Repaired),
+            (
+                json.replace(r#""ret":0"#, r#""ret":NaN"#),
+                Condition::Repaired,
+            ),
+            (
+                json.replace(r#""ret":0"#, r#""ret":0,"x":Infinity,"y":[1,]"#),
+                Condition::Repaired,
+            ),
+        ] {
+            let expect = (
+                vec![Some("one".to_owned())],
+                Some("c".to_owned()),
+                condition,
+            );
+            assert_eq!(read(&json), expect, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_list_takes_no_message_with_it() {
+        let json = format!(
+            r#"{{"msgs":[{}],"get_updates_buf":"a","msgs":[{}],"get_updates_buf":"b","msgs":null}}"#,
+            said("one"),
+            said("two")
+        );
+        let (texts, cursor, _) = read(&json);
+        assert_eq!(texts, [Some("one".to_owned()), Some("two".to_owned())]);
+        assert_eq!(cursor.as_deref(), Some("b"));
+        let one = format!(r#"{{"msgs":{},"get_updates_buf":"a"}}"#, said("one"));
+        assert_eq!(read(&one).0, [Some("one".to_owned())]);
+        assert_eq!(
+            updates(r#"{"msgs":"words"}"#).unwrap().messages,
+            ["\"words\""]
+        );
+    }
+
+    #[test]
+    fn what_was_cut_off_is_no_answer_and_can_be_salvaged() {
+        let json = format!(
+            r#"{{"ret":0,"get_updates_buf":"c","msgs":[{},{}]}}"#,
+            said("one"),
+            said("two")
+        );
+        for end in 1..json.len() {
+            assert!(updates(&json[..end]).is_none(), "{}", &json[..end]);
+        }
+        let cut = salvage(&json[..json.len() - 5]).unwrap();
+        assert_eq!(
+            (cut.messages, cut.cursor.as_deref()),
+            (vec![said("one")], Some("c"))
+        );
+        assert_eq!(cut.condition, Condition::Broken);
+        assert!(salvage("<html>").is_none());
+    }
+
+    #[test]
+    fn a_cursor_is_found_where_nothing_else_is_and_no_person_can_name_one() {
+        let lost = |rest: &str| format!(r#"{{"ret":0,"msgs":[{{"a":"unclosed}},{rest}"#);
+        for (rest, expect) in [
+            (r#""get_updates_buf":"c"}"#, Some("c")),
+            (r#""get_updates_buf" : "a\/b\u003d","n":1}"#, Some("a/b=")),
+            (
+                r#"{"t":"\"get_updates_buf\":\"evil\""}],"get_updates_buf":"c"}"#,
+                Some("c"),
+            ),
+            (r#"{"t":"\"get_updates_buf\":\"evil\""}]}"#, None),
+            (
+                r#"{"t":""get_updates_buf":"evil""}],"get_updates_buf":"c"}"#,
+                None,
+            ),
+            (r#""get_updates_buf":"c","get_updates_buf":"c"}"#, Some("c")),
+            (r#""get_updates_buf":"c"#, None),
+            (r#""get_updates_buf":"","x":"get_updates_buf"}"#, None),
+            (r#""get_updates_buf":7}"#, None),
+        ] {
+            let json = lost(rest);
+            assert_eq!(find_cursor(&json).as_deref(), expect, "{json}");
+        }
     }
 }

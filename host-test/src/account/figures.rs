@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::agent::{AgentError, KINDS};
 use crate::bindings::gateway::channel::types::{PartState, Receipt};
 
 /// All states, in the order of [`place`].
@@ -87,8 +88,14 @@ pub struct Figures {
     pub answers: Histogram,
     /// Messages given to the agent; one that is given again counts again.
     pub agent_messages: Counter,
-    /// How often the agent did not acknowledge one.
+    /// How often the agent did not answer one.
     pub agent_failures: Counter,
+    /// The same by the kind of the failure.
+    agent_errors: [Counter; KINDS.len()],
+    /// Messages that were put aside, because they have no answer.
+    pub put_aside: Counter,
+    /// How often a person was told that the answer is late.
+    pub outage_notices: Counter,
     /// Instances that had to be replaced.
     pub restarts: Counter,
     /// Components that took over.
@@ -104,6 +111,21 @@ impl Figures {
                 counter.add();
             }
         }
+    }
+
+    /// Counts a failure of the agent.
+    pub(crate) fn failed(&self, error: &AgentError) {
+        self.agent_failures.add();
+        if let Some(counter) = self.agent_errors.get(error.place()) {
+            counter.add();
+        }
+    }
+
+    /// Failures of the agent by their kind.
+    pub fn agent_errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        KINDS
+            .into_iter()
+            .zip(self.agent_errors.iter().map(Counter::get))
     }
 
     /// Parts by the state that receipts told of; what was queued counts again when it is settled.

@@ -4,13 +4,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::figures::Figures;
-use super::{Health, Phase, Post, Receipt, Shared};
+use super::{Health, Phase, Post, PutAside, Receipt, Shared};
 use crate::agent::message::ReplyMedia;
 use crate::bindings::gateway::channel::types::Media;
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::instance::CallError;
-use crate::login::{Logins, Replaced};
+use crate::login::Logins;
 use crate::media::outgoing::Refused;
 use crate::sandbox::tenant::Tenant;
 
@@ -95,6 +95,12 @@ impl Handle {
         self.shared.lanes.messages()
     }
 
+    /// The messages that were last put aside, because the agent has no answer to them; the newest
+    /// comes last. They are in memory, and bounded.
+    pub fn put_aside(&self) -> Vec<PutAside> {
+        self.shared.aside.all()
+    }
+
     /// What the instance says of itself; none while it is being replaced.
     pub async fn health(&self) -> Option<Health> {
         self.shared.instance().ok()?.check().await.ok()
@@ -115,7 +121,7 @@ impl Handle {
             return absent();
         };
         match tokio::time::timeout(CHECK_WAIT, instance.check()).await {
-            Ok(Ok(health)) => Status {
+            Ok(Ok(health)) => self.shared.with_trouble(Status {
                 phase: health.phase,
                 since_ms: Some(health.since),
                 last_poll_ms: health.last_poll,
@@ -124,7 +130,7 @@ impl Handle {
                 unacknowledged: Some(health.unacknowledged),
                 memory_bytes: Some(instance.memory_bytes()),
                 reason: health.reason,
-            },
+            }),
             // Its end is about to be noticed.
             Ok(Err(error)) => {
                 Status::without_instance(Phase::Starting, None, Some(error.to_string()))
@@ -167,7 +173,7 @@ impl Handle {
         self.shared.upload_one(conversation, media, false).await
     }
 
-    /// What a login that replaces this account's credential is made with.
+    /// What a login that replaces this account's credential, and no other, is made with.
     pub fn logins(&self, credentials: &Credentials) -> Logins {
         let setup = self.shared.setup();
         Logins {
@@ -175,10 +181,8 @@ impl Handle {
             plugin: setup.plugin.clone(),
             config: setup.config.as_ref().clone(),
             credentials: credentials.clone(),
-            replaces: Some(Replaced {
-                account: self.id().to_owned(),
-                values: setup.secret_values(),
-            }),
+            holder: credentials.holder(self.id()),
+            in_use: setup.login_secrets(),
         }
     }
 
@@ -188,6 +192,11 @@ impl Handle {
         let mut superseded = self.shared.superseded.subscribe();
         // The sender lives in the handle.
         let _ = superseded.wait_for(|superseded| *superseded).await;
+    }
+
+    /// Whether that has happened.
+    pub fn is_superseded(&self) -> bool {
+        *self.shared.superseded.borrow()
     }
 
     /// Bytes of the instance's linear memory; none while it is being replaced.

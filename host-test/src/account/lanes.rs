@@ -1,25 +1,24 @@
-//! Conversations: each has its own lane, in which its messages go to the agent one after the other.
+//! Conversations: each has its own lane, in which its messages go to the agent one after the other;
+//! what a lane does with them is in `answering.rs`.
 //!
 //! A lane outlives an instance: a message that a later instance returns again while the agent still
 //! has it is not given to the agent a second time.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::FutureExt;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures::stream::{FuturesUnordered, StreamExt};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::Shared;
 use super::typing::Typing;
-use crate::agent::AgentError;
-use crate::agent::message::{Message, Reply};
-use crate::agent::progress::{Line, Progress};
+use crate::agent::message::{Message, Reply, ReplyMedia};
+use crate::agent::progress::Line;
 use crate::bindings::exports::gateway::channel::outbound::Post;
 use crate::bindings::gateway::channel::types::ErrorKind;
 use crate::instance::{CallError, Instance};
@@ -29,11 +28,15 @@ use crate::sandbox::tenant::Tenant;
 
 /// Messages that may be with the agent at the same time.
 const MAX_WITH_AGENT: usize = 256;
-/// Pauses before a message is given to the agent again.
+/// Pause before a message is settled again.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A reply that the platform does not take waits for this long, in milliseconds.
 const REPLY_LIFE_MS: u64 = 72 * 3600 * 1000;
+/// Longest text of a post.
+const MAX_TEXT_BYTES: usize = 1024 * 1024;
+/// What a text is called that goes as a file, and how much of it goes as text.
+const DOCUMENT_NAME: &str = "message.md";
+const FIRST_BYTES: usize = 1000;
 /// Longest key of a post.
 const MAX_KEY_BYTES: usize = 64;
 
@@ -42,17 +45,24 @@ pub struct Lanes {
     waiting: Mutex<Waiting>,
     /// A message has left.
     left: Notify,
-    with_agent: Semaphore,
-    agent_fails: AtomicBool,
+    pub(super) with_agent: Semaphore,
     pub(super) typing: Typing,
 }
 
 /// A message, and when it came.
-type Arrived = (Message, Duration);
+pub(super) type Arrived = (Message, Duration);
+
+/// What waits of a conversation.
+#[derive(Default)]
+struct Lane {
+    queue: VecDeque<Arrived>,
+    /// Another message has come.
+    arrived: Arc<Notify>,
+}
 
 struct Waiting {
     /// A conversation is here while its lane runs.
-    lanes: HashMap<String, VecDeque<Arrived>>,
+    lanes: HashMap<String, Lane>,
     /// Ids of all messages that wait or are with the agent.
     ids: HashSet<String>,
     /// What they hold, as a part of the account's budget.
@@ -70,7 +80,6 @@ impl Lanes {
             }),
             left: Notify::new(),
             with_agent: Semaphore::new(MAX_WITH_AGENT),
-            agent_fails: AtomicBool::new(false),
             typing: Typing::default(),
         }
     }
@@ -92,35 +101,41 @@ impl Lanes {
         let conversation = message.conversation.id.clone();
         let arrived = (message, shared.clock().elapsed());
         if let Some(lane) = waiting.lanes.get_mut(&conversation) {
-            lane.push_back(arrived);
+            lane.queue.push_back(arrived);
+            lane.arrived.notify_one();
             return;
         }
-        waiting.lanes.insert(conversation.clone(), VecDeque::new());
+        let lane = Lane::default();
+        let others = Arc::clone(&lane.arrived);
+        waiting.lanes.insert(conversation.clone(), lane);
         drop(waiting);
-        let shared = Arc::clone(shared);
-        tokio::spawn(async move {
-            let mut next = Some(arrived);
-            while let Some((message, came)) = next {
-                if *shared.stopping.borrow() {
-                    return;
-                }
-                shared.answer(&message).await;
-                let took = shared.clock().elapsed().saturating_sub(came);
-                shared.figures.answers.observe(took);
-                let mut waiting = shared.lanes.waiting();
-                waiting.ids.remove(&message.id);
-                let bytes = waiting.held.bytes().saturating_sub(weight(&message));
-                waiting.held.set(bytes);
-                shared.lanes.left.notify_waiters();
-                next = waiting
-                    .lanes
-                    .get_mut(&conversation)
-                    .and_then(VecDeque::pop_front);
-                if next.is_none() {
-                    waiting.lanes.remove(&conversation);
-                }
-            }
-        });
+        tokio::spawn(Arc::clone(shared).converse(conversation, arrived, others));
+    }
+
+    /// The next message of a conversation that waits; the lane stays.
+    pub(super) fn next(&self, conversation: &str) -> Option<Arrived> {
+        let mut waiting = self.waiting();
+        waiting.lanes.get_mut(conversation)?.queue.pop_front()
+    }
+
+    /// The same; without one the lane is gone, and the next message begins another.
+    pub(super) fn next_or_close(&self, conversation: &str) -> Option<Arrived> {
+        let mut waiting = self.waiting();
+        let next = waiting.lanes.get_mut(conversation)?.queue.pop_front();
+        if next.is_none() {
+            waiting.lanes.remove(conversation);
+        }
+        next
+    }
+
+    /// A message has been dealt with.
+    pub(super) fn leave(&self, message: &Message) {
+        let mut waiting = self.waiting();
+        waiting.ids.remove(&message.id);
+        let bytes = waiting.held.bytes().saturating_sub(weight(message));
+        waiting.held.set(bytes);
+        drop(waiting);
+        self.left.notify_waiters();
     }
 
     /// Messages that wait for the agent or are with it.
@@ -152,61 +167,13 @@ impl Lanes {
 }
 
 impl Shared {
-    /// Gives a message to the agent until it is acknowledged, and brings the reply to the instance.
-    async fn answer(self: &Arc<Self>, message: &Message) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let mut typing = Box::pin(self.typing_after_a_moment(&message.conversation.id));
-            let (progress, lines) = Progress::new();
-            let asked = async {
-                // The semaphore is never closed.
-                let _permit = self.lanes.with_agent.acquire().await;
-                self.figures.agent_messages.add();
-                let answer = AssertUnwindSafe(self.agent.answer(message, &progress)).catch_unwind();
-                answer.await.unwrap_or(Err(AgentError::Panicked))
-            };
-            let answer = tokio::select! {
-                biased;
-                answer = asked => answer,
-                () = self.stopped() => return,
-                never = &mut typing => match never {},
-                never = self.say(message, lines) => match never {},
-            };
-            match answer {
-                Ok(reply) => {
-                    if self.lanes.agent_fails.swap(false, Ordering::Relaxed) {
-                        tracing::info!(
-                            account = &*self.id,
-                            instance = self.instance_number(),
-                            "the agent answers again"
-                        );
-                    }
-                    self.deliver(message, reply).await;
-                    return;
-                }
-                Err(error) => {
-                    self.figures.agent_failures.add();
-                    if !self.lanes.agent_fails.swap(true, Ordering::Relaxed) {
-                        tracing::warn!(
-                            account = &*self.id,
-                            instance = self.instance_number(),
-                            "{error}; its messages are kept and given to it again"
-                        );
-                    }
-                }
-            }
-            drop(typing);
-            tokio::select! {
-                () = self.clock().sleep(pause) => {}
-                () = self.stopped() => return,
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
     /// Sends what the agent says before its answer, in order and without waiting for what became of
     /// it. What is left when the answer is known is dropped.
-    async fn say(&self, message: &Message, mut lines: mpsc::UnboundedReceiver<Line>) -> Infallible {
+    pub(super) async fn say(
+        &self,
+        message: &Message,
+        mut lines: mpsc::UnboundedReceiver<Line>,
+    ) -> Infallible {
         let mut under_way = FuturesUnordered::new();
         let mut number: u64 = 0;
         loop {
@@ -240,55 +207,67 @@ impl Shared {
         }
     }
 
-    async fn deliver(&self, message: &Message, reply: Option<Reply>) {
-        let acknowledgement = Settlement::Acknowledge(message.id.clone());
-        let settlement = match reply {
-            None => acknowledgement.clone(),
-            Some(reply) => {
-                let mut text = reply.text.unwrap_or_default();
-                let (media, failed) = self.upload(message, &reply.media).await;
-                if *self.stopping.borrow() {
-                    // The next start asks the agent again.
-                    return;
-                }
-                if failed > 0 {
-                    // The person is not left to wonder.
-                    let gap = if text.is_empty() { "" } else { "\n\n" };
-                    text.push_str(&format!("{gap}[files that could not be sent: {failed}]"));
-                }
-                Settlement::Send(Post {
-                    key: reply_key(&message.id),
-                    conversation: message.conversation.id.clone(),
-                    answers: Some(message.id.clone()),
-                    text,
-                    media,
-                    progress: false,
-                    // What the person waited for may still be wanted when it can be sent at last.
-                    queue_until: Some(self.clock().unix_ms() + REPLY_LIFE_MS),
-                })
-            }
+    /// Brings a reply to the instance.
+    ///
+    /// # Errors
+    /// When the component does not take it.
+    pub(super) async fn deliver(
+        &self,
+        message: &Message,
+        reply: Option<Reply>,
+    ) -> Result<(), CallError> {
+        let Some(reply) = reply else {
+            return self
+                .settle(Settlement::Acknowledge(message.id.clone()))
+                .await;
         };
-        if let Err(error) = self.settle(settlement).await {
-            // Asking the agent again would bring the same reply.
-            let text = format!("a reply is given up: {error}");
-            if self.may_tell(&text) {
-                tracing::error!(
-                    account = &*self.id,
-                    instance = self.instance_number(),
-                    "{text}"
-                );
-            }
-            if let Err(error) = self.settle(acknowledgement).await {
-                let text = format!("acknowledging failed: {error}");
-                if self.may_tell(&text) {
-                    tracing::error!(
-                        account = &*self.id,
-                        instance = self.instance_number(),
-                        "{text}"
-                    );
-                }
-            }
+        let mut text = reply.text.unwrap_or_default();
+        let mut files = reply.media;
+        if text.len() > MAX_TEXT_BYTES {
+            let (first, document) = as_document(&text);
+            text = first;
+            files.insert(0, document);
         }
+        let (media, failed) = self.upload(message, &files).await;
+        if *self.stopping.borrow() {
+            // The next start asks the agent again.
+            return Ok(());
+        }
+        if failed > 0 {
+            // The person is not left to wonder.
+            let gap = if text.is_empty() { "" } else { "\n\n" };
+            text.push_str(&format!("{gap}[files that could not be sent: {failed}]"));
+        }
+        self.settle(Settlement::Send(Post {
+            key: reply_key(&message.id),
+            conversation: message.conversation.id.clone(),
+            answers: Some(message.id.clone()),
+            text,
+            media,
+            progress: false,
+            // What the person waited for may still be wanted when it can be sent at last.
+            queue_until: Some(self.clock().unix_ms() + REPLY_LIFE_MS),
+        }))
+        .await
+    }
+
+    /// Sends a sentence before the answer to a message, once for the same message.
+    pub(super) async fn mention(
+        &self,
+        message_id: &str,
+        conversation: String,
+        text: &str,
+    ) -> Result<(), CallError> {
+        let post = Post {
+            key: progress_key(message_id, u64::MAX, text),
+            conversation,
+            answers: None,
+            text: text.to_owned(),
+            media: Vec::new(),
+            progress: true,
+            queue_until: None,
+        };
+        self.send(post).await.map(drop)
     }
 
     /// Settles a message with the instance that serves, and again with the next one where that
@@ -369,6 +348,18 @@ enum Settlement {
     Acknowledge(String),
     /// By the reply to it.
     Send(Post),
+}
+
+/// A text that no post takes: how it begins, and the whole as a file.
+fn as_document(text: &str) -> (String, ReplyMedia) {
+    let first = text.floor_char_boundary(FIRST_BYTES);
+    let first = text.get(..first).unwrap_or_default();
+    let document = ReplyMedia::Data {
+        name: Some(DOCUMENT_NAME.to_owned()),
+        mime: Some("text/markdown".to_owned()),
+        data: STANDARD.encode(text),
+    };
+    (format!("{first}\n\n… {DOCUMENT_NAME}"), document)
 }
 
 /// The same for the same message, so that a repeated reply is sent once.

@@ -12,6 +12,8 @@ use crate::agent::message::{
 use crate::bindings::exports::gateway::channel::media_transfer::Upload;
 use crate::bindings::gateway::channel::types::{self, ErrorKind};
 use crate::instance::{CallError, Ended};
+use crate::media::MediaRules;
+use crate::media::origin::Origin;
 use crate::media::outgoing::{Outgoing, Refused};
 use crate::media::server::{Fetch, Link, Unavailable};
 
@@ -139,14 +141,7 @@ impl Shared {
             match self.upload_one(&message.conversation.id, item, true).await {
                 Ok(media) => uploaded.push(media),
                 Err(why) => {
-                    let text = format!("a file of a reply is not sent: {why}");
-                    if self.may_tell(&text) {
-                        tracing::error!(
-                            account = &*self.id,
-                            instance = self.instance_number(),
-                            "{text}"
-                        );
-                    }
+                    self.tell(&format!("a file of a reply is not sent: {why}"));
                 }
             }
         }
@@ -164,7 +159,8 @@ impl Shared {
     ) -> Result<types::Media, UploadError> {
         let setup = self.setup();
         let runtime = &setup.runtime;
-        let file = Outgoing::prepare(media, &setup.media, &runtime.client, &runtime.clock).await?;
+        let rules = self.media_rules();
+        let file = Outgoing::prepare(media, &rules, &runtime.client, &runtime.clock).await?;
         let mut pause = FIRST_PAUSE;
         let mut tries = 0;
         loop {
@@ -192,6 +188,16 @@ impl Shared {
                 () = self.stopped() => return Err(error.into()),
             }
         }
+    }
+
+    /// What may be sent: what the operator allows, what the agent itself serves, and what it was given.
+    fn media_rules(&self) -> MediaRules {
+        let setup = self.setup();
+        let mut rules = setup.media.clone();
+        let own = self.agent.url().and_then(|url| Origin::of(url).ok());
+        rules.origins.extend(own);
+        rules.origins.extend(setup.runtime.media_origin());
+        rules
     }
 
     async fn put(&self, conversation: &str, file: &Outgoing) -> Result<types::Media, UploadError> {

@@ -7,6 +7,7 @@ use http::Uri;
 use crate::bindings::exports::gateway::channel::meta::{self, Descriptor, Keeping, Placement};
 use crate::egress::capture::Capture;
 use crate::egress::rule::{Credential, Rule};
+use crate::login::SETTINGS;
 
 /// The rules of an account; a rule whose host is a configuration key in braces holds for that key's
 /// value, and is left out where the key is not set. Without a credential it is for the whole origin,
@@ -17,6 +18,7 @@ use crate::egress::rule::{Credential, Rule};
 /// One sentence that names the rule.
 pub fn of(descriptor: &Descriptor, config: &BTreeMap<String, String>) -> Result<Vec<Rule>, String> {
     check_captures(descriptor)?;
+    check_origins(descriptor)?;
     let mut rules = Vec::new();
     for egress in &descriptor.egress {
         let key = egress
@@ -94,6 +96,18 @@ fn check_captures(descriptor: &Descriptor) -> Result<(), String> {
         Some(capture) => Err(format!(
             "the component captures the credential `{}`, which none of its egress rules carries",
             capture.credential
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What a login may set would otherwise count as the operator's own word.
+fn check_origins(descriptor: &Descriptor) -> Result<(), String> {
+    let mut origins = descriptor.origins.iter();
+    match origins.find(|key| SETTINGS.contains(&key.as_str())) {
+        Some(key) => Err(format!(
+            "the component declares the origin `{key}`, which logins may set: an origin is the \
+             operator's alone"
         )),
         None => Ok(()),
     }
@@ -185,6 +199,33 @@ mod tests {
             let used = rules[0].credential.as_ref().unwrap();
             let places = (used.in_headers, used.in_json_body, used.in_query);
             assert_eq!(places, expected);
+        }
+    }
+
+    #[test]
+    fn what_a_login_may_set_is_no_origin() {
+        for key in SETTINGS {
+            let mut descriptor = descriptor(&[]);
+            descriptor.origins.push(key.to_owned());
+            let error = of(&descriptor, &BTreeMap::new()).unwrap_err();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_what_is_configured() {
+        for url in [
+            "http://h/s3cret/../x",
+            "http://h/s3cret/%2e%2e/x",
+            "http://h/s3cret/{{bot-token}}",
+            "ftp://h/s3cret",
+            "http://u:s3cret@h/",
+            "s3cret",
+        ] {
+            let config = BTreeMap::from([("base-url".to_owned(), url.to_owned())]);
+            let error = of(&descriptor(&[]), &config).unwrap_err();
+            assert!(error.contains("base-url"), "{error}");
+            assert!(!error.contains("s3cret"), "{error}");
         }
     }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
+
 use super::rules;
 use crate::bindings::exports::gateway::channel::meta::{Capture, Descriptor, Keeping};
 use crate::egress::Egress;
@@ -11,8 +13,10 @@ use crate::instance::Instance;
 use crate::media::MediaRules;
 use crate::runtime::{Plugin, Runtime};
 use crate::sandbox::Sandbox;
+use crate::sandbox::keyvalue::first_bucket;
 use crate::sandbox::tenant::Tenant;
 use crate::state::State;
+use crate::state::owner::{self, ClaimError};
 
 /// What an account needs.
 #[derive(Clone)]
@@ -60,6 +64,8 @@ pub struct Setup {
     secrets: Secrets,
     pub(crate) egress: Egress,
     pub(super) media: MediaRules,
+    /// The store is this platform's.
+    claimed: OnceCell<()>,
 }
 
 impl Setup {
@@ -105,6 +111,7 @@ impl Setup {
         let largest = media.max_in.max(media.max_out).saturating_add(1024);
         limits.egress.media_bytes = limits.egress.media_bytes.max(largest);
         let egress = Egress::new(client, rules, held.clone(), limits.egress, clock);
+        let egress = egress.pinned(&runtime.pins, plugin.platform());
         let tenant = Tenant::new(Arc::clone(&id), limits);
         Ok(Setup {
             runtime: runtime.clone(),
@@ -116,6 +123,7 @@ impl Setup {
             config: Arc::new(config),
             secrets: held,
             media,
+            claimed: OnceCell::new(),
         })
     }
 
@@ -143,19 +151,37 @@ impl Setup {
         })
     }
 
-    /// The values of its credentials that a login replaces.
-    pub(super) fn secret_values(&self) -> Vec<String> {
+    /// Why the store does not work right now.
+    pub(super) fn store_trouble(&self) -> Option<String> {
+        self.state.trouble()
+    }
+
+    /// Its credentials that a login replaces, by their names.
+    pub(super) fn login_secrets(&self) -> BTreeMap<String, String> {
         captured_by_logins(&self.plugin.descriptor)
-            .flat_map(|name| self.secrets.values(name))
-            .map(|value| value.expose().to_owned())
+            .filter_map(|name| {
+                let value = self.secrets.values(name).into_iter().next()?;
+                Some((name.to_owned(), value.expose().to_owned()))
+            })
             .collect()
+    }
+
+    /// Sees that what is stored of the account belongs to the component's platform.
+    async fn claim(&self) -> Result<(), StartError> {
+        let bucket = first_bucket(&self.id);
+        let claimed = owner::claim(&*self.state, &self.id, &bucket, self.plugin.platform()).await;
+        claimed.map_err(|error| match error {
+            error @ ClaimError::Foreign { .. } => StartError::Invalid(error.to_string()),
+            error @ ClaimError::Failed(_) => StartError::Failed(error.to_string()),
+        })
     }
 
     /// A new instance; its `start` is still to be called.
     ///
     /// # Errors
-    /// When it can't be made.
+    /// When it can't be made, and when what is stored belongs to another platform.
     pub async fn instance(&self) -> Result<Instance, StartError> {
+        self.claimed.get_or_try_init(|| self.claim()).await?;
         let sandbox = Sandbox::new(
             Arc::clone(&self.tenant),
             Arc::clone(&self.config),

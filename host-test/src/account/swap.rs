@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::handle::Handle;
-use super::{Phase, Setup, Shared, StartError};
+use super::{Phase, Setup, Shared, StartError, changes};
 use crate::instance::{CallError, Instance};
 use crate::runtime::Plugin;
 
@@ -23,6 +23,10 @@ pub enum SwapError {
     /// It does not fit the account; the old one was not touched.
     #[error("{0}")]
     Misfit(String),
+    /// It would change what the operator trusts, and nobody confirmed that; the old one was not
+    /// touched.
+    #[error("{0}")]
+    Unconfirmed(String),
     /// It did not start or not connect, and the old one serves again.
     #[error("{0}; the old component serves again")]
     RolledBack(String),
@@ -44,11 +48,20 @@ pub(super) struct Swap {
     done: oneshot::Sender<Result<(), String>>,
 }
 
+/// Whether what a component changes of what the operator trusts was confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changes {
+    /// A component that reaches more, or hides or sends credentials in another way, is refused.
+    Refused,
+    /// The operator has seen them, and wants them.
+    Confirmed,
+}
+
 /// Whether a component may follow another.
 ///
 /// # Errors
 /// Why not.
-pub(crate) fn check(new: &Plugin, old: &Plugin) -> Result<(), SwapError> {
+pub(crate) fn check(new: &Plugin, old: &Plugin, allowed: Changes) -> Result<(), SwapError> {
     let (new, old) = (&new.descriptor, &old.descriptor);
     if new.platform != old.platform {
         return Err(SwapError::Misfit(format!(
@@ -62,7 +75,17 @@ pub(crate) fn check(new: &Plugin, old: &Plugin) -> Result<(), SwapError> {
             new.state_reads_from, new.state_version, old.state_version
         )));
     }
-    Ok(())
+    let changes = match allowed {
+        Changes::Refused => changes::of(new, old),
+        Changes::Confirmed => Vec::new(),
+    };
+    match changes.is_empty() {
+        true => Ok(()),
+        false => Err(SwapError::Unconfirmed(format!(
+            "it changes what the operator trusts ({}): confirm that to have it",
+            changes.join("; ")
+        ))),
+    }
 }
 
 impl Handle {
@@ -71,10 +94,15 @@ impl Handle {
     ///
     /// # Errors
     /// All of [`SwapError`].
-    pub async fn swap(&self, plugin: &Plugin, deadline: Duration) -> Result<(), SwapError> {
+    pub async fn swap(
+        &self,
+        plugin: &Plugin,
+        deadline: Duration,
+        changes: Changes,
+    ) -> Result<(), SwapError> {
         let shared = &self.shared;
         let old = shared.setup();
-        check(plugin, &old.plugin)?;
+        check(plugin, &old.plugin, changes)?;
         let new = Arc::new(old.with_plugin(plugin)?);
         let has_to_connect = self.status().await.phase == Phase::Connected;
         shared

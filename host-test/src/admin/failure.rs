@@ -42,6 +42,11 @@ impl Failure {
         Failure::of_kind(ErrorKind::Invalid, message)
     }
 
+    /// Not for whoever asks.
+    pub fn forbidden(message: impl Into<String>) -> Failure {
+        Failure::of_kind(ErrorKind::Forbidden, message)
+    }
+
     /// There is no such thing.
     pub fn not_found(message: impl Into<String>) -> Failure {
         Failure::of_kind(ErrorKind::NotFound, message)

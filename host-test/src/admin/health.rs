@@ -1,12 +1,12 @@
 //! How the accounts do.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use futures::future::join_all;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::Admin;
+use super::{Admin, Authorized};
 use crate::account::{Handle, Phase, Status};
 
 impl Admin {
@@ -24,8 +24,9 @@ impl Admin {
 #[derive(Serialize)]
 pub struct Health {
     healthy: bool,
-    /// Those that are not connected.
-    accounts: Vec<Unhealthy>,
+    /// Those that are not connected; for the operator alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accounts: Option<Vec<Unhealthy>>,
 }
 
 #[derive(Serialize)]
@@ -35,9 +36,12 @@ struct Unhealthy {
     reason: Option<String>,
 }
 
-/// `GET /healthz`: whether every account is connected, and those that are not. Without any account
-/// nothing is healthy: none has started yet.
-pub async fn healthz(State(admin): State<Admin>) -> (StatusCode, Json<Health>) {
+/// `GET /healthz`: whether every account is connected, and with the token those that are not. Without
+/// any account nothing is healthy: none has started yet.
+pub async fn healthz(
+    State(admin): State<Admin>,
+    Extension(authorized): Extension<Authorized>,
+) -> (StatusCode, Json<Health>) {
     let statuses = admin.statuses().await;
     let is_any = !statuses.is_empty();
     let accounts: Vec<Unhealthy> = statuses
@@ -54,6 +58,7 @@ pub async fn healthz(State(admin): State<Admin>) -> (StatusCode, Json<Health>) {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
+    let accounts = authorized.0.then_some(accounts);
     (status, Json(Health { healthy, accounts }))
 }
 

@@ -182,10 +182,36 @@ fn text(accounts: &[(Handle, Status)]) -> String {
     page.family(
         "channel_agent_failures_total",
         "counter",
-        "Messages that the agent did not acknowledge.",
+        "How often the agent did not answer a message.",
     );
     for (account, _) in accounts {
         page.sample(account, None, account.figures().agent_failures.get());
+    }
+    page.family(
+        "channel_agent_errors_total",
+        "counter",
+        "The same by the kind of the failure.",
+    );
+    for (account, _) in accounts {
+        for (kind, count) in account.figures().agent_errors() {
+            page.sample(account, Some(("kind", kind)), count);
+        }
+    }
+    page.family(
+        "channel_put_aside_total",
+        "counter",
+        "Messages that were put aside, because the agent has no answer to them.",
+    );
+    for (account, _) in accounts {
+        page.sample(account, None, account.figures().put_aside.get());
+    }
+    page.family(
+        "channel_outage_notices_total",
+        "counter",
+        "How often a person was told that an answer is late, because the agent fails.",
+    );
+    for (account, _) in accounts {
+        page.sample(account, None, account.figures().outage_notices.get());
     }
     page.family(
         "channel_parts_total",

@@ -1,26 +1,28 @@
 //! An agent behind a URL: one POST for each message, over pooled connections.
 //!
-//! - 2xx acknowledges, whatever the body; a body that can't be read is reported once and counts as
-//!   no reply. Every other status, a broken connection and silence are errors.
-//! - Of an `application/x-ndjson` answer the last line is the reply; lines of progress before it are
-//!   said as they arrive.
+//! - 2xx acknowledges, whatever the body. A body that was meant as a reply and can't be read (JSON that
+//!   is broken, a web page) is an error, which is final; any other is no reply. Every other status, a
+//!   broken connection and silence are errors.
+//! - Of several lines (`application/x-ndjson`, `text/event-stream`) the last one is the reply; lines of
+//!   progress before it are said as they arrive.
 //! - Redirects are not followed.
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 
 use super::message::{Answer, Message, Reply};
+use super::objects::{Item, Objects};
 use super::progress::Progress;
-use super::{ANSWER_TIME, Agent, AgentError, MAX_ANSWER_BYTES};
+use super::{ANSWER_TIME, Agent, AgentError, Fault, MAX_ANSWER_BYTES};
 use crate::clock::Clock;
 use crate::egress::client::{TCP_LIMIT, pool};
 use crate::egress::connector::{Connector, Reach, innermost};
@@ -57,7 +59,7 @@ impl HttpAgent {
         request.headers_mut().insert(CONTENT_TYPE, json);
 
         let response = self.client.request(request).await.map_err(|error| {
-            let reason = innermost(&error);
+            let reason = format!("{}: {}", shown(&self.url), innermost(&error));
             if error.is_connect() {
                 AgentError::Unreachable(reason)
             } else {
@@ -66,18 +68,31 @@ impl HttpAgent {
         })?;
         let (head, body) = response.into_parts();
         if !head.status.is_success() {
-            return Err(AgentError::Status(head.status.as_u16()));
+            let status = head.status.as_u16();
+            return Err(AgentError::Refused {
+                server: shown(&self.url),
+                status,
+                // The words may be about what the person wrote.
+                reason: String::new(),
+                fault: Fault::of_status(status),
+                retry_after: retry_after(&head.headers),
+            });
         }
-        let body = Limited::new(body, MAX_ANSWER_BYTES);
-        if is_ndjson(&head.headers) {
-            return Ok(last_line(body, progress).await?.and_then(reply_of));
-        }
-        let body = body.collect().await.map_err(broken)?.to_bytes();
-        let body = body.trim_ascii();
-        if head.status == StatusCode::NO_CONTENT || body.is_empty() {
+        let mut body = Limited::new(body, MAX_ANSWER_BYTES);
+        if head.status == StatusCode::NO_CONTENT {
             return Ok(None);
         }
-        Ok(reply_of(Answer::read(body)))
+        let mut reader = Reader::new(progress);
+        if is_stream(&head.headers) {
+            while let Some(frame) = body.frame().await {
+                if let Ok(bytes) = frame.map_err(broken)?.into_data() {
+                    reader.feed(&bytes);
+                }
+            }
+        } else {
+            reader.feed(&body.collect().await.map_err(broken)?.to_bytes());
+        }
+        reader.reply()
     }
 }
 
@@ -96,6 +111,10 @@ impl Agent for HttpAgent {
         }
         .boxed()
     }
+
+    fn url(&self) -> Option<&Uri> {
+        Some(&self.url)
+    }
 }
 
 fn broken(error: Box<dyn Error + Send + Sync>) -> AgentError {
@@ -106,63 +125,148 @@ fn broken(error: Box<dyn Error + Send + Sync>) -> AgentError {
     }
 }
 
-/// Reads lines as they arrive, and returns the last one.
-async fn last_line(
-    mut body: Limited<Incoming>,
-    progress: &Progress,
-) -> Result<Option<Result<Answer, &'static str>>, AgentError> {
-    let mut line = Vec::new();
-    let mut last = None;
-    let mut read = |line: Vec<u8>| {
-        let line = line.trim_ascii();
-        if line.is_empty() {
-            return;
+/// Reads an answer as it arrives.
+struct Reader<'a> {
+    line: Vec<u8>,
+    objects: Objects,
+    found: Found<'a>,
+}
+
+/// What was read of it.
+struct Found<'a> {
+    progress: &'a Progress,
+    last: Option<Last>,
+}
+
+/// The last thing that was read.
+enum Last {
+    Reply(Answer),
+    Progress,
+    /// It was not meant as a reply.
+    Other,
+    /// It was meant as one.
+    Broken(&'static str),
+}
+
+impl Reader<'_> {
+    fn new(progress: &Progress) -> Reader<'_> {
+        Reader {
+            line: Vec::new(),
+            objects: Objects::new(MAX_ANSWER_BYTES),
+            found: Found {
+                progress,
+                last: None,
+            },
         }
-        last = Some(match Answer::read(line) {
-            Ok(answer) if answer.progress => {
-                answer.say(progress);
-                Err("its last line is progress")
-            }
-            answer => answer,
-        });
-    };
-    while let Some(frame) = body.frame().await {
-        let Ok(bytes) = frame.map_err(broken)?.into_data() else {
-            continue;
-        };
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            line.extend_from_slice(part);
+            self.line.extend_from_slice(part);
             if part.ends_with(b"\n") {
-                read(std::mem::take(&mut line));
+                self.end_line();
             }
         }
     }
-    read(line);
-    Ok(last)
-}
 
-/// The reply in the body of a 2xx, which is acknowledged already.
-fn reply_of(answer: Result<Answer, &'static str>) -> Option<Reply> {
-    match answer {
-        Ok(Answer { reply, wrong, .. }) => {
-            if let Some(wrong) = wrong {
-                tracing::warn!("a part of the agent's answer is left out: {wrong}");
-            }
-            reply
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        let line = line.strip_suffix(b"\n").unwrap_or(&line);
+        // Events of a stream that a browser would read.
+        let line = match line.strip_prefix(b"data:") {
+            Some(data) => data,
+            None if is_of_event(line) => return,
+            None => line,
+        };
+        if line.trim_ascii() != b"[DONE]" {
+            self.objects.line(line, &mut |item| self.found.take(item));
         }
-        Err(wrong) => {
-            tracing::warn!("the agent's answer acknowledges the message, but is no reply: {wrong}");
-            None
-        }
+    }
+
+    /// The reply, when everything was read.
+    fn reply(mut self) -> Result<Option<Reply>, AgentError> {
+        self.end_line();
+        self.objects.end(&mut |item| self.found.take(item));
+        let why = match self.found.last {
+            None => return Ok(None),
+            Some(Last::Reply(answer)) => return answer.reply(),
+            Some(Last::Broken(why)) => return Err(AgentError::NoAnswer(why.to_owned())),
+            Some(Last::Progress) => "its last line is progress",
+            Some(Last::Other) => "it is no JSON object",
+        };
+        tracing::warn!("the agent's answer acknowledges the message, but is no reply: {why}");
+        Ok(None)
     }
 }
 
-fn is_ndjson(headers: &HeaderMap) -> bool {
+impl Found<'_> {
+    fn take(&mut self, item: Item<'_>) {
+        self.last = Some(match item {
+            Item::Object(members) => {
+                let answer = Answer::of(members);
+                match answer.progress {
+                    true => {
+                        answer.say(self.progress);
+                        Last::Progress
+                    }
+                    false => Last::Reply(answer),
+                }
+            }
+            Item::Broken(_, why) => Last::Broken(why),
+            Item::Noise(line) if is_page(line) => Last::Broken("it is a web page"),
+            // What a page goes on with, or what follows a reply.
+            Item::Noise(_) if matches!(self.last, Some(Last::Broken(_) | Last::Reply(_))) => return,
+            Item::Noise(_) => Last::Other,
+        });
+    }
+}
+
+fn is_of_event(line: &[u8]) -> bool {
+    let names = [&b"event:"[..], b"id:", b"retry:", b":"];
+    names.iter().any(|name| line.starts_with(name))
+}
+
+fn is_page(line: &[u8]) -> bool {
+    let names = [&b"<!doctype html"[..], b"<html"];
+    names.iter().any(|name| {
+        let start = line.get(..name.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(name))
+    })
+}
+
+/// A URL for the log: without its user and its query, which may hold a secret.
+pub(super) fn shown(url: &Uri) -> String {
+    let host = url.authority().map_or("", |authority| authority.as_str());
+    let host = host.rsplit('@').next().unwrap_or_default();
+    format!(
+        "{}://{host}{}",
+        url.scheme_str().unwrap_or("http"),
+        url.path()
+    )
+}
+
+/// When a server wants to be asked again, where it says so in seconds.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    let seconds: f64 = value.trim().parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn is_stream(headers: &HeaderMap) -> bool {
+    let kinds = [
+        "application/x-ndjson",
+        "application/jsonl",
+        "text/event-stream",
+    ];
     headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-ndjson"))
+        .is_some_and(|kind| {
+            kinds
+                .iter()
+                .any(|known| kind.trim().eq_ignore_ascii_case(known))
+        })
 }
 
 #[cfg(test)]
@@ -253,7 +357,7 @@ mod tests {
             |_, _| (StatusCode::ACCEPTED, " \r\n").into_response(),
             |_, _| "OK".into_response(),
             |_, _| "[1]".into_response(),
-            |_, _| r#"{"text": "hi"#.into_response(),
+            |_, _| "<ok/>".into_response(),
         ];
         for answer in answers {
             let (agent, _) = agent(answer).await;
@@ -273,8 +377,58 @@ mod tests {
         ];
         for (answer, status) in answers.into_iter().zip([303, 400, 503]) {
             let (agent, _) = agent(answer).await;
-            let result = ask(&agent, "1").await;
-            assert_eq!(result, Err(AgentError::Status(status)));
+            let error = ask(&agent, "1").await.unwrap_err();
+            let is_told = error.to_string().contains("/agent answered with status");
+            assert!(is_told && !error.to_string().contains("a=b"), "{error}");
+            assert!(error.to_string().contains(&status.to_string()), "{error}");
+            assert_eq!(error.fault(), Fault::of_status(status));
+        }
+        let (agent, _) = agent(|_, _| (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "7")])).await;
+        let error = ask(&agent, "1").await.unwrap_err();
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+    }
+
+    #[tokio::test]
+    async fn what_was_meant_as_a_reply_and_is_none_is_final() {
+        let answers: [fn(HeaderMap, Value) -> axum::response::Response; 6] = [
+            |_, _| r#"{"text": "hi"#.into_response(),
+            |_, _| r#"{"text" "hi"}"#.into_response(),
+            |_, _| r#"{"text": ["hi"]}"#.into_response(),
+            |_, _| r#"{"text": "<think>hm"}"#.into_response(),
+            |_, _| "<!DOCTYPE html>\n<html>\n<p>{\n</html>".into_response(),
+            |_, _| "{\"text\": \"…\", \"progress\": true}\n{\"text\": \"do".into_response(),
+        ];
+        for answer in answers {
+            let (agent, _) = agent(answer).await;
+            let error = ask(&agent, "1").await.unwrap_err();
+            assert_eq!(error.fault(), Fault::Final, "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn replies_are_read_however_they_are_written() {
+        let answers: [fn(HeaderMap, Value) -> axum::response::Response; 9] = [
+            |_, _| r#"{"text": "ok \ud83d"}"#.into_response(),
+            |_, _| "\u{feff}{\"text\": \"ok \\ud83d\"}\u{0}".into_response(),
+            |_, _| "{\n  \"text\": \"ok \u{fffd}\",\n  \"media\": []\n}\n".into_response(),
+            |_, _| b"{\"text\": \"ok \xff\"}".into_response(),
+            |_, _| "{\"text\": \"ok \u{fffd}\", \"score\": NaN}".into_response(),
+            |_, _| "{\"text\": \"<think>hm</think>ok \u{fffd}\"}".into_response(),
+            |_, _| {
+                let kind = [(CONTENT_TYPE, "text/event-stream")];
+                let body = ": hi\n\nevent: x\ndata: {\"text\": \"…\", \"progress\": true}\n\n\
+                            data: {\"text\": \"ok \u{fffd}\"}\n\ndata: [DONE]\n\n";
+                (kind, body).into_response()
+            },
+            |_, _| {
+                "{\"text\": \"…\", \"progress\": true}\n{\"text\": \"ok \u{fffd}\"}".into_response()
+            },
+            |_, _| "\u{1b}[0m{\"text\": \"ok \u{fffd}\"}\r\nnonsense".into_response(),
+        ];
+        for (number, answer) in answers.into_iter().enumerate() {
+            let (agent, _) = agent(answer).await;
+            let reply = ask(&agent, "1").await.unwrap();
+            assert_eq!(text(reply).as_deref(), Some("ok \u{fffd}"), "{number}");
         }
     }
 
@@ -296,7 +450,7 @@ mod tests {
             |_: HeaderMap, _: Value| ndjson(""),
             |_, _| ndjson("\n"),
             |_, _| ndjson("{\"text\":\"…\",\"progress\":true}\n"),
-            |_, _| ndjson("{\"text\":\"x\"}\nnonsense"),
+            |_, _| ndjson("nonsense"),
         ] {
             let (agent, _) = agent(body).await;
             assert_eq!(ask(&agent, "1").await, Ok(None));

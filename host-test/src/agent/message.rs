@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::progress::Progress;
+use super::{AgentError, thought};
 
 /// A message of a person, as every agent gets it. Absent values are `null`, never left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -173,12 +174,18 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Reads an answer. Only what is no JSON object is an error, which says what it is instead.
-    pub fn read(json: &[u8]) -> Result<Answer, &'static str> {
-        match serde_json::from_slice(json) {
-            Ok(Value::Object(members)) => Ok(Answer::of(members)),
-            Ok(_) => Err("it is JSON but no object"),
-            Err(_) => Err("it is no JSON"),
+    /// The reply; none where the agent has nothing to say.
+    ///
+    /// # Errors
+    /// [`AgentError::NoAnswer`] where it wanted to say something, and nothing of it can be used.
+    pub fn reply(self) -> Result<Option<Reply>, AgentError> {
+        match (self.reply, self.wrong) {
+            (None, Some(wrong)) => Err(AgentError::NoAnswer(wrong.to_owned())),
+            (reply, Some(wrong)) => {
+                tracing::warn!("a part of the agent's answer is left out: {wrong}");
+                Ok(reply)
+            }
+            (reply, None) => Ok(reply),
         }
     }
 
@@ -200,10 +207,18 @@ impl Answer {
         }
     }
 
-    fn of(mut members: Map<String, Value>) -> Answer {
+    /// Reads an answer.
+    pub fn of(mut members: Map<String, Value>) -> Answer {
         let mut wrong = None;
+        let progress = members.get("progress") == Some(&Value::Bool(true));
         let text = match members.remove("text") {
-            Some(Value::String(text)) => Some(text),
+            Some(Value::String(text)) => {
+                let said = thought::without(&text);
+                if said.trim().is_empty() && !text.trim().is_empty() && !progress {
+                    wrong = Some("\"text\" is a thought without an answer");
+                }
+                Some(said.to_owned())
+            }
             None | Some(Value::Null) => None,
             Some(_) => {
                 wrong = Some("\"text\" is no string");
@@ -231,7 +246,7 @@ impl Answer {
                 Some(Value::Number(id)) => Some(id.to_string()),
                 _ => None,
             },
-            progress: members.get("progress") == Some(&Value::Bool(true)),
+            progress,
             wrong,
         }
     }
@@ -241,6 +256,7 @@ impl Answer {
 pub(super) mod tests {
     use serde_json::json;
 
+    use super::super::json;
     use super::*;
 
     pub fn hello(id: &str) -> Message {
@@ -310,9 +326,16 @@ pub(super) mod tests {
         assert_eq!(kinds, ["image", "voice", "video", "file"]);
     }
 
+    fn read(json: &[u8]) -> Result<Answer, &'static str> {
+        match json::first(json)? {
+            (Value::Object(members), _) => Ok(Answer::of(members)),
+            _ => Err("it is no object"),
+        }
+    }
+
     #[test]
     fn answers_are_read_with_all_their_media() {
-        let answer = Answer::read(
+        let answer = read(
             br#"{"text": "hi", "new": [1], "in_reply_to": "7", "media": [
                 {"path": "/a"}, {"url": "http://b", "new": 1},
                 {"name": "a.txt", "mime": "text/plain", "data": "aGk="}, {"data": ""}]}"#,
@@ -347,24 +370,33 @@ pub(super) mod tests {
             r#"{"text": null, "media": null}"#,
             r#"{"media": []}"#,
         ] {
-            assert_eq!(
-                Answer::read(json.as_bytes()),
-                Ok(Answer::default()),
-                "{json}"
-            );
+            assert_eq!(read(json.as_bytes()), Ok(Answer::default()), "{json}");
         }
-        let number = Answer::read(br#"{"in_reply_to": 9007199254740995}"#).unwrap();
+        for thought in [
+            r#"{"text": "<think>hm</think>"}"#,
+            r#"{"text": "<think>hm"}"#,
+        ] {
+            let answer = read(thought.as_bytes()).unwrap();
+            assert!(matches!(answer.reply(), Err(AgentError::NoAnswer(_))));
+        }
+        let answer = read(br#"{"text": "<think>hm</think>\nHello"}"#).unwrap();
+        let said = answer.reply().unwrap().unwrap();
+        assert_eq!(said.text.as_deref(), Some("Hello"));
+        let answer = read(br#"{"text": "<think>", "progress": true}"#).unwrap();
+        assert_eq!(answer.reply(), Ok(None));
+        let number = read(br#"{"in_reply_to": 9007199254740995}"#).unwrap();
         assert_eq!(number.in_reply_to.as_deref(), Some("9007199254740995"));
     }
 
     #[test]
     fn what_makes_no_sense_is_left_out_and_named() {
-        let answer =
-            Answer::read(br#"{"text": 5, "media": ["x", {}, {"path": 1}, {"path": "/a"}]}"#);
+        let answer = read(br#"{"text": 5, "media": ["x", {}, {"path": 1}, {"path": "/a"}]}"#);
         let answer = answer.unwrap();
         assert_eq!(answer.reply.unwrap().media.len(), 1);
         assert!(answer.wrong.is_some());
-        assert!(Answer::read(br#"{"media": {}}"#).unwrap().wrong.is_some());
+        let nothing = read(br#"{"text": ["a"]}"#).unwrap().reply();
+        assert!(matches!(nothing, Err(AgentError::NoAnswer(_))));
+        assert!(read(br#"{"media": {}}"#).unwrap().wrong.is_some());
         for json in [
             "",
             "null",
@@ -374,7 +406,7 @@ pub(super) mod tests {
             "{\"text\": \"h",
             "\u{fffd}",
         ] {
-            assert!(Answer::read(json.as_bytes()).is_err(), "{json}");
+            assert!(read(json.as_bytes()).is_err(), "{json}");
         }
     }
 }

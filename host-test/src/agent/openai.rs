@@ -4,12 +4,16 @@
 //!   was answered: a message that comes again takes the place of itself.
 //! - Only 2xx with a readable answer acknowledges. What a model may be unable to take, pictures and
 //!   then the earlier turns, is left out when the server refuses it, so that no conversation is stuck.
+//! - What a model thinks is neither said nor kept. An error with status 200 is the error that it means.
 //! - The key is in one header, and in no log and no error.
 
+mod base;
 mod completion;
 mod history;
 mod prompt;
+mod trouble;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -19,8 +23,9 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::http::{retry_after, shown};
 use super::message::{Message, Reply};
 use super::progress::Progress;
 use super::{ANSWER_TIME, Agent, AgentError};
@@ -28,8 +33,12 @@ use crate::clock::Clock;
 use crate::egress::client::{TCP_LIMIT, pool};
 use crate::egress::connector::{Connector, Reach, innermost};
 use crate::egress::resolver::SystemResolver;
+use completion::{Completion, Failure};
 use history::{History, Turn};
 use prompt::Picture;
+use trouble::Trouble;
+
+pub(super) use base::is_another_api;
 
 /// The largest answer of the server.
 const MAX_COMPLETION_BYTES: usize = 16 * 1024 * 1024;
@@ -75,7 +84,10 @@ impl std::fmt::Debug for Key {
 
 /// A model behind a server.
 pub struct OpenAiAgent {
-    url: Uri,
+    /// Where completions may be, the likelier place first.
+    urls: Vec<Uri>,
+    /// Which of them it is, as far as is known.
+    place: AtomicUsize,
     settings: Settings,
     client: Client<Connector, Full<Bytes>>,
     clock: Clock,
@@ -83,11 +95,13 @@ pub struct OpenAiAgent {
 }
 
 impl OpenAiAgent {
-    /// The model at `base`, to which `/chat/completions` is added, with connections of its own.
+    /// The model at `base`, to which `/chat/completions` is added where it is missing, with connections
+    /// of its own.
     pub fn new(base: &Uri, settings: Settings, clock: Clock) -> OpenAiAgent {
         let connector = Connector::new(Arc::new(SystemResolver::new()), Reach::Anywhere, TCP_LIMIT);
         OpenAiAgent {
-            url: completions(base),
+            urls: base::completions(base),
+            place: AtomicUsize::new(0),
             settings,
             client: pool(connector),
             clock,
@@ -112,7 +126,7 @@ impl OpenAiAgent {
         let mut pictures = prompt::pictures(&self.client, message).await;
         let completion = loop {
             match self.complete(&turns, &said, &pictures).await {
-                Err(AgentError::Refused { status, reason })
+                Err(AgentError::Refused { status, reason, .. })
                     if !pictures.is_empty() && may_be_the_pictures(status) =>
                 {
                     tracing::warn!(
@@ -121,7 +135,7 @@ impl OpenAiAgent {
                     );
                     pictures.clear();
                 }
-                Err(AgentError::Refused { status, reason })
+                Err(AgentError::Refused { status, reason, .. })
                     if !turns.is_empty() && may_be_the_length(status) =>
                 {
                     tracing::warn!(
@@ -133,9 +147,9 @@ impl OpenAiAgent {
                 result => break result?,
             }
         };
-        let Some(answer) = completion else {
-            tracing::warn!("the agent's answer acknowledges the message, but has no text");
-            return Ok(None);
+        let answer = match completion {
+            Completion::Said(answer) => answer,
+            Completion::Nothing(why) => return Err(AgentError::NoAnswer(why)),
         };
         turns.push(Turn {
             id: message.id.clone(),
@@ -146,13 +160,12 @@ impl OpenAiAgent {
         Ok(Reply::of_text(answer))
     }
 
-    /// What the model says; none when that is nothing.
     async fn complete(
         &self,
         turns: &[Turn],
         said: &str,
         pictures: &[Picture],
-    ) -> Result<Option<String>, AgentError> {
+    ) -> Result<Completion, AgentError> {
         let mut messages = Vec::new();
         if let Some(system_prompt) = &self.settings.system_prompt {
             messages.push(json!({"role": "system", "content": system_prompt}));
@@ -162,18 +175,45 @@ impl OpenAiAgent {
             messages.push(json!({"role": "assistant", "content": turn.answer}));
         }
         messages.push(json!({"role": "user", "content": prompt::content(said, pictures)}));
-        self.post(json!({
+        let body = json!({
             "model": self.settings.model,
             "messages": messages,
             "stream": false,
-        }))
-        .await
+        })
+        .to_string();
+        self.post_anywhere(&body.into()).await
     }
 
-    async fn post(&self, body: Value) -> Result<Option<String>, AgentError> {
-        let mut request = Request::new(Full::from(body.to_string()));
+    /// Asks where completions are. A URL without a path leaves open where that is: the other place is
+    /// tried where nothing is found.
+    async fn post_anywhere(&self, body: &Bytes) -> Result<Completion, AgentError> {
+        let place = self.place.load(Ordering::Relaxed);
+        let first = self.urls.get(place).unwrap_or(&self.urls[0]);
+        let result = self.post(first, body).await;
+        if !is_nowhere(&result) {
+            return result;
+        }
+        for (place, url) in self.urls.iter().enumerate() {
+            if url == first {
+                continue;
+            }
+            let other = self.post(url, body).await;
+            if !is_nowhere(&other) {
+                self.place.store(place, Ordering::Relaxed);
+                return other;
+            }
+            // One that has words is a server with models, but not this one.
+            if has_words(&other) && !has_words(&result) {
+                return other;
+            }
+        }
+        result
+    }
+
+    async fn post(&self, url: &Uri, body: &Bytes) -> Result<Completion, AgentError> {
+        let mut request = Request::new(Full::from(body.clone()));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.url.clone();
+        *request.uri_mut() = url.clone();
         let json = HeaderValue::from_static("application/json");
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, json.clone());
@@ -182,7 +222,7 @@ impl OpenAiAgent {
             headers.insert(AUTHORIZATION, key.header.clone());
         }
         let response = self.client.request(request).await.map_err(|error| {
-            let reason = innermost(&error);
+            let reason = format!("{}: {}", shown(url), innermost(&error));
             match error.is_connect() {
                 true => AgentError::Unreachable(reason),
                 false => AgentError::Incomplete(reason),
@@ -190,24 +230,32 @@ impl OpenAiAgent {
         })?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_COMPLETION_BYTES).collect().await;
+        let refused = |trouble: Trouble| {
+            let words = match &self.settings.key {
+                // Some servers repeat it.
+                Some(key) => trouble.words.replace(&key.plain, "…"),
+                None => trouble.words,
+            };
+            AgentError::Refused {
+                server: shown(url),
+                status: trouble.status,
+                reason: trouble::one_line(&words),
+                fault: trouble.fault,
+                retry_after: retry_after(&head.headers),
+            }
+        };
         if !head.status.is_success() {
             let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-            let reason = completion::refusal(&body);
-            let reason = match &self.settings.key {
-                // Some servers repeat it.
-                Some(key) => reason.replace(&key.plain, "…"),
-                None => reason,
-            };
-            return Err(AgentError::Refused {
-                status: head.status.as_u16(),
-                reason: completion::one_line(&reason),
-            });
+            return Err(refused(trouble::of_status(head.status.as_u16(), &body)));
         }
         let body = body.map_err(|error| match error.is::<LengthLimitError>() {
             true => AgentError::TooLarge,
             false => AgentError::Incomplete(innermost(&*error)),
         })?;
-        completion::text(&body.to_bytes()).map_err(AgentError::Unreadable)
+        completion::read(&body.to_bytes()).map_err(|failure| match failure {
+            Failure::Unreadable(why) => AgentError::Unreadable(why),
+            Failure::Trouble(trouble) => refused(trouble),
+        })
     }
 }
 
@@ -228,25 +276,29 @@ impl Agent for OpenAiAgent {
     }
 }
 
+/// Whether there is nothing at the URL.
+fn is_nowhere(result: &Result<Completion, AgentError>) -> bool {
+    matches!(
+        result,
+        Err(AgentError::Refused {
+            status: 404 | 405,
+            ..
+        })
+    )
+}
+
+fn has_words(result: &Result<Completion, AgentError>) -> bool {
+    matches!(result, Err(AgentError::Refused { reason, .. }) if reason != trouble::NO_WORDS)
+}
+
 /// Servers of models without eyes differ in how they say so; these mean something else.
 fn may_be_the_pictures(status: u16) -> bool {
-    !matches!(status, 401 | 403 | 408 | 429 | 502..=504)
+    !matches!(status, 401..=403 | 408 | 429 | 502..=504 | 529)
 }
 
 /// More than the model's context holds.
 fn may_be_the_length(status: u16) -> bool {
     matches!(status, 400 | 413 | 422)
-}
-
-/// `base` with `/chat/completions` at the end of its path.
-fn completions(base: &Uri) -> Uri {
-    let path = base.path().trim_end_matches('/');
-    let query = base.query().map(|query| format!("?{query}"));
-    let path = format!("{path}/chat/completions{}", query.unwrap_or_default());
-    let mut parts = base.clone().into_parts();
-    parts.path_and_query = path.parse().ok();
-    // The path of a URL with a path at its end is one, too.
-    Uri::from_parts(parts).unwrap_or_else(|_| base.clone())
 }
 
 #[cfg(test)]

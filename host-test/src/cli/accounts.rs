@@ -1,13 +1,13 @@
 //! The file of accounts: TOML, one `[[account]]` each, with the settings of the environment in lower
 //! case and without their prefix. `kind` says whose they are: `weixin`, also without a word, or `wecom`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::environment;
 use super::wecom::{self, WecomAccount};
+use super::{AllowEgress, WECOM, WEIXIN, allow_egress, environment, value};
 use crate::agent::AgentSpec;
 
 /// Settings that hold where an account has none of its own, by the component's keys.
@@ -58,74 +58,119 @@ impl std::fmt::Debug for FileAccount {
     }
 }
 
+/// What the file says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct AccountsFile {
+    /// The accounts, in their order.
+    pub accounts: Vec<FileAccount>,
+    /// Origins that are pinned, by platform.
+    pub allow_egress: AllowEgress,
+}
+
 /// Reads the file.
 ///
 /// # Errors
-/// One line that names the file, the account and the setting.
-pub fn read(path: &Path, defaults: &Defaults) -> Result<Vec<FileAccount>, String> {
+/// One line that names the file, the account by its place and the setting by its name. It repeats no
+/// value, not even an id: a secret may stand in the wrong place.
+pub fn read(path: &Path, defaults: &Defaults) -> Result<AccountsFile, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("--accounts {}: {error}", path.display()))?;
     parse(&text, defaults).map_err(|why| format!("--accounts {}: {why}", path.display()))
 }
 
-fn parse(text: &str, defaults: &Defaults) -> Result<Vec<FileAccount>, String> {
+fn parse(text: &str, defaults: &Defaults) -> Result<AccountsFile, String> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
-        // The whole message shows the line, which may hold a token.
-        let line = error.span().map(|span| {
-            text.get(..span.start)
-                .unwrap_or_default()
-                .matches('\n')
-                .count()
-                + 1
-        });
-        let line = line
-            .map(|line| format!("line {line}: "))
-            .unwrap_or_default();
-        format!(
-            "{line}{}",
-            error.message().lines().next().unwrap_or_default()
-        )
+        // What `Display` shows of an error has the line in it.
+        let place = error.span().map(|span| line_of(text, span.start));
+        let place = place.map(|line| format!("line {line}: "));
+        let what = error.message().lines().next().unwrap_or_default();
+        format!("{}{what}", place.unwrap_or_default())
     })?;
-    if let Some(name) = table.keys().find(|name| *name != "account") {
+    let known = |name: &&String| !["account", "allow_egress"].contains(&name.as_str());
+    if let Some(name) = table.keys().find(known) {
         return Err(format!(
-            "`{name}` is unknown: write one [[account]] for each account"
+            "`{name}` is unknown: write one [[account]] for each account, and [allow_egress]"
         ));
     }
-    let list = match table.get("account") {
+    let allow_egress = pinned(table.get("allow_egress"))?;
+    Ok(AccountsFile {
+        accounts: accounts(table.get("account"), defaults)?,
+        allow_egress,
+    })
+}
+
+/// `[allow_egress]`: of each platform a list of origins.
+fn pinned(value: Option<&Value>) -> Result<AllowEgress, String> {
+    const WRONG: &str =
+        "`allow_egress` must have a list of origins for each platform: weixin = [\"https://…\"]";
+    let table = match value {
+        None => return Ok(AllowEgress::new()),
+        Some(Value::Table(table)) => table,
+        Some(_) => return Err(WRONG.to_owned()),
+    };
+    let mut pinned = AllowEgress::new();
+    for (platform, origins) in table {
+        let Value::Array(origins) = origins else {
+            return Err(WRONG.to_owned());
+        };
+        // Also without an origin: then nothing is reached but what is configured.
+        pinned.entry(platform.clone()).or_default();
+        for origin in origins {
+            let origin = origin.as_str().ok_or(WRONG)?;
+            allow_egress(&mut pinned, platform, origin)
+                .map_err(|why| format!("`allow_egress`: {why}"))?;
+        }
+    }
+    match pinned
+        .keys()
+        .any(|name| ![WEIXIN, WECOM].contains(&name.as_str()))
+    {
+        true => Err(format!(
+            "`allow_egress`: a platform of it is unknown: use {WEIXIN} or {WECOM}"
+        )),
+        false => Ok(pinned),
+    }
+}
+
+/// The `[[account]]`s.
+fn accounts(list: Option<&Value>, defaults: &Defaults) -> Result<Vec<FileAccount>, String> {
+    let list = match list {
         None => return Ok(Vec::new()),
         Some(Value::Array(list)) => list,
         Some(_) => return Err("write [[account]] with two brackets".to_owned()),
     };
-    let mut ids = BTreeSet::new();
+    let mut places = BTreeMap::new();
     let mut accounts = Vec::new();
-    for (place, item) in list.iter().enumerate() {
+    for (place, item) in (1..).zip(list) {
         let Value::Table(settings) = item else {
-            return Err(format!("account {} is no table", place + 1));
+            return Err(format!("account {place} is no table"));
         };
-        let id = match settings.get("id") {
-            Some(Value::String(id)) if !id.trim().is_empty() => Some(id.trim().to_owned()),
-            Some(_) => return Err(format!("account {}: `id` must be a text", place + 1)),
-            None => None,
-        };
-        let called = match &id {
-            Some(id) => id.clone(),
-            None => (place + 1).to_string(),
-        };
-        let account = account(id, settings, defaults);
-        let account = account.map_err(|why| format!("account {called}: {why}"))?;
-        if !ids.insert(account.id.clone()) {
-            return Err(format!("account {} is there twice", account.id));
+        let account = account(settings, defaults);
+        let account = account.map_err(|why| format!("account {place}: {why}"))?;
+        if let Some(earlier) = places.insert(account.id.clone(), place) {
+            return Err(format!("accounts {earlier} and {place} have the same `id`"));
         }
         accounts.push(account);
     }
     Ok(accounts)
 }
 
-fn account(
-    id: Option<String>,
-    settings: &Table,
-    defaults: &Defaults,
-) -> Result<FileAccount, String> {
+/// The line of a text that an offset is in, counted from 1.
+fn line_of(text: &str, offset: usize) -> usize {
+    let before = text.as_bytes().get(..offset).unwrap_or_default();
+    before.iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+fn account(settings: &Table, defaults: &Defaults) -> Result<FileAccount, String> {
+    let id = match settings.get("id") {
+        Some(Value::String(id)) if !id.trim().is_empty() => {
+            let id = id.trim();
+            value::check("id", id).map_err(|why| format!("`id` {why}"))?;
+            Some(id.to_owned())
+        }
+        Some(_) => return Err("`id` must be a text".to_owned()),
+        None => None,
+    };
     let agent = match settings.get("agent") {
         None => None,
         Some(value) => Some(agent(value)?),
@@ -145,7 +190,10 @@ fn account(
                         .as_str()
                         .map(str::trim)
                         .filter(|text| !text.is_empty());
-                    token = Some(text.ok_or("`token` must be a text")?.to_owned());
+                    let text = text.ok_or("`token` must be a text")?;
+                    let checked = value::check("token", text).and(value::check_token(text));
+                    checked.map_err(|why| format!("`token` {why}"))?;
+                    token = Some(text.to_owned());
                     continue;
                 }
                 let (key, value) = environment::setting(name, &as_text(name, value)?)?;
@@ -200,6 +248,9 @@ fn as_text(name: &str, value: &Value) -> Result<String, String> {
         Value::Array(list) => {
             let texts: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
             let texts = texts.ok_or_else(|| format!("`{name}` must be a list of texts"))?;
+            for text in &texts {
+                value::check(name, text.trim()).map_err(|why| format!("`{name}` {why}"))?;
+            }
             Ok(texts.join(","))
         }
         Value::Float(_) | Value::Datetime(_) | Value::Table(_) => Err(format!(
@@ -218,7 +269,7 @@ mod tests {
             weixin: limit("100"),
             wecom: limit("300"),
         };
-        parse(text, &defaults)
+        parse(text, &defaults).map(|file| file.accounts)
     }
 
     #[test]
@@ -278,7 +329,26 @@ mod tests {
         for secret in ["s3cret", "t0ken", "kkk"] {
             assert!(!shown.contains(secret), "{shown}");
         }
-        assert!(read(&(app("") + &app(""))).unwrap_err().contains("twice"));
+        assert!(
+            read(&(app("") + &app("")))
+                .unwrap_err()
+                .contains("same `id`")
+        );
+    }
+
+    #[test]
+    fn origins_are_pinned_for_a_platform() {
+        let text = "[allow_egress]\nweixin = [\"https://a.example\", \"https://*.b.example\"]\n\
+                    wecom = []\n[[account]]\nid = \"a\"";
+        let file = parse(text, &Defaults::default()).unwrap();
+        assert_eq!(file.accounts.len(), 1);
+        let origins = [
+            "https://a.example".to_owned(),
+            "https://*.b.example".to_owned(),
+        ];
+        assert_eq!(file.allow_egress["weixin"], origins);
+        assert_eq!(file.allow_egress["wecom"], [""; 0]);
+        assert_eq!(file.allow_egress.len(), 2);
     }
 
     #[test]
@@ -286,6 +356,18 @@ mod tests {
         for (text, expect) in [
             ("[account]\nid = \"a\"", "two brackets"),
             ("x = 1", "`x` is unknown"),
+            ("allow_egress = \"https://a\"", "`allow_egress` must have"),
+            (
+                "[allow_egress]\nweixin = \"https://a\"",
+                "`allow_egress` must",
+            ),
+            ("[allow_egress]\nweixin = [1]", "`allow_egress` must"),
+            ("[allow_egress]\nqq = []", "platform \"qq\" is unknown"),
+            ("[allow_egress]\nweixin = [\"http://a\"]", "https://"),
+            (
+                "[allow_egress]\nweixin = [\"https://a/b\"]",
+                "host and a port",
+            ),
             ("[[account]]", "account 1: it has no `id`"),
             ("[[account]]\nid = \"\"", "account 1: `id` must be a text"),
             ("[[account]]\nid=\"a\"\nkind=\"qq\"", "`kind` is unknown"),
@@ -308,8 +390,8 @@ mod tests {
             ),
             ("[[account]]\nid=\"a\"\nsecret=\"s3cret\"", "`secret`"),
             (
-                "[[account]]\nid=\"a\"\n[[account]]\nid=\"a\"",
-                "account a is there twice",
+                "[[account]]\nid=\"s3cret\"\n[[account]]\nid=\"s3cret\"",
+                "accounts 1 and 2 have the same `id`",
             ),
             ("[[account]]\nid=\"a\"\ncolour=\"red\"", "`colour`"),
             ("[[account]]\nid=\"a\"\ntext_limit=0", "text_limit"),
@@ -318,6 +400,35 @@ mod tests {
             ("[[account]]\nid=\"a\"\nagent=\"x\"", "`agent` is unknown"),
             ("[[account]]\nid=\"a\"\ntoken=\"s3cret", "line 3"),
             ("[[account]]\nid=\"a\"\ntoken=5", "`token`"),
+            (
+                "[[account]]\nid=\"a\"\ntoken='\"s3cret\"'",
+                "account a: `token` has quotation marks",
+            ),
+            (
+                "[[account]]\nid=\"a\"\ntoken=\"Bearer s3cret\"",
+                "`token` starts with",
+            ),
+            ("[[account]]\nid='\"a\"'", "account 1: `id` has quotation"),
+            (
+                "[[account]]\nid=\"a\"\nallowed_users=[\"*\"]",
+                "`allowed_users` has a *",
+            ),
+            (
+                "[[account]]\nid=\"a\"\nallowed_users=['\"b\"', \"c\"]",
+                "`allowed_users` has quotation marks",
+            ),
+            (
+                "[[account]]\nid=\"a\"\nallowed_users=\"b;c\"",
+                "`allowed_users` has \"b;c\"",
+            ),
+            (
+                "[[account]]\nid=\"a\"\nbase_url='\"http://b\"'",
+                "`base_url` has quotation marks",
+            ),
+            (
+                "[[account]]\nkind=\"wecom\"\nsecret=\"'s3cret'\"",
+                "`secret` has quotation marks",
+            ),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(expect), "{text}: {error}");
@@ -326,5 +437,68 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    /// Of any member, and of each kind of value, wherever in the file: nothing of it is in the error.
+    #[test]
+    fn a_secret_in_the_wrong_member_is_not_repeated() {
+        const MEMBERS: [&str; 20] = [
+            "id",
+            "kind",
+            "agent",
+            "token",
+            "base_url",
+            "cdn_base_url",
+            "allowed_users",
+            "dm_policy",
+            "group_policy",
+            "text_limit",
+            "send_interval_ms",
+            "markdown",
+            "max_parts",
+            "part_marks",
+            "merge_ms",
+            "corp_id",
+            "agent_id",
+            "encoding_aes_key",
+            "api_base_url",
+            "unknown",
+        ];
+        const VALUES: [&str; 12] = [
+            "\"s3cret\"",
+            "s3cret",
+            "\"s3cret",
+            "\"\"\"\ns3cret\n\"\"\"",
+            "[\"s3cret\", 5]",
+            "{s3cret = 1, s3cret = 2}",
+            "{a = \"s3cret\"}",
+            "\"http://u:s3cret@host/\"",
+            "\"https://host/?s3cret#s3cret\"",
+            "\"exec:s3cret\\u0000\"",
+            "\"\\s3cret\"",
+            "0xs3cret",
+        ];
+        let mut mistakes = 0;
+        for member in MEMBERS {
+            for value in VALUES {
+                for text in [
+                    format!("[[account]]\n{member} = {value}\n"),
+                    format!("[[account]]\nid = \"a\"\n{member} = {value}\n"),
+                    format!("[[account]]\nkind = \"wecom\"\n{member} = {value}\n"),
+                    format!("[[account]]\n{member} = {value}\n{member} = {value}\n"),
+                    format!("[[account]]\nid = {value}\n[[account]]\nid = {value}\n"),
+                    format!("{member} = {value}\n"),
+                    format!("[account]\n{member} = {value}\n"),
+                    format!("[[account]]\n{member} {value}\n"),
+                ] {
+                    if let Err(error) = read(&text) {
+                        mistakes += 1;
+                        assert!(!error.contains("s3cret"), "{text}: {error}");
+                        assert_eq!(error.lines().count(), 1, "{error}");
+                    }
+                }
+            }
+        }
+        assert!(mistakes > 1500, "{mistakes}");
     }
 }

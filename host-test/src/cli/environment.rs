@@ -1,12 +1,16 @@
 //! The environment's variables, with the names that users know.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
-use super::UsageError;
+use super::{UsageError, value};
 use crate::admin::Token;
-use crate::agent::openai;
+use crate::agent::{self, AgentSpec, openai};
 use crate::egress::rule::Rule;
+
+/// The platform of the accounts that the `WEIXIN_` variables name.
+pub const PLATFORM: &str = "weixin";
 
 /// Finds a variable.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -113,7 +117,7 @@ pub fn read(lookup: Lookup<'_>) -> Result<Environment, UsageError> {
         config.insert((*key).to_owned(), value.to_owned());
     }
     let wanted = match (
-        set(lookup, "WEIXIN_TOKEN")?,
+        token(lookup, "WEIXIN_TOKEN")?,
         set(lookup, "WEIXIN_ACCOUNT_ID")?,
     ) {
         (None, None) => Wanted::Latest,
@@ -144,8 +148,45 @@ pub(super) fn setting(name: &str, value: &str) -> Result<(String, String), Strin
         return Err(format!("`{name}` is no setting"));
     };
     let value = value.trim();
+    value::check(name, value).map_err(|why| format!("`{name}` {why}"))?;
     kind.check(value).map_err(|why| format!("`{name}` {why}"))?;
     Ok(((*key).to_owned(), value.to_owned()))
+}
+
+/// What exec agents get of the environment. `said` are the values of `--agent-env`.
+///
+/// # Errors
+/// One line, when one of them names no variable.
+pub fn of_agents(
+    lookup: Lookup<'_>,
+    agent: &AgentSpec,
+    said: &[OsString],
+) -> Result<agent::environment::Environment, UsageError> {
+    let mut environment = agent::environment::Environment::default();
+    // Others' own tools need the key; here it is the gateway's.
+    let openai = matches!(agent, AgentSpec::OpenAi(_)).then_some("OPENAI_API_KEY");
+    for name in agent::environment::SECRETS.into_iter().chain(openai) {
+        environment.withhold(name);
+        if let Some(value) = set(lookup, name)? {
+            environment.withhold_value(&value);
+        }
+    }
+    for name in said {
+        let bytes = name.as_bytes();
+        let (bytes, passes) = match bytes.strip_prefix(b"-") {
+            Some(bytes) => (bytes, false),
+            None => (bytes, true),
+        };
+        if bytes.is_empty() || bytes.iter().any(|byte| b"=\0".contains(byte)) {
+            return Err(UsageError(
+                "--agent-env names no variable: write --agent-env NAME to pass it, or \
+                 --agent-env -NAME to withhold it"
+                    .to_owned(),
+            ));
+        }
+        environment.say(OsStr::from_bytes(bytes), passes);
+    }
+    Ok(environment)
 }
 
 /// The token of the operator's API.
@@ -153,7 +194,7 @@ pub(super) fn setting(name: &str, value: &str) -> Result<(String, String), Strin
 /// # Errors
 /// One line, when there is none.
 pub fn admin_token(lookup: Lookup<'_>) -> Result<Token, UsageError> {
-    let token = set(lookup, "HOST_ADMIN_TOKEN")?;
+    let token = token(lookup, "HOST_ADMIN_TOKEN")?;
     token.as_deref().and_then(Token::new).ok_or_else(|| {
         UsageError(
             "HOST_ADMIN_TOKEN is missing: --admin serves nothing without it, so set it to a long \
@@ -161,6 +202,21 @@ pub fn admin_token(lookup: Lookup<'_>) -> Result<Token, UsageError> {
                 .to_owned(),
         )
     })
+}
+
+/// The token of a simulator's control paths; none: one is drawn.
+///
+/// # Errors
+/// One line, when no header can carry it.
+pub fn simulator_token(lookup: Lookup<'_>) -> Result<Option<String>, UsageError> {
+    let token = set(lookup, "WEIXIN_SIM_TOKEN")?;
+    match token {
+        Some(token) if !token.bytes().all(|byte| byte.is_ascii_graphic()) => Err(UsageError(
+            "WEIXIN_SIM_TOKEN holds characters that no header can carry: use letters and digits"
+                .to_owned(),
+        )),
+        token => Ok(token),
+    }
 }
 
 /// What an openai agent needs.
@@ -178,7 +234,7 @@ pub fn openai(
                 .to_owned(),
         )
     })?;
-    let key = set(lookup, "OPENAI_API_KEY")?;
+    let key = token(lookup, "OPENAI_API_KEY")?;
     let key = key.map(|key| {
         openai::Key::new(&key).ok_or_else(|| {
             UsageError(
@@ -195,19 +251,29 @@ pub fn openai(
 }
 
 pub(super) fn text(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, UsageError> {
-    match lookup(name) {
-        None => Ok(None),
-        Some(value) => value
-            .into_string()
-            .map(Some)
-            .map_err(|_| UsageError(format!("{name} is no UTF-8 text"))),
-    }
+    let Some(text) = lookup(name) else {
+        return Ok(None);
+    };
+    let text = text
+        .into_string()
+        .map_err(|_| UsageError(format!("{name} is no UTF-8 text")))?;
+    value::check(name, text.trim()).map_err(|why| UsageError(format!("{name} {why}")))?;
+    Ok(Some(text))
 }
 
 /// A variable's value without blanks around it; none when nothing is left.
 pub(super) fn set(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, UsageError> {
     let value = text(lookup, name)?.map(|value| value.trim().to_owned());
     Ok(value.filter(|value| !value.is_empty()))
+}
+
+/// The same for a token.
+pub(super) fn token(lookup: Lookup<'_>, name: &str) -> Result<Option<String>, UsageError> {
+    let token = set(lookup, name)?;
+    if let Some(token) = &token {
+        value::check_token(token).map_err(|why| UsageError(format!("{name} {why}")))?;
+    }
+    Ok(token)
 }
 
 const fn number(least: u64, most: u64) -> Kind {
@@ -232,11 +298,12 @@ impl Kind {
         }
     }
 
+    /// Says what is wrong with a value, and never repeats it: it may be a secret that was put into the
+    /// wrong place.
     pub(super) fn check(&self, value: &str) -> Result<(), String> {
         match self {
             Kind::Text => Ok(()),
             Kind::Url => {
-                // The value may hold a password, so it is not repeated.
                 if value.contains(['?', '#']) {
                     return Err("has a query or a fragment: write http(s)://host[:port]".to_owned());
                 }
@@ -250,7 +317,6 @@ impl Kind {
                 }
                 Kind::Url.check(value)
             }
-            // It is a secret, so it is not repeated.
             Kind::AesKey => {
                 let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
                 match value.len() == 43 && value.bytes().all(is_plain) {
@@ -262,15 +328,15 @@ impl Kind {
                 }
             }
             Kind::Choice(values) if values.contains(&value) => Ok(()),
-            Kind::Choice([first @ .., last]) => {
-                Err(format!("is {value:?}: use {} or {last}", first.join(", ")))
-            }
+            Kind::Choice([first @ .., last]) => Err(format!(
+                "is none of its values: use {} or {last}",
+                first.join(", ")
+            )),
             Kind::Choice([]) => Err("takes no value: unset it".to_owned()),
-            Kind::List if value.split(',').any(|id| !id.trim().is_empty()) => Ok(()),
-            Kind::List => Err("names nobody: list ids separated by commas, or unset it".to_owned()),
+            Kind::List => value::check_list(value),
             Kind::Number { least, most } => match value.parse::<u64>() {
                 Ok(number) if (*least..=*most).contains(&number) => Ok(()),
-                _ => Err(format!("is {value:?}: use a number from {least} to {most}")),
+                _ => Err(format!("is no such number: use one from {least} to {most}")),
             },
         }
     }
@@ -357,6 +423,53 @@ mod tests {
         ] {
             assert_eq!(config[key], value, "{key}");
         }
+    }
+
+    #[test]
+    fn what_a_file_of_variables_or_a_copy_adds_is_refused_and_not_shown() {
+        let id = ("WEIXIN_ACCOUNT_ID", "bot@im.bot");
+        for (variables, expect) in [
+            (
+                &[("WEIXIN_TOKEN", "\"canary\""), id] as &[(&str, &str)],
+                "WEIXIN_TOKEN has quotation marks",
+            ),
+            (&[("WEIXIN_TOKEN", "'canary'"), id], "WEIXIN_TOKEN has quo"),
+            (&[("WEIXIN_TOKEN", "Bearer canary"), id], "WEIXIN_TOKEN sta"),
+            (&[("WEIXIN_TOKEN", "can\r\nary"), id], "WEIXIN_TOKEN has a"),
+            (&[("WEIXIN_TOKEN", "WEIXIN_TOKEN=canary"), id], "WEIXIN_TO"),
+            (&[("WEIXIN_TOKEN", "${canary}"), id], "WEIXIN_TOKEN is a pl"),
+            (&[("WEIXIN_TOKEN", "canary x"), id], "WEIXIN_TOKEN has a bl"),
+            (
+                &[("WEIXIN_TOKEN", "t"), ("WEIXIN_ACCOUNT_ID", "\"canary\"")],
+                "WEIXIN_ACCOUNT_ID has quotation marks",
+            ),
+            (
+                &[("WEIXIN_ALLOWED_USERS", "*")],
+                "WEIXIN_ALLOWED_USERS has a *",
+            ),
+            (
+                &[("WEIXIN_BASE_URL", "\"http://canary\"")],
+                "WEIXIN_BASE_URL",
+            ),
+            (&[("WEIXIN_TEXT_LIMIT", "\"2000\"")], "WEIXIN_TEXT_LIMIT"),
+            (
+                &[("WEIXIN_MARKDOWN", "'native'")],
+                "WEIXIN_MARKDOWN has quo",
+            ),
+            (&[("WEIXIN_BOT_AGENT", "\"canary\"")], "WEIXIN_BOT_AGENT"),
+        ] {
+            let error = reading(variables).err().unwrap();
+            assert!(error.starts_with(expect), "{error}");
+            assert!(!error.contains("canary"), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+        // What is around it is not meant.
+        let found = reading(&[("WEIXIN_TOKEN", " canary\r\n"), ("WEIXIN_ACCOUNT_ID", "b ")]);
+        let given = Wanted::Given {
+            id: "b".into(),
+            token: "canary".into(),
+        };
+        assert!(found.unwrap().wanted == given);
     }
 
     #[test]

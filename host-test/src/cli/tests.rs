@@ -40,7 +40,7 @@ fn a_mistake_is_one_line_that_names_it() {
         (&["--durability", "much"], "--durability"),
         (&["--log-format", "xml"], "--log-format"),
         (&["walk"], "command \"walk\" is unknown"),
-        (&["run", "fast"], "fast"),
+        (&["run", "fast"], "a word too many"),
         (&["check"], "check COMPONENT"),
         (&["simulator", "--listen", "here"], "--listen"),
         (
@@ -52,7 +52,7 @@ fn a_mistake_is_one_line_that_names_it() {
             "--listen is no option of run",
         ),
         (&["run", "--media-dir", "/nowhere"], "--media-dir /nowhere"),
-        (&["run", "--admin", "x"], "--admin \"x\" is no address"),
+        (&["run", "--admin", "x"], "--admin is no address"),
         (
             &["run", "--admin", "127.0.0.1:0"],
             "HOST_ADMIN_TOKEN is missing",
@@ -69,9 +69,28 @@ fn a_mistake_is_one_line_that_names_it() {
             &["run", "--system-prompt", "be brief"],
             "--system-prompt is for --agent openai:",
         ),
+        (&["run", "--webhooks", "x"], "--webhooks is no address"),
         (
-            &["run", "--webhooks", "x"],
-            "--webhooks \"x\" is no address",
+            &["run", "--allow-host", "https://gateway.example"],
+            "--allow-host \"https://gateway.example\" is no name",
+        ),
+        (
+            &["simulator", "--allow-host", "sim:8000"],
+            "--allow-host \"sim:8000\" is no name",
+        ),
+        (
+            &["login", "--allow-host", "sim"],
+            "--allow-host is no option of login",
+        ),
+        (&["run", "--tls-cert", "c.pem"], "--tls-key is missing"),
+        (&["run", "--tls-key", "k.pem"], "--tls-cert is missing"),
+        (
+            &["run", "--tls-cert", "c.pem", "--tls-key", "k.pem"],
+            "--tls-cert is for --admin and --webhooks",
+        ),
+        (
+            &["simulator", "--tls-cert", "c.pem"],
+            "--tls-cert is no option of simulator",
         ),
         (
             &["login", "--webhooks", "127.0.0.1:1"],
@@ -86,6 +105,36 @@ fn a_mistake_is_one_line_that_names_it() {
             "exclude each other",
         ),
         (&["--simulator=yes"], "--simulator"),
+        (&["--media-origin", "8000"], "--media-origin is refused"),
+        (&["--media-origin", "ftp://x"], "--media-origin is refused"),
+        (
+            &["login", "--media-origin", "http://x"],
+            "it belongs to run",
+        ),
+        (&["--agent-env"], "--agent-env has no value"),
+        (&["--agent-env", ""], "--agent-env names no variable"),
+        (&["--agent-env", "-"], "--agent-env names no variable"),
+        (&["--agent-env", "A=b"], "--agent-env names no variable"),
+        (&["check", "x", "--agent-env", "A"], "it belongs to run"),
+        (&["--allow-egress", "https://a.example"], "PLATFORM=ORIGIN"),
+        (
+            &["--allow-egress", "qq=https://a.example"],
+            "\"qq\" is unknown",
+        ),
+        (&["--allow-egress", "weixin=http://a.example"], "https://"),
+        (
+            &["--allow-egress", "weixin=https://a.example/b"],
+            "host and a port",
+        ),
+        (
+            &["check", "a", "--allow-egress", "weixin=https://a.example"],
+            "--allow-egress is no option of check",
+        ),
+        (&["run", "--against", "x"], "--against is no option of run"),
+        (
+            &["check", "a", "--run", "--against", "b"],
+            "exclude each other",
+        ),
     ] {
         let error = read(arguments, &[]).unwrap_err();
         assert!(error.contains(expect), "{arguments:?}: {error}");
@@ -131,6 +180,99 @@ fn secrets_of_the_environment_are_read_where_they_are_used_and_never_shown() {
     let environment = [("OPENAI_MODEL", "small"), ("OPENAI_API_KEY", "a\nb")];
     let error = read(&arguments[2..], &environment).unwrap_err();
     assert!(error.starts_with("OPENAI_API_KEY"), "{error}");
+}
+
+#[test]
+fn what_is_named_for_media_and_agents_is_kept() {
+    let arguments = [
+        "--media-dir",
+        "/",
+        "--media-origin",
+        "http://127.0.0.1:9000",
+        "--media-origin=https://nas.local/x",
+        "--agent-env",
+        "-HTTPS_PROXY",
+        "--agent-env=WEIXIN_TOKEN",
+    ];
+    let Command::Run(options) = read(&arguments, &[]).unwrap() else {
+        panic!("not run");
+    };
+    let origins: Vec<String> = options
+        .media_origins
+        .iter()
+        .map(Origin::to_string)
+        .collect();
+    assert_eq!(origins, ["http://127.0.0.1:9000", "https://nas.local"]);
+    assert_eq!(options.media_dirs.len(), 1);
+    let said = format!("{:?}", options.agent_settings.environment);
+    assert!(
+        said.contains(r#"{"HTTPS_PROXY": false, "WEIXIN_TOKEN": true}"#),
+        "{said}"
+    );
+}
+
+/// A value may be a secret that was put where it does not belong.
+#[test]
+fn no_mistake_repeats_a_value_that_may_be_a_secret() {
+    for arguments in [
+        &["--admin", "hunter2"] as &[&str],
+        &["--webhooks", "hunter2"],
+        &["--agent", "hunter2"],
+        &["--agent", "http://u:hunter2@x"],
+        &["--agent", "openai:hunter2"],
+        &["--state", "hunter2"],
+        &["--state", "redis://:hunter2@x:y"],
+        &["--durability", "hunter2"],
+        &["--log-format", "hunter2"],
+        &["--media-origin", "http://u:hunter2@x"],
+        &["--agent-env", "A=hunter2"],
+        &["simulator", "--listen", "hunter2"],
+        &["run", "hunter2"],
+        &["check", "x", "hunter2"],
+        &["--simulator=hunter2"],
+        &["--watch=hunter2"],
+    ] {
+        let error = read(arguments, &[]).unwrap_err();
+        assert!(!error.contains("hunter2"), "{arguments:?}: {error}");
+    }
+    // Each variable that is read, with each kind of text in it that it may not hold.
+    let account = [
+        ("WECOM_CORP_ID", "ww1"),
+        ("WECOM_AGENT_ID", "1"),
+        ("WECOM_SECRET", "s"),
+        ("WECOM_TOKEN", "t"),
+        ("WECOM_ENCODING_AES_KEY", "hunter2"),
+    ];
+    let names = HELP.split(|char: char| !char.is_ascii_uppercase() && char != '_');
+    let names = names.filter(|name| name.contains('_'));
+    let settings = [
+        "DM_POLICY",
+        "GROUP_POLICY",
+        "TEXT_LIMIT",
+        "MARKDOWN",
+        "MAX_PARTS",
+        "PART_MARKS",
+    ];
+    let settings =
+        settings
+            .into_iter()
+            .chain(["SEND_INTERVAL_MS", "MERGE_MS", "SENDS_PER_MESSAGE"]);
+    let of_both = settings.flat_map(|name| ["WEIXIN", "WECOM"].map(|of| format!("{of}_{name}")));
+    for name in names.map(str::to_owned).chain(of_both) {
+        for value in [
+            "hunter2",
+            "http://u:hunter2@x",
+            "https://x/?hunter2",
+            " hunter2\n",
+        ] {
+            let mut environment = account.to_vec();
+            environment.push((&name, value));
+            environment.reverse();
+            if let Err(error) = read(&["--admin", "127.0.0.1:1"], &environment) {
+                assert!(!error.contains("hunter2"), "{name}={value}: {error}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -187,4 +329,21 @@ fn an_app_of_wecom_stands_beside_the_other_account() {
         error.starts_with("WECOM_ENCODING_AES_KEY is missing"),
         "{error}"
     );
+}
+
+#[test]
+fn the_simulators_token_is_one_that_a_header_carries() {
+    for arguments in [&["run"] as &[&str], &["simulator"]] {
+        for wrong in ["a b", "\u{e9}", "a\tb"] {
+            let error = read(arguments, &[("WEIXIN_SIM_TOKEN", wrong)]).unwrap_err();
+            assert!(error.starts_with("WEIXIN_SIM_TOKEN"), "{error}");
+            assert!(!error.contains(wrong), "{error}");
+        }
+    }
+    let preset = |value| match read(&["simulator"], &[("WEIXIN_SIM_TOKEN", value)]) {
+        Ok(Command::Simulator { token, .. }) => token,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(preset("s3cret"), Some("s3cret".to_owned()));
+    assert_eq!(preset(" "), None);
 }

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::UsageError;
 use super::environment::{Kind, Lookup, POLICY, set, text};
+use super::{UsageError, value};
 
 /// The platform of WeCom's component.
 pub const PLATFORM: &str = "wecom";
@@ -138,6 +138,7 @@ pub(super) fn of_file(
         let kind = SETTINGS.iter().find(|(other, _)| is_plain && *other == key);
         let is_identity = key == "secret" || IDENTITY.iter().any(|(other, ..)| *other == key);
         let value = value.trim();
+        value::check(&name, value).map_err(|why| format!("`{name}` {why}"))?;
         match kind {
             Some((_, kind)) => {
                 kind.check(value).map_err(|why| format!("`{name}` {why}"))?;
@@ -166,12 +167,16 @@ fn account(
     for (key, kind, what) in &IDENTITY {
         let value = given.remove(*key).filter(|value| !value.is_empty());
         let value = value.ok_or_else(|| missing(key, what))?;
+        if *key == "token" {
+            value::check_token(&value).map_err(|why| format!("{} {why}", called(key)))?;
+        }
         kind.check(&value)
             .map_err(|why| format!("{} {why}", called(key)))?;
         config.insert((*key).to_owned(), value);
     }
     let secret = given.remove("secret").filter(|value| !value.is_empty());
     let secret = secret.ok_or_else(|| missing("secret", "the Secret of the app"))?;
+    value::check_token(&secret).map_err(|why| format!("{} {why}", called("secret")))?;
     Ok(WecomAccount {
         id: match id {
             Some(id) => id,
@@ -256,7 +261,7 @@ mod tests {
         for (name, value, expect) in [
             ("WECOM_CORP_ID", " ", "WECOM_CORP_ID is missing"),
             ("WECOM_AGENT_ID", "", "WECOM_AGENT_ID is missing"),
-            ("WECOM_AGENT_ID", "app", "WECOM_AGENT_ID is \"app\""),
+            ("WECOM_AGENT_ID", "app", "WECOM_AGENT_ID is no such number"),
             ("WECOM_SECRET", "", "WECOM_SECRET is missing"),
             ("WECOM_TOKEN", "", "WECOM_TOKEN is missing"),
             (
@@ -273,6 +278,11 @@ mod tests {
             ("WECOM_DM_POLICY", "everyone", "WECOM_DM_POLICY"),
             ("WECOM_ALLOWED_USERS", ",", "WECOM_ALLOWED_USERS"),
             ("WECOM_PASSIVE_REPLY", "yes", "WECOM_PASSIVE_REPLY"),
+            ("WECOM_SECRET", "\"hunter2\"", "WECOM_SECRET has quotation"),
+            ("WECOM_SECRET", "hunter2 x", "WECOM_SECRET has a blank"),
+            ("WECOM_TOKEN", "'hunter2'", "WECOM_TOKEN has quotation"),
+            ("WECOM_CORP_ID", "\"ww1\"", "WECOM_CORP_ID has quotation"),
+            ("WECOM_ALLOWED_USERS", "*", "WECOM_ALLOWED_USERS has a *"),
         ] {
             let error = reading(&[(name, value)]).err().unwrap();
             assert!(error.contains(expect), "{error}");

@@ -3,10 +3,11 @@
 //! Promises: the file is replaced as a whole, and one change at a time, also by several processes.
 
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{CredentialsError, Stored};
+use super::stored::Stored;
+use super::{Conflict, CredentialsError};
 
 /// The file in a state directory.
 pub(super) const FILE: &str = "credentials.json";
@@ -36,7 +37,11 @@ impl Directory {
             .map_err(|_| self.failure("is no file of credentials: restore or remove it"))
     }
 
-    pub fn change(&self, change: impl Fn(&mut Stored)) -> Result<(), CredentialsError> {
+    /// Changes them, unless the change refuses.
+    pub fn change<T>(
+        &self,
+        change: impl Fn(&mut Stored) -> Result<T, Conflict>,
+    ) -> Result<Result<T, Conflict>, CredentialsError> {
         let failed = |error: io::Error| self.failure(error);
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -48,16 +53,16 @@ impl Directory {
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
             .map_err(|error| failed(error.into()))?;
         let mut stored = self.read()?;
-        change(&mut stored);
-        self.replace(&stored).map_err(failed)
+        let changed = change(&mut stored);
+        if changed.is_ok() {
+            self.replace(&stored).map_err(failed)?;
+        }
+        Ok(changed)
     }
 
-    /// What differs after each change.
-    pub fn version(&self) -> String {
-        let Ok(about) = std::fs::metadata(&self.file) else {
-            return String::new();
-        };
-        format!("{} {}.{}", about.ino(), about.mtime(), about.mtime_nsec())
+    /// The file that is another one after each change.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     fn replace(&self, stored: &Stored) -> io::Result<()> {

@@ -9,20 +9,23 @@ use std::time::Duration;
 use redis::{Connection, RedisResult, cmd};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::{CredentialsError, Stored};
+use super::stored::Stored;
+use super::{Conflict, CredentialsError};
 use crate::state::redis::address::Address;
 use crate::state::redis::server::{is_lost, words};
 
 /// Its field `json` has the credentials; `version` is another one after each change.
-const KEY: &str = "weixin:credentials";
+pub(super) const KEY: &str = "weixin:credentials";
 /// How long connecting may take, and an answer.
 const WAIT: Duration = Duration::from_secs(2);
 /// Changes of others that may come between.
 const MAX_ATTEMPTS: usize = 20;
-/// Replaces them if they are still those that were seen.
+/// Replaces them if they are still those that were seen, and tells who listens; a user that may not
+/// publish has written all the same.
 const REPLACE: &str = "\
 if (redis.call('HGET', KEYS[1], 'version') or '') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'version', ARGV[2], 'json', ARGV[3])
+redis.pcall('PUBLISH', KEYS[1], ARGV[2])
 return 1";
 
 /// The credentials of a server.
@@ -39,14 +42,26 @@ impl Server {
         }
     }
 
+    /// Where the server is.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
     pub fn read(&self) -> Result<Stored, CredentialsError> {
         Ok(self.read_with_version()?.0)
     }
 
-    pub fn change(&self, change: impl Fn(&mut Stored)) -> Result<(), CredentialsError> {
+    /// Changes them, unless the change refuses.
+    pub fn change<T>(
+        &self,
+        change: impl Fn(&mut Stored) -> Result<T, Conflict>,
+    ) -> Result<Result<T, Conflict>, CredentialsError> {
         for _ in 0..MAX_ATTEMPTS {
             let (mut stored, seen) = self.read_with_version()?;
-            change(&mut stored);
+            let changed = change(&mut stored);
+            if changed.is_err() {
+                return Ok(changed);
+            }
             let json = serde_json::to_string(&stored).map_err(|error| self.failure(error))?;
             // A counter would start again after a loss, with versions that were seen before.
             let version = format!("{:016x}", rand::random::<u64>());
@@ -54,18 +69,10 @@ impl Server {
             replace.arg(REPLACE).arg(1).arg(KEY);
             replace.arg(&[seen, version, json]);
             if self.ask(|connection| replace.query(connection))? {
-                return Ok(());
+                return Ok(changed);
             }
         }
         Err(self.failure("others change them without a pause: try again"))
-    }
-
-    /// What differs after each change; none while it can't be asked.
-    pub fn version(&self) -> Option<String> {
-        let mut ask = cmd("HGET");
-        ask.arg(&[KEY, "version"]);
-        let version: Option<String> = self.ask(|connection| ask.query(connection)).ok()?;
-        Some(version.unwrap_or_default())
     }
 
     fn read_with_version(&self) -> Result<(Stored, String), CredentialsError> {

@@ -7,13 +7,17 @@
 //!   [`MAX_CAPTURED_BYTES`], compressed, a part of a document. The request asks for none of these.
 //! - What is taken out is put aside, or is in use at once, as the capture says.
 //! - JSON without a string at the pointer, or with an empty one, is handed on as it is.
-//! - Where a member is repeated, all its strings are taken out, and the last one is kept.
+//! - Where a member is repeated, all its strings are taken out, and the last one is kept; more than
+//!   [`MAX_VALUES`] of them, or one that is longer than [`MAX_VALUE_BYTES`], are an error.
+//! - The work grows with the answer and with nothing else: it is read once, and each of its strings is
+//!   searched once, for all values together.
 
 use std::fmt;
 
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{StatusCode, response};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::credential::Secret;
 use super::json::{Place, Rewriter, strings};
@@ -21,12 +25,18 @@ use super::rule::RuleError;
 
 /// The largest answer that a credential is taken out of.
 pub const MAX_CAPTURED_BYTES: usize = 1024 * 1024;
+/// Values that are taken out of one answer.
+pub const MAX_VALUES: usize = 8;
+/// The longest of them.
+pub const MAX_VALUE_BYTES: usize = 8 * 1024;
+/// The longest answer with placeholders.
+const MAX_CLEAN_BYTES: usize = 4 * MAX_CAPTURED_BYTES;
 /// A shorter value is no secret, and would be found in words that have nothing to do with it: it
 /// is replaced where a string consists of it.
 const SHORTEST_PART: usize = 8;
 
 /// Where a credential arrives.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capture {
     /// As [`plain`] gives it.
     path_prefix: String,
@@ -76,10 +86,22 @@ impl Capture {
         }
     }
 
+    /// Whether it takes the same out of an answer.
+    pub(super) fn finds_as(&self, other: &Capture) -> bool {
+        self.pointer == other.pointer
+            && self.credential == other.credential
+            && self.is_in_use == other.is_in_use
+    }
+
     /// Whether the answer to a request with this path may hold the credential. In doubt it may: a
     /// server may take another spelling for the same path.
     pub fn applies_to(&self, path: &str) -> bool {
-        plain(path).starts_with(&self.path_prefix)
+        self.applies_to_plain(&plain(path))
+    }
+
+    /// The same for a path as [`plain`] gives it.
+    pub(super) fn applies_to_plain(&self, path: &str) -> bool {
+        path.starts_with(&self.path_prefix)
     }
 }
 
@@ -99,7 +121,7 @@ fn parse_pointer(text: &str) -> Option<Vec<String>> {
 
 /// A path without what servers overlook: encodings, however often, letter case, parameters of
 /// segments, empty segments.
-fn plain(path: &str) -> String {
+pub(super) fn plain(path: &str) -> String {
     let mut decoded = Vec::new();
     for byte in path.bytes() {
         decoded.push(byte);
@@ -158,58 +180,44 @@ pub(super) struct TakenOut {
 pub(super) fn take_out(
     headers: &mut HeaderMap,
     body: &[u8],
-    captures: &[&Capture],
+    captures: &[Capture],
 ) -> Result<Option<TakenOut>, &'static str> {
-    const NO_JSON: &str = "it is no JSON";
-    let text = std::str::from_utf8(body).map_err(|_| NO_JSON)?;
-    let mut found: Vec<(&str, String)> = Vec::new();
-    let (mut aside, mut in_use) = (Vec::new(), Vec::new());
-    for capture in captures {
-        let mut here = Vec::new();
-        let mut json = serde_json::Deserializer::from_str(text);
-        let search = Search {
-            pointer: &capture.pointer,
-            found: &mut here,
-        };
-        search.deserialize(&mut json).map_err(|_| NO_JSON)?;
-        json.end().map_err(|_| NO_JSON)?;
-        let kept = match capture.is_in_use {
-            true => &mut in_use,
-            false => &mut aside,
-        };
-        if let Some(last) = here.last() {
-            kept.push((capture.credential.clone(), Secret::new(last)));
-        }
-        found.extend(
-            here.into_iter()
-                .map(|value| (capture.credential.as_str(), value)),
-        );
-    }
+    let found = values(body, captures)?;
     if found.is_empty() {
         return Ok(None);
     }
-    // A value may be a part of another.
-    found.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
-
+    let finder = Finder::new(&found)?;
     let mut rewriter = Rewriter::new(body);
     for text in strings(body) {
         let token = body.get(text.range.clone()).unwrap_or_default();
         let token: String =
             serde_json::from_slice(token).map_err(|_| "it has a string that is no text")?;
         let is_name = text.place == Place::Name;
-        if let Some(clean) = without(&token, &found, is_name) {
+        if let Some(clean) = finder.without(&token, is_name) {
             rewriter.replace(text.range, [clean.as_str()]);
+        }
+        if rewriter.len() > MAX_CLEAN_BYTES {
+            return Err("it would be too long with placeholders");
         }
     }
     let leaking: Vec<_> = headers
         .iter()
         .filter(|(_, value)| {
-            without(&String::from_utf8_lossy(value.as_bytes()), &found, false).is_some()
+            let value = String::from_utf8_lossy(value.as_bytes());
+            finder.without(&value, false).is_some()
         })
         .map(|(name, _)| name.clone())
         .collect();
     for name in leaking {
         headers.remove(name);
+    }
+    let (mut aside, mut in_use) = (Vec::new(), Vec::new());
+    for (capture, value) in found {
+        let kept = match capture.is_in_use {
+            true => &mut in_use,
+            false => &mut aside,
+        };
+        kept.push((capture.credential.clone(), Secret::new(&value)));
     }
     Ok(rewriter.finish().map(|body| TakenOut {
         body,
@@ -218,29 +226,152 @@ pub(super) fn take_out(
     }))
 }
 
-/// The text with placeholders for the values; `None` when it has none of them.
-fn without(text: &str, values: &[(&str, String)], is_name: bool) -> Option<String> {
-    let mut clean = None;
-    for (name, value) in values {
-        let text = clean.as_deref().unwrap_or(text);
-        let is_here = match value.len() < SHORTEST_PART {
-            true => !is_name && text == value,
-            false => text.contains(value),
-        };
-        if is_here {
-            clean = Some(text.replace(value, &format!("{{{{{name}}}}}")));
-        }
+/// The strings at the captures' pointers, in their order.
+fn values<'a>(
+    body: &[u8],
+    captures: &'a [Capture],
+) -> Result<Vec<(&'a Capture, String)>, &'static str> {
+    let text = std::str::from_utf8(body).map_err(|_| NO_JSON)?;
+    let wanted: Vec<Wanted> = captures
+        .iter()
+        .map(|capture| (capture, capture.pointer.as_slice()))
+        .collect();
+    let mut found = Found::default();
+    let mut json = serde_json::Deserializer::from_str(text);
+    let search = Search {
+        wanted: &wanted,
+        found: &mut found,
+    };
+    let read = search.deserialize(&mut json).and_then(|()| json.end());
+    match (found.refused, read) {
+        (Some(why), _) => Err(why),
+        (None, Err(_)) => Err(NO_JSON),
+        (None, Ok(())) => Ok(found.values),
     }
-    clean
 }
 
-/// Collects the strings at a pointer; more than one where members are repeated.
-struct Search<'a> {
-    pointer: &'a [String],
-    found: &'a mut Vec<String>,
+const NO_JSON: &str = "it is no JSON";
+
+/// Finds values in texts, all at once.
+struct Finder<'a> {
+    values: Vec<(&'a str, &'a str)>,
+    /// Of those that are long enough to be found within a text, and which ones they are.
+    parts: AhoCorasick,
+    long: Vec<usize>,
 }
 
-impl<'de> DeserializeSeed<'de> for Search<'_> {
+impl<'a> Finder<'a> {
+    fn new(found: &'a [(&'a Capture, String)]) -> Result<Finder<'a>, &'static str> {
+        let mut values: Vec<(&str, &str)> = Vec::new();
+        for (capture, value) in found {
+            if !values.iter().any(|(_, other)| other == value) {
+                values.push((&capture.credential, value));
+            }
+        }
+        let long = (0..values.len()).filter(|place| {
+            let value = values.get(*place);
+            value.is_some_and(|(_, value)| value.len() >= SHORTEST_PART)
+        });
+        let long: Vec<usize> = long.collect();
+        let patterns = long.iter().filter_map(|place| values.get(*place));
+        let parts = AhoCorasick::builder()
+            // A table of all transitions would take a megabyte for a long value.
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .build(patterns.map(|(_, value)| value))
+            .map_err(|_| "its values are too many")?;
+        Ok(Finder {
+            values,
+            parts,
+            long,
+        })
+    }
+
+    /// The text with placeholders for the values; `None` when it has none of them. Values that
+    /// overlap are hidden together.
+    fn without(&self, text: &str, is_name: bool) -> Option<String> {
+        #[cfg(test)]
+        tests::note_search(text);
+        let is_whole = |(_, value): &&(&str, &str)| *value == text;
+        if let Some((name, _)) = self.values.iter().find(is_whole)
+            && !(is_name && text.len() < SHORTEST_PART)
+        {
+            return Some(placeholder(name));
+        }
+        // What is to be hidden, by its ends; of what overlaps the whole.
+        let mut hidden: Vec<(usize, usize, &str)> = Vec::new();
+        for found in self.parts.try_find_overlapping_iter(text).ok()? {
+            let place = self.long.get(found.pattern().as_usize());
+            let (name, _) = place.and_then(|place| self.values.get(*place))?;
+            let mut merged = (found.start(), found.end(), *name);
+            while let Some(before) = hidden.pop_if(|before| before.1 > merged.0) {
+                if before.0 <= merged.0 {
+                    merged = (before.0, merged.1, before.2);
+                }
+            }
+            hidden.push(merged);
+        }
+        if hidden.is_empty() {
+            return None;
+        }
+        let mut clean = String::new();
+        let mut copied = 0;
+        for (start, end, name) in hidden {
+            clean.push_str(text.get(copied..start).unwrap_or_default());
+            clean.push_str(&placeholder(name));
+            copied = end;
+        }
+        clean.push_str(text.get(copied..).unwrap_or_default());
+        Some(clean)
+    }
+}
+
+fn placeholder(name: &str) -> String {
+    format!("{{{{{name}}}}}")
+}
+
+/// A capture, and what is left of its pointer below some place.
+type Wanted<'a, 'p> = (&'a Capture, &'p [String]);
+
+/// What was found at the pointers.
+#[derive(Default)]
+struct Found<'a> {
+    values: Vec<(&'a Capture, String)>,
+    refused: Option<&'static str>,
+}
+
+impl<'a> Found<'a> {
+    fn add(&mut self, capture: &'a Capture, value: &str) -> Result<(), &'static str> {
+        let refused = if self.values.len() == MAX_VALUES {
+            "it has more than 8 values of credentials"
+        } else if value.len() > MAX_VALUE_BYTES {
+            "its value is too long for a credential"
+        } else {
+            self.values.push((capture, value.to_owned()));
+            return Ok(());
+        };
+        self.refused = Some(refused);
+        Err(refused)
+    }
+}
+
+/// Collects the strings at some pointers; more than one for each where members are repeated.
+struct Search<'s, 'a> {
+    wanted: &'s [Wanted<'a, 's>],
+    found: &'s mut Found<'a>,
+}
+
+impl<'s, 'a> Search<'s, 'a> {
+    /// What is wanted below a member or an element.
+    fn below(&self, is_step: impl Fn(&str) -> bool) -> Vec<Wanted<'a, 's>> {
+        let wanted = self.wanted.iter().filter_map(|(capture, pointer)| {
+            let (step, rest) = pointer.split_first()?;
+            is_step(step).then_some((*capture, rest))
+        });
+        wanted.collect()
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Search<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -248,7 +379,7 @@ impl<'de> DeserializeSeed<'de> for Search<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Search<'_> {
+impl<'de> Visitor<'de> for Search<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -257,12 +388,13 @@ impl<'de> Visitor<'de> for Search<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         while let Some(name) = members.next_key::<String>()? {
-            match self.pointer.split_first() {
-                Some((step, pointer)) if *step == name => members.next_value_seed(Search {
-                    pointer,
+            let below = self.below(|step| step == name);
+            match below.is_empty() {
+                true => drop(members.next_value::<IgnoredAny>()?),
+                false => members.next_value_seed(Search {
+                    wanted: &below,
                     found: self.found,
                 })?,
-                _ => drop(members.next_value::<IgnoredAny>()?),
             }
         }
         Ok(())
@@ -270,14 +402,15 @@ impl<'de> Visitor<'de> for Search<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         for number in 0_usize.. {
-            let more = match self.pointer.split_first() {
-                Some((step, pointer)) if *step == number.to_string() => elements
+            let below = self.below(|step| is_number(step, number));
+            let more = match below.is_empty() {
+                true => elements.next_element::<IgnoredAny>()?.is_some(),
+                false => elements
                     .next_element_seed(Search {
-                        pointer,
+                        wanted: &below,
                         found: self.found,
                     })?
                     .is_some(),
-                _ => elements.next_element::<IgnoredAny>()?.is_some(),
             };
             if !more {
                 break;
@@ -286,9 +419,11 @@ impl<'de> Visitor<'de> for Search<'_> {
         Ok(())
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        if self.pointer.is_empty() && !text.is_empty() {
-            self.found.push(text.to_owned());
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        for (capture, pointer) in self.wanted {
+            if pointer.is_empty() && !text.is_empty() {
+                self.found.add(capture, text).map_err(E::custom)?;
+            }
         }
         Ok(())
     }
@@ -312,6 +447,12 @@ impl<'de> Visitor<'de> for Search<'_> {
     fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
     }
+}
+
+/// Whether a step of a pointer is this place of an array: without a sign or a zero before it.
+fn is_number(step: &str, number: usize) -> bool {
+    let is_plain = step == "0" || !step.starts_with(['0', '+']);
+    is_plain && step.parse() == Ok(number)
 }
 
 #[cfg(test)]

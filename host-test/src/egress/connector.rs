@@ -32,6 +32,7 @@ use tower_service::Service;
 use super::address::is_public;
 use super::hop::{self, Hop, Way};
 use super::proxy::Proxies;
+use super::roots::advice;
 use super::share;
 use crate::sandbox::limits::Exceeded;
 
@@ -170,7 +171,10 @@ impl Tls {
         stream.map_err(|error| match error.downcast::<ConnectError>() {
             Ok(error) => *error,
             Err(error) if is_cut(&*error) => ConnectError::Cut(innermost(&*error)),
-            Err(error) => ConnectError::Tls(innermost(&*error)),
+            Err(error) => {
+                let why = innermost(&*error);
+                ConnectError::Tls(format!("{why}{}", advice(&why)))
+            }
         })
     }
 }

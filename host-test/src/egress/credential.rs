@@ -15,21 +15,28 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use http::{HeaderMap, HeaderValue};
 use serde::de::IgnoredAny;
+use zeroize::Zeroizing;
 
+use super::MAX_JSON_BYTES;
 use super::error::Failure;
 use super::json::{Place, Rewriter, strings};
 
 /// How long a placeholder in JSON can be, quotes and escapes included.
 const PLACEHOLDER_BYTES: Range<usize> = 6..512;
 
-/// A value that no log shows.
+/// The longest header with credentials in it: a short one may hold many placeholders.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// The same of a body.
+const MAX_FILLED_BYTES: usize = 2 * MAX_JSON_BYTES;
+
+/// A value that no log shows, and that is overwritten when its last clone is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Arc<str>);
+pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
     /// Keeps `value`.
     pub fn new(value: &str) -> Secret {
-        Secret(value.into())
+        Secret(Arc::new(value.to_owned().into()))
     }
 
     /// The value, for the one place that needs it.
@@ -123,7 +130,7 @@ fn filled_header(
     secrets: &Secrets,
     allowed: impl Fn(&str) -> bool,
 ) -> Result<Option<HeaderValue>, Failure> {
-    let mut filled = Vec::new();
+    let mut filled = Zeroizing::new(Vec::new());
     let mut rest = value;
     let mut last = None;
     while let Some((before, name, after)) = next_placeholder(rest) {
@@ -134,6 +141,11 @@ fn filled_header(
         }
         filled.extend_from_slice(before);
         filled.extend_from_slice(secrets.value(name)?.expose().as_bytes());
+        if filled.len() > MAX_HEADER_BYTES {
+            return Err(Failure::CredentialUnusable {
+                name: name.to_owned(),
+            });
+        }
         rest = after;
         last = Some(name);
     }
@@ -202,6 +214,11 @@ pub(super) fn filled_json(
             Place::Value | Place::Name => vec![secrets.value(name)?],
         };
         rewriter.replace(text.range, values.iter().map(Secret::expose));
+        if rewriter.len() > MAX_FILLED_BYTES {
+            return Err(Failure::RequestTooLarge {
+                limit: MAX_FILLED_BYTES,
+            });
+        }
     }
     Ok(rewriter.finish())
 }

@@ -4,12 +4,16 @@
 //!   not set; `NO_PROXY` lists what goes direct: hosts and suffixes (`example.com` and
 //!   `.example.com` both mean the name and all below it), addresses, CIDR ranges, `*`. A port in
 //!   that list is not looked at. Upper case comes before lower case, empty is not set.
-//! - A proxy is `http://`, `https://` or `socks5://` (also `socks5h://`), with a user and a password
-//!   if it asks for them. https goes through a tunnel, so the proxy sees the server's name alone;
-//!   plain http is forwarded.
+//!   Of that list, what can't be understood is left out and told ([`direct`]): systems put into it what
+//!   they like, and what goes through the proxy although it need not is no harm.
+//! - A proxy is `http://`, `https://` or `socks5://` (also `socks5h://` and `socks://`), with a user and
+//!   a password if it asks for them. https goes through a tunnel, so the proxy sees the server's name
+//!   alone; plain http is forwarded.
 //! - What runs on this machine is reached directly, whatever the environment says.
-//! - It is read once. What can't be understood is an error: a request must not go direct because of
-//!   a typing mistake.
+//! - It is read once. A proxy that can't be understood is an error: a request must not go direct
+//!   because of a typing mistake.
+
+mod direct;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -20,6 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
+use self::direct::Direct;
 use super::rule::{Host, split_port};
 
 /// The proxies of a process. Clones share them; neither `Debug` nor `Display` shows a password.
@@ -31,6 +36,10 @@ pub struct Proxies {
 
 struct Shared {
     matcher: Matcher,
+    /// What goes direct and the matcher does not know.
+    direct: Direct,
+    /// What was left out of the environment's list of what goes direct.
+    warning: Option<String>,
     /// Whether what runs on this machine is reached through the proxy as well.
     with_loopback: bool,
     /// What `Display` shows.
@@ -65,11 +74,9 @@ impl Proxies {
         if https.is_none() && http.is_none() {
             return Ok(Proxies::none());
         }
-        let direct = match variable(lookup, "NO_PROXY")? {
-            Some((name, list)) => {
-                direct_hosts(&list).map_err(|why| ProxyError(format!("{name} {why}")))?
-            }
-            None => Direct::default(),
+        let (name, direct) = match list(lookup, "NO_PROXY") {
+            Some((name, list)) => (name, Direct::read(&list)),
+            None => (String::new(), Direct::default()),
         };
         if direct.everything {
             return Ok(Proxies::none());
@@ -83,15 +90,25 @@ impl Proxies {
             let shown =
                 checked(&url).map_err(|why| ProxyError(format!("{name} is no proxy: {why}")))?;
             words.push(format!("{scheme} through {shown} ({name})"));
+            let url = as_known(&url);
             builder = match scheme {
                 "https" => builder.https(url),
                 _ => builder.http(url),
             };
         }
-        if !direct.hosts.is_empty() {
-            words.push(format!("direct to {}", direct.hosts.join(" ")));
+        let shown = direct.words();
+        if !shown.is_empty() {
+            words.push(format!("direct to {shown}"));
         }
-        Ok(Proxies::of(builder.build(), false, words.join(", ")))
+        let warning = direct.warning(&name);
+        Ok(Proxies::of(Shared {
+            matcher: builder.build(),
+            direct,
+            warning,
+            with_loopback: false,
+            words: words.join(", "),
+            failing: AtomicBool::new(false),
+        }))
     }
 
     /// Everything goes through the proxy at `url`, this machine's own servers included.
@@ -100,23 +117,25 @@ impl Proxies {
     /// Why the URL is no proxy's.
     pub fn everything_through(url: &str) -> Result<Proxies, ProxyError> {
         let shown = checked(url).map_err(|why| ProxyError(format!("it is no proxy: {why}")))?;
-        let matcher = Matcher::builder().all(url).build();
-        Ok(Proxies::of(
-            matcher,
-            true,
-            format!("everything through {shown}"),
-        ))
+        Ok(Proxies::of(Shared {
+            matcher: Matcher::builder().all(as_known(url)).build(),
+            direct: Direct::default(),
+            warning: None,
+            with_loopback: true,
+            words: format!("everything through {shown}"),
+            failing: AtomicBool::new(false),
+        }))
     }
 
-    fn of(matcher: Matcher, with_loopback: bool, words: String) -> Proxies {
+    fn of(shared: Shared) -> Proxies {
         Proxies {
-            shared: Some(Arc::new(Shared {
-                matcher,
-                with_loopback,
-                words,
-                failing: AtomicBool::new(false),
-            })),
+            shared: Some(Arc::new(shared)),
         }
+    }
+
+    /// What was left out of the environment's list of what goes direct, in one line.
+    pub fn warning(&self) -> Option<&str> {
+        self.shared.as_deref()?.warning.as_deref()
     }
 
     /// Whether everything goes direct.
@@ -127,7 +146,8 @@ impl Proxies {
     /// The proxy of a request to `uri`.
     pub(super) fn of_request(&self, uri: &Uri) -> Option<Intercept> {
         let shared = self.shared.as_deref()?;
-        if !shared.with_loopback && is_this_machine(uri.host()?) {
+        let host = uri.host()?;
+        if (!shared.with_loopback && is_this_machine(host)) || shared.direct.includes(host) {
             return None;
         }
         shared.matcher.intercept(uri)
@@ -186,6 +206,26 @@ fn variable(
     Ok(None)
 }
 
+/// The same for a list, which may be any bytes.
+fn list(lookup: &dyn Fn(&str) -> Option<OsString>, name: &str) -> Option<(String, OsString)> {
+    let names = [name.to_owned(), name.to_lowercase()];
+    let mut found = names
+        .into_iter()
+        .filter_map(|name| Some((name.clone(), lookup(&name)?)));
+    found.find(|(_, list)| !list.to_string_lossy().trim().is_empty())
+}
+
+/// A proxy's URL as the matcher knows its scheme.
+fn as_known(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "socks" => format!("socks5://{rest}"),
+        scheme => format!("{scheme}://{rest}"),
+    }
+}
+
 /// The proxy without its password, if the URL is one that is read as it was meant.
 fn checked(url: &str) -> Result<String, String> {
     let form = |why: &str| {
@@ -194,6 +234,11 @@ fn checked(url: &str) -> Result<String, String> {
              so on"
         )
     };
+    if url.starts_with(['"', '\'']) || url.ends_with(['"', '\'']) {
+        return Err(form("it has quotation marks in it"));
+    }
+    let known = as_known(url);
+    let url = known.as_str();
     let uri: Uri = match url.contains(['#', '?']) {
         false => url.parse().map_err(|_| form("it is no URL"))?,
         true => return Err(form("it has a # or a ?")),
@@ -201,6 +246,11 @@ fn checked(url: &str) -> Result<String, String> {
     let scheme = match uri.scheme_str() {
         None => "http",
         Some(scheme @ ("http" | "https" | "socks5" | "socks5h")) => scheme,
+        Some("socks4" | "socks4a") => {
+            return Err(form(
+                "SOCKS 4 is not spoken: if the proxy speaks SOCKS 5, write socks5://",
+            ));
+        }
         Some(_) => return Err(form("its scheme is neither http, https nor socks5")),
     };
     if !matches!(uri.path(), "" | "/") {
@@ -216,60 +266,6 @@ fn checked(url: &str) -> Result<String, String> {
     let (host, _) = split_port(place).map_err(|_| form("its port is no number from 1 to 65535"))?;
     Host::parse(host).map_err(form)?;
     Ok(format!("{scheme}://{place}"))
-}
-
-/// What goes direct.
-#[derive(Default)]
-struct Direct {
-    everything: bool,
-    /// As the matcher reads them.
-    hosts: Vec<String>,
-}
-
-fn direct_hosts(list: &str) -> Result<Direct, String> {
-    let mut direct = Direct::default();
-    let entries = list.split(|char: char| char == ',' || char.is_whitespace());
-    for entry in entries.filter(|entry| !entry.is_empty()) {
-        if entry == "*" {
-            direct.everything = true;
-            continue;
-        }
-        direct.hosts.push(direct_host(entry).ok_or_else(|| {
-            format!(
-                "has {entry:?}, which is no host, suffix, address, CIDR range or *: write for \
-                 example .example.com or 10.0.0.0/8"
-            )
-        })?);
-    }
-    Ok(direct)
-}
-
-fn direct_host(entry: &str) -> Option<String> {
-    if let Some((address, length)) = entry.split_once('/') {
-        let longest = match address.parse().ok()? {
-            IpAddr::V4(_) => 32,
-            IpAddr::V6(_) => 128,
-        };
-        let length: u8 = length.parse().ok().filter(|length| *length <= longest)?;
-        return Some(format!("{address}/{length}"));
-    }
-    if let Ok(address) = entry.parse::<IpAddr>() {
-        return Some(address.to_string());
-    }
-    let (host, _) = split_port(entry).ok()?;
-    let literal = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    if let Some(literal) = literal {
-        return Some(literal.parse::<IpAddr>().ok()?.to_string());
-    }
-    let name = host
-        .strip_prefix('*')
-        .filter(|rest| rest.starts_with('.'))
-        .unwrap_or(host);
-    let bare = name.strip_prefix('.').unwrap_or(name);
-    Host::parse(bare).ok()?;
-    Some(name.to_owned())
 }
 
 /// Whether a host is this machine by its name or address alone.

@@ -45,6 +45,10 @@ pub(super) fn filled(
         path.push_str(key);
         path.push('=');
         encode(&mut path, secrets.value(&name)?.expose());
+        // No URL is longer; a short one may hold many placeholders.
+        if path.len() > usize::from(u16::MAX) {
+            return Err(Failure::CredentialUnusable { name });
+        }
         last = Some(name);
     }
     let Some(name) = last else {

@@ -25,6 +25,8 @@ pub struct Rule {
     /// The operator named this origin, so plain http and addresses that are not public are fine.
     /// Other rules match https alone, and only addresses of the public internet.
     pub configured: bool,
+    /// The path of that origin's URL, below which the component's own paths begin; empty otherwise.
+    base: String,
 }
 
 /// A credential and where in a request it may stand.
@@ -98,6 +100,7 @@ impl Rule {
             credential: None,
             captures: Vec::new(),
             configured: false,
+            base: String::new(),
         })
     }
 
@@ -119,17 +122,32 @@ impl Rule {
             credential: None,
             captures: Vec::new(),
             configured: true,
+            base: target.path.trim_end_matches('/').to_owned(),
         })
     }
 
-    /// The captures that hold for a request to this target. The rule's own path does not matter:
-    /// another rule may allow a spelling of the path that this one does not know.
-    pub(super) fn captures_of(&self, target: &Target<'_>) -> impl Iterator<Item = &Capture> {
+    /// The captures that hold for a request to this target, whose path is `plain` without what servers
+    /// overlook. The rule's own path does not matter: another rule may allow a spelling of the path
+    /// that this one does not know.
+    pub(super) fn captures_of<'a>(
+        &'a self,
+        target: &Target<'_>,
+        plain: &'a str,
+    ) -> impl Iterator<Item = &'a Capture> {
         let credential = self.credential.as_ref().map(|used| used.name.as_str());
-        let (is_here, path) = (self.is_at(target), target.path);
+        let is_here = self.is_at(target);
         self.captures.iter().filter(move |capture| {
-            is_here && Some(capture.credential.as_str()) == credential && capture.applies_to(path)
+            is_here
+                && Some(capture.credential.as_str()) == credential
+                && capture.applies_to_plain(plain)
         })
+    }
+
+    /// A path at this target as the component knows it: below what the operator configured.
+    pub(super) fn own_path<'u>(&self, target: &Target<'u>) -> Option<&'u str> {
+        let is_below = begins_with_segments(target.path, &self.base);
+        let rest = target.path.get(self.base.len()..)?;
+        (is_below && self.is_at(target)).then_some(if rest.is_empty() { "/" } else { rest })
     }
 
     /// The same for paths below this one alone.
@@ -138,16 +156,20 @@ impl Rule {
     /// When it is no plain path.
     pub fn below(mut self, path: &str) -> Result<Rule, RuleError> {
         let path = path.trim_end_matches('/');
-        check_path(path).map_err(|reason| RuleError(format!("path prefix {path:?}: {reason}")))?;
+        // It may be the operator's, and a secret: it is not repeated.
+        check_path(path).map_err(|reason| RuleError(reason.to_owned()))?;
         self.path_prefix = path.to_owned();
         Ok(self)
     }
 
     /// Whether the rule allows this target.
     pub fn allows(&self, target: &Target<'_>) -> bool {
-        (self.https || self.configured)
-            && self.is_at(target)
-            && begins_with_segments(target.path, &self.path_prefix)
+        self.allows_origin_of(target) && begins_with_segments(target.path, &self.path_prefix)
+    }
+
+    /// Whether it allows anything of this target's origin.
+    pub(super) fn allows_origin_of(&self, target: &Target<'_>) -> bool {
+        (self.https || self.configured) && self.is_at(target)
     }
 
     fn is_at(&self, target: &Target<'_>) -> bool {
@@ -185,6 +207,19 @@ impl HostPattern {
             _ => false,
         }
     }
+}
+
+/// `scheme://host:port` of a URL, spelled in one way; none for one that no rule would take.
+pub fn origin(url: &str) -> Option<String> {
+    let uri: Uri = url.parse().ok()?;
+    let target = Target::of(&uri).ok()?;
+    let scheme = if target.https { "https" } else { "http" };
+    let host = match &target.host {
+        Host::Name(name) => name.to_string(),
+        Host::Address(IpAddr::V4(address)) => address.to_string(),
+        Host::Address(IpAddr::V6(address)) => format!("[{address}]"),
+    };
+    Some(format!("{scheme}://{host}:{}", target.port))
 }
 
 /// The parts of a URL that rules look at.

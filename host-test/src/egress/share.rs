@@ -12,6 +12,9 @@ use super::Limits;
 use crate::sandbox::budget::Budget;
 use crate::sandbox::limits::Exceeded;
 
+/// A body that is looked through at once, on the thread that has it.
+pub(super) const SMALL_BODY_BYTES: usize = 16 * 1024;
+
 tokio::task_local! {
     static SHARE: Arc<Share>;
 }
@@ -24,6 +27,8 @@ pub struct Share {
     connections: Arc<Semaphore>,
     connections_limit: usize,
     lookups: Arc<Semaphore>,
+    /// Large bodies are searched on other threads, one at a time.
+    searching: Arc<Semaphore>,
 }
 
 impl Share {
@@ -35,6 +40,7 @@ impl Share {
             connections: most(limits.connections),
             connections_limit: limits.connections,
             lookups: most(limits.lookups),
+            searching: most(1),
         })
     }
 
@@ -42,6 +48,29 @@ impl Share {
     pub fn connections(&self) -> usize {
         let limit = self.connections_limit.min(Semaphore::MAX_PERMITS);
         limit.saturating_sub(self.connections.available_permits())
+    }
+
+    /// Does what takes long for a body of so many bytes, if they are many on a thread that nothing else
+    /// waits for.
+    ///
+    /// # Errors
+    /// Why it did not come to its end.
+    pub(super) async fn searching<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        if bytes <= SMALL_BODY_BYTES {
+            return Ok(work());
+        }
+        let turn = Arc::clone(&self.searching).acquire_owned().await;
+        let turn = turn.map_err(|error| error.to_string())?;
+        let working = tokio::task::spawn_blocking(move || {
+            // Also when nobody waits for it any more.
+            let _turn = turn;
+            work()
+        });
+        working.await.map_err(|error| error.to_string())
     }
 
     /// The most connections that it may have.

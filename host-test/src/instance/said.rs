@@ -3,15 +3,12 @@
 //! What people read is cut and made one line. What names something is taken as it is or refused. Texts
 //! of messages keep their lines.
 
-use std::borrow::Cow;
-
 use crate::bindings::exports::gateway::channel::lifecycle::Health;
 use crate::bindings::exports::gateway::channel::login::{Identity, Step};
-use crate::bindings::exports::gateway::channel::meta::Descriptor;
 use crate::bindings::gateway::channel::types::{
     Error, ErrorKind, Event, EventBody, Media, Message, Receipt,
 };
-use crate::text::{ID_BYTES, NAME_BYTES, REASON_BYTES, into_one_line, is_unsafe, not_an_id};
+use crate::text::{ID_BYTES, NAME_BYTES, REASON_BYTES, into_one_line, not_an_id};
 
 /// The longest code of a platform in an error.
 const PLATFORM_BYTES: usize = 100;
@@ -21,13 +18,8 @@ const MIME_BYTES: usize = 127;
 const HANDLE_BYTES: usize = 16 * 1024;
 /// The most that a QR code holds.
 const QR_BYTES: usize = 2953;
-/// The longest name in a description: of the platform, a version, a key, a credential.
-const WORD_BYTES: usize = 100;
-/// The longest place in a description: a host, a path, a pointer.
-const PLACE_BYTES: usize = 1024;
-/// The most entries in a list of a description, and the longest schema.
-const ENTRIES: usize = 256;
-const SCHEMA_BYTES: usize = 256 * 1024;
+/// The most settings that a login brings.
+const SETTINGS: usize = 256;
 
 /// An error as it may be shown.
 pub fn error(error: Error) -> Error {
@@ -163,66 +155,12 @@ fn identity(identity: &Identity) -> Result<(), String> {
     if let Some(owner) = &identity.owner {
         id("the owner of the login", owner)?;
     }
-    if identity.config.len() > ENTRIES {
-        return Err(format!("the login brings more than {ENTRIES} settings"));
+    if identity.config.len() > SETTINGS {
+        return Err(format!("the login brings more than {SETTINGS} settings"));
     }
     for (key, value) in &identity.config {
         id("a key of the login's configuration", key)?;
         id("a value of the login's configuration", value)?;
-    }
-    Ok(())
-}
-
-/// Whether a description may be kept.
-///
-/// # Errors
-/// Which of its texts may not, and why.
-pub fn check(descriptor: &Descriptor) -> Result<(), String> {
-    let refused = |what: &str, why: Cow<'static, str>| Err(format!("{what} is refused: {why}"));
-    for (what, count) in [
-        ("egress", descriptor.egress.len()),
-        ("origins", descriptor.origins.len()),
-        ("captures", descriptor.captures.len()),
-        ("media", descriptor.media.len()),
-    ] {
-        if count > ENTRIES {
-            let why = format!("it has {count} entries, at most {ENTRIES} are allowed");
-            return refused(&format!("the list {what:?}"), why.into());
-        }
-    }
-    let words = [&descriptor.platform, &descriptor.version];
-    let words = words.into_iter().chain(&descriptor.origins);
-    let uses = descriptor
-        .egress
-        .iter()
-        .filter_map(|rule| rule.credential.as_ref());
-    let captured = descriptor
-        .captures
-        .iter()
-        .map(|capture| &capture.credential);
-    for word in words.chain(uses.map(|used| &used.name)).chain(captured) {
-        if let Some(why) = not_an_id(word, WORD_BYTES) {
-            return refused("a name in its description", why);
-        }
-    }
-    let rules = descriptor.egress.iter();
-    let rules = rules.flat_map(|rule| [&rule.scheme, &rule.host, &rule.path_prefix]);
-    let captures = descriptor.captures.iter();
-    let captures = captures.flat_map(|capture| [&capture.path_prefix, &capture.json_pointer]);
-    for place in rules.chain(captures) {
-        if let Some(why) = not_an_id(place, PLACE_BYTES) {
-            return refused("a place in its description", why);
-        }
-    }
-    let schema = &descriptor.config_schema;
-    if schema.len() > SCHEMA_BYTES {
-        let bytes = schema.len();
-        let why = format!("it has {bytes} bytes, at most {SCHEMA_BYTES} are allowed");
-        return refused("its schema", why.into());
-    }
-    let is_space = |char: char| matches!(char, '\n' | '\r' | '\t');
-    if schema.contains(|char: char| is_unsafe(char) && !is_space(char)) {
-        return refused("its schema", "it has control characters".into());
     }
     Ok(())
 }

@@ -2,14 +2,13 @@
 //!
 //! Size and MD5 are known before the first byte goes out, and nothing is read into memory but what the
 //! reply already brought. A `path` must lie, with all links resolved, under a directory that the
-//! operator allows. A `url` must lead to a public address or to this machine, and is not redirected.
+//! operator allows, and is opened from there ([`super::folder`]). A `url` must lead to a public https
+//! address or to an origin of the rules, and is not redirected.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use http::{Request, Uri, header};
@@ -17,7 +16,8 @@ use http_body_util::{BodyExt, Empty};
 use md5::{Digest, Md5};
 use tokio_util::io::ReaderStream;
 
-use super::MediaRules;
+use super::origin::{Origin, words};
+use super::{MediaRules, inline};
 use crate::agent::message::ReplyMedia;
 use crate::clock::Clock;
 use crate::egress::client::HttpClient;
@@ -80,15 +80,15 @@ impl Outgoing {
             }
             ReplyMedia::Url(url) => download(url, rules, client, clock).await,
             ReplyMedia::Data { name, mime, data } => {
-                let bytes = STANDARD
-                    .decode(data)
-                    .map_err(|_| "its data is no base64".to_owned())?;
+                let inline = inline::read(data)?;
+                let bytes = inline.bytes;
                 if bytes.len() as u64 > rules.max_out {
                     return Err(Refused::TooLarge(rules.max_out));
                 }
+                let mime = mime.clone().or(inline.mime);
                 Ok(Outgoing {
-                    name: name.clone().unwrap_or_else(|| "file".to_owned()),
-                    mime: mime.clone(),
+                    name: inline::name(name.as_deref().unwrap_or_default(), mime.as_deref()),
+                    mime,
                     size: bytes.len() as u64,
                     md5: Md5::digest(&bytes).into(),
                     source: Source::Bytes(bytes.into()),
@@ -122,34 +122,24 @@ async fn blocking<T: Send + 'static>(
         .unwrap_or_else(|error| Err(error.to_string().into()))
 }
 
-/// Opens a file of this machine, if it may be sent.
+/// Opens a file of this machine, if it may be sent. What is outside and what is not there get the same
+/// words: who names a path learns nothing of the rest of the machine.
 fn open(path: &Path, rules: &MediaRules) -> Result<Outgoing, Refused> {
-    let failed = |error: std::io::Error| format!("its file can't be read: {error}");
+    const OUTSIDE: &str =
+        "its path names no file in a directory that may be sent from: see --media-dir";
     if !path.is_absolute() {
         return Err("its path is not absolute".to_owned().into());
     }
-    let real = path.canonicalize().map_err(failed)?;
-    let is_under = |folder: &PathBuf| {
-        folder
-            .canonicalize()
-            .is_ok_and(|folder| real.starts_with(folder))
-    };
-    if !rules.allowed.iter().any(is_under) || rules.denied.iter().any(is_under) {
-        let why = "its path is not in a directory that may be sent from: see --media-dir";
-        return Err(why.to_owned().into());
-    }
-    // The last step may have become a link since: then it is not followed, and not waited for.
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let file = rustix::fs::open(
-        &real,
-        flags | rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    )
-    .map_err(|error| failed(error.into()))?;
-    let file = std::fs::File::from(file);
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err("its path is no regular file".to_owned().into());
-    }
+    // Where its links lead now, as text; what is opened then is opened without links.
+    let real = path.canonicalize().map_err(|_| OUTSIDE.to_owned())?;
+    let mut opened = rules
+        .allowed
+        .iter()
+        .filter_map(|folder| folder.file(&real, &rules.denied));
+    let file = opened
+        .next()
+        .ok_or_else(|| OUTSIDE.to_owned())?
+        .map_err(|error| format!("its file can't be sent: {error}"))?;
     let name = real
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
@@ -196,13 +186,7 @@ async fn download(
     clock: &Clock,
 ) -> Result<Outgoing, Refused> {
     let uri: Uri = url.parse().map_err(|_| "its URL is none".to_owned())?;
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let is_here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    let scheme = uri.scheme_str().unwrap_or_default();
-    let mut rule = Rule::new(scheme, host, uri.port_u16(), "/")
-        .map_err(|error| format!("its URL is refused: {error}"))?;
-    // A configured origin may be on this machine, or plain http; nothing of the kind is public.
-    rule.configured = is_here;
+    let rule = rule_for(&uri, &rules.origins)?;
     let limits = Limits {
         media_bytes: rules.max_out,
         ..Limits::default()
@@ -231,7 +215,8 @@ async fn download(
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned);
-    let name = uri.path().rsplit('/').next().unwrap_or_default().to_owned();
+    let name = uri.path().rsplit('/').next().unwrap_or_default();
+    let name = inline::name(name, mime.as_deref());
     let mut file = tempfile::tempfile().map_err(|error| failed(&error))?;
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
@@ -245,13 +230,42 @@ async fn download(
     blocking(move || measured(file, name, mime, &rules)).await
 }
 
+/// What lets a request to this URL through, and no other.
+fn rule_for(uri: &Uri, origins: &[Origin]) -> Result<Rule, Refused> {
+    if let Some(origin) = origins.iter().find(|origin| origin.has(uri)) {
+        return Ok(origin.rule().clone());
+    }
+    let host = uri.host().unwrap_or_default();
+    let bare = host.trim_matches(['[', ']']);
+    let is_here = bare == "localhost" || bare.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    let scheme = uri.scheme_str().unwrap_or_default();
+    if is_here || scheme == "http" {
+        let place = words(uri);
+        let what = match is_here {
+            true => "this machine",
+            false => "plain http",
+        };
+        return Err(format!(
+            "its URL leads to {what}, and {place} is neither the agent's own origin nor one that \
+             --media-origin allows: if it may be read, add --media-origin {place}"
+        )
+        .into());
+    }
+    Rule::new(scheme, host, uri.port_u16(), "/")
+        .map_err(|error| format!("its URL is refused: {error}").into())
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::folder::Folder;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn rules(allowed: &Path, denied: &Path) -> MediaRules {
         MediaRules {
-            allowed: vec![allowed.to_owned()],
+            allowed: vec![Folder::open(allowed).unwrap()],
             denied: vec![denied.to_owned()],
             max_out: 1000,
             ..MediaRules::default()
@@ -310,5 +324,90 @@ mod tests {
         assert_eq!(file.size, 5);
         assert!(prepare("!").await.is_err());
         assert!(prepare(&STANDARD.encode([0; 1001])).await.is_err());
+    }
+
+    #[test]
+    fn only_listed_origins_are_reached_beside_the_public_internet() {
+        let origins: Vec<Origin> = [
+            "http://127.0.0.1:8000",
+            "https://files.local",
+            "http://[::1]",
+        ]
+        .map(|origin| origin.parse().unwrap())
+        .into();
+        let asked = |url: &str| rule_for(&url.parse().unwrap(), &origins);
+        for (url, is_configured) in [
+            ("http://127.0.0.1:8000/a.png?b=c", true),
+            ("https://files.local/a", true),
+            ("https://files.local:443/a", true),
+            ("http://[::1]:80/a", true),
+            ("https://example.com/a", false),
+            ("https://example.com:8443/a", false),
+            // Where they lead is seen when they are resolved, and only public addresses pass.
+            ("https://169.254.169.254/a", false),
+            ("https://localhost.example/a", false),
+        ] {
+            let rule = asked(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert_eq!(rule.configured, is_configured, "{url}");
+        }
+        for (url, expect) in [
+            (
+                "http://127.0.0.1:8001/a",
+                "--media-origin http://127.0.0.1:8001",
+            ),
+            ("http://127.0.0.1/a", "--media-origin http://127.0.0.1"),
+            (
+                "https://127.0.0.1:8000/a",
+                "--media-origin https://127.0.0.1:8000",
+            ),
+            (
+                "http://localhost:8000/a",
+                "--media-origin http://localhost:8000",
+            ),
+            ("https://localhost/a", "--media-origin https://localhost"),
+            (
+                "http://127.0.0.2:8000/a",
+                "--media-origin http://127.0.0.2:8000",
+            ),
+            ("http://[::1]:8000/a", "--media-origin http://[::1]:8000"),
+            ("http://10.0.0.1/a", "--media-origin http://10.0.0.1"),
+            ("http://example.com/a", "--media-origin http://example.com"),
+            (
+                "http://u:hunter2@127.0.0.1:8000/a",
+                "--media-origin http://127.0.0.1:8000",
+            ),
+            ("https://u:hunter2@127.1/a", "its URL is refused"),
+            ("ftp://127.0.0.1:8000/a", "--media-origin"),
+            ("gopher://example.com/a", "its URL is refused"),
+            ("/a", "its URL is refused"),
+        ] {
+            let error = asked(url).unwrap_err().to_string();
+            assert!(error.contains(expect), "{url}: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_read_without_its_path_and_never_with_a_user() {
+        let origin = |text: &str| text.parse::<Origin>().map(|origin| origin.to_string());
+        assert_eq!(
+            origin("http://127.0.0.1:8000/a/b").unwrap(),
+            "http://127.0.0.1:8000"
+        );
+        let of = Origin::of(&"https://agent.example/a?b=hunter2".parse().unwrap());
+        assert_eq!(of.unwrap().to_string(), "https://agent.example");
+        for wrong in [
+            "",
+            "*",
+            "8000",
+            "127.0.0.1:8000",
+            "ftp://host",
+            "http://u:hunter2@host",
+            "http://",
+        ] {
+            let error = origin(wrong).unwrap_err().to_string();
+            assert!(error.contains("http(s)://host"), "{wrong}: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
     }
 }

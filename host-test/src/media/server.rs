@@ -1,7 +1,8 @@
 //! `media[].url`: the decrypted content of what people sent, for the agent.
 //!
 //! A URL is unguessable, belongs to one piece of media of one account, and expires. Content is fetched
-//! when it is asked for. What is not whole is broken off, and never ends as if it were.
+//! when it is asked for. What is not whole is broken off, and never ends as if it were. No browser makes
+//! anything of it but a file, and pages of other origins get nothing.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -16,13 +17,12 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use mime::Mime;
 use tokio::net::TcpListener;
 
+use super::origin::Origin;
 use crate::clock::Clock;
+use crate::listener::{Listener, ListenerLimits, Names, Peer, Received};
 use crate::sandbox::budget::Charge;
 use crate::sandbox::limits::Exceeded;
 use crate::sandbox::tenant::Tenant;
@@ -84,35 +84,20 @@ impl MediaServer {
     ///
     /// # Errors
     /// When there is none.
-    pub async fn start(clock: Clock) -> std::io::Result<MediaServer> {
+    pub async fn start(clock: Clock, limits: ListenerLimits) -> std::io::Result<MediaServer> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let server = MediaServer {
             address: listener.local_addr()?,
             links: Arc::default(),
             clock,
         };
+        let listener = Listener::from(listener).limited(limits);
         let serving = server.clone();
-        tokio::spawn(async move {
-            loop {
-                // A connection that can't be taken is the client's trouble; the next one may be.
-                let Ok((connection, _)) = listener.accept().await else {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                };
-                let server = serving.clone();
-                tokio::spawn(async move {
-                    let service = service_fn(|request| {
-                        let server = server.clone();
-                        async move { Ok::<_, Infallible>(server.answer(request).await) }
-                    });
-                    let connection = TokioIo::new(connection);
-                    // How a transfer ends is told by the transfer.
-                    let _ = http1::Builder::new()
-                        .serve_connection(connection, service)
-                        .await;
-                });
-            }
-        });
+        let answer = move |request, peer| {
+            let server = serving.clone();
+            async move { Ok::<_, Infallible>(server.answer(request, peer).await) }
+        };
+        tokio::spawn(listener.serve("media", answer));
         Ok(server)
     }
 
@@ -140,13 +125,22 @@ impl MediaServer {
         Ok(url)
     }
 
+    /// The origin of the URLs that it gives.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        format!("http://{}", self.address).parse().ok()
+    }
+
     fn links(&self) -> std::sync::MutexGuard<'_, Links> {
         // What a panicked holder left is whole: each change is one call.
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let secret = request.uri().path().strip_prefix("/media/");
+    async fn answer(&self, request: Request<Received>, peer: Peer) -> Response<Body> {
+        let (request, _) = request.into_parts();
+        if let Err(foreign) = Names::default().check(peer.local, &request) {
+            return refusal(StatusCode::FORBIDDEN, foreign.sentence());
+        }
+        let secret = request.uri.path().strip_prefix("/media/");
         let link = {
             let mut links = self.links();
             links.forget_expired(self.clock.elapsed());
@@ -157,7 +151,7 @@ impl MediaServer {
             let why = "there is no such media, or its URL has expired";
             return refusal(StatusCode::NOT_FOUND, why);
         };
-        match *request.method() {
+        match request.method {
             Method::HEAD => {
                 let mime = link.mime.as_deref().unwrap_or(UNKNOWN_MIME);
                 let mut response = head(&link, mime).map(|()| empty());
@@ -269,11 +263,14 @@ impl Windows {
     }
 }
 
-/// The head of an answer. The content is data: no browser is to make anything else of it.
+/// The head of an answer. The content is data: no browser is to make anything else of it, whatever the
+/// component calls it.
 fn head(link: &Link, mime: &str) -> Response<()> {
     let mut response = Response::new(());
     let headers = response.headers_mut();
-    let mime = HeaderValue::from_str(mime);
+    let parsed = mime.parse::<Mime>();
+    let is_type = parsed.is_ok_and(|mime| !mime.subtype().as_str().is_empty());
+    let mime = HeaderValue::from_str(mime).ok().filter(|_| is_type);
     headers.insert(
         header::CONTENT_TYPE,
         mime.unwrap_or(HeaderValue::from_static(UNKNOWN_MIME)),
@@ -282,7 +279,17 @@ fn head(link: &Link, mime: &str) -> Response<()> {
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    let name = link.name.as_deref().unwrap_or_default();
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; sandbox"),
+    );
+    let disposition = disposition(link.name.as_deref().unwrap_or_default());
+    headers.insert(header::CONTENT_DISPOSITION, disposition);
+    response
+}
+
+/// To be saved, under this name where there is one.
+fn disposition(name: &str) -> HeaderValue {
     let encoded: String = name
         .bytes()
         .map(|byte| match byte {
@@ -292,12 +299,11 @@ fn head(link: &Link, mime: &str) -> Response<()> {
             byte => format!("%{byte:02X}"),
         })
         .collect();
-    if !encoded.is_empty()
-        && let Ok(value) = HeaderValue::from_str(&format!("attachment; filename*=UTF-8''{encoded}"))
-    {
-        headers.insert(header::CONTENT_DISPOSITION, value);
-    }
-    response
+    let named = format!("attachment; filename*=UTF-8''{encoded}");
+    let named = HeaderValue::from_str(&named)
+        .ok()
+        .filter(|_| !encoded.is_empty());
+    named.unwrap_or(HeaderValue::from_static("attachment"))
 }
 
 fn empty() -> Body {
@@ -309,4 +315,51 @@ fn refusal(status: StatusCode, why: &str) -> Response<Body> {
     let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_is_a_file_whatever_it_is_called() {
+        let link = |name: Option<&str>| Link {
+            fetch: Arc::new(|| unreachable!("it is not fetched")),
+            name: name.map(str::to_owned),
+            mime: None,
+            size: None,
+            max_bytes: 0,
+            handle_bytes: 0,
+        };
+        for (mime, expect) in [
+            ("image/png", "image/png"),
+            ("text/html; charset=utf-8", "text/html; charset=utf-8"),
+            ("audio/silk", "audio/silk"),
+            ("", UNKNOWN_MIME),
+            ("html", UNKNOWN_MIME),
+            ("text/", UNKNOWN_MIME),
+            ("text/html, text/plain", UNKNOWN_MIME),
+            ("text/html\r\nset-cookie: a=b", UNKNOWN_MIME),
+            ("text/html\n", UNKNOWN_MIME),
+            ("图片/png", UNKNOWN_MIME),
+        ] {
+            let response = head(&link(None), mime);
+            assert_eq!(response.headers()[header::CONTENT_TYPE], expect, "{mime}");
+            assert_eq!(response.headers().len(), 4);
+        }
+        for (name, expect) in [
+            (None, "attachment"),
+            (Some(""), "attachment"),
+            (Some("a b.txt"), "attachment; filename*=UTF-8''a%20b.txt"),
+            (Some("\"\r\n;"), "attachment; filename*=UTF-8''%22%0D%0A%3B"),
+            (Some("报"), "attachment; filename*=UTF-8''%E6%8A%A5"),
+        ] {
+            let response = head(&link(name), "text/html");
+            let headers = response.headers();
+            assert_eq!(headers[header::CONTENT_DISPOSITION], expect, "{name:?}");
+            assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+            let policy = &headers[header::CONTENT_SECURITY_POLICY];
+            assert_eq!(policy, "default-src 'none'; sandbox");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::future::join_all;
 
@@ -14,44 +14,64 @@ use super::agents::Agents;
 use super::component::Components;
 use crate::account::{AccountOptions, Handle};
 use crate::agent::Agent;
-use crate::cli::{Access, Defaults, FileAccount, WECOM, read_accounts};
+use crate::cli::{Access, AllowEgress, Defaults, FileAccount, WECOM, WEIXIN, read_accounts};
+use crate::credentials::Home;
 use crate::gateway::Gateway;
 use crate::login::account_of;
 use crate::media::MediaRules;
+use crate::watch::FileWatch;
 
-/// How often it is looked at the file.
-const LOOK: Duration = Duration::from_millis(200);
+/// The file is read when it has not changed for so long: an editor writes in several steps.
+const QUIET: Duration = Duration::from_millis(100);
 /// An account that did not start is tried again after this.
 const AGAIN: Duration = Duration::from_secs(30);
 /// Accounts that start side by side.
 const AT_ONCE: usize = 64;
 
+/// What the command line and the environment give to each account.
+pub struct Given<'a> {
+    /// Settings where an account has none of its own.
+    pub defaults: &'a Defaults,
+    /// Origins that are pinned, besides those of the file.
+    pub allow_egress: &'a AllowEgress,
+    /// What agents may send and get.
+    pub media: &'a MediaRules,
+}
+
+impl Given<'_> {
+    /// Reads the file, and pins its origins.
+    fn read(&self, gateway: &Gateway, path: &Path) -> Result<Vec<FileAccount>, String> {
+        let file = read_accounts(path, self.defaults)?;
+        let mut pinned = self.allow_egress.clone();
+        for (platform, origins) in file.allow_egress {
+            pinned.entry(platform).or_default().extend(origins);
+        }
+        let pins = &gateway.runtime().pins;
+        pins.set(&pinned).map_err(|error| error.to_string())?;
+        Ok(file.accounts)
+    }
+}
+
 /// Serves the accounts of a file until it is dropped.
 ///
 /// # Errors
-/// When the file can't be read at the start; later it is told in the log, and what was goes on.
+/// When the file can't be read at the start; later it is told in the log, and what was goes on. When
+/// other gateways have taken over every account that this one ran.
 pub async fn serve(
     gateway: &Gateway,
     agents: &Agents,
     components: &Components,
     path: &Path,
-    defaults: &Defaults,
-    media: &MediaRules,
+    given: &Given<'_>,
 ) -> Result<(), Failure> {
-    let mut wanted = read_accounts(path, defaults).map_err(Failure::Usage)?;
-    let mut version = modified(path);
+    let media = given.media;
+    // Before it is read: what changes from here on is read again.
+    let mut file = FileWatch::new(path);
+    let mut wanted = given.read(gateway, path).map_err(Failure::Usage)?;
     let mut logins = gateway.credentials().watch();
     let mut running: BTreeMap<String, (FileAccount, AccountOptions)> = BTreeMap::new();
     loop {
         let is_whole = follow(gateway, agents, components, &wanted, &mut running, media).await;
-        let changed = async {
-            loop {
-                tokio::time::sleep(LOOK).await;
-                if modified(path) != version {
-                    return;
-                }
-            }
-        };
         let again = async {
             match is_whole {
                 true => std::future::pending().await,
@@ -59,9 +79,8 @@ pub async fn serve(
             }
         };
         tokio::select! {
-            () = changed => {
-                version = modified(path);
-                match read_accounts(path, defaults) {
+            () = file.changed(QUIET) => {
+                match given.read(gateway, path) {
                     Ok(accounts) => wanted = accounts,
                     Err(why) => tracing::error!("{why}; the accounts stay as they were"),
                 }
@@ -69,6 +88,7 @@ pub async fn serve(
             // The credentials hold a sender.
             _ = logins.changed() => {}
             () = again => {}
+            taken = gateway.superseded() => return Err(Failure::superseded(&taken)),
         }
     }
 }
@@ -85,7 +105,7 @@ async fn follow(
     let mut is_whole = true;
     let mut options = BTreeMap::new();
     for account in wanted {
-        match options_of(gateway, account, media) {
+        match options_of(gateway, components, account, media).await {
             Ok(found) => {
                 options.insert(account.id.clone(), (account.clone(), found));
             }
@@ -152,7 +172,7 @@ async fn start(
     agent: Arc<dyn Agent>,
 ) -> Result<Handle, Failure> {
     let platform = match account.access {
-        Access::Weixin(_) => &components.main,
+        Access::Weixin(_) => WEIXIN,
         Access::Wecom(_) => WECOM,
     };
     components.ensure(gateway, platform).await?;
@@ -161,8 +181,9 @@ async fn start(
 }
 
 /// What an account of the file is started with: its token, or the credential of a login.
-fn options_of(
+async fn options_of(
     gateway: &Gateway,
+    components: &Components,
     account: &FileAccount,
     media: &MediaRules,
 ) -> Result<AccountOptions, String> {
@@ -179,8 +200,13 @@ fn options_of(
             });
         }
     };
+    let plugin = components.ensure(gateway, WEIXIN).await;
+    let plugin = plugin.map_err(|error| error.to_string())?;
+    let home = Home::of(&plugin.descriptor, &account.config);
     if let Some(token) = token
-        && !credentials.is_replaced(token).map_err(failed)?
+        && !credentials
+            .is_replaced(&account.id, &home, token)
+            .map_err(failed)?
     {
         return Ok(AccountOptions {
             id: account.id.clone(),
@@ -189,15 +215,10 @@ fn options_of(
             media: media.clone(),
         });
     }
-    let stored = credentials.get(&account.id).map_err(failed)?;
+    let stored = credentials.find(&account.id, &home).map_err(failed)?;
     let stored = stored.ok_or(
-        "it has no token, and no login is stored for it: set `token`, or log in and name the \
-         account that the login brings",
+        "it has no token, and no login of its server is stored for it: set `token`, or log in with \
+         the same base_url and name the account that the login brings",
     )?;
     Ok(account_of(stored, &account.config, media.clone()))
-}
-
-fn modified(path: &Path) -> Option<(SystemTime, u64)> {
-    let about = std::fs::metadata(path).ok()?;
-    Some((about.modified().ok()?, about.len()))
 }

@@ -4,35 +4,35 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::select_all;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::{Failure, beside_the_binary, other};
-use crate::cli::WECOM;
+use crate::account::SwapError;
+use crate::cli::{WECOM, WEIXIN};
 use crate::gateway::{Gateway, SWAP_DEADLINE};
 use crate::runtime::{Plugin, Runtime};
+use crate::watch::FileWatch;
 
-/// The platform of the account that the `WEIXIN_` variables name, unless a component says otherwise.
-const WEIXIN: &str = "weixin";
-/// How often it is looked at the file.
-const LOOK: Duration = Duration::from_millis(500);
+/// A file is loaded when it has not changed for so long.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// The files of the components, by their platforms. One that was named says itself which one it is
 /// for; those of the others are beside the binary.
 pub struct Components {
-    /// The platform of the account that the `WEIXIN_` variables name: that of the first file that was
-    /// named and is not WeCom's.
-    pub main: String,
-    paths: Mutex<BTreeMap<String, PathBuf>>,
+    paths: watch::Sender<BTreeMap<String, PathBuf>>,
 }
 
 impl Components {
     /// Loads what was named.
     ///
     /// # Errors
-    /// When one can't be used, and when two are for one platform.
+    /// When one can't be used, when two are for one platform, and when one is for a platform of which
+    /// this runner has no accounts: it would get another platform's.
     pub async fn load(
         runtime: &Runtime,
         named: Vec<PathBuf>,
@@ -41,6 +41,7 @@ impl Components {
         let mut plugins = Vec::new();
         for path in named {
             let plugin = runtime.load(&path).await.map_err(other)?;
+            check_platform(&path, &plugin, &[WEIXIN, WECOM])?;
             let platform = plugin.platform().to_owned();
             if paths.insert(platform.clone(), path).is_some() {
                 return Err(Failure::Usage(format!(
@@ -49,11 +50,8 @@ impl Components {
             }
             plugins.push(plugin);
         }
-        let mut platforms = plugins.iter().map(Plugin::platform);
-        let main = platforms.find(|platform| *platform != WECOM);
         let components = Components {
-            main: main.unwrap_or(WEIXIN).to_owned(),
-            paths: Mutex::new(paths),
+            paths: watch::channel(paths).0,
         };
         Ok((components, plugins))
     }
@@ -65,32 +63,24 @@ impl Components {
     pub async fn find(&self, runtime: &Runtime, platform: &str) -> Result<Plugin, Failure> {
         let path = beside_the_binary(&format!("{platform}.wasm"))?;
         let plugin = runtime.load(&path).await.map_err(other)?;
-        if plugin.platform() != platform {
-            return Err(Failure::Other(format!(
-                "component {}: it is for the platform {}, not {platform}",
-                path.display(),
-                plugin.platform()
-            )));
-        }
-        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
-        paths.insert(platform.to_owned(), path);
+        check_platform(&path, &plugin, &[platform])?;
+        self.paths.send_modify(|paths| {
+            paths.insert(platform.to_owned(), path);
+        });
         Ok(plugin)
     }
 
-    /// Gives the gateway the component of a platform, where it has none.
+    /// The gateway's component of a platform; it is given one where it has none.
     ///
     /// # Errors
     /// When it can't be used.
-    pub async fn ensure(&self, gateway: &Gateway, platform: &str) -> Result<(), Failure> {
-        if gateway.plugin_of(platform).is_none() {
-            gateway.install(self.find(gateway.runtime(), platform).await?);
+    pub async fn ensure(&self, gateway: &Gateway, platform: &str) -> Result<Plugin, Failure> {
+        if let Some(plugin) = gateway.plugin_of(platform) {
+            return Ok(plugin);
         }
-        Ok(())
-    }
-
-    fn paths(&self) -> Vec<PathBuf> {
-        let paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
-        paths.values().cloned().collect()
+        let plugin = self.find(gateway.runtime(), platform).await?;
+        gateway.install(plugin.clone());
+        Ok(plugin)
     }
 
     /// Swaps until it is dropped. What does not fit is told in the log, and the old one goes on.
@@ -103,85 +93,98 @@ impl Components {
         watch: bool,
     ) -> Result<impl Future<Output = ()> + 'a, Failure> {
         let mut hang_up = signal(SignalKind::hangup()).map_err(other)?;
-        let mut seen: BTreeMap<PathBuf, Version> = BTreeMap::new();
-        self.look(&mut seen);
+        let mut paths = self.paths.subscribe();
         Ok(async move {
+            let mut files: BTreeMap<String, (PathBuf, FileWatch)> = BTreeMap::new();
             loop {
-                let changed = async {
-                    loop {
-                        tokio::time::sleep(LOOK).await;
-                        let changed = self.look(&mut seen);
-                        if watch && !changed.is_empty() {
-                            return changed;
+                let known = paths.borrow_and_update().clone();
+                if watch {
+                    for (platform, path) in &known {
+                        if !files.contains_key(platform) {
+                            let file = (path.clone(), FileWatch::new(path));
+                            files.insert(platform.clone(), file);
+                            // It may have changed between when it was loaded and now.
+                            swap(gateway, platform, path, false).await;
                         }
                     }
-                };
-                let changed = tokio::select! {
-                    _ = hang_up.recv() => self.paths(),
-                    changed = changed => {
-                        for path in &changed {
-                            settled(path).await;
-                        }
-                        changed
-                    }
-                };
-                for path in changed {
-                    swap(gateway, &path).await;
                 }
-                self.look(&mut seen);
+                tokio::select! {
+                    _ = hang_up.recv() => {
+                        for (platform, path) in &known {
+                            swap(gateway, platform, path, true).await;
+                        }
+                    }
+                    (platform, path) = changed(&mut files) => {
+                        swap(gateway, &platform, &path, true).await;
+                    }
+                    // This has the sender.
+                    _ = paths.changed() => {}
+                }
             }
         })
     }
-
-    /// The files that are others than at the last look; those that are looked at first are not.
-    fn look(&self, seen: &mut BTreeMap<PathBuf, Version>) -> Vec<PathBuf> {
-        let mut paths = self.paths();
-        paths.retain(|path| {
-            let Some(now) = modified(path) else {
-                return false;
-            };
-            let before = seen.insert(path.clone(), now);
-            before.is_some_and(|before| before != now)
-        });
-        paths
-    }
 }
 
-/// What differs after a change of a file.
-type Version = (SystemTime, u64);
+/// Refuses a component that is for none of these platforms: the accounts and their credentials are
+/// of one platform, and no other's component gets them.
+///
+/// # Errors
+/// One line that says which it is for.
+pub(super) fn check_platform(
+    path: &Path,
+    plugin: &Plugin,
+    platforms: &[&str],
+) -> Result<(), Failure> {
+    if platforms.contains(&plugin.platform()) {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "component {}: it is for the platform {:?}, and the accounts here are of {}: name the \
+         component of that platform, or leave --component out",
+        path.display(),
+        plugin.platform(),
+        platforms.join(" and ")
+    )))
+}
 
-/// Waits until a file that is being written does not change any more.
-async fn settled(path: &Path) {
-    let mut before = modified(path);
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let now = modified(path);
-        if now == before {
+/// Waits until one of the files has changed.
+async fn changed(files: &mut BTreeMap<String, (PathBuf, FileWatch)>) -> (String, PathBuf) {
+    if files.is_empty() {
+        return std::future::pending().await;
+    }
+    let each = files.iter_mut().map(|(platform, (path, file))| {
+        async {
+            file.changed(QUIET).await;
+            (platform.clone(), path.clone())
+        }
+        .boxed_local()
+    });
+    select_all(each).await.0
+}
+
+/// Swaps a component, unless its file is what serves already, which is told if that is wanted.
+async fn swap(gateway: &Gateway, platform: &str, path: &Path, tells: bool) {
+    let serves = gateway.plugin_of(platform).map(|plugin| plugin.digest);
+    let plugin = match gateway.runtime().load_other(path, serves.as_deref()).await {
+        Ok(Some(plugin)) => plugin,
+        Ok(None) => {
+            if tells {
+                tracing::info!("the component's file is the one that serves");
+            }
             return;
         }
-        before = now;
-    }
-}
-
-async fn swap(gateway: &Gateway, path: &Path) {
-    let plugin = match gateway.runtime().load(path).await {
-        Ok(plugin) => plugin,
         Err(error) => {
             tracing::error!("the old component goes on: {error}");
             return;
         }
     };
-    let current = gateway.plugin_of(plugin.platform());
-    if current.is_some_and(|current| current.digest == plugin.digest) {
-        tracing::info!("the component's file is the one that serves");
-        return;
+    let path = path.display();
+    match gateway.swap(&plugin, SWAP_DEADLINE).await {
+        Ok(()) => {}
+        Err(SwapError::Unconfirmed(why)) => tracing::error!(
+            "the component {path} is not taken: {why}, by starting again or with POST \
+             /component?allow-changes=true; `host-test check NEW --against OLD` shows all of it"
+        ),
+        Err(error) => tracing::error!("the component {path} is not taken: {error}"),
     }
-    if let Err(error) = gateway.swap(&plugin, SWAP_DEADLINE).await {
-        tracing::error!("the component {} is not taken: {error}", path.display());
-    }
-}
-
-fn modified(path: &Path) -> Option<Version> {
-    let about = std::fs::metadata(path).ok()?;
-    Some((about.modified().ok()?, about.len()))
 }

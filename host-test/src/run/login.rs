@@ -7,14 +7,16 @@ use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::serve::replaced_by_login;
-use super::{Failure, Signals, beside_the_binary, other};
+use super::component::check_platform;
+use super::serve::held;
+use super::{Failure, Signals, beside_the_binary, other, say};
 use crate::account::StartError;
-use crate::cli::LoginOptions;
+use crate::cli::{LoginOptions, WEIXIN};
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::login::{Login, LoginError, Logins, Step};
 use crate::state::StateSpec;
+use crate::terminal;
 
 /// Logs in, and keeps the credential in the state.
 ///
@@ -28,23 +30,26 @@ pub async fn login(options: LoginOptions) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
-    let credentials = Credentials::of(&options.state);
+    let credentials = Credentials::of(&options.state).of_operator();
     // Before anybody scans a code in vain.
     credentials
-        .latest()
+        .all()
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let component = match options.component {
         Some(path) => path,
         None => beside_the_binary("weixin.wasm")?,
     };
-    let runtime = super::runtime(Clock::new(), None)?;
+    let runtime = super::runtime(Clock::new(), None, &options.allow_egress)?;
     let plugin = runtime.load(&component).await.map_err(other)?;
+    check_platform(&component, &plugin, &[WEIXIN])?;
+    let (holder, in_use) = held(&options.wanted);
     let logins = Logins {
         runtime,
         plugin,
         config: options.config,
         credentials,
-        replaces: replaced_by_login(&options.wanted),
+        holder,
+        in_use,
     };
     tokio::select! {
         result = show(&logins) => result,
@@ -81,8 +86,7 @@ pub(super) async fn show(logins: &Logins) -> Result<(), Failure> {
                     false => "The phone shows some digits. Type them here: ",
                 };
                 asked = true;
-                print!("{words}");
-                std::io::stdout().flush().map_err(other)?;
+                terminal::print(words).map_err(other)?;
                 let Some(digits) = input.next_line().await.map_err(other)? else {
                     return Err(Failure::Other(
                         "the phone shows digits, and there is nobody to type them: run the login \
@@ -102,17 +106,12 @@ pub(super) async fn show(logins: &Logins) -> Result<(), Failure> {
                     Err(error) => return Err(failed(error)),
                 };
             }
-            Step::Done { account } => return say(&format!("Logged in as {account}.")),
+            Step::Done { account } => {
+                return say(&format!("Logged in as {}.", terminal::line(&account)));
+            }
             Step::Failed { reason } => return Err(Failure::Other(format!("no login: {reason}"))),
         }
     }
-}
-
-fn say(words: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout();
-    writeln!(out, "{words}")
-        .and_then(|()| out.flush())
-        .map_err(other)
 }
 
 fn show_code(text: &str, left: Duration) -> Result<(), Failure> {
@@ -123,16 +122,19 @@ fn show_code(text: &str, left: Duration) -> Result<(), Failure> {
         .dark_color(Dense1x2::Dark)
         .light_color(Dense1x2::Light)
         .build();
-    // Dark on light, whatever the terminal's colours are.
+    // Dark on light, whatever the terminal's colours are: the only sequences that are printed.
     let (begin, end) = match std::io::stdout().is_terminal() {
         true => ("\x1b[30;107m", "\x1b[0m"),
         false => ("", ""),
     };
+    let mut out = std::io::stdout();
     for line in drawn.lines() {
-        say(&format!("{begin}{line}{end}"))?;
+        writeln!(out, "{begin}{line}{end}").map_err(other)?;
     }
+    // What the code says is the component's.
     say(&format!(
-        "{text}\nScan the code with WeChat, or open the link on the phone. It is good for {} s.",
+        "{}\nScan the code with WeChat, or open the link on the phone. It is good for {} s.",
+        terminal::line(text),
         left.as_secs()
     ))
 }

@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::account::Handle;
 use crate::simulator::{Content, DEFAULT_USER, Event, File, MediaKind, Simulator};
+use crate::terminal;
 
 /// How often it is looked whether everything is answered.
 const LOOK: Duration = Duration::from_millis(10);
@@ -44,7 +45,7 @@ pub async fn terminal(simulator: &Simulator) -> rustyline::Result<Ended> {
     let config = Config::builder().auto_add_history(true).build();
     let mut editor: Editor<(), MemHistory> = Editor::with_history(config, MemHistory::new())?;
     let mut printer = editor.create_external_printer()?;
-    print!("{WELCOME}");
+    terminal::print(WELCOME)?;
     let (lines, mut said) = mpsc::unbounded_channel();
     // Reading a terminal blocks, so it has a thread of its own.
     std::thread::spawn(move || {
@@ -64,7 +65,7 @@ pub async fn terminal(simulator: &Simulator) -> rustyline::Result<Ended> {
                 Some(Ok(line)) if line.trim() == LOGIN => return Ok(Ended::Login),
                 Some(Ok(line)) => {
                     if let Err(why) = say(simulator, &line).await {
-                        printer.print(format!("{why}\n"))?;
+                        printer.print(format!("{}\n", terminal::line(&why)))?;
                     }
                 }
                 None | Some(Err(ReadlineError::Interrupted | ReadlineError::Eof)) => {
@@ -75,7 +76,7 @@ pub async fn terminal(simulator: &Simulator) -> rustyline::Result<Ended> {
             event = events.recv() => match event {
                 Ok(event) => {
                     if let Some(line) = shown(simulator, &event) {
-                        printer.print(format!("{line}\n"))?;
+                        printer.print(format!("{}\n", terminal::shown(&line)))?;
                     }
                 }
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
@@ -139,18 +140,21 @@ fn answer(simulator: &Simulator, bubble: &Value) -> Option<String> {
     })
 }
 
-/// Saves a file under its name, of which only the last part counts; never over another one.
+/// The last part of a name, in letters that are safe to be listed: as a terminal shows it.
+fn file_name(name: Option<&str>) -> Option<String> {
+    let last = name?.rsplit(['/', '\\']).next()?;
+    let plain = terminal::line(last.trim_start_matches('.')).replace(['/', '\\'], "_");
+    (!plain.is_empty()).then_some(plain)
+}
+
+/// Saves a file under its name; never over another one.
 fn save(kind: &str, name: Option<&str>, bytes: &[u8]) -> std::io::Result<PathBuf> {
     std::fs::create_dir_all(FOLDER)?;
-    let name = name
-        .and_then(|name| name.rsplit(['/', '\\']).next())
-        .map(|name| name.trim_start_matches('.'))
-        .filter(|name| !name.is_empty())
-        .unwrap_or(kind);
+    let name = file_name(name).unwrap_or_else(|| kind.to_owned());
     let mut number = 0;
     loop {
         let path = match number {
-            0 => Path::new(FOLDER).join(name),
+            0 => Path::new(FOLDER).join(&name),
             number => Path::new(FOLDER).join(format!("{number}-{name}")),
         };
         match std::fs::File::create_new(&path) {
@@ -174,8 +178,7 @@ pub async fn lines(simulator: &Simulator, account: &Handle) -> std::io::Result<(
             match events.recv().await {
                 Ok(Event::Shown(bubble)) => {
                     if let Some(answer) = answer(simulator, &bubble) {
-                        let mut out = std::io::stdout();
-                        writeln!(out, "{answer}").and_then(|()| out.flush())?;
+                        terminal::answer(&answer)?;
                     }
                 }
                 Ok(Event::Typing { .. }) | Err(broadcast::error::RecvError::Lagged(_)) => {}
@@ -188,7 +191,7 @@ pub async fn lines(simulator: &Simulator, account: &Handle) -> std::io::Result<(
             if !line.trim().is_empty()
                 && let Err(why) = say(simulator, &line).await
             {
-                eprintln!("{why}");
+                terminal::complain(&why);
             }
         }
         while !is_quiet(simulator, account).await {
@@ -213,4 +216,28 @@ async fn is_quiet(simulator: &Simulator, account: &Handle) -> bool {
         .health()
         .await
         .is_some_and(|health| health.unacknowledged == 0 && health.queued == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_saved_in_its_folder_under_a_name_that_can_be_listed() {
+        for (name, expect) in [
+            ("报告.pdf", Some("报告.pdf")),
+            ("../../etc/passwd", Some("passwd")),
+            ("a\\b.txt", Some("b.txt")),
+            (".bashrc", Some("bashrc")),
+            ("..", None),
+            ("", None),
+            ("a/", None),
+            ("\u{1b}]0;owned\u{7}.txt", Some("␛]0;owned␇.txt")),
+            ("photo\u{202e}gnp.exe", Some("photo_u{202e}gnp.exe")),
+            ("a\nb", Some("a␊b")),
+        ] {
+            assert_eq!(file_name(Some(name)).as_deref(), expect, "{name:?}");
+        }
+        assert_eq!(file_name(None), None);
+    }
 }

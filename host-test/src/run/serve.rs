@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::account::{Choice, TOKEN, choose};
+use super::account::{Choice, TOKEN, choose, home};
 use super::agents::Agents;
 use super::component::Components;
 use super::prompt::{self, Ended};
@@ -16,12 +18,14 @@ use super::{Failure, Signals, accounts, login, other, wecom};
 use crate::account::{AccountOptions, Handle, Phase, StartError};
 use crate::admin;
 use crate::agent;
-use crate::cli::{Access, RunOptions, WECOM, Wanted, read_accounts};
+use crate::cli::{Access, RunOptions, WECOM, WEIXIN, Wanted, read_accounts};
 use crate::clock::Clock;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Holder};
 use crate::gateway::Gateway;
-use crate::login::{Logins, Replaced};
+use crate::listener::{Listener, Tls};
+use crate::login::Logins;
 use crate::media::MediaRules;
+use crate::media::folder::Folder;
 use crate::simulator::{Options, Simulator};
 use crate::state::{StateError, StateSpec};
 use crate::webhooks;
@@ -51,35 +55,59 @@ pub fn talks_to_a_person(options: &RunOptions) -> bool {
 pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     let clock = Clock::new();
     let mut signals = Signals::new()?;
-    let credentials = Credentials::of(&options.state);
+    let tls = match &options.tls {
+        Some((certificate, key)) => {
+            let loaded = Tls::load(certificate, key, Clock::new());
+            Some(loaded.map_err(|error| Failure::Usage(error.to_string()))?)
+        }
+        None => None,
+    };
+    let credentials = match options.accounts {
+        Some(_) => Credentials::of(&options.state),
+        // The environment's accounts.
+        None => Credentials::of(&options.state).of_operator(),
+    };
     let admin = match options.admin {
         Some((address, token)) => {
-            let listener = listen("--admin", address).await?;
-            tracing::info!(address = %listener.1, "the operator's API listens");
-            Some((listener.0, token))
+            let (listener, address) = listen("--admin", address, &tls).await?;
+            tracing::info!(%address, "the operator's API listens");
+            if tls.is_none() && !address.ip().is_loopback() {
+                tracing::warn!(%address, "{OPEN_ADMIN}");
+            }
+            Some((listener.named(options.names), token))
         }
         None => None,
     };
     let webhooks = match options.webhooks {
         Some(address) => {
-            let listener = listen("--webhooks", address).await?;
-            tracing::info!(address = %listener.1, "webhooks are listened for");
-            Some(listener.0)
+            let (listener, address) = listen("--webhooks", address, &tls).await?;
+            tracing::info!(%address, "webhooks are listened for");
+            Some(listener)
         }
         None => None,
     };
     let (state_spec, durability) = (options.state, options.durability);
+    let mut environment = options.agent_settings.environment.clone();
     let state_directory = match &state_spec {
         StateSpec::Directory(path) => Some(path.clone()),
-        StateSpec::Memory | StateSpec::Redis(_) => None,
+        StateSpec::Memory => None,
+        StateSpec::Redis(address) => {
+            let secrets = address.secrets();
+            secrets.for_each(|secret| environment.withhold_value(secret));
+            None
+        }
     };
     let opening = tokio::spawn(async move { state_spec.open(durability).await });
     let accounts_file = options.accounts;
     let accounts = match &accounts_file {
-        Some(path) => Some(read_accounts(path, &options.defaults).map_err(Failure::Usage)?),
+        Some(path) => {
+            let file = read_accounts(path, &options.defaults).map_err(Failure::Usage)?;
+            Some(file.accounts)
+        }
         None => None,
     };
-    let runtime = super::runtime(clock.clone(), accounts.as_ref().map(Vec::len))?;
+    let accounts_count = accounts.as_ref().map(Vec::len);
+    let runtime = super::runtime(clock.clone(), accounts_count, &options.allow_egress)?;
     let (components, plugins) = Components::load(&runtime, options.components).await?;
     let state = opening.await.map_err(other)?.map_err(|error| match error {
         StateError::InUse { .. } | StateError::Open { .. } | StateError::Connect { .. } => {
@@ -89,14 +117,22 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     })?;
     let media = MediaRules {
         allowed: match options.media_dirs.is_empty() {
-            true => vec![std::env::current_dir().map_err(other)?],
+            true => vec![Folder::open(Path::new(".")).map_err(other)?],
             false => options.media_dirs,
         },
-        denied: state_directory.into_iter().collect(),
+        denied: state_directory
+            .into_iter()
+            .chain(accounts_file.clone())
+            .collect(),
+        origins: options.media_origins,
         ..MediaRules::default()
     };
+    for plugin in &plugins {
+        environment.withhold_secrets_of(&plugin.descriptor);
+    }
     let settings = agent::Settings {
         umask: Some(umask),
+        environment,
         ..options.agent_settings
     };
     let one = One {
@@ -104,6 +140,7 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         config: options.defaults.weixin.clone(),
         media: media.clone(),
         simulator: options.simulator,
+        simulator_token: options.simulator_token,
         is_alone: options.wecom.is_none(),
     };
     let needed = match &accounts {
@@ -111,11 +148,11 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
             let is_wecom = |access: &Access| matches!(access, Access::Wecom(_));
             match !accounts.is_empty() && accounts.iter().all(|account| is_wecom(&account.access)) {
                 true => WECOM,
-                false => &components.main,
+                false => WEIXIN,
             }
         }
         None if one.waits(&credentials)? => WECOM,
-        None => &components.main,
+        None => WEIXIN,
     };
     let first = plugins.iter().find(|plugin| plugin.platform() == needed);
     let first = match first.cloned() {
@@ -151,8 +188,12 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         }
         match accounts_file {
             Some(path) => {
-                let defaults = &options.defaults;
-                accounts::serve(&gateway, &agents, &components, &path, defaults, &media).await
+                let given = accounts::Given {
+                    defaults: &options.defaults,
+                    allow_egress: &options.allow_egress,
+                    media: &media,
+                };
+                accounts::serve(&gateway, &agents, &components, &path, &given).await
             }
             None => one.serve(&gateway, &agents, &components).await,
         }
@@ -166,10 +207,24 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     result
 }
 
-async fn listen(option: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+/// What an operator is told whose API others can reach.
+const OPEN_ADMIN: &str = "the operator's API is open to other machines without TLS: whoever is on the way \
+    reads its token and the messages. Add --tls-cert and --tls-key, or listen on 127.0.0.1 and put a proxy \
+    with TLS before it";
+
+async fn listen(
+    option: &str,
+    address: SocketAddr,
+    tls: &Option<Arc<Tls>>,
+) -> Result<(Listener, SocketAddr), Failure> {
     let failed = |error: std::io::Error| Failure::Usage(format!("{option} {address}: {error}"));
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
+    let listener = Listener::from(listener);
+    let listener = match tls {
+        Some(tls) => listener.with_tls(Arc::clone(tls)),
+        None => listener,
+    };
     Ok((listener, address))
 }
 
@@ -179,6 +234,7 @@ struct One {
     config: BTreeMap<String, String>,
     media: MediaRules,
     simulator: bool,
+    simulator_token: Option<String>,
     /// No other account was asked for.
     is_alone: bool,
 }
@@ -204,19 +260,23 @@ impl One {
         let clock = &gateway.runtime().clock;
         let mut changes = gateway.credentials().watch();
         while self.waits(gateway.credentials())? {
+            let changed = tokio::select! {
+                changed = changes.changed() => changed,
+                taken = gateway.superseded() => return Err(Failure::superseded(&taken)),
+            };
             // Each holder of the credentials holds a sender.
-            if changes.changed().await.is_err() {
+            if changed.is_err() {
                 std::future::pending::<()>().await;
             }
         }
-        components.ensure(gateway, &components.main).await?;
-        let plugin = gateway.plugin_of(&components.main);
+        let (holder, in_use) = held(&self.wanted);
         let logins = Logins {
             runtime: gateway.runtime().clone(),
-            plugin: plugin.unwrap_or_else(|| gateway.plugin()),
+            plugin: components.ensure(gateway, WEIXIN).await?,
             config: self.config.clone(),
             credentials: gateway.credentials().clone(),
-            replaces: replaced_by_login(&self.wanted),
+            holder,
+            in_use,
         };
         let choice = match self.simulator {
             true => Choice::Simulator,
@@ -226,7 +286,7 @@ impl One {
         let mut next = match choice {
             Choice::Account(account) => account,
             Choice::Simulator => {
-                let started = built_in_simulator(clock).await?;
+                let started = built_in_simulator(clock, self.simulator_token.clone()).await?;
                 let account = account_of_simulator(&started, &self.config, &self.media);
                 simulator = Some(started);
                 account
@@ -243,7 +303,7 @@ impl One {
             let started_ms = clock.unix_ms();
             let current = next.clone();
             let account = gateway
-                .add_of(&components.main, next, agents.default())
+                .add_of(WEIXIN, next, agents.default())
                 .await
                 .map_err(start_failure)?;
             tracing::info!(account = account.id(), "started");
@@ -276,14 +336,7 @@ impl One {
                     next = replacing;
                     continue;
                 }
-                () = account.superseded() => {
-                    return Err(Failure::Superseded(format!(
-                        "another gateway that was started later on the same --state runs {} now, \
-                         and this one ends: run one of them, or give them different accounts and \
-                         states",
-                        account.id()
-                    )));
-                }
+                taken = gateway.superseded() => return Err(Failure::superseded(&taken)),
             };
             match ended {
                 Ended::Quit => return Ok(()),
@@ -292,7 +345,7 @@ impl One {
                     simulator = None;
                     login::show(&logins).await?;
                     next = self.logged_in(gateway)?;
-                    println!("The agent answers there now. Ctrl-C ends.");
+                    super::say("The agent answers there now. Ctrl-C ends.")?;
                 }
             }
         }
@@ -343,12 +396,14 @@ impl One {
                 return options;
             }
             // The environment's token is of no use any more, and somebody logged in for that.
-            if let Some(replaced) = replaced_by_login(&self.wanted)
-                && let Ok(Some(latest)) = credentials.latest()
+            let home = home(&self.config);
+            if let Wanted::Given { id, token } = &self.wanted
+                && let Ok(Some(latest)) = credentials.latest(&home)
                 && latest.saved_ms >= started_ms
                 && account.status().await.phase == Phase::LoginRequired
             {
-                if let Err(error) = credentials.store(latest, &replaced.values) {
+                let replaced = std::slice::from_ref(token);
+                if let Err(error) = credentials.replace(id, &home, replaced) {
                     tracing::error!("{error}");
                 } else if let Some(options) = chosen() {
                     return options;
@@ -365,24 +420,24 @@ pub(super) fn start_failure(error: StartError) -> Failure {
     }
 }
 
-/// What a login replaces that is made where the environment names this account.
-pub(super) fn replaced_by_login(wanted: &Wanted) -> Option<Replaced> {
+/// Who holds what a login brings that is made with this environment, and what is in use there: where
+/// it names an account, that account's.
+pub(super) fn held(wanted: &Wanted) -> (Holder, BTreeMap<String, String>) {
     match wanted {
-        Wanted::Given { id, token } => Some(Replaced {
-            account: id.clone(),
-            values: vec![token.clone()],
-        }),
-        Wanted::Stored(_) | Wanted::Latest => None,
+        Wanted::Given { id, token } => (
+            Holder::Operator(Some(id.clone())),
+            BTreeMap::from([(TOKEN.to_owned(), token.clone())]),
+        ),
+        Wanted::Stored(id) => (Holder::Operator(Some(id.clone())), BTreeMap::new()),
+        Wanted::Latest => (Holder::Operator(None), BTreeMap::new()),
     }
 }
 
 fn nobody_logged_in(wanted: &Wanted) -> String {
     let whom = match wanted {
-        Wanted::Stored(id) => format!("WEIXIN_ACCOUNT_ID {id} has no stored credential"),
-        Wanted::Given { .. } => {
-            "WEIXIN_TOKEN was replaced by a login that is not stored".to_owned()
-        }
-        Wanted::Latest => "WEIXIN_BASE_URL is set, and nobody has logged in".to_owned(),
+        Wanted::Stored(_) => "WEIXIN_ACCOUNT_ID names an account without a stored credential",
+        Wanted::Given { .. } => "WEIXIN_TOKEN was replaced by a login that is not stored",
+        Wanted::Latest => "WEIXIN_BASE_URL is set, and nobody has logged in",
     };
     format!("{whom}: run `host-test login`, or set WEIXIN_TOKEN and WEIXIN_ACCOUNT_ID")
 }
@@ -403,12 +458,16 @@ fn account_of_simulator(
     }
 }
 
-async fn built_in_simulator(clock: &Clock) -> Result<Simulator, Failure> {
+async fn built_in_simulator(
+    clock: &Clock,
+    control_token: Option<String>,
+) -> Result<Simulator, Failure> {
     // A new account each time: what an earlier run left in the state is not this person's.
     let account_id = format!("{:012x}@im.bot", rand::random::<u64>() >> 16);
     Simulator::start(Options {
         clock: clock.clone(),
         account_id,
+        control_token,
         // Files that the agent sends are saved for the person.
         whole_bytes: 100 * 1024 * 1024,
         ..Options::default()

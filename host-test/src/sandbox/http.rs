@@ -116,10 +116,11 @@ impl WasiHttpHooks for Hooks {
         Box::new(async move {
             leave_the_stack().await;
             let request = request.map(|body| body.map_err(RequestBodyError));
-            let path = request.uri().path().to_owned();
+            // Without what the operator configured: that is nobody's to see.
+            let path = egress.own_path(request.uri()).map(str::to_owned);
             let result = egress.send(request, timeouts).await;
             let status = result.as_ref().ok().map(http::Response::status);
-            tenant.requests.count(&path, status);
+            tenant.requests.count(path.as_deref(), status);
             let response = result.map_err(|error| {
                 tell(&tenant, &error);
                 error_of(error.failure)

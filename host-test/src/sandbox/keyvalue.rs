@@ -38,6 +38,12 @@ impl OpenBucket {
     }
 }
 
+/// The bucket of an account that its component always has something in.
+pub(crate) fn first_bucket(account: &str) -> String {
+    let [first, ..] = BUCKETS;
+    bucket_of(first, account)
+}
+
 fn bucket_of(name: &str, account: &str) -> String {
     format!("{name}/{account}")
 }

@@ -43,8 +43,9 @@ impl Requests {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Counts the answer's head, or that there was none.
-    pub(super) fn count(&self, path: &str, status: Option<http::StatusCode>) {
+    /// Counts the answer's head, or that there was none. The path is the component's own, where that
+    /// is known.
+    pub(super) fn count(&self, path: Option<&str>, status: Option<http::StatusCode>) {
         let outcome = match status.map(|status| status.as_u16() / 100) {
             Some(1) => "1xx",
             Some(2) => "2xx",
@@ -54,8 +55,10 @@ impl Requests {
             None => "failed",
         };
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_own = ended.contains_key(path) || (path.len() <= PATH_BYTES && ended.len() < PATHS);
-        let path = if is_own { path } else { OTHER };
+        let is_counted = |path: &&str| {
+            ended.contains_key(*path) || (path.len() <= PATH_BYTES && ended.len() < PATHS)
+        };
+        let path = path.filter(is_counted).unwrap_or(OTHER);
         let outcomes = ended.entry(path.into()).or_default();
         *outcomes.entry(outcome).or_default() += 1;
     }
@@ -80,18 +83,20 @@ mod tests {
     #[test]
     fn paths_are_counted_by_outcome_and_are_few() {
         let requests = Requests::default();
-        requests.count("/poll", Some(StatusCode::OK));
-        requests.count("/poll", Some(StatusCode::NO_CONTENT));
-        requests.count("/poll", None);
+        requests.count(Some("/poll"), Some(StatusCode::OK));
+        requests.count(Some("/poll"), Some(StatusCode::NO_CONTENT));
+        requests.count(Some("/poll"), None);
         for number in 0..100 {
-            requests.count(&format!("/{number}"), Some(StatusCode::BAD_GATEWAY));
+            requests.count(Some(&format!("/{number}")), Some(StatusCode::BAD_GATEWAY));
         }
-        requests.count(&"/".repeat(PATH_BYTES + 1), Some(StatusCode::OK));
+        requests.count(Some(&"/".repeat(PATH_BYTES + 1)), Some(StatusCode::OK));
+        requests.count(None, Some(StatusCode::CONTINUE));
         let ended = requests.ended();
         assert!(ended.contains(&("/poll".into(), "2xx", 2)), "{ended:?}");
         assert!(ended.contains(&("/poll".into(), "failed", 1)), "{ended:?}");
         assert!(ended.contains(&(OTHER.into(), "5xx", 85)), "{ended:?}");
         assert!(ended.contains(&(OTHER.into(), "2xx", 1)), "{ended:?}");
-        assert_eq!(requests.ended().len(), 2 + 15 + 2);
+        assert!(ended.contains(&(OTHER.into(), "1xx", 1)), "{ended:?}");
+        assert_eq!(requests.ended().len(), 2 + 15 + 3);
     }
 }

@@ -3,14 +3,17 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::stream;
+use http::HeaderValue;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::body::Frame;
+use serde_json::Value;
 
+use super::faults::{members, text};
 use crate::clock::Clock;
 
 /// A whole body, or one with a fault.
@@ -32,6 +35,83 @@ impl From<Infallible> for Cut {
     fn from(never: Infallible) -> Cut {
         match never {}
     }
+}
+
+/// Bytes that no encoder would write, in an answer that is otherwise true. Each character of the texts up
+/// to U+00FF is one byte.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mangle {
+    before: Vec<u8>,
+    behind: Vec<u8>,
+    replace: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Mangle {
+    /// Reads `{"before", "behind", "replace": {FIND: WITH}}`.
+    pub(super) fn read(of: &str, value: &Value) -> Result<Mangle, String> {
+        let mut mangle = Mangle::default();
+        for (key, value) in members(of, value)? {
+            let name = &format!("{of}.{key}");
+            match key.as_str() {
+                "before" => mangle.before = bytes(name, value)?,
+                "behind" => mangle.behind = bytes(name, value)?,
+                "replace" => {
+                    for (find, with) in members(name, value)? {
+                        let with = bytes(name, with)?;
+                        mangle.replace.push((find.clone().into_bytes(), with));
+                    }
+                }
+                _ => {
+                    return Err(format!(
+                        "`{name}` is unknown; it has `before`, `behind` and `replace`."
+                    ));
+                }
+            }
+        }
+        Ok(mangle)
+    }
+
+    /// The answer with these bytes.
+    pub(super) fn apply(&self, answer: &[u8]) -> Bytes {
+        let mut body = answer.to_vec();
+        for (find, with) in &self.replace {
+            body = replaced(&body, find, with);
+        }
+        [&self.before[..], &body, &self.behind].concat().into()
+    }
+}
+
+fn bytes(name: &str, value: &Value) -> Result<Vec<u8>, String> {
+    let text = text(name, value)?;
+    let bytes = text.chars().map(|char| u8::try_from(u32::from(char)));
+    let bytes: Result<Vec<u8>, _> = bytes.collect();
+    bytes.map_err(|_| format!("`{name}` has a character above U+00FF: write its bytes."))
+}
+
+fn replaced(body: &[u8], find: &[u8], with: &[u8]) -> Vec<u8> {
+    let mut replaced = Vec::with_capacity(body.len());
+    let mut rest = body;
+    while let Some((first, behind)) = rest.split_first() {
+        match rest.strip_prefix(find).filter(|_| !find.is_empty()) {
+            Some(behind) => {
+                replaced.extend_from_slice(with);
+                rest = behind;
+            }
+            None => {
+                replaced.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    replaced
+}
+
+/// What `Date` says: the server's own clock.
+pub(super) fn date(clock: &Clock) -> HeaderValue {
+    let now = SystemTime::UNIX_EPOCH + clock.unix();
+    // A date is ASCII.
+    HeaderValue::from_str(&httpdate::fmt_http_date(now))
+        .unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// The body as it is.

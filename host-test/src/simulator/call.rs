@@ -181,6 +181,7 @@ impl Call {
             Kind::Result(result) => (ok, Value::Object(result.clone()).to_string().into()),
             Kind::Without(keys) => (ok, without(&truth, keys)),
             Kind::Truncated => (ok, truth.slice(..truth.len() / 2)),
+            Kind::Mangled(mangle) => (ok, mangle.apply(&truth)),
             _ => (ok, truth),
         };
         let cut = matches!(fault.kind, Kind::Cut(Break::Before | Break::After));

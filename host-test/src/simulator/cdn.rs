@@ -21,13 +21,13 @@ use bytes::Bytes;
 use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
-use hyper::body::Incoming;
 use rand::RngCore;
 use serde_json::{Map, Value, json};
 
 use super::account::Bot;
 use super::breakage::{AnswerBody, Cut, whole};
 use super::cipher::Key;
+use super::content::Place;
 use super::endpoint::Endpoint;
 use super::faults::Fault;
 use super::media::payload_key;
@@ -35,11 +35,14 @@ use super::query::{escaped, parameter};
 use super::recent::Recent;
 use super::wire::Exchange;
 use super::{Content, MediaKind, World, lock};
+use crate::listener::Received;
 
 /// Files, announcements and shown files that are remembered.
 const REMEMBERED: usize = 10_000;
 /// Bytes of all contents in memory.
 const IN_MEMORY: u64 = 64 * 1024 * 1024;
+/// Bytes of all contents in files without a name.
+const ON_DISK: u64 = 4 * 1024 * 1024 * 1024;
 
 /// What is kept between requests.
 pub(super) struct Cdn {
@@ -53,9 +56,41 @@ struct Shelf {
     blobs: Recent<String, Arc<Blob>>,
     /// Tickets of what phones show, by message.
     shown: Recent<u64, String>,
-    /// Tickets and sizes of contents in memory, oldest first.
-    in_memory: VecDeque<(String, u64)>,
+    in_memory: Kept,
+    on_disk: Kept,
+}
+
+/// Contents that are bounded together.
+struct Kept {
+    /// Their tickets and sizes, oldest first.
+    contents: VecDeque<(String, u64)>,
     bytes: u64,
+    most: u64,
+}
+
+impl Kept {
+    fn new(most: u64) -> Kept {
+        Kept {
+            contents: VecDeque::new(),
+            bytes: 0,
+            most,
+        }
+    }
+
+    /// Adds one; returns the tickets of those that have to go.
+    fn add(&mut self, ticket: &str, size: u64) -> Vec<String> {
+        self.bytes += size;
+        self.contents.push_back((ticket.to_owned(), size));
+        let mut gone = Vec::new();
+        while self.bytes > self.most
+            && self.contents.len() > 1
+            && let Some((oldest, size)) = self.contents.pop_front()
+        {
+            self.bytes -= size;
+            gone.push(oldest);
+        }
+        gone
+    }
 }
 
 /// An upload that `getuploadurl` allowed.
@@ -89,8 +124,8 @@ impl Cdn {
             announced: Recent::new(REMEMBERED),
             blobs: Recent::new(REMEMBERED),
             shown: Recent::new(REMEMBERED),
-            in_memory: VecDeque::new(),
-            bytes: 0,
+            in_memory: Kept::new(IN_MEMORY),
+            on_disk: Kept::new(ON_DISK),
         };
         Cdn {
             whole_bytes,
@@ -112,17 +147,14 @@ impl Cdn {
     pub(super) fn store(&self, blob: Blob) -> String {
         let ticket = new_ticket();
         let mut shelf = lock(&self.shelf);
-        if blob.content.in_memory().is_some() {
-            let size = blob.content.size();
-            shelf.bytes += size;
-            shelf.in_memory.push_back((ticket.clone(), size));
-        }
+        let (size, place) = (blob.content.size(), blob.content.place());
         shelf.blobs.remember(ticket.clone(), Arc::new(blob));
-        while shelf.bytes > IN_MEMORY && shelf.in_memory.len() > 1 {
-            let Some((oldest, size)) = shelf.in_memory.pop_front() else {
-                break;
-            };
-            shelf.bytes -= size;
+        let gone = match place {
+            Place::Memory => shelf.in_memory.add(&ticket, size),
+            Place::Disk => shelf.on_disk.add(&ticket, size),
+            Place::Elsewhere => Vec::new(),
+        };
+        for oldest in gone {
             if let Some(blob) = shelf.blobs.find_mut(&oldest) {
                 Arc::make_mut(blob).content.forget();
             }
@@ -193,7 +225,7 @@ impl World {
     fn cdn_base(&self, base: Option<&str>) -> String {
         match base {
             Some(base) => base.trim_end_matches('/').to_owned(),
-            None => format!("http://{}/c2c", self.address),
+            None => format!("http://{}/c2c", self.address_to_call()),
         }
     }
 }
@@ -211,7 +243,7 @@ fn new_ticket() -> String {
 pub(super) async fn answer(
     world: Arc<World>,
     head: Parts,
-    body: Incoming,
+    body: Received,
 ) -> Result<Response<AnswerBody>, Cut> {
     let path = head.uri.path().strip_prefix("/c2c/").unwrap_or_default();
     match (path, head.method.as_str()) {

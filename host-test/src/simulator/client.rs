@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as Legacy;
@@ -21,6 +21,7 @@ pub(super) struct Client {
     http: Legacy<HttpConnector, Full<Bytes>>,
     pub(super) base_url: String,
     pub(super) headers: HeaderMap,
+    control_token: String,
 }
 
 impl Client {
@@ -48,6 +49,7 @@ impl Client {
             http,
             base_url: simulator.base_url(),
             headers,
+            control_token: simulator.control_token().to_owned(),
         }
     }
 
@@ -230,14 +232,20 @@ impl Client {
         } else {
             body.to_string()
         };
-        let (status, text) = self
-            .request(method, path, body)
-            .await
-            .expect("the exchange succeeds");
+        let url = format!("{}{path}", self.base_url);
+        let answer = self.fetch(method, &url, self.control_headers(), body).await;
+        let answer = answer.expect("the exchange succeeds");
         (
-            status.as_u16(),
-            serde_json::from_str(&text).expect("control answers are JSON"),
+            answer.status().as_u16(),
+            serde_json::from_slice(answer.body()).expect("control answers are JSON"),
         )
+    }
+
+    /// What the control paths want.
+    pub(super) fn control_headers(&self) -> HeaderMap {
+        let bearer = format!("Bearer {}", self.control_token);
+        let bearer = HeaderValue::from_str(&bearer).expect("a header of the test");
+        HeaderMap::from_iter([(AUTHORIZATION, bearer)])
     }
 }
 

@@ -1,12 +1,16 @@
-//! What is in a file: bytes in memory, a file on this machine, or bytes that are made up on the
-//! fly, so that a large file costs no memory.
+//! What is in a file: bytes in memory, a file on this machine, bytes that came in and are kept in a
+//! file without a name, or bytes that are made up on the fly. None of the last three costs memory.
 
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use http_body::Body;
+use http_body_util::BodyExt;
 use md5::{Digest, Md5};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::cipher::hex;
 
@@ -25,9 +29,28 @@ pub struct Content {
 enum Source {
     Bytes(Bytes),
     Path(PathBuf),
+    /// A file without a name, which goes with its last holder.
+    Unnamed(Arc<std::fs::File>),
     Generated(u64),
     /// Only measured, not kept.
     Gone,
+}
+
+/// What a content takes up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Memory,
+    Disk,
+    /// Nothing of ours.
+    Elsewhere,
+}
+
+/// Why what came in is no content.
+#[derive(Debug)]
+pub(super) enum NotReceived {
+    TooLarge,
+    BrokeOff,
+    Disk(io::Error),
 }
 
 impl Content {
@@ -86,6 +109,35 @@ impl Content {
         }
     }
 
+    /// What this body brings, at most so many bytes.
+    pub(super) async fn received(
+        mut body: impl Body<Data = Bytes> + Unpin,
+        most: u64,
+    ) -> Result<Content, NotReceived> {
+        let file = tempfile::tempfile().map_err(NotReceived::Disk)?;
+        let mut file = tokio::fs::File::from_std(file);
+        let mut digest = Md5::new();
+        let mut size = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| NotReceived::BrokeOff)?;
+            let Ok(bytes) = frame.into_data() else {
+                continue;
+            };
+            size += bytes.len() as u64;
+            if size > most {
+                return Err(NotReceived::TooLarge);
+            }
+            digest.update(&bytes);
+            file.write_all(&bytes).await.map_err(NotReceived::Disk)?;
+        }
+        file.flush().await.map_err(NotReceived::Disk)?;
+        Ok(Content {
+            source: Source::Unnamed(Arc::new(file.into_std().await)),
+            size,
+            md5: hex(&digest.finalize()),
+        })
+    }
+
     /// A content that was measured and is not kept.
     pub(super) fn gone(size: u64, md5: String) -> Content {
         Content {
@@ -109,11 +161,19 @@ impl Content {
     pub(super) fn in_memory(&self) -> Option<&Bytes> {
         match &self.source {
             Source::Bytes(bytes) => Some(bytes),
-            Source::Path(_) | Source::Generated(_) | Source::Gone => None,
+            Source::Path(_) | Source::Unnamed(_) | Source::Generated(_) | Source::Gone => None,
         }
     }
 
-    /// Frees the bytes in memory; size and MD5 stay.
+    pub(super) fn place(&self) -> Place {
+        match &self.source {
+            Source::Bytes(_) => Place::Memory,
+            Source::Unnamed(_) => Place::Disk,
+            Source::Path(_) | Source::Generated(_) | Source::Gone => Place::Elsewhere,
+        }
+    }
+
+    /// Frees the bytes; size and MD5 stay.
     pub(super) fn forget(&mut self) {
         self.source = Source::Gone;
     }
@@ -123,6 +183,7 @@ impl Content {
         let from = match &self.source {
             Source::Bytes(bytes) => From::Bytes(bytes.clone()),
             Source::Path(path) => From::Path(path.clone()),
+            Source::Unnamed(file) => From::Unnamed(file.clone()),
             Source::Generated(seed) => From::Generated(*seed),
             Source::Gone => return None,
         };
@@ -145,6 +206,7 @@ enum From {
     Bytes(Bytes),
     Path(PathBuf),
     Open(tokio::fs::File),
+    Unnamed(Arc<std::fs::File>),
     Generated(u64),
 }
 
@@ -175,6 +237,14 @@ impl Reader {
                 file.read_exact(&mut piece).await?;
                 piece
             }
+            From::Unnamed(file) => {
+                let (file, at) = (file.clone(), self.at);
+                let reading = tokio::task::spawn_blocking(move || {
+                    let mut piece = vec![0; length];
+                    file.read_exact_at(&mut piece, at).map(|()| piece)
+                });
+                reading.await.map_err(io::Error::other)??
+            }
             From::Path(_) => Vec::new(),
         };
         self.at += length as u64;
@@ -199,6 +269,8 @@ fn generate(seed: u64, at: u64, piece: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::Full;
+
     use super::*;
 
     async fn read(content: &Content) -> Vec<u8> {
@@ -220,6 +292,9 @@ mod tests {
             Content::bytes(Vec::new()),
             Content::bytes(vec![7; 200_001]),
             Content::path(&path).unwrap(),
+            Content::received(Full::from(vec![7; 200_001]), 200_001)
+                .await
+                .unwrap(),
             Content::generated(200_001, 3),
         ] {
             let again = Content::bytes(read(&content).await);
@@ -245,5 +320,11 @@ mod tests {
         let mut reader = content.reader().expect("the content is kept");
         assert!(reader.next().await.is_err());
         assert!(Content::path(&directory.path().join("none")).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_has_an_end() {
+        let large = Content::received(Full::from(vec![7; 200_001]), 200_000).await;
+        assert!(matches!(large, Err(NotReceived::TooLarge)));
     }
 }

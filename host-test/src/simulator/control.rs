@@ -1,8 +1,10 @@
-//! The control paths beside the iLink ones, for this machine only.
+//! The control paths beside the iLink ones, for this machine only, and for who has their token: each
+//! request brings `Authorization: Bearer TOKEN`.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `POST /sim/messages` | a person speaks: `{"text"}`, `{"user", "text"}`, `{"user", "items": […]}`, `{"user", "files": […]}` with `"text"` or without, or `{"raw": any JSON}`; `"account"` names another bot. The stored message |
+//! | `POST /sim/files?name=…` | a person sends the file that is the body, 1 GiB at most; `user`, `account`, `kind`, `mime`, `transcript` and a `text` before it may be in the query, too. The stored message |
 //! | `GET /sim/messages` | what the phones show, as [`Simulator::phone`](super::Simulator::phone) |
 //! | `POST /sim/login` | a person deals with a QR code, see below. The code, as in the list |
 //! | `GET /sim/login` | the QR codes, oldest first: `{"qrcode", "url", "status", "user", "digits", "account", "until_ms"}` |
@@ -11,10 +13,10 @@
 //! | `GET /sim/log` | the wire, as [`Simulator::log`](super::Simulator::log) |
 //! | `GET /sim/violations` | a list of sentences |
 //!
-//! A file is `{"kind"?, "name"?, "mime"?, "transcript"?}` with one of `"data"` (base64, 3 MB at
-//! most), `"path"` (on this machine, read when it is served) and `"size"` with a `"seed"` or
-//! without (bytes that are made up). `kind` is `image`, `voice`, `video` or `file`; without it
-//! `mime` or the name tells. All files of a request are items of one message.
+//! A file is `{"kind"?, "name"?, "mime"?, "transcript"?}` with `"data"` (base64, 3 MB at most) or
+//! `"size"` with a `"seed"` or without (bytes that are made up). `kind` is `image`, `voice`, `video` or
+//! `file`; without it `mime` or the name tells. All files of a request are items of one message. Files of
+//! this machine are never named, and a body that brings one is not kept in memory.
 //!
 //! What a person does with a QR code is `{"do", "qrcode"?, "user"?}`. Without `qrcode`, which may
 //! be the value or the URL that the code shows, it is the newest; without `user` it is who scanned
@@ -33,7 +35,8 @@
 //!
 //! `redirect`, `confirm` and `bound` also scan a code that nobody has scanned.
 //!
-//! What is wrong with a request is told in `{"error": "a sentence"}`, with 400, 404 or 405.
+//! What is wrong with a request is told in `{"error": "a sentence"}`, with 400, 404, 405 or 413; 401 is a
+//! wrong token, and 403 another machine, or a web page.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +45,10 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::account::Bot;
-use super::{DEFAULT_USER, File, World, files, lock, login, people};
+use super::content::NotReceived;
+use super::query::{names, parameter};
+use super::{Content, DEFAULT_USER, File, World, files, lock, login, people};
+use crate::listener::Received;
 
 /// A clock moved further could overflow.
 const CENTURY_MS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
@@ -75,12 +81,12 @@ pub(super) fn answer(
         }
         ("log", "GET") => Ok(world.wire.entries().into()),
         ("violations", "GET") => Ok(lock(&world.violations).clone().into()),
-        ("messages" | "login" | "faults" | "clock" | "log" | "violations", _) => {
+        ("messages" | "files" | "login" | "faults" | "clock" | "log" | "violations", _) => {
             Err((StatusCode::METHOD_NOT_ALLOWED, format!("/sim/{path} does not take {method}.")))
         }
         _ => Err((
             StatusCode::NOT_FOUND,
-            "The control paths are /sim/messages, /sim/login, /sim/faults, /sim/clock, /sim/log and /sim/violations.".to_owned(),
+            "The control paths are /sim/messages, /sim/files, /sim/login, /sim/faults, /sim/clock, /sim/log and /sim/violations.".to_owned(),
         )),
     }
 }
@@ -99,7 +105,7 @@ fn speak(world: &World, request: &Map<String, Value>) -> Result<Value, Problem> 
             .filter(|user| !user.is_empty())
             .ok_or_else(|| bad("`user` must be a person's id.".to_owned()))?,
     };
-    let bot = addressed(world, request, user)?;
+    let bot = addressed(world, request.get("account"), user)?;
     let items = match (
         request.get("text"),
         request.get("items"),
@@ -134,9 +140,50 @@ fn speak(world: &World, request: &Map<String, Value>) -> Result<Value, Problem> 
     Ok(people::store(world, &bot, user, items))
 }
 
+/// Answers `POST /sim/files`: the body is the file.
+pub(super) async fn take_file(
+    world: &World,
+    query: Option<&str>,
+    body: Received,
+) -> Result<Value, Problem> {
+    let known = [
+        "account",
+        "user",
+        "text",
+        "name",
+        "kind",
+        "mime",
+        "transcript",
+    ];
+    if let Some(unknown) = names(query).find(|name| !known.contains(name)) {
+        return Err(bad(format!("`{unknown}` is no parameter of a file.")));
+    }
+    let said = |name: &str| Some(parameter(query, name)).filter(|value| !value.is_empty());
+    let user = said("user").unwrap_or_else(|| DEFAULT_USER.to_owned());
+    let account = said("account").map(Value::from);
+    let bot = addressed(world, account.as_ref(), &user)?;
+    let file = File::of_query(query).map_err(bad)?;
+    let content = Content::received(body, files::LARGEST).await;
+    let content = content.map_err(|why| match why {
+        NotReceived::TooLarge => {
+            let sentence = "A file must have 1 GiB at most.".to_owned();
+            (StatusCode::PAYLOAD_TOO_LARGE, sentence)
+        }
+        NotReceived::BrokeOff => bad("The body broke off.".to_owned()),
+        NotReceived::Disk(error) => {
+            let sentence = format!("The file can't be kept: {error}.");
+            (StatusCode::INTERNAL_SERVER_ERROR, sentence)
+        }
+    })?;
+    let placed = files::place(world, &bot, &File { content, ..file });
+    let text = said("text").map(|text| people::text_item(&text));
+    let items = text.into_iter().chain([placed]).collect();
+    Ok(people::store(world, &bot, &user, items))
+}
+
 /// The account that is named, or the one that this person writes to.
-fn addressed(world: &World, request: &Map<String, Value>, user: &str) -> Result<Arc<Bot>, Problem> {
-    match request.get("account") {
+fn addressed(world: &World, account: Option<&Value>, user: &str) -> Result<Arc<Bot>, Problem> {
+    match account {
         None => Ok(world.bot_of(user)),
         Some(account) => account
             .as_str()
@@ -196,12 +243,9 @@ mod tests {
     async fn a_person_sends_files_over_http() {
         let simulator = strict_simulator().await;
         let client = Client::new(&simulator);
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("note.txt");
-        std::fs::write(&path, "from the disk").unwrap();
         let files = json!([
             {"data": "YWJj", "name": "a.png"},
-            {"path": path},
+            {"data": "YWJj", "name": "note.txt"},
             {"size": 100_000, "seed": 3, "kind": "voice", "transcript": "hello"},
         ]);
         let body = json!({"text": "look", "files": files});
@@ -211,7 +255,7 @@ mod tests {
         assert_eq!(items[0]["text_item"]["text"], "look");
         assert!(items[1]["image_item"]["aeskey"].is_string());
         assert_eq!(items[2]["file_item"]["file_name"], "note.txt");
-        assert_eq!(items[2]["file_item"]["len"], "13");
+        assert_eq!(items[2]["file_item"]["len"], "3");
         assert_eq!(items[3]["voice_item"]["text"], "hello");
         let phone = simulator.phone();
         assert_eq!(phone[1]["item"]["name"], "a.png");
@@ -220,6 +264,59 @@ mod tests {
         let (status, answer) = client.control(Method::POST, "/sim/messages", body).await;
         assert_eq!(status, 400, "{answer}");
         assert_eq!(simulator.phone().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_the_body_and_never_a_path() {
+        let simulator = strict_simulator().await;
+        let client = Client::new(&simulator);
+        // Larger than a body of JSON may be.
+        let content: Vec<u8> = (0..5_000_000_u32)
+            .map(|index| (index % 251) as u8)
+            .collect();
+        let post = async |query: &str, content: Vec<u8>| {
+            let url = format!("{}/sim/files{query}", client.base_url);
+            let headers = client.control_headers();
+            let answer = client.fetch(Method::POST, &url, headers, content).await;
+            let (head, body) = answer.unwrap().into_parts();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            (head.status.as_u16(), body)
+        };
+        let query = "?user=bob&name=re%20port.pdf&text=look+here";
+        let (status, message) = post(query, content.clone()).await;
+        assert_eq!((status, &message["from_user_id"]), (200, &json!("bob")));
+        let items = &message["item_list"];
+        assert_eq!(items[0]["text_item"]["text"], "look here");
+        let file = &items[1]["file_item"];
+        assert_eq!(
+            (&file["file_name"], &file["len"]),
+            (&json!("re port.pdf"), &json!("5000000"))
+        );
+        let url = file["media"]["full_url"].as_str().unwrap();
+        let sealed = client.download(url).await.unwrap();
+        assert_eq!(sealed.body().len(), 5_000_016);
+        assert_eq!(file["md5"], Content::bytes(content).md5());
+        let (status, message) = post("?kind=image", b"abc".to_vec()).await;
+        assert_eq!(status, 200);
+        assert!(message["item_list"][0]["image_item"].is_object());
+        for (query, named) in [
+            ("?path=/etc/passwd", "path"),
+            ("?kind=picture", "kind"),
+            ("?account=nobody", "nobody"),
+            ("?nam=x", "nam"),
+        ] {
+            let (status, answer) = post(query, b"abc".to_vec()).await;
+            assert_eq!(status, 400, "{query}");
+            assert!(
+                answer["error"].as_str().unwrap().contains(named),
+                "{answer}"
+            );
+        }
+        // What was the way to read a file of this machine.
+        let path = json!({"files": [{"path": "/etc/passwd"}]});
+        let (status, answer) = client.control(Method::POST, "/sim/messages", path).await;
+        assert_eq!(status, 400, "{answer}");
+        assert_eq!(simulator.phone().len(), 3);
     }
 
     #[tokio::test]
@@ -298,6 +395,7 @@ mod tests {
                 400,
             ),
             (Method::GET, "/sim/faults", json!(null), 405),
+            (Method::GET, "/sim/files", json!(null), 405),
             (Method::GET, "/sim/", json!(null), 404),
             (Method::GET, "/sim/other", json!(null), 404),
             (Method::GET, "/", json!(null), 404),

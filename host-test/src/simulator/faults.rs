@@ -26,6 +26,7 @@
 //! | `qr_ms` | life of a QR code | 120000 |
 //! | `qr_hold_ms` | how long `get_qrcode_status` waits for the scan | 30000 |
 //! | `wrong_codes` | wrong digits that block a login | 3 |
+//! | `refuses_tokens` | `true`: `get_bot_qrcode` with tokens in it is answered `{"ret":-1}` | `false` |
 //! | `baseurl` | of `confirmed`: this string, which may be empty, foreign or garbage; `false` leaves it out, `null` is this server's | `null` |
 //! | `auto_login` | `true` or `{"user"?, "after_ms"?}`: each QR code is scanned after a second or this time, and confirmed after another, as soon as a client asks; `null` or `false`: not | `null` |
 //! | `inbound` | changes people's messages, see below | `null` |
@@ -56,6 +57,7 @@
 //! | `ret`, `errcode`, `errmsg` | 200 with a JSON object of those that are given |
 //! | `without` | the true answer without these members: `["get_updates_buf"]`; of `upload` without these headers: `["x-encrypted-param"]` |
 //! | `truncated` | `true`: the first half of the true answer, as if it were whole |
+//! | `mangled` | the true answer with bytes that no encoder would write: `{"before", "behind", "replace": {FIND: WITH}}`, each character up to U+00FF one byte |
 //! | `cut` | the connection is closed `"before"` the request takes effect, `"after"` it took effect without any answer, or in the middle of the `"body"` |
 //! | `stall` | nothing more comes `"before"` it takes effect, after the `"headers"`, or in the middle of the `"body"` |
 //! | `drip_ms` | the true answer, a byte at a time, of `download` a KiB, this far apart |

@@ -16,6 +16,7 @@ use super::cdn::Blob;
 use super::cipher::{Key, padded};
 use super::faults::one_of;
 use super::{Content, World};
+pub(super) use reading::LARGEST;
 
 /// A file that a person sends.
 #[derive(Clone)]

@@ -15,6 +15,8 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
+use http::header::HOST;
+use http::request::Parts;
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
@@ -173,6 +175,14 @@ impl Simulator {
     }
 }
 
+/// Whether a client was sent here by the name that this request asks for.
+pub(super) fn sends_to(world: &World, head: &Parts) -> bool {
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let desk = lock(&world.login.desk);
+    let mut sessions = desk.sessions.iter();
+    host.is_some_and(|host| sessions.any(|session| session.sends_to(host)))
+}
+
 /// Answers `GET /sim/login`.
 pub(super) fn list(world: &World) -> Value {
     world.qr_codes().iter().map(QrCode::json).collect()
@@ -180,7 +190,7 @@ pub(super) fn list(world: &World) -> Value {
 
 /// Answers `POST /sim/login`; [`super::control`] has the shape.
 pub(super) fn control(world: &World, request: &Map<String, Value>) -> Result<Value, String> {
-    let own_host = || Some(world.address.to_string());
+    let own_host = || Some(world.address_to_call().to_string());
     let (mut user, mut qrcode, mut what) = (None, None, "");
     let (mut digits, mut host) = (None, None);
     for (key, value) in request {

@@ -3,27 +3,25 @@
 //! It uses the HTTP library directly, since faults need the connection: an answer that is never
 //! given, a body that breaks off.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONTENT_TYPE, DATE, HOST};
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::breakage::{AnswerBody, Cut, whole};
+use super::breakage::{AnswerBody, Cut, date, whole};
 use super::call::Call;
 use super::endpoint::Endpoint;
 use super::reach::{Door, Order};
 use super::{World, cdn, control, login};
+use crate::listener::{Connections, ListenerLimits, Peer, Received};
 
 /// Bytes of a request's body that are read.
 pub(super) const REQUEST_BYTES: usize = 4 * 1024 * 1024;
@@ -32,6 +30,7 @@ pub(super) const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 pub(super) async fn serve(
     listener: TcpListener,
     world: Arc<World>,
+    limits: ListenerLimits,
     late: mpsc::UnboundedReceiver<(Duration, Value)>,
     mut orders: mpsc::UnboundedReceiver<Order>,
     mut stopped: watch::Receiver<bool>,
@@ -39,7 +38,7 @@ pub(super) async fn serve(
     // Dropping a set ends what is in it.
     let mut showing = JoinSet::new();
     showing.spawn(show_late(world.clone(), late));
-    let mut connections = JoinSet::new();
+    let mut connections = Connections::new("the simulator", limits);
     let mut door = Door::Open(listener);
     loop {
         tokio::select! {
@@ -56,32 +55,31 @@ pub(super) async fn serve(
                     let _ = done.send(door.open(world.address));
                 }
             },
-            Some(_) = connections.join_next() => {}
             accepted = door.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    connections.spawn(connection(world.clone(), stream, peer));
+                Ok((stream, remote)) => {
+                    let world = world.clone();
+                    let answer = move |request, peer| dated(world.clone(), peer, request);
+                    connections.take(stream, remote, None, answer);
                 }
-                Err(error) => {
-                    // Out of file descriptors, most likely; some may come free.
-                    tracing::warn!(%error, "the simulator cannot accept a connection");
-                    world.clock.sleep(Duration::from_millis(50)).await;
-                }
+                Err(error) => connections.cannot_accept(&error).await,
             },
+            () = connections.tend() => {}
         }
     }
     connections.shutdown().await;
     showing.shutdown().await;
 }
 
-async fn connection(world: Arc<World>, stream: TcpStream, peer: SocketAddr) {
-    // Without it small answers may wait for acknowledgements; it is no error to go on so.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| answer(world.clone(), peer, request));
-    let serving =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = serving.await {
-        tracing::trace!(%error, "a connection to the simulator ended");
-    }
+/// An answer with the time of the simulated server's own clock.
+async fn dated(
+    world: Arc<World>,
+    peer: Peer,
+    request: Request<Received>,
+) -> Result<Response<AnswerBody>, Cut> {
+    let date = date(&world.clock);
+    let mut response = answer(world, peer, request).await?;
+    response.headers_mut().insert(DATE, date);
+    Ok(response)
 }
 
 /// Shows late entries when their time has come, in order.
@@ -94,41 +92,23 @@ async fn show_late(world: Arc<World>, mut late: mpsc::UnboundedReceiver<(Duratio
 
 async fn answer(
     world: Arc<World>,
-    peer: SocketAddr,
-    request: Request<Incoming>,
+    peer: Peer,
+    request: Request<Received>,
 ) -> Result<Response<AnswerBody>, Cut> {
     let (head, body) = request.into_parts();
-    let control = head.uri.path().strip_prefix("/sim/").map(str::to_owned);
-    if is_refused(head.uri.path(), peer.ip()) {
-        return Ok(problem(
-            StatusCode::FORBIDDEN,
-            "The control paths are for this machine only.",
-        ));
+    let sent_here = || login::sends_to(&world, &head);
+    if let Err(refusal) = world.gate.check(peer, &head, sent_here) {
+        return Ok(refusal.answer());
+    }
+    if let Some(path) = head.uri.path().strip_prefix("/sim/") {
+        return Ok(controlled(&world, path, &head, body).await);
     }
     if head.uri.path().starts_with("/c2c/") {
         return cdn::answer(world, head, body).await;
     }
-    let Ok(body) = Limited::new(body, REQUEST_BYTES).collect().await else {
-        return Ok(problem(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "The body is larger than 4 MiB or broke off.",
-        ));
+    let Some(body) = whole_body(body).await else {
+        return Ok(too_large());
     };
-    let body = body.to_bytes();
-    if let Some(path) = control {
-        // A request may name a file on this machine, and reading it blocks.
-        let answering = tokio::task::spawn_blocking(move || {
-            control::answer(&world, &head.method, &path, &body)
-        });
-        let answered = answering.await.unwrap_or_else(|_| {
-            let sentence = "The simulator failed over this request.".to_owned();
-            Err((StatusCode::INTERNAL_SERVER_ERROR, sentence))
-        });
-        return Ok(match answered {
-            Ok(value) => json_answer(StatusCode::OK, value.to_string().into()),
-            Err((status, sentence)) => problem(status, &sentence),
-        });
-    }
     let Some(endpoint) = Endpoint::at(head.uri.path()) else {
         return Ok(problem(
             StatusCode::NOT_FOUND,
@@ -154,9 +134,44 @@ async fn answer(
     }
 }
 
-/// The control paths are not for other machines.
-fn is_refused(path: &str, peer: IpAddr) -> bool {
-    path.starts_with("/sim/") && !peer.to_canonical().is_loopback()
+async fn controlled(
+    world: &Arc<World>,
+    path: &str,
+    head: &Parts,
+    body: Received,
+) -> Response<AnswerBody> {
+    let answered = match (path, head.method.as_str()) {
+        ("files", "POST") => control::take_file(world, head.uri.query(), body).await,
+        _ => {
+            let Some(body) = whole_body(body).await else {
+                return too_large();
+            };
+            // To make up the content of a file takes its time.
+            let (world, path) = (world.clone(), path.to_owned());
+            let method = head.method.clone();
+            let answering =
+                tokio::task::spawn_blocking(move || control::answer(&world, &method, &path, &body));
+            answering.await.unwrap_or_else(|_| {
+                let sentence = "The simulator failed over this request.".to_owned();
+                Err((StatusCode::INTERNAL_SERVER_ERROR, sentence))
+            })
+        }
+    };
+    match answered {
+        Ok(value) => json_answer(StatusCode::OK, value.to_string().into()),
+        Err((status, sentence)) => problem(status, &sentence),
+    }
+}
+
+/// None: it is too large, or it broke off.
+async fn whole_body(body: Received) -> Option<Bytes> {
+    let body = Limited::new(body, REQUEST_BYTES).collect().await;
+    Some(body.ok()?.to_bytes())
+}
+
+fn too_large() -> Response<AnswerBody> {
+    let sentence = "The body is larger than 4 MiB or broke off.";
+    problem(StatusCode::PAYLOAD_TOO_LARGE, sentence)
 }
 
 pub(super) fn json_answer(status: StatusCode, body: Bytes) -> Response<AnswerBody> {
@@ -173,8 +188,6 @@ fn problem(status: StatusCode, sentence: &str) -> Response<AnswerBody> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::super::client::Client;
     use super::super::{Options, Simulator};
     use super::*;
@@ -219,17 +232,5 @@ mod tests {
         }
         drop(account);
         assert!(poll.await.unwrap().is_err());
-    }
-
-    #[test]
-    fn control_is_refused_to_other_machines() {
-        for (address, refused) in [
-            (IpAddr::from(Ipv4Addr::LOCALHOST), false),
-            (Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(), false),
-            (Ipv4Addr::new(192, 0, 2, 1).into(), true),
-        ] {
-            assert_eq!(is_refused("/sim/log", address), refused, "{address}");
-            assert!(!is_refused("/ilink/bot/getupdates", address));
-        }
     }
 }

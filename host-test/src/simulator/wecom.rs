@@ -30,8 +30,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::gate::Gate;
 use super::lock;
 use crate::clock::Clock;
+use crate::listener::{ListenerLimits, Names};
 use callbacks::Callback;
 pub use callbacks::Post;
 pub use counters::Counters;
@@ -57,6 +59,12 @@ pub struct Options {
     pub token: Option<String>,
     /// The EncodingAESKey of the callback settings, 43 characters; `None` draws one.
     pub encoding_aes_key: Option<String>,
+    /// The token of the control paths; `None` draws one.
+    pub control_token: Option<String>,
+    /// Names that clients may call it by, besides those of this machine.
+    pub names: Names,
+    /// What connections may take.
+    pub limits: ListenerLimits,
 }
 
 impl Default for Options {
@@ -69,6 +77,9 @@ impl Default for Options {
             secret: None,
             token: None,
             encoding_aes_key: None,
+            control_token: None,
+            names: Names::default(),
+            limits: ListenerLimits::simulator(),
         }
     }
 }
@@ -138,9 +149,17 @@ impl WeCom {
         let (callbacks, to_deliver) = mpsc::unbounded_channel();
         let http = Client::builder(TokioExecutor::new()).build_http();
         let address = listener.local_addr()?;
-        let world = Arc::new(World::new(address, options.clock, app, callbacks, http));
+        let gate = Gate::new(options.names, options.control_token);
+        let world = World::new(address, gate, options.clock, app, callbacks, http);
+        let world = Arc::new(world);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(server::serve(listener, world.clone(), to_deliver, stopped));
+        let task = tokio::spawn(server::serve(
+            listener,
+            world.clone(),
+            options.limits,
+            to_deliver,
+            stopped,
+        ));
         let running = Running {
             stop,
             task: Mutex::new(Some(task)),
@@ -154,6 +173,11 @@ impl WeCom {
     /// `http://HOST:PORT`, what a client takes as the API's base URL.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.world.address)
+    }
+
+    /// What the control paths want as a bearer token.
+    pub fn control_token(&self) -> &str {
+        self.world.gate.token()
     }
 
     /// The corp's id.

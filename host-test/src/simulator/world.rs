@@ -1,7 +1,7 @@
 //! What all accounts of the simulator share, and what happens to all of them at once.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use super::bots::Bots;
 use super::cdn::Cdn;
 use super::endpoint::Endpoint;
 use super::faults::Rules;
+use super::gate::Gate;
 use super::login::{Login, LoginRules};
 use super::wire::Wire;
 use crate::clock::Clock;
@@ -27,6 +28,7 @@ const VIOLATIONS: usize = 1_000;
 /// What all accounts share.
 pub(super) struct World {
     pub(super) address: SocketAddr,
+    pub(super) gate: Gate,
     pub(super) clock: Clock,
     /// The account of requests that name none.
     pub(super) first: Arc<Bot>,
@@ -89,6 +91,16 @@ impl World {
         self.login.wake();
         self.changed.notify_waiters();
         Ok(())
+    }
+
+    /// Where clients of this machine reach it: an address that stands for all is none to connect to.
+    pub(super) fn address_to_call(&self) -> SocketAddr {
+        let ip = match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        SocketAddr::new(ip, self.address.port())
     }
 
     pub(super) fn next_message_id(&self) -> u64 {

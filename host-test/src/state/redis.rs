@@ -24,8 +24,6 @@ use super::{
     check_value, incremented, page_of,
 };
 
-/// Written and removed at the start.
-const PROBE: &str = "weixin:probe";
 /// Sets a field if it still has the value that it was seen to have.
 const COMPARE_AND_SET: &str = "\
 local now = redis.call('HGET', KEYS[1], ARGV[1])
@@ -55,23 +53,15 @@ impl RedisState {
             reason,
         };
         let (link, about) = Link::open(address).await.map_err(failed)?;
-        let probe = link.try_ask(async |mut connection| {
-            pipe()
-                .cmd("HSET")
-                .arg(&[PROBE, "", ""])
-                .cmd("DEL")
-                .arg(PROBE)
-                .exec_async(&mut connection)
-                .await?;
+        link.probe().await.map_err(failed)?;
+        let kept = link.try_ask(async |mut connection| {
             Ok(about.durability(&mut connection, durability).await)
         });
-        let kept = probe.await.map_err(failed)?;
+        let kept = kept.await.map_err(failed)?;
         for warning in kept.map_err(|why| failed(why.to_owned()))? {
             tracing::warn!("the state at {address}: {warning}");
         }
-        Ok(RedisState {
-            link: Arc::new(link),
-        })
+        Ok(RedisState { link })
     }
 }
 
@@ -83,6 +73,10 @@ impl State for RedisState {
             values: format!("weixin:values:{account}"),
             keys: format!("weixin:keys:{account}"),
         }))
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.link.trouble()
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use host_test::admin::{self, Token};
 use host_test::agent::EchoAgent;
+use host_test::credentials::Home;
 use host_test::gateway::Gateway;
 use host_test::simulator::Act;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -155,8 +156,10 @@ async fn healthz_says_whether_every_account_is_connected() {
     let world = World::new().await;
     let (gateway, account) = world.serve(Arc::new(EchoAgent), &[]).await;
     let operator = serve(&gateway).await;
-    let health = async || operator.ask(Method::GET, "/healthz", None, "").await;
+    let stranger = async || operator.ask(Method::GET, "/healthz", None, "").await;
+    let health = async || operator.get("/healthz").await;
     eventually(async || health().await.status == 200).await;
+    assert_eq!(stranger().await.json(), json!({"healthy": true}));
     assert_eq!(
         health().await.json(),
         json!({"healthy": true, "accounts": []})
@@ -174,6 +177,12 @@ async fn healthz_says_whether_every_account_is_connected() {
     assert_eq!(unhealthy["accounts"][0]["phase"], "degraded");
     let reason = unhealthy["accounts"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("HTTP 502"), "{reason}");
+    // Who the accounts are, and what ails them, is not for strangers.
+    let told = stranger().await;
+    assert_eq!(
+        (told.status, told.json()),
+        (StatusCode::SERVICE_UNAVAILABLE, json!({"healthy": false}))
+    );
 
     let nobody = serve(&world.gateway()).await;
     let nobody = nobody.ask(Method::GET, "/healthz", None, "").await;
@@ -390,11 +399,63 @@ async fn what_fails_is_told_with_its_status() {
 }
 
 #[tokio::test]
+async fn the_first_send_that_meets_a_dead_token_fails_as_the_next_one_does() {
+    for fault in [
+        json!({"errcode": -14, "errmsg": "session timeout"}),
+        json!({"ret": -14}),
+    ] {
+        let (world, gateway, operator, messages) = met().await;
+        world
+            .simulator
+            .faults(&json!({"sendmessage": fault}))
+            .unwrap();
+        for key in ["first", "second", "third", "first"] {
+            let text = json!({"key": key, "conversation": ALICE, "text": "x"});
+            let answer = operator.post(&messages, &text).await;
+            assert_eq!(answer.kind(), (409, "login-required".to_owned()), "{key}");
+        }
+        // One that may wait does.
+        let until = world.clock.unix_ms() + 3_600_000;
+        let patient = json!({"key": "patient", "conversation": ALICE, "text": "later",
+            "queue_until_ms": until});
+        let answer = operator.post(&messages, &patient).await;
+        assert_eq!(
+            answer.json()["parts"][0]["state"],
+            "queued",
+            "{}",
+            answer.text
+        );
+        let before = world.simulator.answers(ALICE);
+        world
+            .simulator
+            .faults(&json!({"sendmessage": null}))
+            .unwrap();
+        // A poll that is answered well resumes; nothing that failed goes out hours later.
+        world.simulator.say(ALICE, "hello?");
+        eventually(async || {
+            world
+                .simulator
+                .answers(ALICE)
+                .iter()
+                .any(|text| text == "later")
+        })
+        .await;
+        let sent = world.simulator.answers(ALICE).split_off(before.len());
+        assert!(!sent.iter().any(|text| text == "x"), "{sent:?}");
+        let again = json!({"key": "first", "conversation": ALICE, "text": "x"});
+        let again = operator.post(&messages, &again).await;
+        assert_eq!(again.status, 200, "its key is free again: {}", again.text);
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_login_goes_step_by_step() {
     let world = World::new().await;
     let (gateway, account) = world.serve(Arc::new(EchoAgent), &[]).await;
     let token = world.simulator.token();
     let credentials = gateway.credentials();
+    let home = Home::at("weixin", [world.simulator.base_url().as_str()]);
     let operator = serve(&gateway).await;
     let path = format!("/accounts/{}/login", account.id());
     assert_eq!(
@@ -432,14 +493,23 @@ async fn a_login_goes_step_by_step() {
         };
         let digits = json!({"code": code.digits});
         let (done, bot) = tokio::join!(operator.post(&submit, &digits), confirming);
-        assert_eq!(done.json(), json!({"step": "done", "account": bot}));
-        assert_eq!(credentials.latest().unwrap().unwrap().account, bot.unwrap());
+        // The account's own id stays, also under another bot.
+        let expected = json!({"step": "done", "account": account.id()});
+        assert_eq!(done.json(), expected);
+        let found = credentials.find(account.id(), &home).unwrap().unwrap();
+        assert_eq!(found.bot, bot);
+        assert!(!found.is_own);
     };
     tokio::select! {
         () = steps => {}
         () = moving => {}
     }
-    assert!(credentials.is_replaced(&token).unwrap());
+    assert!(
+        credentials
+            .is_replaced(account.id(), &home, &token)
+            .unwrap()
+    );
+    assert_eq!(credentials.latest(&home).unwrap(), None);
     let begun = operator.post(&path, &json!({})).await.json();
     assert_eq!(begun["step"], "show-qr");
     world.check();
@@ -481,6 +551,58 @@ async fn a_component_is_swapped_or_refused_while_the_old_one_goes_on() {
 }
 
 #[tokio::test]
+async fn a_component_that_changes_what_is_trusted_wants_the_operators_word() {
+    let (world, gateway, operator, _) = met().await;
+    let token = format!("Bearer {TOKEN}");
+    let post = async |path: &str, bytes: Vec<u8>| {
+        operator.ask(Method::POST, path, Some(&token), bytes).await
+    };
+    let before = gateway.plugin().digest;
+    // That of another platform is none for these accounts, confirmed or not.
+    for path in ["/component", "/component?allow-changes=true"] {
+        for other in [env!("HOSTILE"), env!("COMPONENT_WECOM")] {
+            let refused = post(path, std::fs::read(other).unwrap()).await;
+            assert_eq!(refused.kind(), (409, "invalid".to_owned()));
+            assert!(refused.message().contains("platform"), "{}", refused.text);
+        }
+    }
+    let refused = post("/component", crate::gateway::wider_component()).await;
+    assert_eq!(refused.kind(), (409, "invalid".to_owned()));
+    let message = refused.message();
+    for words in ["it reaches https://*.wechax.com/", "?allow-changes=true"] {
+        assert!(message.contains(words), "{message}");
+    }
+    let unknown = post("/component?allow=all", crate::gateway::wider_component()).await;
+    assert_eq!(unknown.kind(), (400, "invalid".to_owned()));
+    assert_eq!(gateway.plugin().digest, before);
+    let path = "/component?allow-changes=true";
+    let swapped = post(path, crate::gateway::wider_component()).await;
+    assert_eq!(swapped.status, 200, "{}", swapped.text);
+    assert_ne!(gateway.plugin().digest, before);
+    world.check();
+}
+
+#[tokio::test]
+async fn nothing_of_a_configured_path_is_shown() {
+    let world = World::new().await;
+    let base = format!("{}/s3cret-path/bot1", world.simulator.base_url());
+    let config = [("base-url", base.as_str())];
+    let (gateway, _account) = world.serve(Arc::new(EchoAgent), &config).await;
+    let operator = serve(&gateway).await;
+    // The simulated server knows no such path, and each request is counted all the same.
+    let counted = async || {
+        world.clock.advance(Duration::from_millis(500));
+        let page = operator.get("/metrics").await.text;
+        page.contains("path=\"/ilink/bot/getupdates\",outcome=\"4xx\"")
+    };
+    eventually(counted).await;
+    for path in ["/metrics", "/accounts", "/healthz"] {
+        let shown = operator.get(path).await.text;
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn metrics_are_prometheus_text() {
     let (world, _gateway, operator, messages) = met().await;
     let text = json!({"conversation": ALICE, "text": "x"});
@@ -496,6 +618,9 @@ async fn metrics_are_prometheus_text() {
         format!("channel_parts_total{{account=\"{id}\",state=\"accepted\"}} 1"),
         format!("channel_agent_messages_total{{account=\"{id}\"}} 1"),
         format!("channel_agent_failures_total{{account=\"{id}\"}} 0"),
+        format!("channel_agent_errors_total{{account=\"{id}\",kind=\"no-answer\"}} 0"),
+        format!("channel_put_aside_total{{account=\"{id}\"}} 0"),
+        format!("channel_outage_notices_total{{account=\"{id}\"}} 0"),
         format!("channel_instance_restarts_total{{account=\"{id}\"}} 0"),
         format!(
             "channel_requests_total{{account=\"{id}\",path=\"/ilink/bot/sendmessage\",\

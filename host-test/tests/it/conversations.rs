@@ -1,7 +1,6 @@
 //! Text both ways.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use host_test::agent::message::Reply;
@@ -409,29 +408,4 @@ async fn a_send_does_not_wait_for_the_poll() {
     account.send(proactive("k", ALICE, "news")).await.unwrap();
     let counters = world.simulator.counters();
     assert_eq!((counters.polls, counters.polls_open), (polls, 1));
-}
-
-#[tokio::test]
-async fn a_reply_that_can_t_be_sent_is_given_up_and_the_next_one_goes_out() {
-    let world = World::new().await;
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&asked);
-    let agent = Recorder::new(move |_, _| {
-        let number = counter.fetch_add(1, Ordering::Relaxed);
-        async move {
-            let text = match number {
-                0 => "x".repeat(2 * 1024 * 1024),
-                _ => "short".to_owned(),
-            };
-            Ok(Reply::of_text(text))
-        }
-    });
-    let _account = world.start(agent, &[]).await;
-    world.simulator.say(ALICE, "one");
-    world.simulator.say(ALICE, "two");
-    world
-        .until(|simulator| !simulator.answers(ALICE).is_empty())
-        .await;
-    assert_eq!(world.simulator.answers(ALICE), ["short"]);
-    assert_eq!(asked.load(Ordering::Relaxed), 2);
 }

@@ -7,7 +7,7 @@ use host_test::account::Phase;
 use host_test::agent::EchoAgent;
 use serde_json::json;
 
-use crate::harness::{ALICE, World, eventually};
+use crate::harness::{ALICE, BOB, Recorder, World, eventually};
 
 /// Moves the clock on until the person has this many answers.
 async fn answers(world: &World, count: usize) {
@@ -224,4 +224,136 @@ async fn a_poll_that_is_never_answered_ends_by_the_components_own_limit() {
         .await;
     world.simulator.say(ALICE, "hello");
     answers(&world, 1).await;
+}
+
+/// Waits until the agent was asked this, while the clock goes on.
+async fn asked(world: &World, agent: &Recorder, text: &str) {
+    eventually(async || {
+        world.clock.advance(Duration::from_millis(500));
+        agent.texts().iter().any(|asked| asked == text)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_with_odd_bytes_is_read_and_mutes_nobody() {
+    for (with, expect) in [
+        ("\u{1b}[31mred\u{8}", "\u{1b}[31mred\u{8}"),
+        ("one\ntwo\tthree", "one\ntwo\tthree"),
+        ("\0", "\0"),
+        ("\\x41\\q", "A\\q"),
+        ("\\ud83d", "\u{fffd}"),
+        ("\u{ff}\u{fe}", "\u{fffd}\u{fffd}"),
+        ("so \"called\" quotes", "so \"called\" quotes"),
+    ] {
+        let world = World::new().await;
+        world
+            .simulator
+            .faults(&json!({"getupdates": {"mangled": {"replace": {"MARK": with}}}}))
+            .unwrap();
+        for text in ["before", "a MARK here", "after"] {
+            world.simulator.say(ALICE, text);
+        }
+        world.simulator.say(BOB, "hello");
+        let agent = Recorder::new(|_, _| async { Ok(None) });
+        let account = world.start(agent.clone(), &[]).await;
+        for text in ["before", &format!("a {expect} here"), "after", "hello"] {
+            asked(&world, &agent, text).await;
+        }
+        assert_eq!(agent.texts().len(), 4, "{with:?}");
+        assert_eq!(account.health().await.unwrap().phase, Phase::Connected);
+        world.check();
+    }
+}
+
+#[tokio::test]
+async fn what_surrounds_an_answer_is_passed_over() {
+    for mangled in [
+        json!({"before": "\u{ef}\u{bb}\u{bf}"}),
+        json!({"before": "\0\0", "behind": "\0"}),
+        json!({"behind": "\r\n<!-- served by x -->"}),
+        json!({"behind": "{}"}),
+        json!({"replace": {"\"ret\":0": "\"ret\":NaN,\"took\":Infinity"}}),
+        json!({"replace": {"\"ret\":0": "\"ret\":0,\"note\":\"\u{1b}\u{c3}\","}}),
+        json!({"replace": {"\"msgs\":[": "\"msgs\":[NaN,{\"message_id\":NaN,\"item_list\":[},"}}),
+    ] {
+        let world = World::new().await;
+        world
+            .simulator
+            .faults(&json!({"getupdates": {"mangled": mangled}}))
+            .unwrap();
+        let account = world.start(Arc::new(EchoAgent), &[]).await;
+        world.simulator.say(ALICE, "hello");
+        answers(&world, 1).await;
+        assert_eq!(account.health().await.unwrap().phase, Phase::Connected);
+        world.simulator.say(ALICE, "again");
+        answers(&world, 2).await;
+        assert_eq!(
+            world.simulator.answers(ALICE),
+            ["hello", "again"],
+            "{mangled}"
+        );
+        world.check();
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_stays_cut_off_holds_the_cursor_for_a_while_and_not_for_ever() {
+    let world = World::new().await;
+    let message = json!({"message_id": 5, "from_user_id": BOB, "create_time_ms": 1,
+        "item_list": [{"type": 1, "text_item": {"text": "whole"}}]});
+    let cut = format!(r#"{{"ret":0,"get_updates_buf":"next","msgs":[{message},{{"message_id":6,"#);
+    world
+        .simulator
+        .faults(&json!({"getupdates": {"body": cut}}))
+        .unwrap();
+    let agent = Recorder::new(|_, _| async { Ok(None) });
+    let account = world.start(agent.clone(), &[]).await;
+    eventually(async || account.health().await.unwrap().phase == Phase::Degraded).await;
+    assert!(agent.texts().is_empty());
+    asked(&world, &agent, "whole").await;
+    let polls = world.simulator.counters().polls;
+    assert!(polls >= 10, "{polls}");
+    world
+        .simulator
+        .faults(&json!({"getupdates": null}))
+        .unwrap();
+    world.simulator.say(ALICE, "hello");
+    asked(&world, &agent, "hello").await;
+    let polled = |entry: &serde_json::Value| {
+        entry["endpoint"] == "getupdates" && entry["request"]["get_updates_buf"] == "next"
+    };
+    assert!(
+        world.simulator.log().iter().any(polled),
+        "the cursor went on"
+    );
+    assert_eq!(agent.texts(), ["whole", "hello"]);
+}
+
+#[tokio::test]
+async fn an_answer_without_a_cursor_delivers_what_it_can_and_causes_no_storm() {
+    for fault in [
+        json!({"without": ["get_updates_buf"]}),
+        json!({"mangled": {"replace": {"\"get_updates_buf\":": "\"\u{1b}\":"}}}),
+    ] {
+        let world = World::new().await;
+        world
+            .simulator
+            .faults(&json!({"getupdates": fault}))
+            .unwrap();
+        let agent = Recorder::replying();
+        let _account = world.start(agent.clone(), &[]).await;
+        world.simulator.say(ALICE, "hello");
+        answers(&world, 1).await;
+        let before = world.simulator.counters().polls;
+        for _ in 0..200 {
+            world.clock.advance(Duration::from_millis(500));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let polls = world.simulator.counters().polls - before;
+        assert!(polls <= 60, "{polls}");
+        assert_eq!(agent.texts(), ["hello"]);
+        world.simulator.say(BOB, "hi");
+        asked(&world, &agent, "hi").await;
+    }
 }

@@ -5,13 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::account::{AccountOptions, Handle, SwapError};
+use host_test::account::{AccountOptions, Changes, Handle, SwapError};
 use host_test::agent::EchoAgent;
 use host_test::gateway::Gateway;
 use host_test::media::MediaRules;
 use host_test::simulator::Simulator;
 use rustix::process::Signal;
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::ChildStderr;
 
 use crate::harness::{ALICE, BOB, Recorder, World, component, eventually, runner, signal, until};
 
@@ -21,6 +23,18 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub fn another_component() -> Vec<u8> {
     let mut bytes = std::fs::read(component()).unwrap();
     bytes.extend([0, 5, 1, b'x', 1, 2, 3]);
+    bytes
+}
+
+/// The same component with a host more that gets the token.
+pub fn wider_component() -> Vec<u8> {
+    let mut bytes = std::fs::read(component()).unwrap();
+    let (old, new) = (b"*.wechat.com", b"*.wechax.com");
+    let places: Vec<usize> = memchr::memmem::find_iter(&bytes, old).collect();
+    assert!(!places.is_empty());
+    for place in places {
+        bytes[place..place + new.len()].copy_from_slice(new);
+    }
     bytes
 }
 
@@ -42,7 +56,7 @@ async fn add(world: &World, gateway: &Gateway, id: &str) -> Handle {
     gateway.add(options, Arc::new(EchoAgent)).await.unwrap()
 }
 
-fn shown(simulator: &Simulator, account: &str, user: &str) -> Vec<String> {
+pub fn shown(simulator: &Simulator, account: &str, user: &str) -> Vec<String> {
     let phone = simulator.phone();
     let bubbles = phone.iter().filter(|entry| {
         entry["account"] == account && entry["user"] == user && entry["from"] == "bot"
@@ -110,6 +124,79 @@ async fn swaps_under_load_lose_and_double_nothing() {
 }
 
 #[tokio::test]
+async fn a_component_that_reaches_more_is_swapped_in_when_that_is_confirmed() {
+    let world = World::new().await;
+    let (gateway, account) = world.serve(Arc::new(EchoAgent), &[]).await;
+    let before = gateway.plugin().digest;
+    let name = Path::new("wider.wasm");
+    let wider = world
+        .runtime
+        .load_bytes(name, wider_component())
+        .await
+        .unwrap();
+    let error = gateway.swap(&wider, DEADLINE).await.unwrap_err();
+    assert!(matches!(error, SwapError::Unconfirmed(_)), "{error}");
+    let told = error.to_string();
+    let more = "it reaches https://*.wechax.com/ilink/bot/* with bot-token in a header";
+    assert!(told.contains(more), "{told}");
+    let error = account.swap(&wider, DEADLINE, Changes::Refused).await;
+    assert!(matches!(error, Err(SwapError::Unconfirmed(_))), "{error:?}");
+    assert_eq!(
+        (account.component(), gateway.plugin().digest),
+        (before.clone(), before)
+    );
+    gateway.swap_confirmed(&wider, DEADLINE).await.unwrap();
+    assert_eq!(account.component(), wider.digest);
+    // What hides less is refused as well.
+    let mut open = wider.clone();
+    let mut about = (*open.descriptor).clone();
+    about.captures.clear();
+    open.descriptor = Arc::new(about);
+    let error = gateway.swap(&open, DEADLINE).await.unwrap_err();
+    assert!(
+        error.to_string().contains("it gets to see bot-token"),
+        "{error}"
+    );
+    world.check();
+}
+
+#[tokio::test]
+async fn check_shows_how_two_components_differ() {
+    let folder = tempfile::tempdir().unwrap();
+    let wider = folder.path().join("wider.wasm");
+    std::fs::write(&wider, wider_component()).unwrap();
+    let compare = async |new: &Path, old: &Path| {
+        let command = &mut runner(&["check"]);
+        let output = command.arg(new).arg("--against").arg(old).output().await;
+        let output = output.unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (status, text) = compare(&wider, &component()).await;
+    assert_eq!(status, Some(1), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    for line in [
+        "- reaches https://*.wechat.com/ilink/bot/* with bot-token in a header",
+        "+ reaches https://*.wechax.com/ilink/bot/* with bot-token in a header",
+        "+ reaches https://*.wechax.com/*",
+    ] {
+        assert!(lines.contains(&line), "{text}");
+    }
+    let last = lines.last().unwrap();
+    assert!(last.contains("refused without your word"), "{text}");
+    let (status, text) = compare(&component(), &component()).await;
+    assert_eq!(status, Some(0), "{text}");
+    assert_eq!(text, "a swap to it needs no word of yours\n");
+    let (status, text) = compare(&crate::harness::component_wecom(), &component()).await;
+    assert_eq!(status, Some(1));
+    for line in ["+ takes webhooks", "it is for the platform wecom"] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_component_that_does_not_connect_gives_way_to_the_old_one() {
     let world = World::new().await;
     let (gateway, account) = world.serve(Arc::new(EchoAgent), &[]).await;
@@ -149,6 +236,16 @@ async fn a_component_that_does_not_connect_gives_way_to_the_old_one() {
     .await;
 }
 
+/// Reads a runner's log until it has these words.
+async fn heard(log: &mut Lines<BufReader<ChildStderr>>, words: &str) {
+    while let Some(line) = log.next_line().await.unwrap() {
+        if line.contains(words) {
+            return;
+        }
+    }
+    panic!("the log has no {words:?}");
+}
+
 /// A runner with a file of accounts.
 fn accounts_runner(folder: &Path, file: &Path) -> tokio::process::Command {
     let mut command = runner(&["run", "--component"]);
@@ -184,7 +281,8 @@ async fn a_file_of_accounts_takes_effect_within_a_second_and_touches_only_what_c
     let write = |text: String| std::fs::write(&file, text).unwrap();
     let of = |id, more| entry(&world.simulator, id, more);
     write(of(a, "") + &of(b, "dm_policy = \"disabled\""));
-    let running = accounts_runner(folder.path(), &file).spawn().unwrap();
+    let mut running = accounts_runner(folder.path(), &file).spawn().unwrap();
+    let mut log = BufReader::new(running.stderr.take().unwrap()).lines();
     let bot = |id: &str| world.simulator.account(id).unwrap();
     until(&world.simulator, |_| {
         bot(a).counters().polls_open == 1 && bot(b).counters().polls_open == 1
@@ -222,15 +320,12 @@ async fn a_file_of_accounts_takes_effect_within_a_second_and_touches_only_what_c
 
     // A mistake changes nothing, and one that is gone stops.
     write("[[account]]\nid = 5".to_owned());
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    heard(&mut log, "the accounts stay as they were").await;
     write(of(a, "") + &of(b, "dm_policy = \"open\""));
     until(&world.simulator, |_| bot(c).counters().stops == 1).await;
     assert_eq!(bot(a).counters().starts, starts);
     signal(&running, Signal::TERM);
-    let output = running.wait_with_output().await.unwrap();
-    assert_eq!(output.status.code(), Some(0));
-    let log = String::from_utf8(output.stderr).unwrap();
-    assert!(log.contains("the accounts stay as they were"), "{log}");
+    assert_eq!(running.wait().await.unwrap().code(), Some(0));
     assert_eq!(bot(a).counters().stops, 1);
 
     // At the start a mistake is the user's to correct.
@@ -249,7 +344,7 @@ async fn a_file_that_changes_or_a_signal_swaps_the_component() {
     let plugin = folder.path().join("plugin.wasm");
     std::fs::copy(component(), &plugin).unwrap();
     let state = format!("dir:{}", folder.path().join("state").display());
-    let running = runner(&["run", "--watch", "--component"])
+    let mut running = runner(&["run", "--watch", "--component"])
         .arg(&plugin)
         .args(["--state", &state])
         .env("WEIXIN_BASE_URL", world.simulator.base_url())
@@ -257,13 +352,14 @@ async fn a_file_that_changes_or_a_signal_swaps_the_component() {
         .env("WEIXIN_ACCOUNT_ID", world.simulator.account_id())
         .spawn()
         .unwrap();
+    let mut log = BufReader::new(running.stderr.take().unwrap()).lines();
     world
         .until(|simulator| simulator.counters().polls_open == 1)
         .await;
     let starts = || world.simulator.counters().starts;
     assert_eq!(starts(), 1);
     std::fs::write(&plugin, b"no component").unwrap();
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    heard(&mut log, "the old component goes on").await;
     std::fs::write(&plugin, another_component()).unwrap();
     world.until(|_| starts() == 2).await;
     std::fs::copy(component(), &plugin).unwrap();
@@ -275,10 +371,59 @@ async fn a_file_that_changes_or_a_signal_swaps_the_component() {
         .await;
     assert_eq!(world.simulator.counters().stops, 0);
     signal(&running, Signal::TERM);
+    assert_eq!(running.wait().await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_replaces_a_component_while_a_swap_runs_is_not_lost() {
+    let world = World::lenient().await;
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = folder.path().join("plugin.wasm");
+    let (original, other) = (std::fs::read(component()).unwrap(), another_component());
+    std::fs::write(&plugin, &original).unwrap();
+    let running = runner(&["run", "--watch", "--state", "memory", "--component"])
+        .arg(&plugin)
+        .env("WEIXIN_BASE_URL", world.simulator.base_url())
+        .env("WEIXIN_TOKEN", world.simulator.token())
+        .env("WEIXIN_ACCOUNT_ID", world.simulator.account_id())
+        .spawn()
+        .unwrap();
+    world
+        .until(|simulator| simulator.counters().polls_open == 1)
+        .await;
+    // Each way to replace a file: in place, by a rename, by a link.
+    let in_place = |content: &[u8]| std::fs::write(&plugin, content).unwrap();
+    let renamed = |content: &[u8]| {
+        let new = folder.path().join("new.wasm");
+        std::fs::write(&new, content).unwrap();
+        std::fs::rename(&new, &plugin).unwrap();
+    };
+    let linked = |content: &[u8]| {
+        let version = folder.path().join(format!("{}.wasm", content.len()));
+        std::fs::write(&version, content).unwrap();
+        let link = folder.path().join("link.wasm");
+        std::os::unix::fs::symlink(&version, &link).unwrap();
+        std::fs::rename(&link, &plugin).unwrap();
+    };
+    let mut starts = 1;
+    for replace in [&in_place as &dyn Fn(&[u8]), &renamed, &linked] {
+        for content in [&other, &original] {
+            replace(content);
+            // It has announced itself, and the swap waits for its connection.
+            starts += 1;
+            world
+                .until(|simulator| simulator.counters().starts >= starts)
+                .await;
+        }
+    }
+    assert_eq!(world.simulator.counters().starts, starts);
+    world.simulator.say(ALICE, "hello");
+    world
+        .until(|simulator| simulator.answers(ALICE) == ["hello"])
+        .await;
+    signal(&running, Signal::TERM);
     let output = running.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(0));
-    let log = String::from_utf8(output.stderr).unwrap();
-    assert!(log.contains("the old component goes on"), "{log}");
 }
 
 #[tokio::test]

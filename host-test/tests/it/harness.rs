@@ -25,8 +25,9 @@ use tokio::process::{Child, Command};
 pub const ALICE: &str = "wxid_alice@im.wechat";
 pub const BOB: &str = "wxid_bob@im.wechat";
 
-/// How long a condition may take to come true: far longer than it does.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a condition may take to come true: far longer than it does, so that a test which fails
+/// ends. Nothing is measured by it.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The component that the build made.
 pub fn component() -> PathBuf {
@@ -172,6 +173,14 @@ pub async fn until(simulator: &Simulator, what: impl FnMut(&Simulator) -> bool) 
         eprintln!("{:?}", simulator.counters());
         panic!("the condition did not come true");
     }
+}
+
+/// Moves the clock on by `step` when no request is open but polls: what is under way would time out
+/// on a busy machine.
+pub async fn advance_between(world: &World, account: &Account, step: Duration) {
+    eventually(async || account.tenant().requests.open() == world.simulator.counters().polls_open)
+        .await;
+    world.clock.advance(step);
 }
 
 /// Waits for a condition that no event announces.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use host_test::account::{Account, Phase};
 use host_test::agent::EchoAgent;
-use host_test::credentials::Credentials;
+use host_test::credentials::{Credentials, Holder, Home};
 use host_test::login::{Login, Logins, Step, account_of};
 use host_test::media::MediaRules;
 use host_test::simulator::{Act, Simulator};
@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::harness::{ALICE, BOB, World, component, eventually, runner, signal, until};
+use crate::harness::{ALICE, BOB, PATIENCE, World, component, eventually, runner, signal, until};
 use crate::redis_server::RedisServer;
 
 fn logins(world: &World, credentials: &Credentials) -> Logins {
@@ -27,8 +27,13 @@ fn logins(world: &World, credentials: &Credentials) -> Logins {
         plugin: world.plugin.clone(),
         config: BTreeMap::from([("base-url".to_owned(), world.simulator.base_url())]),
         credentials: credentials.clone(),
-        replaces: None,
+        holder: Holder::Operator(None),
+        in_use: BTreeMap::new(),
     }
+}
+
+fn home(world: &World) -> Home {
+    Home::at("weixin", [world.simulator.base_url().as_str()])
 }
 
 fn memory() -> Credentials {
@@ -78,7 +83,7 @@ async fn a_login_is_stored_and_the_account_serves_who_scanned() {
     };
     assert_eq!(next(&world, &login).await, done);
     assert!(login.next().await.is_err(), "it has ended");
-    let credential = credentials.latest().unwrap().unwrap();
+    let credential = credentials.latest(&home(&world)).unwrap().unwrap();
     assert_eq!(credential.account, account);
     assert_eq!(credential.owner.as_deref(), Some(ALICE));
     let bot = world.simulator.account(&account).unwrap();
@@ -100,6 +105,45 @@ async fn a_login_is_stored_and_the_account_serves_who_scanned() {
     eventually(async || running.health().await.unwrap().unacknowledged == 0).await;
     assert!(world.simulator.answers(BOB).is_empty());
     world.check();
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_old_tokens_is_asked_once_more_without_them() {
+    let world = World::new().await;
+    let credentials = memory();
+    let login = begun(&world, &credentials).await;
+    world.simulator.login(ALICE, Act::Confirm).unwrap();
+    assert!(matches!(next(&world, &login).await, Step::Done { .. }));
+    for fault in [
+        json!({"refuses_tokens": true}),
+        json!({"refuses_tokens": false, "get_bot_qrcode": {"status": 400, "times": 1}}),
+        json!({"get_bot_qrcode": {"errcode": -14, "times": 1}}),
+        json!({"get_bot_qrcode": {"body": "{\"ret\":-1,\"errmsg\":\"\u{8}\"}", "times": 1}}),
+    ] {
+        world.simulator.faults(&fault).unwrap();
+        let before = world.simulator.login_counters().qr_codes;
+        let again = begun(&world, &credentials).await;
+        assert_eq!(
+            world.simulator.login_counters().qr_codes,
+            before + 2,
+            "{fault}"
+        );
+        world.simulator.login(BOB, Act::Confirm).unwrap();
+        let step = next(&world, &again).await;
+        assert!(matches!(step, Step::Done { .. }), "{step:?}");
+    }
+    // Where that does not help either, the login ends with the server's word.
+    world
+        .simulator
+        .faults(&json!({"get_bot_qrcode": {"ret": -1}}))
+        .unwrap();
+    let before = world.simulator.login_counters().qr_codes;
+    let refused = Login::begin(&logins(&world, &credentials)).await;
+    match refused {
+        Ok((_, step)) => assert!(reason(step).contains("ret=-1")),
+        Err(error) => panic!("{error}"),
+    }
+    assert_eq!(world.simulator.login_counters().qr_codes, before + 2);
 }
 
 #[tokio::test]
@@ -176,7 +220,7 @@ async fn what_ends_a_login_is_told_and_changes_nothing() {
     let login = begun(&world, &credentials).await;
     world.simulator.login(ALICE, Act::Bound).unwrap();
     assert!(reason(next(&world, &login).await).contains("bound to a bot already"));
-    assert_eq!(credentials.latest().unwrap(), None);
+    assert_eq!(credentials.latest(&home(&world)).unwrap(), None);
 
     world
         .simulator
@@ -269,7 +313,7 @@ async fn the_token_never_is_in_the_component() {
     assert!(!linear_memories_contain(secret.as_bytes()));
     // Nor when it lists the bots for another login, or serves the account.
     let other = begun(&world, &credentials).await;
-    let credential = credentials.latest().unwrap().unwrap();
+    let credential = credentials.latest(&home(&world)).unwrap().unwrap();
     let config = logins(&world, &credentials).config;
     let options = account_of(credential, &config, MediaRules::default());
     let state = Arc::clone(&world.state);
@@ -324,7 +368,7 @@ impl Terminal {
             }
             panic!("no {words:?} in {seen:?}");
         };
-        tokio::time::timeout(Duration::from_secs(30), reading)
+        tokio::time::timeout(PATIENCE, reading)
             .await
             .expect("the words come")
     }
@@ -435,14 +479,11 @@ async fn takes_at_once(state: &str) {
     let code = world.simulator.login(ALICE, Act::Confirm).unwrap();
     let bot = world.simulator.account(&code.account.unwrap()).unwrap();
     terminal.until("Logged in as").await;
-    let begun = std::time::Instant::now();
     until(&world.simulator, |_| bot.counters().polls > 0).await;
-    let took = begun.elapsed();
     world.simulator.say(ALICE, "after");
     world
         .until(|simulator| simulator.answers(ALICE) == ["before", "after"])
         .await;
-    assert!(took < Duration::from_secs(10), "{took:?}");
     signal(&running, Signal::TERM);
     assert_eq!(
         running.wait_with_output().await.unwrap().status.code(),
@@ -495,14 +536,15 @@ async fn a_dead_token_asks_little_and_heals_by_itself_soon() {
     world.simulator.faults(&expiry).unwrap();
     eventually(async || account.health().await.unwrap().phase == Phase::LoginRequired).await;
     world.simulator.say(ALICE, "three");
-    let begun = world.clock.elapsed();
+    let starts = world.simulator.counters().starts;
     eventually(async || {
         world.clock.advance(Duration::from_millis(100));
         tokio::time::sleep(Duration::from_millis(2)).await;
         world.simulator.answers(ALICE).len() == 3
     })
     .await;
-    let took = world.clock.elapsed() - begun;
-    assert!(took <= Duration::from_secs(8), "{took:?}");
+    // It tries at once, and the pauses grow from a second on: after five the hiccup is long over.
+    let tries = world.simulator.counters().starts - starts;
+    assert!(tries <= 5, "{tries}");
     world.check();
 }

@@ -1,5 +1,6 @@
 //! What happens to a channel that runs for months: edges, networks, clocks, and everything at once.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::IpAddr;
@@ -9,38 +10,44 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
-use host_test::account::{Account, AccountOptions, Phase};
+use host_test::account::{Account, AccountOptions, PartState, Phase};
 use host_test::agent::message::{Message, Reply};
 use host_test::agent::progress::Progress;
 use host_test::agent::{Agent, AgentError, EchoAgent};
+use host_test::clock::Clock;
 use host_test::egress::client::HttpClient;
 use host_test::egress::connector::Resolve;
 use host_test::egress::proxy::Proxies;
 use host_test::media::MediaRules;
+use host_test::simulator::{Options, Simulator};
 use host_test::state::memory::MemoryState;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::harness::{ALICE, BOB, World, eventually, proactive};
+use crate::harness::{ALICE, BOB, World, eventually, proactive, runner_of};
 
 /// How long a life may take to end well: far longer than it does on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Moves the clock on in small steps until a condition comes true; how long that was.
+/// Moves the clock on in small steps until a condition comes true; how far it was moved. What passes
+/// by itself meanwhile does not count: that is the machine's.
 async fn after(world: &World, what: impl AsyncFn() -> bool) -> Duration {
-    let begun = world.clock.elapsed();
+    const STEP: Duration = Duration::from_millis(100);
+    let moved = Cell::new(Duration::ZERO);
     eventually(async || {
         if what().await {
             return true;
         }
-        world.clock.advance(Duration::from_millis(100));
+        world.clock.advance(STEP);
+        moved.set(moved.get() + STEP);
         tokio::time::sleep(Duration::from_millis(1)).await;
         false
     })
     .await;
-    world.clock.elapsed() - begun
+    moved.get()
 }
 
 async fn phase(account: &Account) -> Phase {
@@ -161,6 +168,72 @@ async fn names_that_can_t_be_resolved_for_a_while_end_nothing() {
     let took = answered(&world, 1).await;
     assert!(took <= Duration::from_secs(15), "{took:?}");
     assert_eq!(phase(&account).await, Phase::Connected);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_closes_no_window() {
+    const DAY_MS: i64 = 24 * 3_600_000;
+    for wrong_ms in [DAY_MS, -DAY_MS, 40 * DAY_MS, -40 * DAY_MS, 12 * 3_600_000] {
+        let mut world = World::new().await;
+        // The server has a clock of its own.
+        world.simulator = Simulator::start(Options::default()).await.unwrap();
+        world.clock.set_by(wrong_ms);
+        let account = world.start(Arc::new(EchoAgent), &[]).await;
+        let state = async |key: &str| {
+            let receipt = account.send(proactive(key, ALICE, key)).await.unwrap();
+            receipt.parts[0].state
+        };
+        world.simulator.say(ALICE, "one");
+        world
+            .until(|simulator| simulator.answers(ALICE).len() == 1)
+            .await;
+        assert_eq!(
+            state("while it is wrong").await,
+            PartState::Accepted,
+            "{wrong_ms}"
+        );
+        // It is set right, and wrong again, while what was said is there.
+        world.clock.set_by(-wrong_ms);
+        assert_eq!(
+            state("when it is right").await,
+            PartState::Accepted,
+            "{wrong_ms}"
+        );
+        world.clock.set_by(2 * wrong_ms);
+        assert_eq!(
+            state("when it jumps").await,
+            PartState::Accepted,
+            "{wrong_ms}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_told() {
+    for (behind_ms, expect) in [
+        (86_430_000, "1 day ahead of"),
+        (-9_030_000, "2 h 30 min behind"),
+    ] {
+        let clock = Clock::new();
+        clock.set_by(-behind_ms);
+        let options = Options {
+            clock,
+            ..Options::default()
+        };
+        let simulator = Simulator::start(options).await.unwrap();
+        let mut child = runner_of(&simulator, "memory", "echo").spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let told = async {
+            loop {
+                let line = lines.next_line().await.unwrap().unwrap();
+                if line.contains("this machine's clock is") {
+                    return line;
+                }
+            }
+        };
+        let told = told.await;
+        assert!(told.contains(expect), "{told}");
+    }
 }
 
 #[tokio::test]

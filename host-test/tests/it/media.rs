@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use host_test::account::Account;
-use host_test::agent::AgentError;
 use host_test::agent::message::{Media, MediaKind, Message, Reply, ReplyMedia};
+use host_test::agent::progress::Progress;
+use host_test::agent::{Agent, AgentError};
+use host_test::media::folder::Folder;
 use host_test::simulator::{Content, File, MediaKind as SentKind};
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -100,7 +103,7 @@ fn data(name: &str, bytes: &[u8]) -> ReplyMedia {
     }
 }
 
-async fn started(world: &World, agent: Arc<Recorder>) -> Account {
+async fn started(world: &World, agent: Arc<dyn Agent>) -> Account {
     let config = world_config(world);
     let config: Vec<(&str, &str)> = config
         .iter()
@@ -391,7 +394,7 @@ async fn a_reply_s_media_arrive_after_its_text_and_can_be_opened() {
     let path = folder.path().join("photo.png");
     std::fs::write(&path, content(70_001)).unwrap();
     let mut world = World::new().await;
-    world.media.allowed = vec![folder.path().to_owned()];
+    world.media.allowed = vec![Folder::open(folder.path()).unwrap()];
     let agent = sending(
         "here you are",
         vec![
@@ -495,7 +498,7 @@ async fn what_may_pass_is_tried_three_times_and_what_is_final_once() {
 async fn a_path_outside_the_allowed_directories_is_not_sent() {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::new().await;
-    world.media.allowed = vec![folder.path().to_owned()];
+    world.media.allowed = vec![Folder::open(folder.path()).unwrap()];
     let secret = ReplyMedia::Path("/etc/passwd".to_owned());
     let _account = started(&world, sending("look", vec![secret])).await;
     world.simulator.say(ALICE, "hello");
@@ -505,25 +508,90 @@ async fn a_path_outside_the_allowed_directories_is_not_sent() {
     assert_eq!(world.simulator.counters().upload_urls, 0);
 }
 
-#[tokio::test]
-async fn a_url_of_the_agent_is_sent() {
+/// Serves a file, and a redirect to it; says where.
+async fn file_server() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/chart.png", listener.local_addr().unwrap());
-    let app = axum::Router::new().route("/chart.png", axum::routing::get(async || content(999)));
+    let address = listener.local_addr().unwrap();
+    let moved = axum::response::Redirect::temporary(&format!("http://{address}/chart.png"));
+    let app = axum::Router::new()
+        .route("/chart.png", axum::routing::get(async || content(999)))
+        .route("/moved.png", axum::routing::get(async || moved));
     tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}")
+}
+
+/// An agent whose replies name URLs, and which says where it is itself.
+struct Naming {
+    at: Uri,
+    media: Vec<ReplyMedia>,
+}
+
+impl Agent for Naming {
+    fn answer<'a>(
+        &'a self,
+        _: &'a Message,
+        _: &'a Progress,
+    ) -> BoxFuture<'a, Result<Option<Reply>, AgentError>> {
+        let (text, media) = (Some("here".to_owned()), self.media.clone());
+        async move { Ok(Some(Reply { text, media })) }.boxed()
+    }
+
+    fn url(&self) -> Option<&Uri> {
+        Some(&self.at)
+    }
+}
+
+#[tokio::test]
+async fn a_url_of_the_agent_is_sent_and_one_of_another_server_here_is_not() {
+    let (own, other) = (file_server().await, file_server().await);
+    for (listed, expect) in [
+        (None, "here\n\n[files that could not be sent: 2]"),
+        (Some(&other), "here\n\n[files that could not be sent: 1]"),
+    ] {
+        let mut world = World::new().await;
+        world.media.origins = listed
+            .map(|origin| origin.parse().unwrap())
+            .into_iter()
+            .collect();
+        let url = |origin: &str, path: &str| ReplyMedia::Url(format!("{origin}/{path}"));
+        let agent = Naming {
+            at: format!("{own}/agent").parse().unwrap(),
+            media: vec![
+                url(&own, "chart.png"),
+                url(&other, "chart.png"),
+                // A redirect is not followed, wherever it leads.
+                url(&own, "moved.png"),
+            ],
+        };
+        let _account = started(&world, Arc::new(agent)).await;
+        world.simulator.say(ALICE, "charts please");
+        let files = if listed.is_some() { 2 } else { 1 };
+        world.until(|_| shown(&world).len() == 1 + files).await;
+        assert_eq!(shown(&world)[0], expect);
+        let phone = world.simulator.phone();
+        let last = phone.last().unwrap()["message_id"].as_u64().unwrap();
+        assert_eq!(world.simulator.phone_file(last), Some(content(999)));
+        world.check();
+    }
+}
+
+#[tokio::test]
+async fn an_agent_can_send_back_the_url_that_it_was_given() {
     let world = World::new().await;
-    let _account = started(&world, sending("", vec![ReplyMedia::Url(url)])).await;
-    world.simulator.say(ALICE, "a chart please");
+    let agent = Recorder::new(|message: &Message, _| {
+        let urls = message.media.iter().filter_map(|item| item.url.clone());
+        let media = urls.map(ReplyMedia::Url).collect();
+        async move { Ok(Some(Reply { text: None, media })) }
+    });
+    let _account = started(&world, agent).await;
+    let sent = content(4321);
     world
-        .until(|simulator| {
-            let phone = simulator.phone();
-            phone.iter().any(|bubble| bubble["from"] == "bot")
-        })
-        .await;
-    let id = world.simulator.phone().last().unwrap()["message_id"].as_u64();
-    let bytes = world.simulator.phone_file(id.unwrap());
-    assert_eq!(bytes, Some(content(999)));
-    world.check();
+        .simulator
+        .send_file(ALICE, SentKind::File, "a.bin", sent.clone());
+    world.until(|_| shown(&world).len() == 1).await;
+    let phone = world.simulator.phone();
+    let last = phone.last().unwrap()["message_id"].as_u64().unwrap();
+    assert_eq!(world.simulator.phone_file(last), Some(sent));
 }
 
 #[tokio::test]
@@ -599,7 +667,7 @@ async fn large_files_pass_in_constant_memory() {
     let file = std::fs::File::create(&path).unwrap();
     file.set_len(SIZE).unwrap();
     let mut world = World::new().await;
-    world.media.allowed = vec![folder.path().to_owned()];
+    world.media.allowed = vec![Folder::open(folder.path()).unwrap()];
     let reply = ReplyMedia::Path(path.to_str().unwrap().to_owned());
     let asked = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&asked);

@@ -12,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use host_test::agent::message::Reply;
 use host_test::egress::proxy::Proxies;
+use host_test::listener::Names;
 use host_test::runtime::Runtime;
 use host_test::simulator::{MediaKind, Options, Simulator};
 use http::StatusCode;
@@ -183,7 +184,12 @@ async fn what_a_proxy_refuses_was_not_sent_and_is_sent_when_it_agrees() {
 
 #[tokio::test]
 async fn the_runner_takes_the_proxy_from_the_environment_and_says_so() {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let simulator = Simulator::start(Options {
+        names: Names::new(["ilink.test".to_owned()]).unwrap(),
+        ..Options::default()
+    })
+    .await
+    .unwrap();
     let proxy = Proxy::start(address_of(&simulator)).await;
     // A name that only the proxy knows, and this machine, which is reached directly.
     for (base_url, through) in [
@@ -231,7 +237,7 @@ async fn a_variable_that_is_no_proxy_is_exit_2_and_one_line() {
     for (name, value, expected) in [
         ("HTTPS_PROXY", "http://u:canary@host:port", "HTTPS_PROXY"),
         ("all_proxy", "ftp://u:canary@host", "all_proxy"),
-        ("NO_PROXY", "10.0.0.0/99", "NO_PROXY"),
+        ("ALL_PROXY", "socks4://u:canary@host", "SOCKS 4"),
     ] {
         let output = runner(&["run", "--state", "memory"])
             .env("HTTP_PROXY", "http://127.0.0.1:1")

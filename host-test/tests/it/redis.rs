@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::State as Shared;
 use axum::routing::post;
@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::harness::{
-    ALICE, BOB, Recorder, World, component, eventually, runner, runner_of, signal, until,
+    ALICE, BOB, Recorder, World, advance_between, component, eventually, runner, runner_of, signal,
+    until,
 };
 use crate::redis_server::RedisServer;
 
@@ -74,7 +75,7 @@ async fn an_outage_in_virtual_time_loses_nothing_and_asks_the_agent_once() {
                 world.simulator.say(BOB, &text);
                 said.push(text);
             }
-            world.clock.advance(Duration::from_secs(1));
+            advance_between(&world, &account, Duration::from_secs(1)).await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         match way {
@@ -82,7 +83,7 @@ async fn an_outage_in_virtual_time_loses_nothing_and_asks_the_agent_once() {
             Some(_) => server.signal(Signal::CONT),
         }
         eventually(async || {
-            world.clock.advance(Duration::from_millis(100));
+            advance_between(&world, &account, Duration::from_millis(100)).await;
             [ALICE, BOB].iter().all(|person| {
                 let answers = world.simulator.answers(person);
                 answers.last() == said.last().map(|text| format!("re: {text}")).as_ref()
@@ -112,7 +113,7 @@ async fn answer(
 }
 
 #[tokio::test]
-async fn a_runner_goes_on_within_five_seconds_of_the_end_of_an_outage() {
+async fn a_runner_goes_on_after_an_outage_and_asks_the_agent_once() {
     let server = RedisServer::start();
     let simulator = Simulator::start(Options {
         strict: true,
@@ -143,29 +144,23 @@ async fn a_runner_goes_on_within_five_seconds_of_the_end_of_an_outage() {
     });
 
     let mut said = Vec::new();
-    let mut talk = async |seconds: u64| {
-        let end = Instant::now() + Duration::from_secs(seconds);
-        while Instant::now() < end {
+    let mut talk = async |messages: usize| {
+        for _ in 0..messages {
             let text = said.len().to_string();
             simulator.say(ALICE, &text);
             said.push(text);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    talk(1).await;
+    talk(50).await;
     server.kill();
-    talk(4).await;
+    talk(200).await;
     assert!(server.run());
-    let begun = Instant::now();
+    // Nothing but the server's return makes it go on: how soon it looks is tested with the connection.
     until(&simulator, |simulator| {
         simulator.answers(ALICE).last() == said.last().map(|text| format!("re: {text}")).as_ref()
     })
     .await;
-    assert!(
-        begun.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        begun.elapsed()
-    );
     check_answers(&simulator, ALICE, &said);
     assert_eq!(asked.load(Ordering::SeqCst), said.len(), "each once");
     assert_eq!(simulator.violations(), Vec::<String>::new());
@@ -253,6 +248,7 @@ async fn tls_is_spoken_with_whom_the_system_trusts_and_nobody_else() {
     let errors = String::from_utf8(stranger.stderr).unwrap();
     assert_eq!(stranger.status.code(), Some(2), "{errors}");
     assert!(errors.contains("certificate"), "{errors}");
+    assert!(errors.contains("SSL_CERT_FILE"), "{errors}");
     let _trusting = runner_of(&simulator, &server.url(), "echo")
         .env("SSL_CERT_FILE", &certificate)
         .spawn()

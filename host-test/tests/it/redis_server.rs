@@ -108,7 +108,7 @@ impl RedisServer {
                  `apt-get install redis-server` or `brew install redis`"
             ),
         };
-        let patience = Instant::now() + Duration::from_secs(20);
+        let patience = Instant::now() + Duration::from_secs(120);
         while Instant::now() < patience {
             if process.try_wait().unwrap().is_some() {
                 return false;

@@ -1,10 +1,9 @@
 //! The runner's binary, as a person and a script use it.
 
 use std::process::{Output, Stdio};
-use std::time::{Duration, Instant};
 
 use host_test::simulator::{Options, Simulator};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use crate::harness::{
     ALICE, World, component, component_wecom, eventually, runner, runner_of, signal, until,
@@ -62,6 +61,147 @@ async fn an_exec_agent_has_no_token_and_ends_with_the_runner() {
     eventually(ends).await;
 }
 
+/// What a shell agent answers with.
+fn saying(text: &str) -> String {
+    let id = r#"id=$(printf '%s' "$line" | sed 's/.*"id":"\([0-9]*\)".*/\1/')"#;
+    let reply = format!(r#"printf '{{"in_reply_to":"%s","text":"%s"}}\n' "$id" "{text}""#);
+    format!("exec:while read -r line; do {id}; {reply}; done")
+}
+
+#[tokio::test]
+async fn an_exec_agent_gets_the_environment_without_what_is_the_gateway_s() {
+    let shown = [
+        "WEIXIN_TOKEN",
+        "HOST_ADMIN_TOKEN",
+        "WEIXIN_SIM_TOKEN",
+        "COPY_OF_THE_ADMIN_TOKEN",
+        "WEIXIN_SECRET_OF_A_TOOL",
+        "OPENAI_API_KEY",
+        "HTTPS_PROXY",
+        "OTHER",
+    ];
+    let text: Vec<String> = shown
+        .iter()
+        .map(|name| format!("${{{name}:-none}}"))
+        .collect();
+    for (more, expect) in [
+        (
+            &[] as &[&str],
+            "none none none none tool key http://u:p@127.0.0.1:1 other",
+        ),
+        (
+            &["--agent-env", "WEIXIN_SIM_TOKEN", "--agent-env", "-OTHER"],
+            "none none simulated none tool key http://u:p@127.0.0.1:1 none",
+        ),
+    ] {
+        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let _child = runner_of(&simulator, "memory", &saying(&text.join(" ")))
+            .args(["--admin", "127.0.0.1:0"])
+            .args(more)
+            .env("HOST_ADMIN_TOKEN", "the-admin-token")
+            .env("COPY_OF_THE_ADMIN_TOKEN", "Bearer the-admin-token")
+            .env("WEIXIN_SIM_TOKEN", "simulated")
+            .env("WEIXIN_SECRET_OF_A_TOOL", "tool")
+            .env("OPENAI_API_KEY", "key")
+            .env("HTTPS_PROXY", "http://u:p@127.0.0.1:1")
+            .env("OTHER", "other")
+            .spawn()
+            .unwrap();
+        simulator.say(ALICE, "hello");
+        until(&simulator, |simulator| !simulator.answers(ALICE).is_empty()).await;
+        assert_eq!(simulator.answers(ALICE), [expect]);
+    }
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn the_memory_of_a_runner_is_in_no_core_dump_and_open_to_nobody() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let runner = runner_of(&simulator, "memory", "echo");
+    let runner = runner.as_std();
+    // With the limit that it would have where core dumps are wanted.
+    let mut shell = tokio::process::Command::new("sh");
+    shell
+        .args(["-c", "ulimit -S -c $(ulimit -H -c); exec \"$0\" \"$@\""])
+        .arg(runner.get_program())
+        .args(runner.get_args())
+        .env_clear()
+        .envs(
+            runner
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .kill_on_drop(true);
+    let child = shell.spawn().unwrap();
+    until(&simulator, |simulator| simulator.counters().polls_open == 1).await;
+    let of = |file: &str| format!("/proc/{}/{file}", child.id().unwrap());
+    let limits = std::fs::read_to_string(of("limits")).unwrap();
+    let limit = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max core file size"));
+    let soft = limit.unwrap().split_whitespace().next();
+    assert_eq!(soft, Some("0"), "{limits}");
+    // What may not be dumped belongs to root, and root may read everything.
+    let is_root = rustix::process::geteuid().is_root();
+    assert_eq!(std::fs::read(of("environ")).is_ok(), is_root);
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(of("environ")).unwrap());
+    assert_eq!(owner, 0);
+}
+
+#[tokio::test]
+async fn an_answer_that_a_program_reads_is_the_text_itself() {
+    let agent = saying(r"\u001b]0;owned\u0007 \u202e");
+    let output = output_with(&["--state", "memory", "--agent", &agent], "hello\n", &[]).await;
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text, "\u{1b}]0;owned\u{7} \u{202e}\n");
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn a_terminal_shows_what_an_agent_says_and_does_nothing_of_it() {
+    let agent = saying(r"\u001b]0;owned\u0007\u001b]52;c;cm0=\u0007 \u202egnp \u2028 the-end");
+    let binary = env!("CARGO_BIN_EXE_host-test");
+    let quoted = agent.replace('\'', r"'\''");
+    // It runs the command in a terminal of its own, which is ours to type into and to read.
+    let mut terminal = tokio::process::Command::new("script")
+        .arg("-qec")
+        .arg(format!(
+            "{binary} run --state memory --component {} --agent '{quoted}'",
+            component().display()
+        ))
+        .arg("/dev/null")
+        .env("SHELL", "/bin/sh")
+        .env_remove("WEIXIN_TOKEN")
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("this test needs `script` of util-linux: {error}"));
+    let mut keys = terminal.stdin.take().unwrap();
+    let mut screen = terminal.stdout.take().unwrap();
+    let (mut seen, mut has_typed) = (String::new(), false);
+    while !seen.contains("the-end") {
+        let mut bytes = [0; 4096];
+        let length = screen.read(&mut bytes).await.unwrap();
+        assert!(length > 0, "it ended: {seen}");
+        seen += &String::from_utf8_lossy(&bytes[..length]);
+        if !has_typed && seen.contains("you> ") {
+            keys.write_all(b"hello\r").await.unwrap();
+            has_typed = true;
+        }
+    }
+    assert!(
+        seen.contains(r"bot> ␛]0;owned␇␛]52;c;cm0=␇ \u{202e}gnp \u{2028} the-end"),
+        "{seen:?}"
+    );
+    assert!(
+        !seen.contains("\u{1b}]") && !seen.contains('\u{202e}'),
+        "{seen:?}"
+    );
+    keys.write_all(b"\x04").await.unwrap();
+}
+
 #[tokio::test]
 async fn a_mistake_is_exit_2_and_one_line() {
     for (arguments, variables, expect) in [
@@ -117,20 +257,22 @@ async fn a_state_that_is_in_use_is_named() {
 }
 
 #[tokio::test]
-async fn a_signal_while_a_poll_hangs_ends_in_order_within_two_seconds() {
+async fn a_signal_while_a_poll_hangs_breaks_it_off_and_ends_in_order() {
     for ending in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
         let simulator = Simulator::start(Options::default()).await.unwrap();
         let mut child = runner_of(&simulator, "memory", "echo").spawn().unwrap();
         until(&simulator, |simulator| simulator.counters().polls_open == 1).await;
-        let begun = Instant::now();
         signal(&child, ending);
         let status = child.wait().await.unwrap();
-        assert!(
-            begun.elapsed() < Duration::from_secs(2),
-            "{:?}",
-            begun.elapsed()
-        );
         assert!(status.success());
+        let polls = simulator.log();
+        let mut polls = polls
+            .iter()
+            .filter(|entry| entry["endpoint"] == "getupdates");
+        assert!(
+            polls.all(|entry| entry["status"] != 200),
+            "it waited for the poll"
+        );
         assert_eq!(simulator.counters().stops, 1);
     }
 }
@@ -145,6 +287,7 @@ async fn the_simulator_prints_what_a_client_needs_and_serves_it() {
         "WEIXIN_CDN_BASE_URL",
         "WEIXIN_TOKEN",
         "WEIXIN_ACCOUNT_ID",
+        "WEIXIN_SIM_TOKEN",
     ] {
         let line = lines.next_line().await.unwrap().unwrap();
         let (key, value) = line.split_once('=').unwrap();

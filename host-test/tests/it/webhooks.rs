@@ -153,9 +153,9 @@ async fn webhooks_reach_the_account_that_they_name() {
     let large = "x".repeat(1024 * 1024 + 1);
     let weixin = format!("/webhook/{}", world.simulator.account_id());
     for (method, path, body, expected) in [
-        ("GET", "/webhook/nobody", "", 404),
-        ("GET", "/webhook/%FF", "", 404),
-        ("GET", &*weixin, "", 404),
+        ("GET", "/webhook/nobody", "", 403),
+        ("GET", "/webhook/%FF", "", 403),
+        ("GET", &*weixin, "", 403),
         ("GET", "/webhook/", "", 404),
         ("GET", "/webhook/ww1/1000002", "", 404),
         ("GET", "/accounts", "", 404),
@@ -163,6 +163,7 @@ async fn webhooks_reach_the_account_that_they_name() {
         ("HEAD", path, "", 405),
         ("POST", path, &large, 413),
         ("POST", path, &large[1..], 413),
+        ("POST", path, &large[..256 * 1024 + 1], 413),
         ("POST", path, &large[..256 * 1024], 403),
     ] {
         let (status, _) = ask(&address, method, path, body).await;
@@ -193,6 +194,57 @@ async fn webhooks_reach_the_account_that_they_name() {
     world
         .until(|simulator| simulator.answers(ALICE) == ["hello"])
         .await;
+}
+
+#[tokio::test]
+async fn strangers_can_not_tell_which_accounts_there_are() {
+    let (world, _gateway, _account, address) = both("ww1").await;
+    // All of an answer but its date.
+    let answer = async |method: &str, account: &str, more: &str, body: &str| {
+        let request = format!(
+            "{method} /webhook/{account} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}\r\n{body}"
+        );
+        let answer = raw(&address, request.as_bytes()).await;
+        let lines = answer.lines().filter(|line| !line.starts_with("date: "));
+        lines.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let large = "x".repeat(256 * 1024 + 1);
+    let announced = format!("content-length: {}\r\n", large.len());
+    let chunked = format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+    let weixin = world.simulator.account_id();
+    for (method, query, more, body, expect) in [
+        ("GET", "", "", "", 403),
+        (
+            "GET",
+            "?msg_signature=a&timestamp=1&nonce=2&echostr=b",
+            "",
+            "",
+            403,
+        ),
+        (
+            "POST",
+            "?msg_signature=a&timestamp=1&nonce=2",
+            "content-length: 6\r\n",
+            "<xml/>",
+            403,
+        ),
+        ("POST", "", "content-length: 0\r\n", "", 403),
+        ("POST", "", &*announced, &*large, 413),
+        ("POST", "", "transfer-encoding: chunked\r\n", &*chunked, 413),
+        ("POST", "", "transfer-encoding: chunked\r\n", "x\r\n", 400),
+        ("PUT", "", "", "", 405),
+        ("HEAD", "", "", "", 405),
+    ] {
+        let known = answer(method, &format!("ww1{query}"), more, body).await;
+        assert!(
+            known.starts_with(&format!("HTTP/1.1 {expect} ")),
+            "{method} {query}: {known}"
+        );
+        for account in [&*weixin, "nobody", "%FF", "ww1%2F", "WW1", "ww1%00"] {
+            let other = answer(method, &format!("{account}{query}"), more, body).await;
+            assert_eq!(other, known, "{method} {account}{query}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -242,7 +294,7 @@ async fn a_swap_concerns_its_platform_and_loses_no_webhook() {
     let request = Request::get("/").body(Bytes::new()).unwrap();
     let error = account.webhook(request).await.err().unwrap();
     assert!(matches!(error, HandleError::Ended(_)), "{error}");
-    assert_eq!(ask(&address, "GET", "/webhook/ww1", "").await.0, 404);
+    assert_eq!(ask(&address, "GET", "/webhook/ww1", "").await.0, 403);
 }
 
 /// A runner with webhooks whose account `ww1` has started.
@@ -313,7 +365,7 @@ async fn the_runner_takes_webhooks_of_an_app_and_logs_nothing_of_them() {
     assert_eq!(answer.0, 403, "{}", answer.1);
     assert_eq!(
         ask(&running.address, "GET", "/webhook/c4nary", "").await.0,
-        404
+        403
     );
     let log = running.stop().await;
     assert!(!log.contains("c4nary") && !log.contains(KEY), "{log}");

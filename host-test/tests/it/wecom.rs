@@ -5,7 +5,7 @@ mod answers;
 mod callbacks;
 mod limits;
 mod passive;
-mod world;
+pub(crate) mod world;
 
 const ALICE: &str = "alice";
 const BOB: &str = "bob";

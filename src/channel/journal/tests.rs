@@ -15,6 +15,7 @@ fn event(id: &str) -> Event {
             },
             sender: "alice".into(),
             sent_at_ms: 1,
+            received_ms: 0,
             text: format!("text of {id}"),
             media: Vec::new(),
             quote: None,

@@ -6,8 +6,10 @@ use std::ops::Range;
 use pulldown_cmark::{CodeBlockKind, CowStr, Event, Tag, TagEnd};
 
 use super::html;
+use super::inline::{Inline, write_address};
 use super::notes::Notes;
 use super::page::{Gap, Page};
+use super::strike::strike;
 use super::table::Table;
 
 const BULLET: &str = "• ";
@@ -62,8 +64,10 @@ struct Writer<'a> {
     links: Vec<(usize, CowStr<'a>)>,
     /// How many of them are images.
     images: usize,
-    /// The emphases and strikes that are open: their marks, where these are text.
-    marks: Vec<&'static str>,
+    /// How many strikes are open.
+    strikes: usize,
+    /// The elements of HTML that are open in this block.
+    inline: Inline,
     /// The content of the block of code or HTML that is open.
     raw: String,
     is_code: bool,
@@ -82,7 +86,7 @@ impl<'a> Writer<'a> {
             Event::Text(text) if self.is_code => self.raw.push_str(&text),
             // An entity may be a line's end.
             Event::Text(text) if text.starts_with('\n') => self.page.line_break(),
-            Event::Text(text) | Event::Code(text) => self.page.text(&text),
+            Event::Text(text) | Event::Code(text) => self.text(&text),
             Event::Start(tag) => self.start(tag, &place),
             Event::End(tag) => self.end(tag),
             Event::SoftBreak | Event::HardBreak => {
@@ -92,7 +96,7 @@ impl<'a> Writer<'a> {
             Event::Html(html) => self.raw.push_str(&html),
             Event::InlineHtml(html) => match html::tag_as_text(&html) {
                 Some("\n") => self.page.line_break(),
-                Some(_) => {}
+                Some(_) => self.inline.tag(&html, &mut self.page),
                 None => self.page.lines(&html),
             },
             Event::FootnoteReference(label) => {
@@ -109,6 +113,13 @@ impl<'a> Writer<'a> {
                 self.page.replace_or_append(BULLET, task);
             }
             Event::InlineMath(text) | Event::DisplayMath(text) => self.page.text(&text),
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        match self.strikes {
+            0 => self.page.text(&self.inline.text(text)),
+            _ => self.page.text(&strike(text)),
         }
     }
 
@@ -143,6 +154,7 @@ impl<'a> Writer<'a> {
             Tag::FootnoteDefinition(label) => {
                 let page = std::mem::take(&mut self.page);
                 let containers = std::mem::take(&mut self.containers);
+                self.inline = Inline::default();
                 self.outer.push((label, page, containers));
             }
             Tag::Table(alignments) => {
@@ -155,9 +167,7 @@ impl<'a> Writer<'a> {
                 self.start_link(dest_url);
                 self.images += 1;
             }
-            Tag::Emphasis => self.start_mark("*", place.start),
-            Tag::Strong => self.start_mark("**", place.start),
-            Tag::Strikethrough => self.start_mark("~", place.start),
+            Tag::Strikethrough => self.strikes += 1,
             _ => {}
         }
     }
@@ -187,11 +197,15 @@ impl<'a> Writer<'a> {
             TagEnd::FootnoteDefinition => {
                 if let Some((label, page, containers)) = self.outer.pop() {
                     let note = std::mem::replace(&mut self.page, page);
+                    self.inline = Inline::default();
                     self.containers = containers;
                     self.notes.define(&label, &note.into_text());
                 }
             }
-            TagEnd::TableCell => self.table.end_cell(self.page.end_cell()),
+            TagEnd::TableCell => {
+                self.inline = Inline::default();
+                self.table.end_cell(self.page.end_cell());
+            }
             TagEnd::Table => {
                 let cells = self.page.end_table(self.table.start());
                 let text = self.table.layout(&cells, &mut self.headers_left);
@@ -203,10 +217,7 @@ impl<'a> Writer<'a> {
                 self.images = self.images.saturating_sub(1);
                 self.end_link();
             }
-            TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough => {
-                let mark = self.marks.pop().unwrap_or_default();
-                self.page.text(mark);
-            }
+            TagEnd::Strikethrough => self.strikes = self.strikes.saturating_sub(1),
             _ => {}
         }
     }
@@ -270,45 +281,13 @@ impl<'a> Writer<'a> {
         self.links.push((self.page.len(), address));
     }
 
-    /// An address follows its text, unless the text says it. Within an image all is its description.
+    /// Within an image all is its description.
     fn end_link(&mut self) {
-        let Some((start, address)) = self.links.pop() else {
-            return;
-        };
-        let text = self.page.since(start);
-        if self.images > 0
-            || address.is_empty()
-            || text == &*address
-            || address.strip_prefix("mailto:") == Some(text)
+        if let Some((start, address)) = self.links.pop()
+            && self.images == 0
         {
-            return;
+            write_address(&mut self.page, start, &address);
         }
-        if text.is_empty() {
-            self.page.text(&address);
-        } else {
-            self.page.text(" (");
-            self.page.text(&address);
-            self.page.text(")");
-        }
-    }
-
-    /// Some marks are meant as text: one tilde (`~5 or 6~`), an asterisk between digits (`2*3*4`).
-    fn start_mark(&mut self, mark: &'static str, place: usize) {
-        let inner = self
-            .source
-            .get(place..)
-            .and_then(|source| source.strip_prefix(mark));
-        let is_text = match mark {
-            "~" => inner.is_some_and(|inner| !inner.starts_with('~')),
-            _ => {
-                let outer = self.source.get(..place).unwrap_or_default();
-                let is_digit = |char: char| char.is_ascii_digit();
-                outer.ends_with(is_digit) && inner.is_some_and(|inner| inner.starts_with(is_digit))
-            }
-        };
-        let mark = if is_text { mark } else { "" };
-        self.marks.push(mark);
-        self.page.text(mark);
     }
 
     fn begin_block(&mut self) {
@@ -316,6 +295,7 @@ impl<'a> Writer<'a> {
     }
 
     fn end_block(&mut self) {
+        self.inline = Inline::default();
         self.page.gap(match self.containers.last() {
             Some(Container::Item(item)) if !item.is_loose => Gap::Line,
             _ => Gap::Blank,

@@ -5,6 +5,9 @@
 
 use pulldown_cmark::{Event, Parser};
 
+use super::inline::Inline;
+use super::page::Page;
+
 /// A part of a HTML text; put together the parts are the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
@@ -60,15 +63,25 @@ pub fn tag_as_text(tag: &str) -> Option<&'static str> {
 /// The text of a block of HTML: its lines that show something, without the indentation that is the
 /// tags'.
 pub fn text(html: &str) -> String {
+    let mut page = Page::with_capacity(html.len());
+    let mut inline = Inline::default();
     let mut text = String::new();
     for piece in pieces(html) {
         match piece {
-            Piece::Tag(tag) => text.push_str(tag_as_text(tag).unwrap_or_default()),
-            Piece::Text(piece) => decode(piece, &mut text),
+            Piece::Tag(tag) => {
+                page.lines(tag_as_text(tag).unwrap_or_default());
+                inline.tag(tag, &mut page);
+            }
+            Piece::Text(piece) => {
+                text.clear();
+                decode(piece, &mut text);
+                page.lines(&inline.text(&text));
+            }
         }
     }
     let is_verbatim = is_one_of(name(html.trim_start()), VERBATIM);
     let mut lines = String::new();
+    let text = page.into_text();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         if !lines.is_empty() {
             lines.push('\n');
@@ -76,6 +89,50 @@ pub fn text(html: &str) -> String {
         lines.push_str(if is_verbatim { line } else { line.trim() });
     }
     lines
+}
+
+/// The value of an attribute of a tag, with its entities decoded.
+pub fn attribute(tag: &str, wanted: &str) -> Option<String> {
+    let mut rest = tag.get(1 + name(tag).len()..)?;
+    loop {
+        rest = rest.trim_start_matches(|char: char| char.is_whitespace() || char == '/');
+        let end = rest.find(|char: char| char.is_whitespace() || "=/>".contains(char))?;
+        let (name, after) = rest.split_at_checked(end)?;
+        rest = after.trim_start();
+        let Some(value) = rest.strip_prefix('=') else {
+            // Without a value; else the tag is at its end.
+            if name.is_empty() {
+                return None;
+            }
+            continue;
+        };
+        let value = value.trim_start();
+        let quoted = ['"', '\''].into_iter().find_map(|quote| {
+            let inner = value.strip_prefix(quote)?;
+            inner.split_once(quote)
+        });
+        let (value, after) = match quoted {
+            Some(quoted) => quoted,
+            None => {
+                let end = value.find(|char: char| char.is_whitespace() || char == '>');
+                value.split_at_checked(end.unwrap_or(value.len()))?
+            }
+        };
+        if name.eq_ignore_ascii_case(wanted) {
+            let mut decoded = String::new();
+            decode(value.trim(), &mut decoded);
+            return Some(decoded);
+        }
+        rest = after;
+    }
+}
+
+/// Whether a text is nothing but an address.
+pub fn is_address(text: &str) -> bool {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    (scheme.is_some_and(|scheme| scheme.bytes().all(|byte| byte.is_ascii_alphabetic()))
+        || text.starts_with("mailto:"))
+        && !text.contains(char::is_whitespace)
 }
 
 /// Appends a text with its entities decoded.
@@ -139,7 +196,7 @@ fn tag(html: &str) -> Extent {
 }
 
 /// The name of a tag; empty for a comment and what is none.
-fn name(tag: &str) -> &str {
+pub fn name(tag: &str) -> &str {
     let Some(inner) = tag.strip_prefix('<') else {
         return "";
     };
@@ -158,11 +215,13 @@ fn name(tag: &str) -> &str {
     }
 }
 
-fn is_element(name: &str) -> bool {
+/// Whether a name is that of an element of HTML.
+pub fn is_element(name: &str) -> bool {
     is_one_of(name, BREAKS) || is_one_of(name, OTHERS)
 }
 
-fn is_one_of(name: &str, names: &str) -> bool {
+/// Whether a name is in a list of them, whatever its case.
+pub fn is_one_of(name: &str, names: &str) -> bool {
     !name.is_empty()
         && names
             .split_ascii_whitespace()

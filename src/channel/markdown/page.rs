@@ -56,6 +56,20 @@ impl Page {
         self.text.get(start..).unwrap_or_default()
     }
 
+    /// The character before a place of the text, in the same line.
+    pub fn char_before(&self, place: usize) -> Option<char> {
+        self.text.get(self.content..place)?.chars().next_back()
+    }
+
+    /// Writes something in the place of what was written since the text was `start` bytes long. What
+    /// is in several lines stays.
+    pub fn replace_since(&mut self, start: usize, text: &str) {
+        if start >= self.content && !self.since(start).contains('\n') {
+            self.text.truncate(start);
+            self.text.push_str(text);
+        }
+    }
+
     /// Asks for a gap before what comes next.
     pub fn gap(&mut self, gap: Gap) {
         self.gap = gap;

@@ -237,7 +237,7 @@ impl Outbox {
         let mut delay = None;
         let mut changed = true;
         let mut closes = false;
-        let mut is_account_held = false;
+        let mut holds_account = None;
         match outcome {
             Outcome::Accepted { message_id } => {
                 self.brake.accepted(&job.conversation);
@@ -267,9 +267,13 @@ impl Outbox {
                 delay = Some(now + UPLOAD_PAUSE);
             }
             Outcome::LoginRequired(error) => {
-                record.not_sent(job.index, error);
+                record.not_sent(job.index, error.clone());
+                // Its caller is told what the next one is told, whose post is not even stored.
+                if record.is_impatient() {
+                    record.fail_rest(&error);
+                }
                 self.brake.needs_login();
-                is_account_held = true;
+                holds_account = Some(error);
             }
             Outcome::Declined { error, is_throttle } => {
                 let meaning = match peer.explains_refusal && !is_throttle {
@@ -296,9 +300,10 @@ impl Outbox {
                         give_up(record, &error, until.saturating_sub(now));
                     }
                     Meaning::Throttle => {
-                        is_account_held = true;
                         let pause = self.brake.retry_after(now, &job.conversation);
-                        give_up(record, &error, pause.unwrap_or_default());
+                        let pause = pause.unwrap_or_default();
+                        give_up(record, &error, pause);
+                        holds_account = Some(throttled(pause));
                     }
                 }
                 self.decide(&job.conversation);
@@ -320,21 +325,18 @@ impl Outbox {
                 writes.push(write(record));
             }
         }
-        if is_account_held {
-            writes.extend(self.give_up_all(now));
+        if let Some(error) = holds_account {
+            writes.extend(self.give_up_all(&error));
         }
         (writes, closes)
     }
 
-    /// While the platform wants less, nothing waits that would rather fail; the callers of the others
-    /// are told. For a login everything waits that is stored.
-    fn give_up_all(&mut self, now: Duration) -> Vec<Write> {
+    /// While the platform wants less, or no message at all, nothing waits that would rather fail; the
+    /// callers of the others are told.
+    fn give_up_all(&mut self, error: &Error) -> Vec<Write> {
         let stays = self.posts.values().filter(|record| !record.is_settled());
         self.decided.extend(stays.map(|record| record.key.clone()));
-        let Some(pause) = self.brake.retry_after(now, "") else {
-            return Vec::new();
-        };
-        let error = throttled(pause);
+        let is_throttle = error.kind == ErrorKind::RateLimited;
         let impatient: Vec<u64> = self
             .posts
             .values()
@@ -345,9 +347,9 @@ impl Outbox {
         impatient
             .into_iter()
             .filter_map(|order| {
-                self.end(order, |record| match record.is_progress {
+                self.end(order, |record| match record.is_progress && is_throttle {
                     true => record.drop_rest(),
-                    false => record.fail_rest(&error),
+                    false => record.fail_rest(error),
                 })
             })
             .collect()

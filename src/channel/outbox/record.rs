@@ -118,7 +118,10 @@ impl Receipt {
         parts.all(|part| part.state == PartState::Failed)
             && self.parts.first().is_some_and(|part| {
                 part.error.as_ref().is_some_and(|error| {
-                    matches!(error.kind, ErrorKind::RateLimited | ErrorKind::WindowClosed)
+                    matches!(
+                        error.kind,
+                        ErrorKind::RateLimited | ErrorKind::WindowClosed | ErrorKind::LoginRequired
+                    )
                 })
             })
     }

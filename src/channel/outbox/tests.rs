@@ -238,20 +238,73 @@ fn a_refused_part_fails_the_ones_behind_it() {
 }
 
 #[test]
-fn a_refused_credential_keeps_everything_until_it_is_valid() {
+fn a_refused_credential_keeps_what_may_wait_until_it_is_valid() {
+    for post in [answer("a", "alice"), patient("a", "alice")] {
+        let mut outbox = outbox(Duration::ZERO);
+        accept(&mut outbox, post, parts(1));
+        let (job, _) = next(&mut outbox, NOW).unwrap();
+        settle(&mut outbox, NOW, &job, refused_credential());
+        assert!(next(&mut outbox, NOW + 3600 * SECOND).is_none());
+        outbox.resume();
+        assert!(next(&mut outbox, NOW).is_some());
+    }
+}
+
+fn refused_credential() -> Outcome {
+    Outcome::LoginRequired(failure(ErrorKind::LoginRequired))
+}
+
+#[test]
+fn a_refused_credential_fails_who_would_not_wait_the_first_as_all_others() {
     let mut outbox = outbox(Duration::ZERO);
-    accept(&mut outbox, post("a", "alice"), parts(1));
+    accept(&mut outbox, post("a", "alice"), parts(2));
     let (job, _) = next(&mut outbox, NOW).unwrap();
-    settle(
-        &mut outbox,
-        NOW,
-        &job,
-        Outcome::LoginRequired(failure(ErrorKind::LoginRequired)),
-    );
-    assert!(next(&mut outbox, NOW + 3600 * SECOND).is_none());
-    assert_eq!(outbox.wake_at(NOW, NOW_MS), None);
-    outbox.resume();
-    assert!(next(&mut outbox, NOW).is_some());
+    // Those behind it, of others, and what has begun.
+    accept(&mut outbox, post("b", "alice"), parts(1));
+    accept(&mut outbox, post("c", "bob"), parts(1));
+    accept(&mut outbox, progress("d"), parts(1));
+    accept(&mut outbox, answer("e", "carol"), parts(1));
+    accept(&mut outbox, patient("f", "dave"), parts(1));
+    settle(&mut outbox, NOW, &job, refused_credential());
+    use PartState::{Failed, Pending, Queued};
+    for (key, expect) in [
+        ("a", &[Failed, Failed][..]),
+        ("b", &[Failed]),
+        ("c", &[Failed]),
+        ("d", &[Failed]),
+        ("e", &[Pending]),
+        ("f", &[Queued]),
+    ] {
+        assert_eq!(states(&outbox, key), expect, "{key}");
+        assert_eq!(outbox.is_decided(key), *expect != [Pending], "{key}");
+        let failed = outbox.receipt(key).unwrap();
+        if expect.contains(&Failed) {
+            let error = failed.parts[0].error.as_ref().unwrap();
+            assert_eq!(error.kind, ErrorKind::LoginRequired);
+            assert!(failed.may_be_repeated(), "its key is free again");
+        }
+    }
+    let mut outbox = self::outbox(Duration::ZERO);
+    accept(&mut outbox, post("a", "alice"), parts(2));
+    let (job, _) = next(&mut outbox, NOW).unwrap();
+    settle(&mut outbox, NOW, &job, accepted());
+    let (job, _) = next(&mut outbox, NOW).unwrap();
+    settle(&mut outbox, NOW, &job, refused_credential());
+    assert_eq!(states(&outbox, "a"), [PartState::Accepted, Pending]);
+}
+
+#[test]
+fn progress_is_not_kept_for_the_end_of_a_throttle() {
+    let mut outbox = outbox(Duration::ZERO);
+    accept(&mut outbox, patient("a", "alice"), parts(1));
+    let (job, _) = next(&mut outbox, NOW).unwrap();
+    let throttle = Outcome::Declined {
+        error: failure(ErrorKind::RateLimited),
+        is_throttle: true,
+    };
+    settle(&mut outbox, NOW, &job, throttle);
+    accept(&mut outbox, progress("b"), parts(1));
+    assert_eq!(states(&outbox, "b"), [PartState::Dropped]);
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl Instance {
         }
         let received = {
             let mut channel = self.channel.borrow_mut();
-            channel.receive(imports::now(), cursor, events)
+            channel.receive(imports::now(), imports::now_ms(), cursor, events)
         };
         if received.refused > 0 {
             let count = received.refused;

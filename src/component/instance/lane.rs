@@ -27,6 +27,7 @@ impl Instance {
             }
             self.check_login(&post)?;
             self.load_peer(&post.conversation)?;
+            self.look_at_clock();
             let (now, now_ms) = (imports::now(), imports::now_ms());
             self.channel.borrow().admit(now, now_ms, &post)?;
             self.check_fence()?;
@@ -116,6 +117,7 @@ impl Instance {
         loop {
             let seen = self.lane.count();
             self.ready()?;
+            self.look_at_clock();
             self.expire()?;
             while !self.is_draining.get()
                 && let Some(job) = self.next_job()?
@@ -224,6 +226,7 @@ impl Instance {
 
     fn finish(&self, job: &Job, outcome: Outcome) -> Result<(), Error> {
         let now = imports::now();
+        self.look_at_clock();
         self.log_outcome(&outcome);
         match &outcome {
             Outcome::Accepted { .. } | Outcome::Answered => {

@@ -1,6 +1,8 @@
 //! What only WeCom needs of an instance: callbacks in place of the poll, the access token, and one
 //! request of the lane.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::channel::settings::Markdown;
 use crate::component::webhook::{Answer, Callback};
@@ -73,6 +75,8 @@ pub struct State {
     /// There is something to do beside the calls.
     chores: Signal,
     refusals: callbacks::Refusals,
+    /// Kinds of events that the log has told.
+    events: RefCell<BTreeSet<String>>,
     /// Callbacks that wait for their answer.
     exchanges: RefCell<Exchanges<passive::Exchange>>,
 }

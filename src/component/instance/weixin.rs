@@ -30,6 +30,12 @@ pub struct State {
     /// What a poll brought and the store did not take yet.
     unstored: RefCell<Option<wire::Updates>>,
     tickets: RefCell<Tickets>,
+    /// Polls whose answer could not be read.
+    unreadable: RefCell<api::Unreadable>,
+    /// The log knows that answers have to be repaired.
+    is_repairing: Cell<bool>,
+    /// What the log said last of messages that are skipped.
+    skipped: Cell<u64>,
     /// What something on the way lets a poll hang at most, and since when that is known.
     longest_poll: Cell<Option<(Duration, Duration)>>,
 }

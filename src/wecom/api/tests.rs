@@ -340,3 +340,42 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_answer_that_is_nearly_json_is_read() {
+    for body in [
+        &b"{\"errcode\":0,\"errmsg\":\"o\x08k\n\",\"access_token\":\"t\",\"expires_in\":60}"[..],
+        b"\xef\xbb\xbf{\"errcode\":0,\"access_token\":\"t\",\"expires_in\":60}",
+        b"\0{\"errcode\":0,\"access_token\":\"t\",\"expires_in\":60}\0",
+        b"{\"errcode\":0,\"errmsg\":\"\\x6fk \xff\",\"access_token\":\"t\",\"expires_in\":60}",
+        b"{\"errcode\":NaN,\"access_token\":\"t\",\"expires_in\":60,}",
+        b"{\"errcode\":0,\"errmsg\":\"\\ud83d\",\"access_token\":\"t\",\"expires_in\":60} ok",
+    ] {
+        let life = read_token(answer(200, body));
+        assert_eq!(life, Ok(Duration::from_secs(60)), "{}", body.escape_ascii());
+    }
+    let sent_as = |body: &str| match sent(answer(200, body)) {
+        Outcome::Accepted { message_id } => message_id,
+        other => panic!("{body}: {other:?}"),
+    };
+    assert_eq!(
+        sent_as("{\"errcode\":0,\"errmsg\":\"\u{1b}\",\"msgid\":\"m\"}").as_deref(),
+        Some("m")
+    );
+    let refused = sent(answer(
+        200,
+        "\u{feff}{\"errcode\":60111,\"errmsg\":\"no\u{8} user\"}",
+    ));
+    assert!(matches!(refused, Outcome::Refused(_)), "{refused:?}");
+    // Half an answer says nothing.
+    for cut in [
+        "{\"errcode\":0",
+        "{\"errcode\":0,\"msgid\":\"m",
+        "{\"errcode\":0,\"errmsg\":\"\n",
+    ] {
+        assert!(
+            matches!(sent(answer(200, cut)), Outcome::Unknown(_)),
+            "{cut}"
+        );
+    }
+}

@@ -119,7 +119,11 @@ fn what_is_wrong_is_told_to_the_operator_alone() {
         assert_eq!(refusal, Refusal::Signature);
     }
     for now_ms in [0, NOW_MS - 600_001, NOW_MS + 600_001, u64::MAX] {
-        assert_eq!(open(&ours, now_ms, good), Refusal::Time);
+        let refusal = open(&ours, now_ms, good);
+        assert!(
+            matches!(refusal, Refusal::Time { ahead_ms: Some(_) }),
+            "{refusal}"
+        );
     }
     for now_ms in [NOW_MS - 600_000, NOW_MS + 600_000] {
         assert!(ours.open(now_ms, good).is_ok());
@@ -131,7 +135,7 @@ fn what_is_wrong_is_told_to_the_operator_alone() {
             timestamp,
             ..good
         };
-        assert_eq!(open(&ours, NOW_MS, odd), Refusal::Time);
+        assert_eq!(open(&ours, NOW_MS, odd), Refusal::Time { ahead_ms: None });
     }
     for receive_id in ["", "ww", "ww1234567890abcdeF", "ww1234567890abcdefg"] {
         let refusal = open(&seal(receive_id), NOW_MS, good);
@@ -232,5 +236,27 @@ proptest! {
         let seal = seal("");
         let text = String::from_utf8_lossy(&bytes);
         let _ = seal.open(NOW_MS, Sealed { signature: &text, timestamp: &text, nonce: &text, encrypt: &text });
+    }
+}
+
+#[test]
+fn a_wrong_clock_is_told_with_how_far_it_is_off() {
+    let ours = seal("ww1234567890abcdef");
+    let encrypt = ours.encrypt([7; 16], b"x").unwrap();
+    let signature = ours.sign(TIMESTAMP, NONCE, &encrypt);
+    for (now_ms, expect) in [
+        (NOW_MS + 24 * 3_600_000, "1 day ahead of"),
+        (NOW_MS - 24 * 3_600_000, "1 day behind"),
+        (NOW_MS + 660_000, "11 min ahead of"),
+        (NOW_MS - 8 * 3_600_000, "8 h behind"),
+        (0, "behind"),
+        (u64::MAX, "ahead of"),
+    ] {
+        let refusal = ours.open(now_ms, sealed(&encrypt, &signature)).unwrap_err();
+        let told = refusal.to_string();
+        assert!(
+            told.contains(expect) && told.contains("set the clock"),
+            "{told}"
+        );
     }
 }

@@ -216,7 +216,97 @@ fn a_bad_answer_is_asked_again_and_a_refused_code_is_the_end() {
     test.url();
     assert_eq!(test.answer(&json!({"qrcode": "x"})), None);
     test.url();
+    assert_eq!(test.answer(&json!({"ret": 2})), None);
+    test.url();
     assert!(failed(test.answer(&json!({"ret": 2}))).contains("ret=2"));
+}
+
+#[test]
+fn a_server_that_refuses_old_tokens_is_asked_once_more_without_them() {
+    let tokens = |test: &mut Test| match test.0.next(SECOND, 0) {
+        Action::Ask(request) => {
+            let body: Value = serde_json::from_slice(&request.body).unwrap();
+            body["local_token_list"].clone()
+        }
+        other => panic!("{other:?}"),
+    };
+    for (status, body) in [
+        (200, r#"{"ret":-1,"errmsg":"invalid token"}"#),
+        (200, r#"{"ret":2}"#),
+        (200, r#"{"errcode":-14,"errmsg":"session timeout"}"#),
+        (200, "{\"ret\":-1,\"errmsg\":\"bad\u{8}\"}"),
+        (400, "<html>"),
+        (401, ""),
+        (403, "{}"),
+        (413, ""),
+        (500, ""),
+    ] {
+        let mut test = Test::new();
+        assert_eq!(tokens(&mut test), json!([TOKEN_PLACEHOLDER]));
+        let refusal = Response {
+            status,
+            body: body.as_bytes().to_vec(),
+        };
+        let action = test.0.answer(0, Ok(refusal));
+        assert!(
+            matches!(action, Action::Wait(Duration::ZERO)),
+            "{body}: {action:?}"
+        );
+        assert_eq!(tokens(&mut test), json!([]), "{status} {body}");
+        let code = json!({"qrcode": "a", "qrcode_img_content": "https://q"});
+        assert!(matches!(test.answer(&code), Some(Step::ShowQr(..))));
+        // The next code is asked for without them, too.
+        assert_eq!(test.status("expired"), None);
+        assert_eq!(tokens(&mut test), json!([]));
+    }
+    // What says nothing of them is asked again with them.
+    for status in [408, 429, 502, 503, 524] {
+        let mut test = Test::new();
+        tokens(&mut test);
+        let answer = Response {
+            status,
+            body: Vec::new(),
+        };
+        assert!(matches!(test.0.answer(0, Ok(answer)), Action::Wait(_)));
+        assert_eq!(tokens(&mut test), json!([TOKEN_PLACEHOLDER]), "{status}");
+    }
+}
+
+#[test]
+fn answers_that_are_nearly_json_are_followed() {
+    let mut test = Test::new();
+    test.url();
+    let answer = |body: &[u8]| {
+        Ok(Response {
+            status: 200,
+            body: body.to_vec(),
+        })
+    };
+    let code =
+        b"\xef\xbb\xbf{\"qrcode\":\"a\",\"qrcode_img_content\":\"https://q\",\"tip\":\"\x08\n\"}\0";
+    assert!(matches!(
+        test.0.answer(0, answer(code)),
+        Action::Tell(Step::ShowQr(..))
+    ));
+    for (body, expect) in [
+        (&b"{\"status\":\"wait\",\"tip\":\"\x1b\"}"[..], None),
+        (b"{\"status\":\"wait\",\"n\":NaN} trailing", None),
+        (
+            b"{\"status\":\"scaned\",\"nick\":\"\xff\\x41\\ud83d\"}",
+            Some(Step::Confirm),
+        ),
+        (
+            b"{\"status\":\"binded_redirect\",}",
+            Some(Step::AlreadyBound),
+        ),
+    ] {
+        test.url();
+        let step = match test.0.answer(0, answer(body)) {
+            Action::Tell(step) => Some(step),
+            _ => None,
+        };
+        assert_eq!(step, expect, "{}", body.escape_ascii());
+    }
 }
 
 #[test]

@@ -27,6 +27,23 @@ fn what_clients_render_stays_to_the_byte() {
 }
 
 #[test]
+fn what_the_official_client_leaves_stays() {
+    for text in [
+        "~~unclosed",
+        "keep ~~this~~ too",
+        "rate ~5 or ~6",
+        "see <div>ok</div> and <br> and <b>x</b>",
+        "end</span> after",
+        "**b***i* ***bi*** *123!* 3 * 4 = 12",
+        "**结论：**可以 **《书》**已经 是**“可以”**，但**注意：**成本",
+        "| A | B |\n|---|---|\n| ~~1~~ | **甲：**乙 |",
+        "`<input>` `__init__` `10<sup>6</sup>`",
+    ] {
+        unchanged(text);
+    }
+}
+
+#[test]
 fn headings_5_and_6_lose_their_marks() {
     check("##### H5", "H5");
     check("###### H6", "H6");

@@ -7,9 +7,11 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use http::{HeaderMap, StatusCode};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
+use super::super::Fault;
 use super::super::message::tests::hello;
 use super::super::message::{Conversation, ConversationKind, Media, MediaKind};
 use super::*;
@@ -60,6 +62,11 @@ impl Server {
 
     fn will_answer(&self, status: u16, body: Value) {
         let answer = (status, body.to_string());
+        self.answers.lock().unwrap().push_back(answer);
+    }
+
+    fn will_say(&self, body: &str) {
+        let answer = (200, body.to_owned());
         self.answers.lock().unwrap().push_back(answer);
     }
 
@@ -158,28 +165,110 @@ async fn refusals_are_errors_with_the_servers_words_and_leave_no_history() {
             "wrong key …, sorry",
         ),
         (429, json!({"error": {"message": "slow down"}}), "slow down"),
-        (500, json!("oops"), "no reason given"),
+        (500, json!("oops"), "oops"),
         (503, json!({}), "no reason given"),
         (302, json!({}), "no reason given"),
     ] {
         server.will_answer(status, body);
-        let reason = expected.to_owned();
-        assert_eq!(
-            ask(&agent, &message("1", "one")).await,
-            Err(AgentError::Refused { status, reason })
-        );
+        let error = ask(&agent, &message("1", "one")).await.unwrap_err();
+        assert_eq!(error.fault(), Fault::of_status(status));
+        let AgentError::Refused {
+            server,
+            status: told,
+            reason,
+            ..
+        } = error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!((told, reason.as_str()), (status, expected));
+        assert!(server.ends_with("/v1/chat/completions"), "{server}");
     }
     for body in [json!({}), json!({"choices": []})] {
         server.will_answer(200, body);
         let result = ask(&agent, &message("1", "one")).await;
         assert!(matches!(result, Err(AgentError::Unreadable(_))));
     }
-    // Nothing to say acknowledges.
-    let nothing = json!({"choices": [{"message": {"content": ""}}]});
-    server.will_answer(200, nothing);
-    assert_eq!(ask(&agent, &message("1", "one")).await, Ok(None));
+    // An error with status 200 is the one that it means.
+    server.will_answer(
+        200,
+        json!({"error": {"message": "no money", "code": "insufficient_quota"}}),
+    );
+    let error = ask(&agent, &message("1", "one")).await.unwrap_err();
+    assert_eq!(error.fault(), Fault::Lasting);
+    assert!(
+        error.to_string().contains("status 402: no money"),
+        "{error}"
+    );
+    // Nothing is no answer, and is not asked for again.
+    for nothing in [
+        json!({"content": ""}),
+        json!({"content": null, "reasoning_content": "hm"}),
+        json!({"content": "<think>hm"}),
+        json!({"content": null, "tool_calls": [{"id": "1"}]}),
+    ] {
+        server.will_answer(200, json!({"choices": [{"message": nothing}]}));
+        let error = ask(&agent, &message("1", "one")).await.unwrap_err();
+        assert_eq!(error.fault(), Fault::Final);
+    }
     ask(&agent, &message("2", "two")).await.unwrap();
     assert_eq!(server.last_asked(), ["Be brief.", "two"]);
+}
+
+#[tokio::test]
+async fn what_a_model_thinks_is_neither_said_nor_kept() {
+    let (agent, server, _) = agent().await;
+    let thought = json!({"choices": [{"message": {"content": "<think>hm</think>\n\nHello"}}]});
+    server.will_answer(200, thought);
+    let answer = ask(&agent, &message("1", "one")).await.unwrap();
+    assert_eq!(answer.as_deref(), Some("Hello"));
+    let refusal = json!({"choices": [{"message": {"content": null, "refusal": "I can't."}}]});
+    server.will_answer(200, refusal);
+    let answer = ask(&agent, &message("2", "two")).await.unwrap();
+    assert_eq!(answer.as_deref(), Some("I can't."));
+    ask(&agent, &message("3", "three")).await.unwrap();
+    assert_eq!(
+        server.last_asked(),
+        ["Be brief.", "one", "Hello", "two", "I can't.", "three"]
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_was_not_asked_for_is_read() {
+    let (agent, server, _) = agent().await;
+    let stream = "data: {\"choices\":[{\"delta\":{\"content\":\"he\"}}]}\n\n\
+                  data: {\"choices\":[{\"delta\":{\"content\":\"llo \\ud83d\"}}]}\n\ndata: [DONE]\n\n";
+    server.will_say(stream);
+    let answer = ask(&agent, &message("1", "one")).await.unwrap();
+    assert_eq!(answer.as_deref(), Some("hello \u{fffd}"));
+}
+
+#[tokio::test]
+async fn a_base_without_a_path_finds_the_version() {
+    let (server, origin) = Server::start().await;
+    for base in [
+        origin.clone(),
+        format!("{origin}/v1/chat/completions"),
+        format!("{origin}/v1/models"),
+    ] {
+        let agent = OpenAiAgent::new(&base.parse().unwrap(), settings(), Clock::new());
+        for id in ["1", "2"] {
+            let answer = ask(&agent, &message(id, "one")).await.unwrap();
+            assert_eq!(answer.as_deref(), Some("re: \"one\""));
+        }
+    }
+    assert_eq!(server.asked.lock().unwrap().len(), 6);
+    let base = format!("{origin}/nothing?key=hunter2");
+    let agent = OpenAiAgent::new(&base.parse().unwrap(), settings(), Clock::new());
+    let error = ask(&agent, &message("1", "one"))
+        .await
+        .unwrap_err()
+        .to_string();
+    let url = format!("{origin}/nothing/chat/completions");
+    assert!(
+        error.contains(&url) && !error.contains("hunter2"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -253,18 +342,6 @@ async fn silence_ends_after_ten_minutes() {
     let message = message("1", "hello?");
     let (result, ()) = tokio::join!(ask(&agent, &message), wait);
     assert_eq!(result, Err(AgentError::TimedOut));
-}
-
-#[test]
-fn the_path_is_added_to_any_base() {
-    for (base, url) in [
-        ("http://a", "http://a/chat/completions"),
-        ("http://a/v1", "http://a/v1/chat/completions"),
-        ("http://a:1/v1/", "http://a:1/v1/chat/completions"),
-        ("https://a/x?v=2", "https://a/x/chat/completions?v=2"),
-    ] {
-        assert_eq!(completions(&base.parse().unwrap()).to_string(), url);
-    }
 }
 
 #[test]

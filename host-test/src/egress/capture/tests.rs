@@ -10,7 +10,7 @@ fn capture(pointer: &str) -> Capture {
 
 /// The body that is handed on and the value that is kept.
 fn taken(pointer: &str, body: &str) -> Result<Option<(String, String)>, &'static str> {
-    let taken = take_out(&mut HeaderMap::new(), body.as_bytes(), &[&capture(pointer)])?;
+    let taken = take_out(&mut HeaderMap::new(), body.as_bytes(), &[capture(pointer)])?;
     Ok(taken.map(|taken| {
         let body = String::from_utf8(taken.body).unwrap();
         let (name, value) = taken.aside.last().unwrap();
@@ -135,10 +135,140 @@ fn what_can_not_be_searched_is_an_error() {
         take_out(
             &mut headers,
             b"{\"t\":\"x\",\"u\":\"\xff\"}",
-            &[&capture("/t")]
+            &[capture("/t")]
         )
         .is_err()
     );
+}
+
+thread_local! {
+    /// Bytes that were searched for values.
+    static SEARCHED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+pub(super) fn note_search(text: &str) {
+    SEARCHED.with(|searched| searched.set(searched.get() + text.len()));
+}
+
+#[test]
+fn each_string_is_searched_once_whatever_the_answer_repeats() {
+    // Half a megabyte of repeated members, each of which would have been looked for in each string.
+    let members: Vec<String> = (0..20_000)
+        .map(|number| format!("\"t\":\"token-{number:09}\""))
+        .collect();
+    let body = format!("{{{}}}", members.join(","));
+    assert!(body.len() > 440_000);
+    SEARCHED.set(0);
+    let refused = taken("/t", &body).unwrap_err();
+    assert!(refused.contains("more than 8 values"), "{refused}");
+    assert_eq!(SEARCHED.get(), 0);
+
+    // As many as are taken, among as many strings.
+    let (few, many) = members.split_at(MAX_VALUES);
+    let many: Vec<String> = many
+        .iter()
+        .map(|member| member.replacen('t', "u", 1))
+        .collect();
+    let body = format!("{{{},{}}}", few.join(","), many.join(","));
+    let (clean, value) = taken("/t", &body).unwrap().unwrap();
+    assert_eq!(value, "token-000000007");
+    assert_eq!(clean.matches("{{bot-token}}").count(), MAX_VALUES);
+    let searched = SEARCHED.get();
+    assert!(searched <= body.len(), "{searched} bytes");
+}
+
+#[test]
+fn values_that_are_parts_of_one_another_are_hidden_together() {
+    for (values, text, expected) in [
+        (
+            &["abcdefgh", "fghijklmno"][..],
+            "xabcdefghijklmnoy",
+            "x{{bot-token}}y",
+        ),
+        (&["abababab"], "abababababab", "{{bot-token}}"),
+        (
+            &["abcdefgh", "abcdefghij"],
+            "abcdefghij abcdefgh",
+            "{{bot-token}} {{bot-token}}",
+        ),
+        (
+            &["abcdefgh"],
+            "abcdefghabcdefgh",
+            "{{bot-token}}{{bot-token}}",
+        ),
+        // A value within the placeholder is not put into it again.
+        (
+            &["bot-token", "{{bot-to"],
+            "a bot-token b",
+            "a {{bot-token}} b",
+        ),
+        (&["bcdefghi", "abcdefghij"], "abcdefghij", "{{bot-token}}"),
+        (
+            &["bcdefghi", "abcdefghij"],
+            "zabcdefghijz",
+            "z{{bot-token}}z",
+        ),
+        (
+            &["é-token-é"],
+            "é-token-éé-token-é",
+            "{{bot-token}}{{bot-token}}",
+        ),
+    ] {
+        let members: Vec<String> = values
+            .iter()
+            .map(|value| format!("\"t\":{}", serde_json::Value::from(*value)))
+            .collect();
+        let text = serde_json::Value::from(text);
+        let body = format!("{{{},\"u\":[{text}]}}", members.join(","));
+        let taken = take_out(&mut HeaderMap::new(), body.as_bytes(), &[capture("/t")]);
+        let clean = taken.unwrap().unwrap().body;
+        let clean: serde_json::Value = serde_json::from_slice(&clean).unwrap();
+        assert_eq!(clean["u"][0], expected, "{values:?}");
+    }
+}
+
+#[test]
+fn what_is_no_credential_by_its_length_or_number_is_refused() {
+    let long = "x".repeat(MAX_VALUE_BYTES + 1);
+    let body = format!("{{\"t\":\"{long}\"}}");
+    assert!(taken("/t", &body).unwrap_err().contains("too long"));
+    let body = format!("{{\"t\":\"{}\"}}", &long[1..]);
+    assert!(taken("/t", &body).unwrap().is_some());
+    // Placeholders that are much longer than what they stand for.
+    let name = "n".repeat(64);
+    let capture = Capture::new("/", "/t", &name).unwrap();
+    let body = format!("{{\"t\":\"x\",\"u\":[{}\"x\"]}}", "\"x\",".repeat(200_000));
+    let taken = take_out(&mut HeaderMap::new(), body.as_bytes(), &[capture]);
+    assert!(taken.err().unwrap().contains("too long with placeholders"));
+}
+
+#[test]
+fn several_captures_are_found_in_one_reading() {
+    let captures = [
+        capture("/t"),
+        Capture::new("/", "/a/0/t", "first").unwrap(),
+        Capture::new("/", "/a/10", "tenth").unwrap().in_use(),
+        Capture::new("/", "/a/010", "none").unwrap(),
+        Capture::new("/", "/a/+1", "none").unwrap(),
+    ];
+    let body =
+        br#"{"a":[{"t":"value-one"},1,2,3,4,5,6,7,8,9,"value-ten"],"t":"value-t","u":"value-ten"}"#;
+    let taken = take_out(&mut HeaderMap::new(), body, &captures)
+        .unwrap()
+        .unwrap();
+    let expected = r#"{"a":[{"t":"{{first}}"},1,2,3,4,5,6,7,8,9,"{{tenth}}"],"t":"{{bot-token}}","u":"{{tenth}}"}"#;
+    assert_eq!(String::from_utf8(taken.body).unwrap(), expected);
+    let names = |kept: &[(String, Secret)]| {
+        let names = kept
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.expose()));
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names(&taken.aside),
+        ["first=value-one", "bot-token=value-t"]
+    );
+    assert_eq!(names(&taken.in_use), ["tenth=value-ten"]);
 }
 
 #[test]
@@ -146,7 +276,7 @@ fn headers_with_the_value_go() {
     let mut headers = HeaderMap::new();
     headers.insert("set-cookie", "t=token-of-8; path=/".parse().unwrap());
     headers.insert("x-other", "token".parse().unwrap());
-    let taken = take_out(&mut headers, br#"{"t":"token-of-8"}"#, &[&capture("/t")]);
+    let taken = take_out(&mut headers, br#"{"t":"token-of-8"}"#, &[capture("/t")]);
     assert!(taken.unwrap().is_some());
     assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-other"]);
 }
@@ -210,12 +340,12 @@ proptest::proptest! {
         json.insert("t".to_owned(), value.clone().into());
         let body = serde_json::to_vec(&json).unwrap();
         let capture = capture("/t");
-        let taken = take_out(&mut HeaderMap::new(), &body, &[&capture]).unwrap().unwrap();
+        let taken = take_out(&mut HeaderMap::new(), &body, std::slice::from_ref(&capture)).unwrap().unwrap();
         let clean: serde_json::Value = serde_json::from_slice(&taken.body).unwrap();
         for text in clean.as_object().unwrap().values() {
             proptest::prop_assert!(!text.as_str().unwrap().contains(&value));
         }
         let bytes: Vec<u8> = around.concat().into_bytes();
-        let _ = take_out(&mut HeaderMap::new(), &bytes, &[&capture]);
+        let _ = take_out(&mut HeaderMap::new(), &bytes, std::slice::from_ref(&capture));
     }
 }

@@ -104,6 +104,25 @@ fn text_around_a_placeholder_names_and_other_placeholders_stay() {
 }
 
 #[test]
+fn a_short_request_does_not_become_a_huge_one() {
+    let secrets = Secrets::default();
+    secrets.set("t", &"x".repeat(8 * 1024));
+    let body = format!("[{}1]", "\"{{t}}\",".repeat(100_000));
+    let filled = filled_json(body.as_bytes(), &secrets, |_| true);
+    assert!(
+        matches!(filled, Err(Failure::RequestTooLarge { .. })),
+        "{filled:?}"
+    );
+    let header = "{{t}}".repeat(10_000);
+    let filled = filled_header(header.as_bytes(), &secrets, |_| true);
+    assert!(matches!(filled, Err(Failure::CredentialUnusable { .. })));
+    let query = "a={{t}}&".repeat(5_000);
+    let uri = format!("https://example.com/?{query}").parse().unwrap();
+    let filled = crate::egress::query::filled(&uri, &secrets, |_| true);
+    assert!(matches!(filled, Err(Failure::CredentialUnusable { .. })));
+}
+
+#[test]
 fn a_missing_credential_in_json_is_an_error() {
     for body in [r#"{"a":"{{bot-token}}"}"#, r#""{{bot-token}}""#] {
         let result = filled_json(body.as_bytes(), &Secrets::default(), |_| true);

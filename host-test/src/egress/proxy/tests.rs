@@ -66,6 +66,13 @@ fn each_scheme_has_its_variable_and_all_proxy_fills_in() {
         ),
         (&[("NO_PROXY", "nonsense/x")], "-", "-"),
         (
+            &[("ALL_PROXY", "socks://u:p@a:1080")],
+            "socks5://a:1080",
+            "socks5://a:1080",
+        ),
+        (&[("HTTPS_PROXY", "Socks5H://a")], "socks5h://a", "-"),
+        (&[("HTTPS_PROXY", "HTTP://a:1")], "http://a:1", "-"),
+        (
             &[("HTTPS_PROXY", "http://[::1]:3128")],
             "http://[::1]:3128",
             "-",
@@ -169,6 +176,8 @@ fn mistakes_are_one_line_that_names_the_variable_and_no_password() {
         ("all_proxy", "//hunter2"),
         ("all_proxy", "/hunter2"),
         ("all_proxy", "hunter2 off"),
+        ("all_proxy", "socks4a://hunter2"),
+        ("all_proxy", "\"http://hunter2:1\""),
     ] {
         let error = reading(&[(name, url)]).unwrap_err().to_string();
         assert!(
@@ -181,25 +190,85 @@ fn mistakes_are_one_line_that_names_the_variable_and_no_password() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn what_a_list_says_that_is_not_understood_is_one_warning() {
     for entry in [
         "10.0.0.0/33",
         "10.0.0.0/x",
         "fd00::/129",
         "x/8",
-        "192.168.*",
-        "a*b",
         "a..b",
-        "u@a",
         "[x]",
+        "<-loopback>",
+        "fe80::1%lo0",
+        "10.0.0.0/255.0.255.0",
+        "\u{fffd}",
     ] {
-        let list = format!("example.com,{entry}");
-        let error = reading(&[("HTTPS_PROXY", "a"), ("NO_PROXY", &list)]);
-        let error = error.unwrap_err().to_string();
+        let list = format!("example.com,{entry};.corp");
+        let proxies = reading(&[("HTTPS_PROXY", "a"), ("NO_PROXY", &list)]).unwrap();
+        let warning = proxies.warning().unwrap();
         assert!(
-            error.starts_with(&format!("NO_PROXY has {entry:?}, ")),
-            "{error}"
+            warning.starts_with(&format!("NO_PROXY has {entry:?}, ")),
+            "{warning}"
         );
-        assert_eq!(error.lines().count(), 1);
+        assert_eq!(warning.lines().count(), 1);
+        for host in ["example.com", "x.corp"] {
+            assert_eq!(way(&proxies, &format!("https://{host}/")), "-", "{host}");
+        }
+        assert_eq!(way(&proxies, "https://other.com/"), "http://a");
+    }
+}
+
+#[test]
+fn lists_of_other_systems_are_understood() {
+    for (list, direct, through) in [
+        (
+            "169.254/16,<local>,127.*",
+            &["169.254.1.2", "127.0.0.2", "printer"] as &[&str],
+            &["169.255.0.1", "127.evil.com", "printer.evil.com"] as &[&str],
+        ),
+        ("a;b", &["a", "b", "x.b"], &["c"]),
+        ("a|b", &["a", "b"], &["c"]),
+        (" a , b ", &["a", "b"], &["c"]),
+        ("*.corp", &["x.corp", "corp"], &["xcorp", "corp.com"]),
+        ("*corp", &["x.corp", "xcorp"], &["corp.com"]),
+        (
+            "192.168.*",
+            &["192.168.3.4"],
+            &["192.169.0.1", "192.168.evil.com"],
+        ),
+        ("192.168.", &["192.168.3.4"], &["192.169.0.1"]),
+        ("10.*.*.5", &["10.1.2.5"], &["10.1.2.6"]),
+        (
+            "10/8;172.16.0.0/255.240.0.0",
+            &["10.9.9.9", "172.31.0.1"],
+            &["172.32.0.1"],
+        ),
+        (
+            "[::1],[fd00::1]:80,fe80::/10",
+            &["[fd00::1]", "[fe80::5]"],
+            &["[fd00::2]"],
+        ),
+        ("host:8080,http://plain/", &["host:9", "plain"], &["other"]),
+        ("build-*.corp", &["build-7.corp"], &["x.corp"]),
+        ("\"a,b\"", &["a", "b"], &["c"]),
+        ("example.com.", &["example.com"], &["example.org"]),
+    ] {
+        let proxies = reading(&[("HTTPS_PROXY", "p"), ("NO_PROXY", list)]).unwrap();
+        assert_eq!(proxies.warning(), None, "{list}");
+        for host in direct {
+            assert_eq!(
+                way(&proxies, &format!("https://{host}/")),
+                "-",
+                "{list}: {host}"
+            );
+        }
+        for host in through {
+            let way = way(&proxies, &format!("https://{host}/"));
+            assert_eq!(way, "http://p", "{list}: {host}");
+        }
     }
 }
 

@@ -99,6 +99,32 @@ async fn a_token_that_arrives_is_kept_and_its_placeholder_handed_on() {
 }
 
 #[tokio::test]
+async fn a_large_answer_is_searched_beside_the_runtimes_threads() {
+    // On one thread, which goes on with other work meanwhile: the search is another thread's.
+    let members: Vec<String> = (0..20_000)
+        .map(|number| format!(r#""n{number}":"token-{number:012}""#))
+        .collect();
+    let body = format!(r#"{{"bot_token":"{TOKEN}",{}}}"#, members.join(","));
+    assert!(body.len() > share::SMALL_BODY_BYTES && body.len() < MAX_CAPTURED_BYTES);
+    let (server, egress) = capturing(with_length("200 OK", "", &body)).await;
+    let response = send(&egress, &server.url(PATH)).await.unwrap();
+    assert_eq!(
+        text(response).await.unwrap(),
+        body.replace(TOKEN, "{{bot-token}}")
+    );
+    assert_eq!(egress.take_captured("bot-token").unwrap().expose(), TOKEN);
+
+    let repeated = vec![format!(r#""bot_token":"{TOKEN}""#); 20_000].join(",");
+    let answer = with_length("200 OK", "", &format!("{{{repeated}}}"));
+    let (server, egress) = capturing(answer).await;
+    let error = send(&egress, &server.url(PATH)).await.err().unwrap();
+    let told = error.to_string();
+    assert!(told.contains("more than 8 values"), "{told}");
+    assert!(!told.contains(TOKEN), "{told}");
+    assert_eq!(egress.take_captured("bot-token"), None);
+}
+
+#[tokio::test]
 async fn answers_without_a_token_are_handed_on_as_they_are() {
     for body in [
         r#"{ "status":"wait" }"#,

@@ -8,10 +8,10 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::{Announced, Blob, Visit};
+use crate::listener;
 use crate::simulator::breakage::{AnswerBody, Cut, whole};
 use crate::simulator::cipher::{Opened, Opening, padded};
 use crate::simulator::endpoint::Endpoint;
@@ -41,7 +41,7 @@ struct Refusal {
 pub(super) async fn upload(
     world: Arc<World>,
     head: Parts,
-    body: Incoming,
+    body: listener::Received,
 ) -> Result<Response<AnswerBody>, Cut> {
     let query = head.uri.query();
     let announced = world
@@ -68,7 +68,7 @@ pub(super) async fn upload(
 async fn receive(
     visit: &Visit,
     announced: Option<&Announced>,
-    mut body: Incoming,
+    mut body: listener::Received,
     fault: &Fault,
 ) -> Result<Received, Cut> {
     let world = &visit.world;

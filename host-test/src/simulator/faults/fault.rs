@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
+use crate::simulator::breakage::Mangle;
 use crate::simulator::files::Reference;
 use crate::simulator::people::Repeat;
 
@@ -27,6 +28,7 @@ pub(in crate::simulator) enum Kind {
     Result(Map<String, Value>),
     Without(Vec<String>),
     Truncated,
+    Mangled(Mangle),
     Cut(Break),
     Stall(Break),
     Drip(Duration),

@@ -11,6 +11,7 @@ use super::fault::Status;
 use super::{
     Break, Burst, DownloadAs, Endpoint, Expiry, Fault, Inbound, Kind, Limited, SentAs, UploadUrl,
 };
+use crate::simulator::breakage::Mangle;
 use crate::simulator::files::{Form, KeyForm, Reference};
 use crate::simulator::people::Repeat;
 
@@ -61,6 +62,7 @@ pub(super) fn fault(of: &str, value: &Value) -> Result<Limited<Fault>, String> {
             "ret" | "errcode" | "errmsg" => drop(result.insert(key.clone(), value.clone())),
             "without" => kinds.push(Kind::Without(texts(name, value)?)),
             "truncated" => kinds.extend(flag(name, value)?.then_some(Kind::Truncated)),
+            "mangled" => kinds.push(Kind::Mangled(Mangle::read(name, value)?)),
             "cut" => {
                 let places = [
                     ("before", Break::Before),

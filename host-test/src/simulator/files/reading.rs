@@ -1,7 +1,5 @@
 //! Reads the files of `POST /sim/messages`, and says in a sentence what is wrong with them.
 
-use std::path::Path;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -9,27 +7,22 @@ use serde_json::Value;
 use super::{File, MediaKind};
 use crate::simulator::Content;
 use crate::simulator::faults::one_of;
+use crate::simulator::query::parameter;
 
-/// Bytes that can be made up; their MD5 has to be waited for.
-const LARGEST: u64 = 1024 * 1024 * 1024;
+/// Bytes of a file; the MD5 has to be waited for.
+pub(in crate::simulator) const LARGEST: u64 = 1024 * 1024 * 1024;
+
+/// The name of a file that was given none.
+const UNNAMED: &str = "file.bin";
 
 impl File {
-    /// Reads `{"kind"?, "name"?, "mime"?, "transcript"?}` with one of `{"data"}` (base64),
-    /// `{"path"}` (on this machine) and `{"size", "seed"?}` (made up). Reading a file blocks.
+    /// Reads `{"kind"?, "name"?, "mime"?, "transcript"?}` with one of `{"data"}` (base64) and
+    /// `{"size", "seed"?}` (made up).
     pub(in crate::simulator) fn read(value: &Value) -> Result<File, String> {
         let Some(members) = value.as_object() else {
             return Err("A file must be a JSON object.".to_owned());
         };
-        let known = [
-            "kind",
-            "name",
-            "mime",
-            "transcript",
-            "data",
-            "path",
-            "size",
-            "seed",
-        ];
+        let known = ["kind", "name", "mime", "transcript", "data", "size", "seed"];
         if let Some(unknown) = members.keys().find(|key| !known.contains(&key.as_str())) {
             return Err(format!("`{unknown}` is no member of a file."));
         }
@@ -45,29 +38,22 @@ impl File {
                 None => Err(format!("`{key}` of a file must be a whole number from 0.")),
             },
         };
-        let path = text("path")?.map(Path::new);
-        let content = match (text("data")?, path, number("size")?) {
-            (Some(data), None, None) => {
+        let content = match (text("data")?, number("size")?) {
+            (Some(data), None) => {
                 let bytes = STANDARD.decode(data);
                 Content::bytes(bytes.map_err(|_| "`data` of a file must be base64.".to_owned())?)
             }
-            (None, Some(path), None) => Content::path(path)
-                .map_err(|error| format!("`{}` cannot be read: {error}.", path.display()))?,
-            (None, None, Some(size)) if size > LARGEST => {
+            (None, Some(size)) if size > LARGEST => {
                 return Err("`size` of a file must be 1 GiB at most.".to_owned());
             }
-            (None, None, Some(size)) => Content::generated(size, number("seed")?.unwrap_or(0)),
-            _ => {
+            (None, Some(size)) => Content::generated(size, number("seed")?.unwrap_or(0)),
+            (Some(_), Some(_)) | (None, None) => {
                 return Err(
-                    "A file must have exactly one of `data` (base64), `path` and `size`."
-                        .to_owned(),
+                    "A file must have exactly one of `data` (base64) and `size`.".to_owned(),
                 );
             }
         };
-        let of_path = path
-            .and_then(Path::file_name)
-            .and_then(|name| name.to_str());
-        let name = text("name")?.or(of_path).unwrap_or("file.bin");
+        let name = text("name")?.unwrap_or(UNNAMED);
         let kind = match (members.get("kind"), text("mime")?) {
             (Some(kind), _) => one_of("kind", kind, &MediaKind::ALL)?,
             (None, Some(mime)) => of_mime(mime),
@@ -76,6 +62,22 @@ impl File {
         Ok(File {
             transcript: text("transcript")?.map(str::to_owned),
             ..File::new(kind, name, content)
+        })
+    }
+
+    /// What the query of `POST /sim/files` says of a file: `name`, `kind`, `mime` and `transcript`, all of
+    /// which may be missing. The content is still to come.
+    pub(in crate::simulator) fn of_query(query: Option<&str>) -> Result<File, String> {
+        let said = |name: &str| Some(parameter(query, name)).filter(|value| !value.is_empty());
+        let name = said("name").unwrap_or_else(|| UNNAMED.to_owned());
+        let kind = match (said("kind"), said("mime")) {
+            (Some(kind), _) => one_of("kind", &kind.into(), &MediaKind::ALL)?,
+            (None, Some(mime)) => of_mime(&mime),
+            (None, None) => MediaKind::of_name(&name),
+        };
+        Ok(File {
+            transcript: said("transcript"),
+            ..File::new(kind, &name, Content::bytes(Vec::new()))
         })
     }
 }
@@ -96,10 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_read_from_base64_paths_and_numbers() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("photo.JPG");
-        std::fs::write(&path, "abc").unwrap();
+    fn files_are_read_from_base64_and_numbers() {
         for (value, kind, name, size) in [
             (
                 json!({"data": "YWJj", "name": "a.txt"}),
@@ -113,11 +112,16 @@ mod tests {
                 "file.bin",
                 0,
             ),
-            (json!({"path": path}), MediaKind::Image, "photo.JPG", 3),
             (
-                json!({"path": path, "kind": "file", "name": "b"}),
+                json!({"data": "YWJj", "name": "photo.JPG"}),
+                MediaKind::Image,
+                "photo.JPG",
+                3,
+            ),
+            (
+                json!({"data": "YWJj", "kind": "file", "name": "b.png"}),
                 MediaKind::File,
-                "b",
+                "b.png",
                 3,
             ),
             (
@@ -153,9 +157,10 @@ mod tests {
         for (value, named) in [
             (json!("a"), "object"),
             (json!({}), "exactly one"),
-            (json!({"data": "YWJj", "path": "/"}), "exactly one"),
+            (json!({"data": "YWJj", "size": 1}), "exactly one"),
+            (json!({"path": "/etc/passwd"}), "path"),
+            (json!({"data": "YWJj", "path": "/etc/passwd"}), "path"),
             (json!({"data": "?"}), "base64"),
-            (json!({"path": "/nowhere/at/all"}), "/nowhere/at/all"),
             (json!({"size": -1}), "size"),
             (json!({"size": u64::MAX}), "1 GiB"),
             (json!({"size": 1, "kind": "picture"}), "kind"),

@@ -16,6 +16,8 @@ use crate::simulator::{World, lock, strict};
 
 /// Tokens that a client may name.
 const TOKENS: usize = 10;
+/// The answer to tokens that are not taken.
+const TOKENS_REFUSED: &str = r#"{"ret":-1,"errmsg":"invalid token"}"#;
 /// The answer to another kind of bot.
 const OTHER_TYPE: &str = r#"{"ret":2}"#;
 
@@ -76,9 +78,12 @@ fn get_bot_qrcode(world: &World, query: Option<&str>, body: &Value) -> String {
             return INVALID.to_owned();
         }
     };
+    let rules = lock(&world.rules).login.clone();
+    if rules.refuses_tokens && !tokens.is_empty() {
+        return TOKENS_REFUSED.to_owned();
+    }
     // Others never become a bot's.
     tokens.retain(|token| world.bot_of_token(token).is_some());
-    let rules = lock(&world.rules).login.clone();
     let session = Session::new(world, &rules, tokens);
     let answer = json!({"qrcode": session.qrcode(), "qrcode_img_content": session.url()});
     lock(&world.login.desk).add(session);
@@ -148,7 +153,9 @@ fn rendered(world: &World, rules: &LoginRules, status: Status) -> String {
             answer["ilink_bot_id"] = (*bot.account).into();
             answer["ilink_user_id"] = user.into();
             match &rules.base_url {
-                BaseUrl::Own => answer["baseurl"] = format!("http://{}", world.address).into(),
+                BaseUrl::Own => {
+                    answer["baseurl"] = format!("http://{}", world.address_to_call()).into()
+                }
                 BaseUrl::Absent => {}
                 BaseUrl::Given(url) => answer["baseurl"] = url.as_str().into(),
             }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::simulator::DEFAULT_USER;
-use crate::simulator::faults::{members, milliseconds, number, text};
+use crate::simulator::faults::{flag, members, milliseconds, number, text};
 
-const KEYS: [&str; 5] = [
+const KEYS: [&str; 6] = [
     "qr_ms",
     "qr_hold_ms",
     "wrong_codes",
+    "refuses_tokens",
     "baseurl",
     "auto_login",
 ];
@@ -25,6 +26,8 @@ pub(in crate::simulator) struct LoginRules {
     pub(super) hold: Duration,
     /// Wrong digits that end the login.
     pub(super) wrong_codes: u64,
+    /// Whether a client that has tokens gets no code.
+    pub(super) refuses_tokens: bool,
     pub(super) base_url: BaseUrl,
     pub(super) auto: Option<Auto>,
 }
@@ -52,6 +55,7 @@ impl Default for LoginRules {
             life: Duration::from_secs(120),
             hold: Duration::from_secs(30),
             wrong_codes: 3,
+            refuses_tokens: false,
             base_url: BaseUrl::Own,
             auto: None,
         }
@@ -69,6 +73,7 @@ impl LoginRules {
             "qr_ms" => self.life = milliseconds(key, value)?,
             "qr_hold_ms" => self.hold = milliseconds(key, value)?,
             "wrong_codes" => self.wrong_codes = number(key, value)?.max(1),
+            "refuses_tokens" => self.refuses_tokens = flag(key, value)?,
             "baseurl" => {
                 self.base_url = match value {
                     Value::Null => BaseUrl::Own,

@@ -222,6 +222,13 @@ impl Session {
         bots.into_iter().any(|bot| bot.is_live_of(user, now))
     }
 
+    /// Whether clients that ask for this code are sent to this host.
+    pub(super) fn sends_to(&self, host: &str) -> bool {
+        let redirect = self.redirect.as_ref();
+        let there = redirect.and_then(|redirect| redirect.host.as_deref());
+        there.is_some_and(|there| !there.is_empty() && there.eq_ignore_ascii_case(host))
+    }
+
     /// What a poll is told that came to this host, with these digits or an empty text.
     pub(super) fn look(
         &mut self,

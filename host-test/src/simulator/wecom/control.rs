@@ -1,4 +1,5 @@
-//! The control paths beside the API, for this machine only.
+//! The control paths beside the API, for this machine only, and for who has their token: each request
+//! brings `Authorization: Bearer TOKEN`.
 //!
 //! | request | answer |
 //! |---|---|

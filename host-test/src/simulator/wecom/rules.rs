@@ -19,7 +19,7 @@
 //!
 //! Endpoints are `gettoken`, `message/send`, `media/upload` and `media/get`. A fault has `times`,
 //! `skip`, `delay_ms` and `processed` as those of the iLink server, and at most one of `status`,
-//! `body`, `errcode` with `errmsg` or without, `truncated`, `cut` (`"before"`, `"after"`, `"body"`)
+//! `body`, `errcode` with `errmsg` or without, `truncated`, `mangled`, `cut` (`"before"`, `"after"`, `"body"`)
 //! and `stall` (`"before"`, `"headers"`, `"body"`).
 //!
 //! `callback` is `{"times", "skip"}` with one of
@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::simulator::breakage::Mangle;
 use crate::simulator::faults::Break;
 use crate::simulator::faults::{flag, members, milliseconds, number, one_of, optional, text};
 
@@ -90,6 +91,7 @@ pub(super) enum Kind {
     Body(String),
     Result(Map<String, Value>),
     Truncated,
+    Mangled(Mangle),
     Cut(Break),
     Stall(Break),
 }
@@ -99,7 +101,7 @@ impl Fault {
         match self.kind {
             Kind::Status(_) | Kind::Body(_) | Kind::Result(_) => self.processed,
             Kind::Cut(at) | Kind::Stall(at) => at != Break::Before,
-            Kind::None | Kind::Truncated => true,
+            Kind::None | Kind::Truncated | Kind::Mangled(_) => true,
         }
     }
 }
@@ -308,6 +310,7 @@ fn fault(of: &str, value: &Value) -> Result<Limited<Fault>, String> {
             },
             "body" => kinds.push(Kind::Body(text(name, value)?)),
             "errcode" | "errmsg" => drop(result.insert(key.clone(), value.clone())),
+            "mangled" => kinds.push(Kind::Mangled(Mangle::read(name, value)?)),
             "truncated" => kinds.extend(flag(name, value)?.then_some(Kind::Truncated)),
             "cut" => {
                 let places = [

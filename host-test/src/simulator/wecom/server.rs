@@ -1,18 +1,13 @@
 //! The HTTP side: connections, paths, and the faults around the answers.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -21,7 +16,8 @@ use super::calls::{self, Answer};
 use super::control;
 use super::rules::{Endpoint, Fault, Kind};
 use super::world::World;
-use crate::simulator::breakage::{AnswerBody, Cut, cut_off, stalled, whole};
+use crate::listener::{Connections, ListenerLimits, Peer, Received};
+use crate::simulator::breakage::{AnswerBody, Cut, cut_off, date, stalled, whole};
 use crate::simulator::faults::Break;
 use crate::simulator::lock;
 use crate::simulator::query::parameter;
@@ -34,56 +30,56 @@ const REQUEST_BYTES: usize = 24 * 1024 * 1024;
 pub(super) async fn serve(
     listener: TcpListener,
     world: Arc<World>,
+    limits: ListenerLimits,
     callbacks: mpsc::UnboundedReceiver<Callback>,
     mut stopped: watch::Receiver<bool>,
 ) {
     // Dropping a set ends what is in it.
     let mut delivering = JoinSet::new();
     delivering.spawn(deliver_all(world.clone(), callbacks));
-    let mut connections = JoinSet::new();
+    let mut connections = Connections::new("the simulated WeCom", limits);
     loop {
         tokio::select! {
             // Told to stop, or the last handle is gone.
             _ = stopped.changed() => break,
-            Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    connections.spawn(connection(world.clone(), stream, peer));
+                Ok((stream, remote)) => {
+                    let world = world.clone();
+                    let answer = move |request, peer| dated(world.clone(), peer, request);
+                    connections.take(stream, remote, None, answer);
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "the simulator cannot accept a connection");
-                    world.clock.sleep(Duration::from_millis(50)).await;
-                }
+                Err(error) => connections.cannot_accept(&error).await,
             },
+            () = connections.tend() => {}
         }
     }
     connections.shutdown().await;
     delivering.shutdown().await;
 }
 
-async fn connection(world: Arc<World>, stream: TcpStream, peer: SocketAddr) {
-    // Without it small answers may wait for acknowledgements; it is no error to go on so.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| answer(world.clone(), peer, request));
-    let serving =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = serving.await {
-        tracing::trace!(%error, "a connection to the simulator ended");
-    }
+/// An answer with the time of the simulated server's own clock.
+async fn dated(
+    world: Arc<World>,
+    peer: Peer,
+    request: Request<Received>,
+) -> Result<Response<AnswerBody>, Cut> {
+    let date = date(&world.clock);
+    let mut response = answer(world, peer, request).await?;
+    response.headers_mut().insert(DATE, date);
+    Ok(response)
 }
 
 async fn answer(
     world: Arc<World>,
-    peer: SocketAddr,
-    request: Request<Incoming>,
+    peer: Peer,
+    request: Request<Received>,
 ) -> Result<Response<AnswerBody>, Cut> {
     let (head, body) = request.into_parts();
+    if let Err(refusal) = world.gate.check(peer, &head, || false) {
+        return Ok(refusal.answer());
+    }
     let path = head.uri.path().to_owned();
     let control = path.strip_prefix("/sim/");
-    if control.is_some() && !peer.ip().to_canonical().is_loopback() {
-        let sentence = "The control paths are for this machine only.";
-        return Ok(problem(StatusCode::FORBIDDEN, sentence));
-    }
     let endpoint = path.strip_prefix("/cgi-bin/").and_then(Endpoint::named);
     if control.is_none() && endpoint.is_none() {
         let sentence = "There is nothing at this path.";
@@ -162,6 +158,7 @@ async fn give(
             bytes = Value::Object(result.clone()).to_string().into();
         }
         Kind::Truncated => bytes.truncate(bytes.len() / 2),
+        Kind::Mangled(mangle) => bytes = mangle.apply(&bytes),
         Kind::None | Kind::Cut(_) | Kind::Stall(_) => {}
     }
     let is_silent = matches!(
@@ -182,9 +179,12 @@ async fn give(
         Kind::Stall(Break::Before) => std::future::pending().await,
         Kind::Stall(Break::After) => stalled(&bytes, 0),
         Kind::Stall(Break::Body) => stalled(&bytes, length / 2),
-        Kind::None | Kind::Status(_) | Kind::Body(_) | Kind::Result(_) | Kind::Truncated => {
-            whole(bytes)
-        }
+        Kind::None
+        | Kind::Status(_)
+        | Kind::Body(_)
+        | Kind::Result(_)
+        | Kind::Truncated
+        | Kind::Mangled(_) => whole(bytes),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;

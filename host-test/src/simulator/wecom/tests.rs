@@ -315,6 +315,10 @@ async fn the_terminal_can_do_what_a_test_can() {
         let mut request = Request::new(Full::from(body));
         *request.method_mut() = method;
         *request.uri_mut() = format!("{}/sim/{path}", wecom.base_url()).parse().unwrap();
+        let bearer = format!("Bearer {}", wecom.control_token());
+        request
+            .headers_mut()
+            .insert("authorization", bearer.parse().unwrap());
         let answer = wecom.world.http.request(request).await.unwrap();
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.unwrap().to_bytes();

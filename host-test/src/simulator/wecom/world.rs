@@ -18,6 +18,7 @@ use super::callbacks::Callback;
 use super::rules::Rules;
 use super::seal::Seal;
 use crate::clock::Clock;
+use crate::simulator::gate::Gate;
 use crate::simulator::lock;
 use crate::simulator::recent::Recent;
 
@@ -37,6 +38,7 @@ pub(super) struct App {
 
 pub(super) struct World {
     pub(super) address: SocketAddr,
+    pub(super) gate: Gate,
     pub(super) clock: Clock,
     pub(super) app: App,
     pub(super) rules: Mutex<Rules>,
@@ -81,6 +83,7 @@ pub(super) struct State {
 impl World {
     pub(super) fn new(
         address: SocketAddr,
+        gate: Gate,
         clock: Clock,
         app: App,
         callbacks: mpsc::UnboundedSender<Callback>,
@@ -90,6 +93,7 @@ impl World {
         let first_id = clock.unix_ms().saturating_mul(1_000_000);
         World {
             address,
+            gate,
             clock,
             app,
             rules: Mutex::default(),

@@ -6,11 +6,16 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
 use crate::state::SpecError;
+
+/// A connection on which nothing is said is tried after this.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// The address of a server, with the user and the password for it.
 #[derive(Clone)]
@@ -29,6 +34,15 @@ impl Address {
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         Client::open(ConnectionInfo::clone(&self.info))
+    }
+}
+
+impl Address {
+    /// What is secret of it, where it has a password: the password, and the address as it was given.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let password = self.info.redis_settings().password();
+        let url = password.map(|_| self.url.as_str());
+        password.into_iter().chain(url)
     }
 }
 
@@ -59,7 +73,15 @@ impl FromStr for Address {
             return Err(wrong("has a user without a password"));
         }
         // Small requests, each waited for: none of them is to be held back for another.
-        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let tcp = TcpSettings::default().set_nodelay(true);
+        // Who listens says nothing: the system finds out whether the other end is still there.
+        let tcp = tcp.set_keepalive(
+            TcpKeepalive::new()
+                .with_time(KEEP_ALIVE)
+                .with_interval(KEEP_ALIVE / 3)
+                .with_retries(3),
+        );
+        let info = info.set_tcp_settings(tcp);
         Ok(Address {
             url: url.to_owned(),
             info: Arc::new(info),

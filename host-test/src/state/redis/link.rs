@@ -6,12 +6,14 @@
 //! - What was sent over an earlier connection does not happen after something that was sent over a
 //!   later one, although nobody waits for its answer any more: the server is told to forget the
 //!   earlier connection before the later one is used.
-//! - The log has one line when the server is away, and one when it is back.
+//! - The log has one line when the server is away or refuses, and one when it is back or takes writes.
+//! - After a failure it is looked whether the server takes writes, until it does: [`Link::trouble`].
 
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisResult, cmd};
+use redis::{AsyncConnectionConfig, Client, RedisResult, cmd, pipe};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
@@ -25,13 +27,24 @@ pub const CONNECT_WAIT: Duration = Duration::from_secs(2);
 pub const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// Pauses between two attempts to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Written and removed, to see whether the server takes writes.
+const PROBE: &str = "weixin:probe";
 
 /// The connection to a server, if there is one right now.
 pub struct Link {
     address: Address,
     client: Client,
     held: Mutex<Held>,
+    trouble: std::sync::Mutex<Option<Trouble>>,
+}
+
+/// Why an operation failed; there until the server takes writes again.
+struct Trouble {
+    reason: String,
+    /// The server answers, so that nothing else tells of its end.
+    is_refusal: bool,
 }
 
 #[derive(Default)]
@@ -59,30 +72,72 @@ struct Outage {
 
 impl Link {
     /// Connects for the first time.
-    pub async fn open(address: &Address) -> Result<(Link, About), String> {
+    pub async fn open(address: &Address) -> Result<(Arc<Link>, About), String> {
         let client = address.client().map_err(|error| words(&error))?;
         let link = Link {
             address: address.clone(),
             client,
             held: Mutex::default(),
+            trouble: std::sync::Mutex::default(),
         };
         let about = link.connect(&mut *link.held.lock().await).await?;
-        Ok((link, about))
+        Ok((Arc::new(link), about))
+    }
+
+    /// Sees whether the server takes writes.
+    pub async fn probe(&self) -> Result<(), String> {
+        self.try_ask(async |mut connection| {
+            pipe()
+                .cmd("HSET")
+                .arg(&[PROBE, "", ""])
+                .cmd("DEL")
+                .arg(PROBE)
+                .exec_async(&mut connection)
+                .await
+        })
+        .await
+    }
+
+    /// Why it does not work right now.
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let trouble = trouble.as_ref()?;
+        Some(format!("{}: {}", self.address, trouble.reason))
+    }
+
+    /// Notes a failure, and looks for its end.
+    fn in_trouble(self: &Arc<Self>, reason: &str, is_refusal: bool) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = trouble.is_none();
+        *trouble = Some(Trouble {
+            reason: reason.to_owned(),
+            is_refusal,
+        });
+        drop(trouble);
+        if !is_first {
+            return;
+        }
+        if is_refusal {
+            let address = &self.address;
+            tracing::warn!("the state at {address} refuses: {reason}; it is asked again");
+        }
+        tokio::spawn(look_for_the_end(Arc::downgrade(self)));
     }
 
     /// Asks the server something.
     pub async fn ask<T, F>(
-        &self,
+        self: &Arc<Self>,
         question: impl FnOnce(MultiplexedConnection) -> F,
     ) -> Result<T, StateError>
     where
         F: Future<Output = RedisResult<T>>,
     {
-        self.try_ask(question)
-            .await
-            .map_err(|reason| StateError::Storage {
+        self.asked(question).await.map_err(|(reason, is_lost)| {
+            self.in_trouble(&reason, !is_lost);
+            StateError::Storage {
                 reason: format!("{}: {reason}", self.address),
-            })
+            }
+        })
     }
 
     /// The same; the error is the reason alone.
@@ -93,7 +148,19 @@ impl Link {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let (connection, number) = self.connection().await?;
+        self.asked(question).await.map_err(|(reason, _)| reason)
+    }
+
+    /// The same; with the reason comes whether the connection is lost, or there was none.
+    async fn asked<T, F>(
+        &self,
+        question: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, (String, bool)>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let connection = self.connection().await;
+        let (connection, number) = connection.map_err(|reason| (reason, true))?;
         let (reason, is_lost) = match timeout(ANSWER_WAIT, question(connection)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => (words(&error), is_lost(&error)),
@@ -105,7 +172,7 @@ impl Link {
         if is_lost {
             self.lose(number, &reason).await;
         }
-        Err(reason)
+        Err((reason, is_lost))
     }
 
     async fn connection(&self) -> Result<(MultiplexedConnection, u64), String> {
@@ -216,6 +283,28 @@ impl Link {
         if failed {
             outage.next_attempt = now + outage.pause;
             outage.pause = (outage.pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+async fn look_for_the_end(link: Weak<Link>) {
+    loop {
+        tokio::time::sleep(LONGEST_PAUSE).await;
+        let Some(link) = link.upgrade() else {
+            return;
+        };
+        let probed = link.probe().await;
+        let mut trouble = link.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (probed, trouble.as_mut()) {
+            (Err(reason), Some(trouble)) => trouble.reason = reason,
+            (Ok(()), Some(Trouble { is_refusal, .. })) => {
+                if *is_refusal {
+                    tracing::info!("the state at {} takes writes again", link.address);
+                }
+                *trouble = None;
+                return;
+            }
+            (_, None) => return,
         }
     }
 }

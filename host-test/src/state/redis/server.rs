@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, RedisResult, cmd};
 
+use crate::egress::roots::advice;
 use crate::state::Durability;
 
 /// What a server says of itself; empty where it does not let itself be asked.
@@ -104,7 +105,8 @@ const LOADING: &str = "it still loads its data: try again in a moment";
 const CLUSTER: &str = "it is part of a cluster, which can't hold a state: name a single server";
 const REPLICA: &str = "it is a read-only replica: name the primary";
 
-fn is_forbidden(error: &RedisError) -> bool {
+/// Whether the user may not do that.
+pub fn is_forbidden(error: &RedisError) -> bool {
     error.code() == Some("NOPERM")
 }
 
@@ -143,7 +145,7 @@ pub fn words(error: &RedisError) -> String {
         _ if error.is_timeout() => "it does not answer",
         _ if text.contains("DB index is out of range") => "it has no database of that number",
         // One line, whatever the server said.
-        _ => return text.replace(['\n', '\r'], " "),
+        _ => return format!("{}{}", text.replace(['\n', '\r'], " "), advice(&text)),
     };
     plain.to_owned()
 }

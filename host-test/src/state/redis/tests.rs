@@ -1,7 +1,7 @@
 //! Servers that are wrong, away, or slow.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,14 +14,24 @@ async fn open(url: &str) -> Result<RedisState, StateError> {
 }
 
 async fn refusal(url: &str) -> String {
-    let begun = Instant::now();
     let error = open(url).await.err().unwrap().to_string();
-    assert!(begun.elapsed() < 2 * link::CONNECT_WAIT, "{error}");
     assert!(
         !error.contains('\n') && !error.contains("hunter2"),
         "{error}"
     );
     error
+}
+
+/// Tries, and gives up after twice as many pauses as the longest one between two connections has.
+async fn soon(works: impl AsyncFn() -> bool) {
+    const PAUSE: Duration = Duration::from_millis(10);
+    for _ in 0..2 * link::LONGEST_PAUSE.as_millis() / PAUSE.as_millis() {
+        if works().await {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    panic!("it is not back");
 }
 
 fn with_access(server: &RedisServer, access: &str) -> String {
@@ -157,16 +167,10 @@ async fn a_server_that_crashes_is_an_error_until_it_is_back() {
     bucket.set("before", b"1".to_vec()).await.unwrap();
     server.kill();
     for _ in 0..20 {
-        let begun = Instant::now();
         assert!(bucket.get("before").await.is_err());
-        assert!(begun.elapsed() < link::CONNECT_WAIT);
     }
     assert!(server.run());
-    let begun = Instant::now();
-    while bucket.get("before").await.is_err() {
-        assert!(begun.elapsed() < link::CONNECT_WAIT, "it is back at once");
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    soon(async || bucket.get("before").await.is_ok()).await;
     assert_eq!(bucket.get("before").await.unwrap().unwrap(), b"1");
     bucket.set("after", b"2".to_vec()).await.unwrap();
 }
@@ -191,11 +195,7 @@ async fn a_full_memory_or_a_demoted_primary_is_told_and_heals() {
     // From then on it is asked no more, but looked at.
     assert!(bucket.get("key").await.is_err());
     server.ask(&["REPLICAOF", "NO", "ONE"]).unwrap();
-    let begun = Instant::now();
-    while bucket.set("key", b"5".to_vec()).await.is_err() {
-        assert!(begun.elapsed() < link::CONNECT_WAIT);
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    soon(async || bucket.set("key", b"5".to_vec()).await.is_ok()).await;
 }
 
 /// Between the client and the server; keeps back what a client says from when it is told to.
@@ -245,13 +245,11 @@ async fn a_write_that_nobody_waits_for_any_more_does_not_come_late() {
     let bucket = state.bucket("alice").unwrap();
     bucket.set("key", b"1".to_vec()).await.unwrap();
     holds.store(true, Ordering::SeqCst);
-    let begun = Instant::now();
     let error = bucket.set("key", b"2".to_vec()).await.unwrap_err();
     assert!(
         error.to_string().contains("does not answer for 5 s"),
         "{error}"
     );
-    assert!(begun.elapsed() < link::ANSWER_WAIT + link::CONNECT_WAIT);
     holds.store(false, Ordering::SeqCst);
     assert_eq!(bucket.get("key").await.unwrap().unwrap(), b"1");
     bucket.set("key", b"3".to_vec()).await.unwrap();

@@ -309,7 +309,7 @@ async fn a_description_of_megabytes_is_refused() {
     let path = std::path::Path::new("large.wasm");
     let error = street.world.runtime.load_bytes(path, component).await;
     let error = error.err().unwrap().to_string();
-    assert!(error.contains("a name in its description"), "{error}");
+    assert!(error.contains("`platform` is refused"), "{error}");
     assert!(
         error.len() < 500 && error.contains("7340032 bytes"),
         "{error}"

@@ -1,14 +1,14 @@
 //! Calls that do not return.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::stream;
 use futures::{FutureExt, StreamExt};
 use host_test::instance::Instance;
 use host_test::sandbox::limits::Limits;
 
-use super::{PATIENCE, Street};
-use crate::harness::proactive;
+use super::Street;
+use crate::harness::{PATIENCE, proactive};
 
 const LIMIT: Duration = Duration::from_millis(200);
 
@@ -70,11 +70,14 @@ async fn each_call_that_must_end_does() {
             "start", "drain", "stop", "send", "find", "typing", "ack", "fetch", "put", "begin",
         ] {
             let instance = street.instance(deed, call, short()).await;
+            let begun = Instant::now();
             let error = error_of(&instance, call);
             // Far below the limits that it would have otherwise, of up to 40 minutes.
             let error = tokio::time::timeout(PATIENCE, error).await.expect(call);
+            let taken = begun.elapsed();
             assert!(error.contains(&format!("`calls.{call}")), "{call}: {error}");
             assert!(error.contains("200ms"), "{call}: {error}");
+            assert!(taken >= LIMIT, "{deed} in {call}: {taken:?}");
             // Whoever still holds it learns the same.
             let again = instance.check().await.err().unwrap().to_string();
             assert_eq!(again, error);
@@ -119,6 +122,7 @@ async fn an_account_stops_in_time_whatever_its_component_does() {
             .await
             .unwrap();
         street.answers().await;
+        // None of the deeds ever ends.
         let stopping = tokio::time::timeout(PATIENCE, account.stop());
         assert!(stopping.await.is_ok(), "{deed} in {call}");
     }

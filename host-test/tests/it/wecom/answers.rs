@@ -291,3 +291,62 @@ async fn callbacks_are_answered_while_media_pass() {
     );
     eventually(async || agent.texts().len() == 101).await;
 }
+
+#[tokio::test]
+async fn answers_with_odd_bytes_are_read() {
+    for mangled in [
+        json!({"before": "\u{ef}\u{bb}\u{bf}"}),
+        json!({"behind": "\0\r\n"}),
+        json!({"replace": {"\"errcode\":0": "\"errcode\":0,\"note\":\"\u{8}\u{1b}\n\""}}),
+        json!({"replace": {"\"errcode\":0": "\"errcode\":0,\"note\":\"\\x41\u{ff}\\ud83d\""}}),
+        json!({"replace": {"\"errcode\":0": "\"errcode\":0,\"note\":NaN"}}),
+    ] {
+        let corp = Corp::new().await;
+        let served = corp.serve(Arc::new(EchoAgent), &[]).await;
+        served.connected().await;
+        corp.wecom
+            .faults(&json!({"message/send": {"mangled": mangled}}))
+            .unwrap();
+        let receipt = served
+            .account
+            .send(proactive("k", ALICE, "x"))
+            .await
+            .unwrap();
+        assert_eq!(receipt.parts[0].state, PartState::Accepted, "{mangled}");
+        assert!(receipt.parts[0].message_id.is_some());
+        assert_eq!(corp.wecom.answers(ALICE), ["x"], "sent once");
+    }
+}
+
+#[tokio::test]
+async fn the_first_send_that_meets_a_refused_secret_fails_as_the_next_one_does() {
+    let corp = Corp::new().await;
+    let served = corp.serve(Arc::new(EchoAgent), &[]).await;
+    served.connected().await;
+    corp.wecom.expire_token();
+    let refused = json!({"gettoken": {"errcode": 40001, "errmsg": "invalid credential"}});
+    corp.wecom.faults(&refused).unwrap();
+    let first = served
+        .account
+        .send(proactive("first", ALICE, "x"))
+        .await
+        .unwrap();
+    assert_eq!(first.parts[0].state, PartState::Failed);
+    let why = first.parts[0].error.as_ref().unwrap();
+    assert_eq!(format!("{:?}", why.kind), "ErrorKind::LoginRequired");
+    let second = served.account.send(proactive("second", ALICE, "x")).await;
+    assert!(second.unwrap_err().to_string().contains("login-required"));
+    corp.wecom.faults(&json!({"gettoken": null})).unwrap();
+    eventually(async || {
+        corp.clock.advance(Duration::from_secs(1));
+        served.phase().await == Phase::Connected
+    })
+    .await;
+    let again = served
+        .account
+        .send(proactive("first", ALICE, "x"))
+        .await
+        .unwrap();
+    assert_eq!(again.parts[0].state, PartState::Accepted);
+    assert_eq!(corp.wecom.answers(ALICE), ["x"]);
+}

@@ -42,10 +42,10 @@ pub fn text(source: &str) -> String {
     skeleton(&reference.out)
 }
 
-/// A text without blanks and without the marks that flattening adds on its own.
+/// A text without blanks, without strokes and without the marks that flattening adds on its own.
 pub fn skeleton(text: &str) -> String {
     text.chars()
-        .filter(|char| !char.is_whitespace() && !matches!(char, '•' | '│' | '—'))
+        .filter(|char| !char.is_whitespace() && !matches!(char, '•' | '│' | '—' | '\u{336}'))
         .collect()
 }
 
@@ -56,6 +56,8 @@ struct Reference<'a> {
     addresses: HashMap<String, String>,
     note_nodes: HashMap<String, Vec<Node>>,
     notes: Vec<String>,
+    /// The links of HTML that are open: where their text begins, and their addresses.
+    links: Vec<(usize, String)>,
 }
 
 impl Reference<'_> {
@@ -171,8 +173,9 @@ impl Reference<'_> {
 
     fn html(&mut self, value: &str, is_block: bool) {
         if !is_block {
-            if html::tag_as_text(value).is_none() {
-                self.out.push_str(value);
+            match html::tag_as_text(value) {
+                Some(_) => self.tag(value),
+                None => self.out.push_str(value),
             }
             return;
         }
@@ -185,7 +188,10 @@ impl Reference<'_> {
                 tag => unquoted(tag).map(|end| end + 1),
             };
             match end {
-                Some(end) if html::tag_as_text(&rest[..end]).is_some() => rest = &rest[end..],
+                Some(end) if html::tag_as_text(&rest[..end]).is_some() => {
+                    self.tag(&rest[..end]);
+                    rest = &rest[end..];
+                }
                 _ => {
                     self.out.push('<');
                     rest = &rest[1..];
@@ -193,6 +199,28 @@ impl Reference<'_> {
             }
         }
         self.entities(rest);
+    }
+
+    fn tag(&mut self, tag: &str) {
+        if tag == "</a>" {
+            if let Some((start, url)) = self.links.pop() {
+                let text = self.out.split_off(start);
+                self.address(&text, &url);
+            }
+        } else if tag.starts_with("<a ") {
+            let url = tag
+                .split("href=\"")
+                .nth(1)
+                .and_then(|url| url.split('"').next());
+            let url = url.unwrap_or_default().to_owned();
+            self.links.push((self.out.len(), url));
+        } else if tag.starts_with("<img ") {
+            let url = tag
+                .split("src=\"")
+                .nth(1)
+                .and_then(|url| url.split('"').next());
+            self.address("", url.unwrap_or_default());
+        }
     }
 
     fn entities(&mut self, text: &str) {

@@ -3,11 +3,16 @@
 //! operator chose that the answer may go out in the exchange.
 
 use super::*;
+use crate::channel::message::Body;
 use crate::wecom::callback::{self, REFUSED_STATUS};
 use crate::wecom::inbound::Reading;
 
 /// The log tells at most one refusal within this time: anybody can cause them.
 const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// Kinds of events that the log tells, and what of their names.
+const MAX_EVENTS_TOLD: usize = 64;
+const MAX_NAME: usize = 64;
 
 /// Requests that were refused.
 #[derive(Default)]
@@ -36,6 +41,7 @@ pub async fn callback(request: Callback) -> Answer {
         Ok(Reading::Event(event)) => {
             let id = event.id.clone();
             let may_hold = instance.options.passive_reply && event.message().is_some();
+            instance.tell_event(&event);
             match instance.take_callback(*event) {
                 // A repeat has no second answer.
                 Ok(is_news) if is_news && may_hold => instance.hold(&id).await,
@@ -84,6 +90,21 @@ impl Instance {
         let mut channel = self.channel.borrow_mut();
         let journal = channel.journal();
         journal.is_paused() && !journal.knows(&event.id)
+    }
+
+    /// What is no message reaches no agent: the log says so, once for each kind of event.
+    fn tell_event(&self, event: &Event) {
+        let Body::Other { name, .. } = &event.body else {
+            return;
+        };
+        let name: String = name.chars().filter(|char| !char.is_control()).collect();
+        let name: String = name.chars().take(MAX_NAME).collect();
+        let mut told = self.platform.events.borrow_mut();
+        if told.len() < MAX_EVENTS_TOLD && told.insert(name.clone()) {
+            let line =
+                format!("WeCom tells events `{name}`: they are no messages and reach no agent");
+            log(Level::Info, &line);
+        }
     }
 
     fn refuse(&self, why: &str) {

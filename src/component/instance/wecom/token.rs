@@ -53,6 +53,7 @@ impl Instance {
         match api::read_token(answer) {
             Ok(life) => {
                 let now = imports::now();
+                self.look_at_clock();
                 self.platform.access.borrow_mut().renewed(now, life);
                 self.health.borrow_mut().poll_answered(now);
                 self.log_phase();

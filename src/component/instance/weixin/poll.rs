@@ -6,9 +6,11 @@ use super::*;
 use crate::channel::health::OPEN_LONG_ENOUGH;
 use crate::channel::message::Body;
 use crate::channel::said::Said;
+use crate::channel::seen::fnv1a;
 use crate::http::Failure;
 use crate::weixin::inbound::{self, Reading};
 use crate::weixin::quote;
+use crate::weixin::wire::Condition;
 
 /// How long it is believed that polls are cut off on the way.
 const LEARNED_FOR: Duration = Duration::from_secs(3600);
@@ -39,13 +41,23 @@ impl Instance {
             };
             match answer {
                 Ok(updates) => {
-                    failures.reset();
                     refusals.reset();
+                    let leads_nowhere = updates.leads_nowhere();
                     let is_empty = updates.messages.is_empty();
                     self.platform.unstored.replace(Some(updates));
-                    self.accept_unstored()?;
-                    // A server that has nothing to say and does not hold the poll sets no pace.
-                    if is_empty && imports::now().saturating_sub(begun) < SHORT_POLL {
+                    let is_news = self.accept_unstored()?;
+                    if leads_nowhere {
+                        self.poll_failed(&CallError::Malformed(
+                            "no whole JSON object, again and again, and names no next cursor",
+                        ));
+                        self.sleep(failures.fail(imports::random())).await;
+                        continue;
+                    }
+                    failures.reset();
+                    // A server that repeats itself, or has nothing to say and does not hold the poll,
+                    // sets no pace.
+                    let was_held = imports::now().saturating_sub(begun) >= SHORT_POLL;
+                    if !is_news && !(is_empty && was_held) {
                         self.sleep(idle.fail(imports::random())).await;
                     } else {
                         idle.reset();
@@ -139,7 +151,10 @@ impl Instance {
         let drained = std::pin::pin!(self.drain.wait(0));
         match select(drained, fetch).await {
             Either::Left(((), _)) => None,
-            Either::Right((answer, _)) => Some(api::read_updates(answer)),
+            Either::Right((answer, _)) => {
+                let mut unreadable = self.platform.unreadable.borrow_mut();
+                Some(api::read_updates(answer, &mut unreadable))
+            }
         }
     }
 
@@ -153,10 +168,11 @@ impl Instance {
         std::future::pending().await
     }
 
-    /// Stores what a poll brought. What can't be stored now is kept: the server may not say it again.
-    fn accept_unstored(&self) -> Result<(), Error> {
+    /// Stores what a poll brought, and says whether it was new. What can't be stored now is kept: the
+    /// server may not say it again.
+    fn accept_unstored(&self) -> Result<bool, Error> {
         let Some(updates) = self.platform.unstored.take() else {
-            return Ok(());
+            return Ok(false);
         };
         let result = self.accept(&updates);
         if let Err(error) = &result
@@ -168,20 +184,14 @@ impl Instance {
         result
     }
 
-    /// Stores a batch with its cursor. A fenced instance does so, too: its successor finds it.
-    fn accept(&self, updates: &wire::Updates) -> Result<(), Error> {
-        {
-            let mut health = self.health.borrow_mut();
-            health.poll_answered(imports::now());
-            if let Some(hold) = api::hold(updates) {
-                health.hold = hold;
-            }
+    /// Stores a batch with its cursor, and says whether either is new. A fenced instance does so, too: its
+    /// successor finds it.
+    fn accept(&self, updates: &wire::Updates) -> Result<bool, Error> {
+        if !updates.leads_nowhere() {
+            self.answered_well(updates);
         }
-        self.last_poll_ms.set(Some(imports::now_ms()));
-        self.log_phase();
-        self.channel.borrow_mut().outbox().resume();
-        self.lane.raise();
 
+        self.tell_condition(updates);
         let events = self.read_all(&updates.messages)?;
         if !updates.messages.is_empty() {
             let (count, read) = (updates.messages.len(), events.len());
@@ -194,7 +204,41 @@ impl Instance {
             Some(cursor) => cursor.clone(),
             None => self.channel.borrow_mut().journal().cursor().to_owned(),
         };
-        self.take_in(cursor, events).map(drop)
+        self.take_in(cursor, events)
+    }
+
+    fn answered_well(&self, updates: &wire::Updates) {
+        {
+            let mut health = self.health.borrow_mut();
+            health.poll_answered(imports::now());
+            if let Some(hold) = api::hold(updates) {
+                health.hold = hold;
+            }
+        }
+        self.last_poll_ms.set(Some(imports::now_ms()));
+        self.look_at_clock();
+        self.log_phase();
+        self.channel.borrow_mut().outbox().resume();
+        self.lane.raise();
+    }
+
+    /// The log tells once that answers have to be repaired, and each time that one is given up.
+    fn tell_condition(&self, updates: &wire::Updates) {
+        let is_repaired = updates.condition == Condition::Repaired;
+        let was_repairing = self.platform.is_repairing.replace(is_repaired);
+        match updates.condition {
+            Condition::Repaired if !was_repairing => log(
+                Level::Warn,
+                "the server's answers are no valid JSON: they are read with what is wrong in them made \
+                 harmless",
+            ),
+            Condition::Broken if updates.cursor.is_some() => log(
+                Level::Error,
+                "an answer of the server could not be read, however often it was asked for: it is \
+                 passed over, and messages in it are lost",
+            ),
+            _ => {}
+        }
     }
 
     /// The platform refuses the credential: after a pause, the start is announced again.
@@ -216,6 +260,7 @@ impl Instance {
     /// Reads the messages of a batch, and looks up what they quote by its id alone.
     fn read_all(&self, messages: &[String]) -> Result<Vec<Event>, Error> {
         let mut events: Vec<Event> = Vec::new();
+        let mut skipped = Vec::new();
         for json in messages {
             match inbound::read(json) {
                 Reading::Event(mut event, reference) => {
@@ -233,12 +278,23 @@ impl Instance {
                     events.push(*event);
                 }
                 Reading::Ignored => {}
-                Reading::Unreadable(why) => {
-                    log(Level::Warn, &format!("a message was skipped: it {why}"));
-                }
+                Reading::Unreadable(why) => skipped.push((json.as_str(), why)),
             }
         }
+        self.tell_skipped(&skipped);
         Ok(events)
+    }
+
+    /// The log tells of messages that are skipped; not again when a server repeats them.
+    fn tell_skipped(&self, skipped: &[(&str, &str)]) {
+        let texts: Vec<&str> = skipped.iter().map(|(json, _)| *json).collect();
+        let this = fnv1a(texts.concat().as_bytes());
+        if skipped.is_empty() || self.platform.skipped.replace(this) == this {
+            return;
+        }
+        for (_, why) in skipped {
+            log(Level::Warn, &format!("a message was skipped: it {why}"));
+        }
     }
 
     /// What was said under an id, as far as it is remembered.

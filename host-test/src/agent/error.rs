@@ -1,0 +1,142 @@
+//! Why an agent did not answer, and whose fault that is.
+
+use std::time::Duration;
+
+use super::ANSWER_TIME;
+
+/// Why a message has no answer. The texts name the agent and hold nothing of the message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AgentError {
+    #[error("the agent can't be reached: {0}")]
+    Unreachable(String),
+    #[error("the agent answered with status {0}: only 2xx acknowledges a message")]
+    Status(u16),
+    #[error(
+        "the agent at {server} answered with status {status}{}",
+        after_colon(reason)
+    )]
+    Refused {
+        /// Its URL, without user and query.
+        server: String,
+        /// The HTTP status, or the one that its words mean.
+        status: u16,
+        /// The server's words, short and in one line; may be empty.
+        reason: String,
+        /// Whose fault it is.
+        fault: Fault,
+        /// When the server wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    #[error("the agent's answer can't be read: {0}")]
+    Unreadable(&'static str),
+    #[error("the agent's answer broke off: {0}")]
+    Incomplete(String),
+    #[error("the agent's answer is too large")]
+    TooLarge,
+    #[error("the agent did not answer within {} minutes", ANSWER_TIME.as_secs() / 60)]
+    TimedOut,
+    #[error("the agent panicked")]
+    Panicked,
+    #[error("the agent's process ended before it answered")]
+    ProcessEnded,
+    #[error("the agent's process ended on a message that was alone with it")]
+    ProcessEndedAlone,
+    #[error("the agent's process does not run, and is started again after a pause")]
+    NotRunning,
+    #[error("the agent has no answer: {0}")]
+    NoAnswer(String),
+}
+
+/// Whose fault a failure is, and so what becomes of the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// Perhaps the message's: it is given again, and put aside where others are answered.
+    Message,
+    /// The agent's, for a while: it counts against no message.
+    Outage,
+    /// The agent's, until somebody mends it: one message at a time tries whether it is.
+    Lasting,
+    /// The agent is done with the message: giving it again would bring the same.
+    Final,
+}
+
+impl Fault {
+    /// What an HTTP status other than 2xx says.
+    pub fn of_status(status: u16) -> Fault {
+        match status {
+            408 | 425 | 429 | 502..=504 | 520..=524 | 529 => Fault::Outage,
+            300..=399 | 401..=405 | 407 | 426 => Fault::Lasting,
+            _ => Fault::Message,
+        }
+    }
+}
+
+impl AgentError {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            AgentError::Status(status) => Fault::of_status(*status),
+            AgentError::Refused { fault, .. } => *fault,
+            AgentError::Unreachable(_) | AgentError::TimedOut | AgentError::NotRunning => {
+                Fault::Outage
+            }
+            AgentError::Unreadable(_)
+            | AgentError::Incomplete(_)
+            | AgentError::Panicked
+            | AgentError::ProcessEnded
+            | AgentError::ProcessEndedAlone => Fault::Message,
+            AgentError::TooLarge | AgentError::NoAnswer(_) => Fault::Final,
+        }
+    }
+
+    /// When the agent wants to be asked again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            AgentError::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Its name in metrics.
+    pub fn kind(&self) -> &'static str {
+        let place = self.place();
+        KINDS.get(place).copied().unwrap_or_default()
+    }
+
+    /// Its place in [`KINDS`].
+    pub(crate) fn place(&self) -> usize {
+        match self {
+            AgentError::Unreachable(_) => 0,
+            AgentError::Status(_) | AgentError::Refused { .. } => 1,
+            AgentError::Unreadable(_) => 2,
+            AgentError::Incomplete(_) => 3,
+            AgentError::TooLarge => 4,
+            AgentError::TimedOut => 5,
+            AgentError::Panicked => 6,
+            AgentError::ProcessEnded | AgentError::ProcessEndedAlone => 7,
+            AgentError::NotRunning => 8,
+            AgentError::NoAnswer(_) => 9,
+        }
+    }
+}
+
+/// The names of all kinds of errors.
+pub(crate) const KINDS: [&str; 10] = [
+    "unreachable",
+    "status",
+    "unreadable",
+    "incomplete",
+    "too-large",
+    "timed-out",
+    "panicked",
+    "process-ended",
+    "not-running",
+    "no-answer",
+];
+
+fn after_colon(reason: &str) -> String {
+    match reason.is_empty() {
+        true => String::new(),
+        false => format!(": {reason}"),
+    }
+}

@@ -1,0 +1,262 @@
+use super::*;
+
+const BROKEN: AgentError = AgentError::Status(500);
+const AWAY: AgentError = AgentError::Status(503);
+const FORBIDDEN: AgentError = AgentError::Status(403);
+
+struct World {
+    health: Arc<Health>,
+    clock: Clock,
+}
+
+impl World {
+    fn new() -> World {
+        World {
+            health: Arc::default(),
+            clock: Clock::new(),
+        }
+    }
+
+    fn case(&self, conversation: &str) -> Case {
+        self.health.case(conversation.into())
+    }
+
+    async fn fail(&self, case: &mut Case, error: &AgentError) -> Option<Notice> {
+        case.pass(&self.clock).await;
+        case.failed(error, self.clock.elapsed())
+    }
+
+    async fn answer(&self, case: &mut Case) -> bool {
+        case.pass(&self.clock).await;
+        case.answered()
+    }
+}
+
+/// Fails with `error` until the message is a suspect.
+async fn suspect(world: &World, error: &AgentError, tries: u32) -> Case {
+    let mut case = world.case("bad");
+    for _ in 0..tries {
+        assert!(!case.is_suspect() && !case.is_guilty());
+        world.fail(&mut case, error).await;
+    }
+    assert!(case.is_suspect());
+    case
+}
+
+#[tokio::test]
+async fn a_message_that_fails_while_others_are_answered_is_guilty() {
+    for (error, tries) in [
+        (BROKEN, TRIES),
+        (AgentError::Status(400), TRIES),
+        (AgentError::Panicked, TRIES),
+        (AgentError::Incomplete("reset".to_owned()), TRIES),
+        (AgentError::Unreadable("x"), TRIES),
+        (AgentError::ProcessEnded, TRIES),
+        (AWAY, OUTAGE_TRIES),
+        (AgentError::TimedOut, OUTAGE_TRIES),
+    ] {
+        let world = World::new();
+        let mut case = suspect(&world, &error, tries).await;
+        assert!(!case.is_guilty(), "{error}: nobody else was answered");
+        world.answer(&mut world.case("good")).await;
+        assert!(!case.is_guilty(), "{error}: the agent may be back");
+        world.fail(&mut case, &error).await;
+        assert!(case.is_guilty(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn where_every_message_fails_none_is_guilty() {
+    let world = World::new();
+    world.answer(&mut world.case("before")).await;
+    // It was on its way when the outage began.
+    let mut early = world.case("early");
+    early.pass(&world.clock).await;
+    let mut cases: Vec<Case> = (0..3).map(|n| world.case(&n.to_string())).collect();
+    for case in &mut cases {
+        for _ in 0..20 {
+            world.fail(case, &BROKEN).await;
+        }
+    }
+    early.answered();
+    assert!(cases.iter().all(Case::is_suspect) && !cases.iter().any(Case::is_guilty));
+    // One that comes later and is answered shows that they are, if they still fail.
+    world.answer(&mut world.case("late")).await;
+    for case in &mut cases {
+        world.fail(case, &BROKEN).await;
+    }
+    assert!(cases.iter().all(Case::is_guilty));
+    // Unless another outage follows.
+    let mut fresh = world.case("fresh");
+    world.fail(&mut fresh, &BROKEN).await;
+    assert!(!cases.iter().any(Case::is_guilty));
+}
+
+#[tokio::test]
+async fn a_process_that_ends_with_it_alone_is_enough_where_no_other_fails() {
+    let world = World::new();
+    let mut case = world.case("bad");
+    world.fail(&mut case, &AgentError::ProcessEnded).await;
+    for _ in 1..TRIES {
+        world.fail(&mut case, &AgentError::ProcessEndedAlone).await;
+    }
+    assert!(case.is_guilty());
+    let mut other = world.case("other");
+    world.fail(&mut other, &AgentError::ProcessEndedAlone).await;
+    assert!(!case.is_guilty(), "the agent may be broken");
+    world.answer(&mut other).await;
+    world.fail(&mut case, &AgentError::ProcessEndedAlone).await;
+    assert!(case.is_guilty());
+}
+
+#[tokio::test]
+async fn each_new_reason_is_told_once_with_who_waits() {
+    let world = World::new();
+    let mut cases: Vec<Case> = (0..12).map(|n| world.case(&n.to_string())).collect();
+    let mut told = Vec::new();
+    for case in &mut cases {
+        told.extend(
+            world
+                .fail(case, &AWAY)
+                .await
+                .map(|notice| notice.conversations),
+        );
+    }
+    assert_eq!(told, [1, 10]);
+    assert_eq!(world.fail(&mut cases[0], &AWAY).await, None);
+    let other = world.fail(&mut cases[0], &BROKEN).await;
+    assert_eq!(other, Some(Notice { conversations: 1 }));
+    // Back to the first, which is known.
+    assert_eq!(world.fail(&mut cases[0], &AWAY).await, None);
+    assert_eq!(world.health.failing_conversations(), 12);
+    let mut healed = 0;
+    for case in &mut cases {
+        healed += usize::from(world.answer(case).await);
+    }
+    assert_eq!((healed, world.health.failing_conversations()), (1, 0));
+    assert!(
+        world.fail(&mut cases[0], &AWAY).await.is_some(),
+        "an outage of its own"
+    );
+}
+
+#[tokio::test]
+async fn numbers_and_ids_make_no_new_reason() {
+    let world = World::new();
+    let mut case = world.case("a");
+    let refused = |status, reason: &str| AgentError::Refused {
+        server: "http://h/v1".to_owned(),
+        status,
+        reason: reason.to_owned(),
+        fault: Fault::Outage,
+        retry_after: None,
+    };
+    for (error, is_new) in [
+        (refused(429, "slow down, again in 1.2s (req_8fa2)"), true),
+        (refused(429, "slow down, again in 20s (req_77bc1)"), false),
+        (refused(503, "slow down, again in 20s (req_77bc1)"), true),
+        (refused(429, "no such model"), true),
+    ] {
+        assert_eq!(
+            world.fail(&mut case, &error).await.is_some(),
+            is_new,
+            "{error}"
+        );
+    }
+    let mut told = 0;
+    for number in 0..1000_u32 {
+        let words: String = number
+            .to_string()
+            .bytes()
+            .map(|byte| char::from(byte + 49))
+            .collect();
+        told += usize::from(world.fail(&mut case, &refused(429, &words)).await.is_some());
+    }
+    assert!(told <= MAX_REASONS, "{told}");
+}
+
+#[tokio::test]
+async fn what_lasts_is_tried_by_one_message_at_a_time() {
+    let world = World::new();
+    let mut first = world.case("0");
+    assert!(world.fail(&mut first, &FORBIDDEN).await.is_some());
+    assert!(first.waits_at_gate());
+    let tries = Arc::new(Mutex::new(Vec::new()));
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 1..=20 {
+        let (mut case, clock) = (world.case(&number.to_string()), world.clock.clone());
+        let tries = Arc::clone(&tries);
+        tasks.spawn(async move {
+            loop {
+                case.pass(&clock).await;
+                tries.lock().unwrap().push(number);
+                if clock.elapsed() > Duration::from_secs(1000) {
+                    case.answered();
+                    return;
+                }
+                case.failed(&FORBIDDEN, clock.elapsed());
+            }
+        });
+    }
+    let count = || tries.lock().unwrap().len();
+    for (so_far, pause) in [1, 2, 4, 8, 16, 32, 60, 60].into_iter().enumerate() {
+        while world.health.state().gate.waiting.len() < 20 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(count(), so_far);
+        world.clock.advance(Duration::from_secs(pause));
+        while count() == so_far {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    // Each time it was another one.
+    let mut probes = tries.lock().unwrap().clone();
+    probes.sort_unstable();
+    probes.dedup();
+    assert_eq!(probes.len(), 8);
+    world.clock.advance(Duration::from_secs(1000));
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+    assert_eq!(count(), 8 + 20);
+    assert!(!first.waits_at_gate());
+}
+
+#[tokio::test]
+async fn a_message_that_alone_is_refused_holds_up_no_other() {
+    let world = World::new();
+    let mut bad = world.case("bad");
+    world.fail(&mut bad, &FORBIDDEN).await;
+    world.clock.advance(FIRST_PAUSE);
+    world.answer(&mut world.case("good")).await;
+    for _ in 1..TRIES {
+        world.fail(&mut bad, &FORBIDDEN).await;
+        assert!(!bad.waits_at_gate());
+        world.answer(&mut world.case("good")).await;
+    }
+    assert!(bad.is_guilty());
+}
+
+#[tokio::test]
+async fn a_wish_of_the_server_is_kept_and_a_probe_that_goes_away_makes_room() {
+    let world = World::new();
+    let error = AgentError::Refused {
+        server: String::new(),
+        status: 402,
+        reason: String::new(),
+        fault: Fault::Lasting,
+        retry_after: Some(Duration::from_secs(3600)),
+    };
+    let mut first = world.case("a");
+    world.fail(&mut first, &error).await;
+    world.clock.advance(LONGEST_WISH);
+    first.pass(&world.clock).await;
+    let mut second = world.case("b");
+    tokio::select! {
+        biased;
+        () = second.pass(&world.clock) => panic!("there is a probe"),
+        () = std::future::ready(()) => {}
+    }
+    drop(first);
+    second.pass(&world.clock).await;
+}

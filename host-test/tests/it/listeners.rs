@@ -1,0 +1,612 @@
+//! All servers of the process, as web pages, strangers and hostile connections meet them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use host_test::admin::{self, Token};
+use host_test::agent::EchoAgent;
+use host_test::clock::Clock;
+use host_test::listener::{Listener, ListenerLimits, Names};
+use host_test::runtime::{Runtime, RuntimeOptions};
+use host_test::simulator::wecom::WeCom;
+use host_test::simulator::{MediaKind, Options, Simulator};
+use rustix::process::Signal;
+use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio_rustls::TlsConnector;
+
+use crate::harness::{
+    ALICE, Recorder, World, component, eventually, runner, runner_of, signal, until,
+};
+use crate::wecom::world::Corp;
+
+const TOKEN: &str = "s3cret";
+
+/// What a server says to these bytes, until it closes the connection.
+async fn raw(address: &str, request: &str) -> Vec<u8> {
+    let Ok(mut stream) = TcpStream::connect(address).await else {
+        return Vec::new();
+    };
+    // It may refuse before it has read everything.
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    answer
+}
+
+fn status(answer: &[u8]) -> Option<u16> {
+    let line = answer.split(|byte| *byte == b'\r').next()?;
+    let line = std::str::from_utf8(line).ok()?;
+    line.split(' ').nth(1)?.parse().ok()
+}
+
+/// A server, and what it does for who may ask.
+struct Door {
+    name: &'static str,
+    address: String,
+    method: &'static str,
+    target: String,
+    token: Option<String>,
+    body: String,
+    /// What a right request gets.
+    right: u16,
+    obeys_any_host: bool,
+    obeys_any_origin: bool,
+}
+
+impl Door {
+    fn new(name: &'static str, url: &str, method: &'static str, path: &str) -> Door {
+        let address = url.strip_prefix("http://").unwrap();
+        let address = address.split('/').next().unwrap();
+        Door {
+            name,
+            address: address.to_owned(),
+            method,
+            target: path.to_owned(),
+            token: None,
+            body: String::new(),
+            right: 200,
+            obeys_any_host: false,
+            obeys_any_origin: false,
+        }
+    }
+
+    fn with_token(self, token: &str) -> Door {
+        Door {
+            token: Some(token.to_owned()),
+            ..self
+        }
+    }
+
+    async fn ask(&self, headers: &str) -> Option<u16> {
+        let token = self.token.as_ref();
+        let token = token.map(|token| format!("authorization: Bearer {token}\r\n"));
+        let request = format!(
+            "{} {} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n{}{headers}\r\n{}",
+            self.method,
+            self.target,
+            self.body.len(),
+            token.unwrap_or_default(),
+            self.body,
+        );
+        status(&raw(&self.address, &request).await)
+    }
+}
+
+/// Each server with what it does, and what keeps it alive.
+async fn doors(world: &World, corp: &Corp) -> (Vec<Door>, Box<dyn std::any::Any + Send>) {
+    let (simulator, wecom) = (&world.simulator, &corp.wecom);
+    let agent = Recorder::new(|_, _| async { Ok(None) });
+    let config = world.simulator.cdn_base_url();
+    let (gateway, _) = world
+        .serve(agent.clone(), &[("cdn-base-url", &config)])
+        .await;
+    simulator.send_file(ALICE, MediaKind::File, "a.html", "<script>");
+    eventually(async || !agent.texts().is_empty()).await;
+    let media = agent.asked.lock().unwrap()[0].media[0].url.clone().unwrap();
+    let path = media[media.find("/media/").unwrap()..].to_owned();
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let admin = format!("http://{}", listener.local_addr().unwrap());
+    let token = Token::new(TOKEN).unwrap();
+    tokio::spawn(admin::serve(listener, token, gateway.clone()));
+
+    let served = corp.serve(Arc::new(EchoAgent), &[]).await;
+    let post = corp.wecom.sealed(&corp.text("alice", 7, "hello"));
+    let webhook = served.url[served.url.find("/webhook/").unwrap()..].to_owned();
+
+    let (ilink, cgi) = (simulator.base_url(), wecom.base_url());
+    let doors = vec![
+        Door::new(
+            "iLink",
+            &ilink,
+            "POST",
+            "/ilink/bot/get_bot_qrcode?bot_type=3",
+        ),
+        Door {
+            body: r#"{"text": "hello"}"#.to_owned(),
+            ..Door::new("iLink's control", &ilink, "POST", "/sim/messages")
+                .with_token(simulator.control_token())
+        },
+        Door::new(
+            "WeCom",
+            &cgi,
+            "GET",
+            "/cgi-bin/gettoken?corpid=x&corpsecret=y",
+        ),
+        Door::new("WeCom's control", &cgi, "GET", "/sim/log").with_token(wecom.control_token()),
+        Door::new("media", &media, "GET", &path),
+        Door {
+            obeys_any_host: true,
+            ..Door::new("admin", &admin, "GET", "/accounts").with_token(TOKEN)
+        },
+        Door::new("admin to strangers", &admin, "GET", "/healthz"),
+        Door {
+            body: post.body,
+            obeys_any_host: true,
+            obeys_any_origin: true,
+            ..Door::new(
+                "webhooks",
+                &served.url,
+                "POST",
+                &format!("{webhook}?{}", post.query),
+            )
+        },
+    ];
+    let account = gateway.account(&simulator.account_id()).unwrap();
+    eventually(async || account.status().await.phase == host_test::account::Phase::Connected).await;
+    (doors, Box::new((gateway, served)))
+}
+
+#[tokio::test]
+async fn every_server_obeys_its_names_and_no_foreign_page() {
+    let (world, corp) = (World::lenient().await, Corp::new().await);
+    let (doors, _alive) = doors(&world, &corp).await;
+    for door in &doors {
+        let address = &door.address;
+        let port = address.rsplit_once(':').unwrap().1;
+        // What the request says, and whether it is by another name, or from another page.
+        for (headers, is_host, is_origin) in [
+            (format!("host: {address}\r\n"), false, false),
+            (format!("host: localhost:{port}\r\n"), false, false),
+            (format!("host: LOCALHOST.:{port}\r\n"), false, false),
+            (format!("host: [::1]:{port}\r\n"), false, false),
+            ("host: 127.0.0.1:65000\r\n".to_owned(), false, false),
+            (
+                format!("host: {address}\r\norigin: http://{address}\r\n"),
+                false,
+                false,
+            ),
+            (format!("host: rebound.example:{port}\r\n"), true, false),
+            ("host: gateway.internal\r\n".to_owned(), true, false),
+            (
+                format!("host: localhost.evil.example:{port}\r\n"),
+                true,
+                false,
+            ),
+            ("host: 192.0.2.1\r\n".to_owned(), true, false),
+            (format!("host: 0.0.0.0:{port}\r\n"), true, false),
+            (
+                format!("host: {address}\r\norigin: https://evil.example\r\n"),
+                false,
+                true,
+            ),
+            (format!("host: {address}\r\norigin: null\r\n"), false, true),
+            (
+                format!("host: {address}\r\norigin: http://localhost:3000\r\n"),
+                false,
+                true,
+            ),
+            (
+                // A page that was rebound, and its form, which asks no browser for leave.
+                format!(
+                    "host: rebound.example:{port}\r\norigin: http://rebound.example:{port}\r\n\
+                     content-type: text/plain\r\n"
+                ),
+                true,
+                true,
+            ),
+            (
+                format!(
+                    "host: {address}\r\norigin: https://evil.example\r\n\
+                     content-type: text/plain\r\n"
+                ),
+                false,
+                true,
+            ),
+        ] {
+            let shown = world.simulator.phone().len();
+            let is_refused = is_host && !door.obeys_any_host || is_origin && !door.obeys_any_origin;
+            let expect = if is_refused { 403 } else { door.right };
+            let got = door.ask(&headers).await;
+            assert_eq!(got, Some(expect), "{}: {headers}", door.name);
+            let is_effective = world.simulator.phone().len() > shown;
+            assert_eq!(
+                is_effective,
+                !is_refused && door.name == "iLink's control",
+                "{}: {headers}",
+                door.name
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_was_told_is_a_name_of_it() {
+    let simulator = Simulator::start(Options {
+        names: Names::new(["sim".to_owned()]).unwrap(),
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let sim = Door::new("sim", &simulator.base_url(), "GET", "/sim/log");
+    let sim = sim.with_token(simulator.control_token());
+    assert_eq!(sim.ask("host: sim:8000\r\n").await, Some(200));
+    assert_eq!(sim.ask("host: sin:8000\r\n").await, Some(403));
+
+    let world = World::new().await;
+    let (gateway, _) = world.serve(Arc::new(EchoAgent), &[]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let names = Names::new(["gateway.example".to_owned()]).unwrap();
+    let listener = Listener::from(listener).named(names);
+    tokio::spawn(admin::serve(listener, Token::new(TOKEN).unwrap(), gateway));
+    let strangers = Door::new("admin", &url, "GET", "/accounts");
+    let operator = Door::new("admin", &url, "GET", "/accounts").with_token(TOKEN);
+    for (headers, to_strangers, to_the_operator) in [
+        ("host: gateway.example\r\n", 401, 200),
+        (
+            "host: gateway.example\r\norigin: https://gateway.example\r\n",
+            401,
+            200,
+        ),
+        ("host: other.example\r\n", 403, 200),
+        (
+            "host: other.example\r\norigin: https://other.example\r\n",
+            403,
+            403,
+        ),
+        (
+            "host: gateway.example\r\norigin: https://other.example\r\n",
+            403,
+            403,
+        ),
+        ("", 403, 200),
+    ] {
+        assert_eq!(
+            strangers.ask(headers).await,
+            Some(to_strangers),
+            "{headers}"
+        );
+        assert_eq!(
+            operator.ask(headers).await,
+            Some(to_the_operator),
+            "{headers}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_simulators_control_wants_its_token() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let wecom = WeCom::start(Default::default()).await.unwrap();
+    for (url, token, paths) in [
+        (
+            simulator.base_url(),
+            simulator.control_token(),
+            &[
+                "messages", "files", "faults", "clock", "log", "login", "x", "",
+            ] as &[&str],
+        ),
+        (
+            wecom.base_url(),
+            wecom.control_token(),
+            &[
+                "messages",
+                "callback",
+                "faults",
+                "clock",
+                "log",
+                "deliveries",
+                "",
+            ],
+        ),
+    ] {
+        for path in paths {
+            for method in ["GET", "POST", "PUT"] {
+                let path = format!("/sim/{path}");
+                let door = Door::new("control", &url, method, &path);
+                assert_eq!(door.ask("host: localhost\r\n").await, Some(401), "{path}");
+                let other = Door::new("control", &url, method, &path).with_token("other");
+                assert_eq!(other.ask("host: localhost\r\n").await, Some(401), "{path}");
+                let right = Door::new("control", &url, method, &path).with_token(token);
+                assert_ne!(right.ask("host: localhost\r\n").await, Some(401), "{path}");
+            }
+        }
+    }
+    // Nothing of it is a way around.
+    for path in ["//sim/log", "/sim%2Flog", "/SIM/log", "/./sim/log", "/sim"] {
+        let door = Door::new("control", &simulator.base_url(), "GET", path);
+        assert_eq!(door.ask("host: localhost\r\n").await, Some(404), "{path}");
+    }
+}
+
+/// The lines of a runner's log, as they come.
+struct Log {
+    lines: tokio::io::Lines<BufReader<tokio::process::ChildStderr>>,
+}
+
+impl Log {
+    fn of(child: &mut Child) -> Log {
+        Log {
+            lines: BufReader::new(child.stderr.take().unwrap()).lines(),
+        }
+    }
+
+    /// Waits for a line with this message; returns it, and the warnings before it.
+    async fn until(&mut self, message: &str) -> (Value, Vec<String>) {
+        let mut warnings = Vec::new();
+        loop {
+            let line = self.lines.next_line().await.unwrap().expect("it says so");
+            let line: Value = serde_json::from_str(&line).unwrap();
+            if line["message"] == message {
+                return (line, warnings);
+            }
+            if line["level"] == "WARN" {
+                warnings.push(line["message"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+
+    /// Reads on, so that the runner can write.
+    fn drain(mut self) {
+        tokio::spawn(async move { while let Ok(Some(_)) = self.lines.next_line().await {} });
+    }
+}
+
+fn address(line: &Value) -> String {
+    line["address"].as_str().unwrap().to_owned()
+}
+
+/// The runner with both of its servers.
+fn both_servers(simulator: &Simulator, host: &str) -> Command {
+    let mut command = runner_of(simulator, "memory", "echo");
+    command
+        .args(["--log-format", "json"])
+        .args(["--admin", &format!("{host}:0")])
+        .args(["--webhooks", &format!("{host}:0")])
+        .env("HOST_ADMIN_TOKEN", TOKEN);
+    command
+}
+
+#[tokio::test]
+async fn hostile_connections_end_no_server_of_the_runner() {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let mut child = both_servers(&simulator, "127.0.0.1").spawn().unwrap();
+    let mut log = Log::of(&mut child);
+    let admin = address(&log.until("the operator's API listens").await.0);
+    let webhooks = address(&log.until("webhooks are listened for").await.0);
+    log.drain();
+    let post = "POST /webhook/x HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n";
+    let asks = "GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(20);
+    let mut hostile = Vec::new();
+    for number in 0..600 {
+        let begun = ["", "GET /hea", "GET /healthz HTTP/1.1\r\nx: ", post, &asks][number % 5];
+        for server in [&admin, &webhooks] {
+            if let Ok(mut stream) = TcpStream::connect(server).await {
+                // It may be closed already, to make room for the next.
+                let _ = stream.write_all(begun.as_bytes()).await;
+                hostile.push(stream);
+            }
+        }
+        if number % 100 == 99 {
+            let health = Door::new("admin", &format!("http://{admin}"), "GET", "/healthz");
+            let health = async || health.ask("host: localhost\r\n").await == Some(200);
+            eventually(health).await;
+            let hook = Door::new(
+                "webhooks",
+                &format!("http://{webhooks}"),
+                "GET",
+                "/webhook/x",
+            );
+            eventually(async || hook.ask("host: x\r\n").await == Some(403)).await;
+        }
+    }
+    simulator.say(ALICE, "hello");
+    until(&simulator, |simulator| {
+        simulator.answers(ALICE) == ["hello"]
+    })
+    .await;
+    drop(hostile);
+    signal(&child, Signal::TERM);
+    assert!(child.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn hostile_readers_do_not_end_the_media_of_others() {
+    let mut world = World::lenient().await;
+    let clock = Clock::new();
+    let options = RuntimeOptions {
+        media: ListenerLimits {
+            connections: 8,
+            clock: clock.clone(),
+            ..ListenerLimits::media()
+        },
+        ..RuntimeOptions::default()
+    };
+    world.runtime = Runtime::with_options(world.clock.clone(), options).unwrap();
+    world.plugin = world.runtime.load(&component()).await.unwrap();
+    let agent = Recorder::new(|_, _| async { Ok(None) });
+    let cdn = world.simulator.cdn_base_url();
+    let _account = world.start(agent.clone(), &[("cdn-base-url", &cdn)]).await;
+    let size = 16 * 1024 * 1024;
+    world
+        .simulator
+        .push_generated(ALICE, MediaKind::File, size, 1);
+    eventually(async || !agent.texts().is_empty()).await;
+    let url = agent.asked.lock().unwrap()[0].media[0].url.clone().unwrap();
+    let (address, path) = url["http://".len()..].split_once('/').unwrap();
+    let get = format!("GET /{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let mut hostile = Vec::new();
+    for number in 0..24 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let begun = if number % 2 == 0 { &get } else { "GET /media/" };
+        let _ = stream.write_all(begun.as_bytes()).await;
+        hostile.push(stream);
+        let is_whole = async || raw(address, &get).await.len() as u64 > size;
+        if number % 8 == 7 {
+            eventually(is_whole).await;
+        }
+    }
+    // Those that are still there have an end, read or not.
+    let mut last = hostile.pop().unwrap();
+    let mut nothing = Vec::new();
+    tokio::select! {
+        _ = last.read_to_end(&mut nothing) => {}
+        () = async {
+            loop {
+                clock.advance(Duration::from_secs(1));
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        } => {}
+    }
+    assert!(nothing.is_empty());
+}
+
+#[tokio::test]
+async fn media_is_a_file_for_a_browser() {
+    let (world, corp) = (World::lenient().await, Corp::new().await);
+    let (doors, _alive) = doors(&world, &corp).await;
+    let media = doors.iter().find(|door| door.name == "media").unwrap();
+    let request = format!(
+        "GET {} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+        media.target
+    );
+    let answer = String::from_utf8(raw(&media.address, &request).await).unwrap();
+    for header in [
+        "content-disposition: attachment; filename*=UTF-8''a.html\r\n",
+        "x-content-type-options: nosniff\r\n",
+        "content-security-policy: default-src 'none'; sandbox\r\n",
+    ] {
+        assert!(answer.contains(header), "{answer}");
+    }
+    assert!(answer.contains("<script>"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_simulator_alone_takes_the_token_that_it_prints() {
+    for (preset, listen, warns) in [
+        (None, "127.0.0.1:0", false),
+        (Some("my-own-token"), "0.0.0.0:0", true),
+    ] {
+        let mut command = runner(&["simulator", "--log-format", "json", "--listen", listen]);
+        command.args(["--allow-host", "sim"]);
+        if let Some(preset) = preset {
+            command.env("WEIXIN_SIM_TOKEN", preset);
+        }
+        let mut server = command.spawn().unwrap();
+        let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+        let mut said = Vec::new();
+        for _ in 0..5 {
+            said.push(lines.next_line().await.unwrap().unwrap());
+        }
+        let url = said[0].strip_prefix("WEIXIN_BASE_URL=").unwrap();
+        let token = said[4].strip_prefix("WEIXIN_SIM_TOKEN=").unwrap();
+        assert!(preset.is_none_or(|preset| preset == token), "{token}");
+        assert!(token.len() >= 12);
+        assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+        let messages = Door::new("control", url, "GET", "/sim/messages");
+        assert_eq!(messages.ask("host: localhost\r\n").await, Some(401));
+        let messages = messages.with_token(token);
+        assert_eq!(messages.ask("host: localhost\r\n").await, Some(200));
+        assert_eq!(messages.ask("host: sim:8000\r\n").await, Some(200));
+        assert_eq!(messages.ask("host: rebound.example\r\n").await, Some(403));
+        signal(&server, Signal::TERM);
+        let output = server.wait_with_output().await.unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(log.contains("open to other machines"), warns, "{log}");
+        assert!(!log.contains(token), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn an_api_that_others_can_reach_is_warned_of_or_has_tls() {
+    const WARNING: &str = "open to other machines without TLS";
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    for (host, has_tls, warns) in [
+        ("0.0.0.0", false, true),
+        ("127.0.0.1", false, false),
+        ("0.0.0.0", true, false),
+    ] {
+        let mut command = both_servers(&simulator, host);
+        if has_tls {
+            command.arg("--tls-cert").arg(&cert);
+            command.arg("--tls-key").arg(&key);
+        }
+        let mut child = command.spawn().unwrap();
+        let mut log = Log::of(&mut child);
+        let (line, _) = log.until("the operator's API listens").await;
+        let admin = address(&line).replace("0.0.0.0", "127.0.0.1");
+        let (line, warnings) = log.until("webhooks are listened for").await;
+        let webhooks = address(&line).replace("0.0.0.0", "127.0.0.1");
+        let found = warnings.iter().filter(|line| line.contains(WARNING));
+        assert_eq!(found.count(), usize::from(warns), "{warnings:?}");
+        let (line, _) = log.until("started").await;
+        assert_eq!(line["account"], simulator.account_id());
+        log.drain();
+        let accounts = format!(
+            "GET /accounts HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n\
+             connection: close\r\n\r\n"
+        );
+        let hook = "GET /webhook/x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        for (server, request, expect) in [(&admin, &*accounts, 200), (&webhooks, hook, 403)] {
+            let plain = status(&raw(server, request).await);
+            assert_eq!(plain, (!has_tls).then_some(expect), "{server}");
+            if has_tls {
+                assert_eq!(over_tls(server, request, &cert).await, Some(expect));
+            }
+        }
+        signal(&child, Signal::TERM);
+        assert!(child.wait().await.unwrap().success());
+    }
+    let output = both_servers(&simulator, "127.0.0.1")
+        .arg("--tls-cert")
+        .arg(&cert)
+        .arg("--tls-key")
+        .arg(&cert)
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(line.contains("--tls-key"), "{line}");
+}
+
+async fn over_tls(address: &str, request: &str, cert: &std::path::Path) -> Option<u16> {
+    let mut roots = rustls::RootCertStore::empty();
+    let trusted = rustls::pki_types::CertificateDer::from_pem_file(cert).unwrap();
+    roots.add(trusted).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    let mut stream = connector.connect(name, stream).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    status(&answer)
+}
