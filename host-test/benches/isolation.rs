@@ -10,13 +10,20 @@ use std::time::{Duration, Instant};
 use host_test::account::{Account, AccountOptions, Setup};
 use host_test::agent::EchoAgent;
 use host_test::clock::Clock;
+use host_test::egress::client::HttpClient;
+use host_test::egress::proxy::Proxies;
+use host_test::egress::resolver::SystemResolver;
 use host_test::instance::Instance;
 use host_test::media::MediaRules;
 use host_test::runtime::{Allocation, Runtime, RuntimeOptions};
 use host_test::sandbox::limits::Limits;
 use host_test::simulator::{Event, Options, Simulator};
+use host_test::state::directory::DirectoryState;
 use host_test::state::memory::MemoryState;
+use host_test::state::{Durability, State};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 mod figures;
 
@@ -83,12 +90,28 @@ fn cpu() -> Duration {
     )
 }
 
-/// A neighbour's messages alone, and beside hostile accounts that come back after each end.
+/// A neighbour's messages alone, and beside hostile accounts that come back after each end: with the
+/// state in memory, and on the disk that both write to.
 async fn neighbours() {
-    let street = Street::new(RuntimeOptions::default()).await;
+    let folder = tempfile::tempdir().expect("a directory");
+    let opened = DirectoryState::open(folder.path(), Durability::Process);
+    let street = Street::on(
+        RuntimeOptions::default(),
+        Arc::new(opened.expect("a state directory")),
+    );
+    let street = street.await;
+    let times = street.answers(usize::MAX, Some(TIME)).await;
+    println!(
+        "message to answer, alone, on disk: {}",
+        figures::spread(times)
+    );
+    beside(&street, &[("writes", 1), ("writes", 8), ("cursors", 1)]).await;
+    drop(street);
+
+    let mut street = Street::new(RuntimeOptions::default()).await;
     let times = street.answers(usize::MAX, Some(TIME)).await;
     println!("message to answer, alone: {}", figures::spread(times));
-    for (deed, count) in [
+    let deeds = [
         ("spin", 1),
         ("spin", 8),
         ("yield", 1),
@@ -97,7 +120,36 @@ async fn neighbours() {
         ("log", 1),
         ("denied", 1),
         ("messages", 1),
-    ] {
+        ("texts", 1),
+        ("fields", 1),
+        ("appended", 1),
+        ("clones", 1),
+        ("composed", 1),
+        ("unread", 1),
+        ("uploads", 1),
+        ("albums", 1),
+        ("ids", 1),
+        ("errors", 1),
+        ("settled", 1),
+        ("json", 1),
+        ("random", 1),
+        ("settings", 1),
+    ];
+    beside(&street, &deeds).await;
+    // Lookups that never end; the neighbour's server has an address and no name.
+    let hanging = SystemResolver::with_lookup(|_| {
+        loop {
+            std::thread::park();
+        }
+    });
+    street.runtime.client = HttpClient::with_resolver(Arc::new(hanging), Proxies::none());
+    beside(&street, &[("lookups", 1)]).await;
+}
+
+/// What the neighbour feels of each deed, done by so many accounts.
+async fn beside(street: &Street, deeds: &[(&str, usize)]) {
+    for &(deed, count) in deeds {
+        let before = memory_kib();
         let mut accounts = Vec::new();
         for number in 0..count {
             accounts.push(street.account(deed, number).await);
@@ -107,8 +159,14 @@ async fn neighbours() {
             .iter()
             .map(|account| account.figures().restarts.get())
             .sum();
+        let held: usize = accounts
+            .iter()
+            .map(|account| account.tenant().budget().used())
+            .sum();
         println!(
-            "beside {count} × {deed} ({restarts} ends): {}",
+            "beside {count} × {deed} ({restarts} ends, {} MiB held, the process {} MiB larger): {}",
+            held / (1024 * 1024),
+            memory_kib().saturating_sub(before) / 1024,
             figures::spread(times)
         );
     }
@@ -147,11 +205,40 @@ async fn instances() {
 struct Street {
     simulator: Simulator,
     runtime: Runtime,
+    state: Arc<dyn State>,
+    server: String,
     _neighbour: Account,
+}
+
+/// A server of the hostile accounts: it reads nothing of what is sent to it, and answers without end.
+async fn flood() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = [0; 4096];
+                let read = stream.read(&mut head).await.unwrap_or(0);
+                if head[..read].starts_with(b"POST /media/") {
+                    return std::future::pending().await;
+                }
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 16000000\r\n\r\n";
+                let mut sent = stream.write_all(answer).await;
+                while sent.is_ok() {
+                    sent = stream.write_all(&[b'x'; 16 * 1024]).await;
+                }
+            });
+        }
+    });
+    format!("http://{address}")
 }
 
 impl Street {
     async fn new(options: RuntimeOptions) -> Street {
+        Street::on(options, Arc::new(MemoryState::default())).await
+    }
+
+    async fn on(options: RuntimeOptions, state: Arc<dyn State>) -> Street {
         let simulator = Simulator::start(Options {
             strict: true,
             wire_log: 0,
@@ -174,10 +261,12 @@ impl Street {
             .into(),
             media: MediaRules::default(),
         };
-        let state = Arc::new(MemoryState::default());
-        let neighbour = Account::start(&runtime, &plugin, state, Arc::new(EchoAgent), options);
+        let agent = Arc::new(EchoAgent);
+        let neighbour = Account::start(&runtime, &plugin, Arc::clone(&state), agent, options);
         Street {
             _neighbour: neighbour.await.expect("the account starts"),
+            state,
+            server: flood().await,
             simulator,
             runtime,
         }
@@ -188,7 +277,7 @@ impl Street {
             id: name,
             secrets: [("bot-token".to_owned(), "its own".to_owned())].into(),
             config: [
-                ("base-url".to_owned(), self.simulator.base_url()),
+                ("base-url".to_owned(), self.server.clone()),
                 ("deed".to_owned(), deed.to_owned()),
             ]
             .into(),
@@ -205,7 +294,7 @@ impl Street {
         let runtime = self.runtime.limited(limits);
         let plugin = runtime.load(Path::new(env!("HOSTILE"))).await;
         let plugin = plugin.expect("the component");
-        let state = Arc::new(MemoryState::default());
+        let state = Arc::clone(&self.state);
         let options = self.harmful(deed, format!("{deed}-{number}"));
         Account::start(&runtime, &plugin, state, Arc::new(EchoAgent), options)
             .await
@@ -230,6 +319,8 @@ impl Street {
             let state = Arc::new(MemoryState::default());
             let mut options = self.harmful("", format!("idle-{number}"));
             options.config.remove("deed");
+            let server = self.simulator.base_url();
+            options.config.insert("base-url".to_owned(), server);
             let setup = Setup::new(&self.runtime, &plugin, state, options).expect("a setup");
             let instance = setup.instance().await.expect("an instance");
             instance.check().await.expect("it answers");

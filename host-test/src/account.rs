@@ -139,6 +139,7 @@ impl Account {
         taken: Arc<Notify>,
     ) -> Result<Account, StartError> {
         let setup = Setup::new(runtime, plugin, state, options)?;
+        let tenant = Arc::clone(&setup.tenant);
         let (swaps, requests) = mpsc::channel(1);
         let shared = Arc::new(Shared {
             id: Arc::clone(&setup.id),
@@ -160,7 +161,7 @@ impl Account {
             stopping: watch::channel(false).0,
             superseded: watch::channel(false).0,
             taken,
-            lanes: Lanes::default(),
+            lanes: Lanes::new(&tenant),
             figures: Figures::default(),
         });
         let (started, first) = oneshot::channel();
@@ -240,6 +241,22 @@ impl Shared {
         };
         self.figures.count(&receipt);
         Ok(receipt)
+    }
+
+    /// Whether a line may be logged that the component caused: it counts against what that may log.
+    fn may_tell(&self, text: &str) -> bool {
+        self.setup().tenant.may_log(text.len())
+    }
+
+    /// Logs an error that the component caused, if it may.
+    fn tell(&self, text: &str) {
+        if self.may_tell(text) {
+            tracing::error!(
+                account = &*self.id,
+                instance = self.instance_number(),
+                "{text}"
+            );
+        }
     }
 
     fn absent(&self, phase: Phase, reason: Option<&str>) {
@@ -365,6 +382,7 @@ impl Shared {
     async fn serve(self: &Arc<Self>, instance: &Instance) -> Option<String> {
         let receiving = async {
             let mut done = Vec::new();
+            let mut held = self.setup().tenant.budget().note(0);
             loop {
                 self.lanes.room(&self.setup().tenant.limits).await;
                 match instance.receive().await {
@@ -393,12 +411,12 @@ impl Shared {
                                 Ok(()) => done.clear(),
                                 Err(error) => {
                                     let (account, instance) = (&*self.id, instance.number());
-                                    tracing::warn!(
-                                        account,
-                                        instance,
-                                        "acknowledging failed: {error}"
-                                    );
+                                    let text = format!("acknowledging failed: {error}");
+                                    if self.may_tell(&text) {
+                                        tracing::warn!(account, instance, "{text}");
+                                    }
                                     done.truncate(MAX_UNACKNOWLEDGED);
+                                    held.set(done.iter().map(String::len).sum());
                                     self.clock().sleep(FIRST_PAUSE).await;
                                 }
                             }

@@ -27,8 +27,10 @@ mod json;
 pub mod pins;
 pub mod proxy;
 mod query;
+pub mod resolver;
 pub(crate) mod roots;
 pub mod rule;
+pub mod share;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -39,9 +41,9 @@ use bytes::Bytes;
 use http::{Method, Request, Response, Uri, Version, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
+use crate::sandbox::budget::Budget;
 use body::{BodyLimits, Capped, EgressBody, OverLimit};
 use capture::{Capture, MAX_CAPTURED_BYTES};
 use client::{HttpClient, RequestBody};
@@ -50,12 +52,10 @@ use credential::{Secret, Secrets};
 use error::{EgressError, Failure, Origin};
 use pins::Pins;
 use rule::{Credential, Rule, Target};
+use share::Share;
 
 /// Any error of a body that a caller hands in.
 pub type BoxError = Box<dyn Error + Send + Sync>;
-
-/// A body that is looked through at once, on the thread that has it.
-const SMALL_BODY_BYTES: usize = 16 * 1024;
 
 /// The largest JSON body that credentials are put into.
 pub const MAX_JSON_BYTES: usize = 1024 * 1024;
@@ -64,6 +64,7 @@ pub const MAX_JSON_BYTES: usize = 1024 * 1024;
 #[derive(Clone)]
 pub struct Egress {
     shared: Arc<Shared>,
+    share: Arc<Share>,
 }
 
 struct Shared {
@@ -76,8 +77,6 @@ struct Shared {
     clock: Clock,
     /// What the operator pinned, and the platform whose component asks.
     pins: Option<(Pins, String)>,
-    /// Large bodies are searched on other threads, one at a time.
-    searching: Arc<Semaphore>,
 }
 
 /// What the host allows any request to take.
@@ -97,6 +96,10 @@ pub struct Limits {
     pub response_bytes: u64,
     /// The largest body either way where none goes, or one in the query: media, which stream through.
     pub media_bytes: u64,
+    /// Connections of an account, those included that wait for its next request.
+    pub connections: usize,
+    /// Names that are looked up for it at the same time; the others wait.
+    pub lookups: usize,
 }
 
 impl Default for Limits {
@@ -110,6 +113,8 @@ impl Default for Limits {
             request_bytes: 16 * 1024 * 1024,
             response_bytes: 16 * 1024 * 1024,
             media_bytes: 128 * 1024 * 1024,
+            connections: 1024,
+            lookups: 8,
         }
     }
 }
@@ -149,6 +154,7 @@ impl Egress {
         clock: Clock,
     ) -> Egress {
         Egress {
+            share: Share::new(&limits, Budget::new(usize::MAX)),
             shared: Arc::new(Shared {
                 client,
                 rules,
@@ -157,9 +163,13 @@ impl Egress {
                 limits,
                 clock,
                 pins: None,
-                searching: Arc::new(Semaphore::new(1)),
             }),
         }
+    }
+
+    /// The same within the share of an account, instead of one of its own.
+    pub fn within(self, share: Arc<Share>) -> Egress {
+        Egress { share, ..self }
     }
 
     /// The same, within what the operator pinned for a platform. Of an egress that has no clones.
@@ -203,26 +213,6 @@ impl Egress {
     fn is_free(&self, rule: &Rule, target: &Target<'_>) -> bool {
         let pins = self.shared.pins.as_ref();
         rule.configured || pins.is_none_or(|(pins, platform)| pins.allow(platform, target))
-    }
-
-    /// Does what takes long for a large body on a thread that nothing else waits for, one for each
-    /// account.
-    async fn searching<T: Send + 'static>(
-        &self,
-        bytes: usize,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Failure> {
-        if bytes <= SMALL_BODY_BYTES {
-            return Ok(work());
-        }
-        let ended = |error: String| Failure::RequestBody(error);
-        let turn = Arc::clone(&self.shared.searching).acquire_owned().await;
-        let turn = turn.map_err(|error| ended(error.to_string()))?;
-        let working = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            work()
-        });
-        working.await.map_err(|error| ended(error.to_string()))
     }
 
     /// The newest value of a credential that arrived in an answer and was put aside, once. It is not
@@ -287,11 +277,8 @@ impl Egress {
             ),
         };
         let request = capped(request, request_bytes)?;
-        let mut response = self
-            .shared
-            .client
-            .exchange(request, reach, limits, clock)
-            .await?;
+        let exchange = self.shared.client.exchange(request, reach, limits, clock);
+        let mut response = share::with(Some(Arc::clone(&self.share)), exchange).await?;
         if is_in_url {
             // They may repeat the URL, credential included.
             for name in [header::LOCATION, header::CONTENT_LOCATION] {
@@ -325,6 +312,11 @@ impl Egress {
         name: &str,
     ) -> Result<Response<EgressBody>, Failure> {
         let (mut head, mut body) = response.into_parts();
+        let room = self
+            .share
+            .budget
+            .charge(room_for(&body, MAX_CAPTURED_BYTES));
+        let room = room.map_err(Failure::NoRoom)?;
         let status = head.status.as_u16();
         let hidden = |reason| Failure::CredentialHidden {
             name: name.to_owned(),
@@ -345,13 +337,13 @@ impl Egress {
         if let Some(reason) = capture::unsearchable(&head) {
             return Err(hidden(reason));
         }
-        let mut headers = std::mem::take(&mut head.headers);
-        let (read, headers, taken) = self
-            .searching(read.len(), move || {
-                let taken = capture::take_out(&mut headers, &read, &captures);
-                (read, headers, taken)
-            })
-            .await?;
+        let (bytes, mut headers) = (read.len(), std::mem::take(&mut head.headers));
+        let searching = move || {
+            let taken = capture::take_out(&mut headers, &read, &captures);
+            (read, headers, taken, room)
+        };
+        let searched = self.share.searching(bytes, searching).await;
+        let (read, headers, taken, room) = searched.map_err(Failure::RequestBody)?;
         head.headers = headers;
         let read = match taken.map_err(hidden)? {
             Some(taken) => {
@@ -368,7 +360,10 @@ impl Egress {
         head.headers.remove(header::TRANSFER_ENCODING);
         head.headers
             .insert(header::CONTENT_LENGTH, read.len().into());
-        Ok(Response::from_parts(head, body.replaced(read)))
+        Ok(Response::from_parts(
+            head,
+            body.replaced(room.holding(read)),
+        ))
     }
 
     /// The request as it goes out, credentials included, if the rules allow it.
@@ -458,6 +453,8 @@ impl Egress {
                 is_media,
             });
         }
+        let room = self.share.budget.charge(room_for(&body, MAX_JSON_BYTES));
+        let room = room.map_err(Failure::OverShare)?;
         let limited = Limited::new(body, MAX_JSON_BYTES);
         let collected = limited.collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
@@ -478,15 +475,17 @@ impl Egress {
         let (secrets, read) = (secrets.clone(), body.clone());
         let filling = move || {
             let in_body = |name: &str| in_body.iter().any(|other| other == name);
-            credential::filled_json(&read, &secrets, in_body)
+            (credential::filled_json(&read, &secrets, in_body), room)
         };
-        if let Some(filled) = self.searching(body.len(), filling).await?? {
-            body = filled.into();
+        let searched = self.share.searching(body.len(), filling).await;
+        let (new_body, room) = searched.map_err(Failure::RequestBody)?;
+        if let Some(new_body) = new_body? {
+            body = new_body.into();
         }
         head.uri = filled.unwrap_or(head.uri);
         // The length that the caller wrote may be that of the placeholder.
         head.headers.remove(header::CONTENT_LENGTH);
-        let body = Full::new(body)
+        let body = Full::new(room.holding(body))
             .map_err(|never| match never {})
             .boxed_unsync();
         Ok(Checked {
@@ -497,6 +496,13 @@ impl Egress {
             is_media,
         })
     }
+}
+
+/// What it takes to read a body of at most `most` bytes and to change it: two copies.
+fn room_for(body: &impl Body, most: usize) -> usize {
+    let announced = body.size_hint().upper();
+    let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
+    2 * announced.unwrap_or(most).min(most)
 }
 
 /// The request with a body that is no longer than allowed.

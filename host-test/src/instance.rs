@@ -6,6 +6,7 @@
 
 mod end;
 mod handler;
+pub(crate) mod said;
 mod task;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +29,7 @@ use crate::bindings::gateway::channel::types::{Error, ErrorKind, Event, Media, R
 use crate::runtime::{Plugin, Runtime};
 use crate::sandbox::Sandbox;
 use crate::sandbox::limits::{CallLimits, Exceeded};
+use crate::sandbox::tenant::Tenant;
 use crate::sandbox::threads;
 use crate::transfer::{self, Content};
 use handler::Handler;
@@ -47,6 +49,12 @@ pub enum CallError {
     /// The instance is gone.
     #[error(transparent)]
     Ended(#[from] Ended),
+}
+
+impl CallError {
+    fn said(error: Error) -> CallError {
+        CallError::Channel(said::error(error))
+    }
 }
 
 /// The kind of an error and the platform's code.
@@ -92,6 +100,7 @@ pub struct Instance {
     ended: watch::Receiver<()>,
     /// What stops it, whatever it does.
     stop: Arc<watch::Sender<Option<Exceeded>>>,
+    tenant: Arc<Tenant>,
     limits: Arc<CallLimits>,
     memory: Arc<AtomicUsize>,
     /// None where the component's world has none.
@@ -142,7 +151,8 @@ impl Instance {
             stop: Arc::new(stop),
             limits: Arc::new(tenant.limits.calls.clone()),
             memory,
-            handler: handler.map(Handler::new),
+            handler: handler.map(|service| Handler::new(service, Arc::clone(tenant.budget()))),
+            tenant,
         })
     }
 
@@ -221,7 +231,7 @@ impl Instance {
             |accessor, channel| Box::pin(channel.gateway_channel_lifecycle().call_start(accessor)),
         )
         .await?
-        .map_err(CallError::Channel)
+        .map_err(CallError::said)
     }
 
     /// `lifecycle.drain`; `grace_ms` is for requests under way.
@@ -236,7 +246,7 @@ impl Instance {
             )
         })
         .await?
-        .map_err(CallError::Channel)
+        .map_err(CallError::said)
     }
 
     /// `lifecycle.stop`.
@@ -246,28 +256,35 @@ impl Instance {
             |accessor, channel| Box::pin(channel.gateway_channel_lifecycle().call_stop(accessor)),
         )
         .await?
-        .map_err(CallError::Channel)
+        .map_err(CallError::said)
     }
 
     /// `lifecycle.check`.
     pub async fn check(&self) -> Result<Health, CallError> {
-        Ok(self
-            .call(
-                Some(("calls.check", self.limits.check)),
-                |accessor, channel| {
-                    Box::pin(channel.gateway_channel_lifecycle().call_check(accessor))
-                },
-            )
-            .await?)
+        let health = self.call(
+            Some(("calls.check", self.limits.check)),
+            |accessor, channel| Box::pin(channel.gateway_channel_lifecycle().call_check(accessor)),
+        );
+        Ok(said::health(health.await?))
     }
 
-    /// `inbound.receive`.
+    /// `inbound.receive`. Events that can't be taken are left out, and told.
     pub async fn receive(&self) -> Result<Vec<Event>, CallError> {
-        self.call(None, |accessor, channel| {
-            Box::pin(channel.gateway_channel_inbound().call_receive(accessor))
-        })
-        .await?
-        .map_err(CallError::Channel)
+        loop {
+            let received = self.call(None, |accessor, channel| {
+                Box::pin(channel.gateway_channel_inbound().call_receive(accessor))
+            });
+            let events = received.await?.map_err(CallError::said)?;
+            // None at all means that it drains.
+            let is_draining = events.is_empty();
+            let (events, refused) = said::events(events);
+            if let Some(why) = refused {
+                self.tenant.warn(&format!("an event is left out: {why}"));
+            }
+            if is_draining || !events.is_empty() {
+                return Ok(events);
+            }
+        }
     }
 
     /// `inbound.ack`.
@@ -279,7 +296,7 @@ impl Instance {
             },
         )
         .await?
-        .map_err(CallError::Channel)
+        .map_err(CallError::said)
     }
 
     /// `outbound.run`.
@@ -288,7 +305,7 @@ impl Instance {
             Box::pin(channel.gateway_channel_outbound().call_run(accessor))
         })
         .await?
-        .map_err(CallError::Channel)
+        .map_err(CallError::said)
     }
 
     /// `outbound.send`.
@@ -300,7 +317,8 @@ impl Instance {
             },
         )
         .await?
-        .map_err(CallError::Channel)
+        .map_err(CallError::said)
+        .map(said::receipt)
     }
 
     /// `outbound.find`.
@@ -312,7 +330,8 @@ impl Instance {
             },
         )
         .await?
-        .map_err(CallError::Channel)
+        .map_err(CallError::said)
+        .map(|found| found.map(said::receipt))
     }
 
     /// `media-transfer.fetch`.
@@ -332,7 +351,7 @@ impl Instance {
             },
         )
         .await?
-        .map_err(CallError::Channel)
+        .map_err(CallError::said)
     }
 
     /// `media-transfer.put`.
@@ -353,7 +372,8 @@ impl Instance {
             },
         )
         .await?
-        .map_err(CallError::Channel)
+        .map_err(CallError::said)
+        .map(said::media)
     }
 
     /// `login.begin`.
@@ -363,7 +383,8 @@ impl Instance {
             |accessor, channel| Box::pin(channel.gateway_channel_login().call_begin(accessor)),
         )
         .await?
-        .map_err(CallError::Channel)
+        .map_err(CallError::said)
+        .and_then(|step| said::step(step).map_err(CallError::Channel))
     }
 
     /// `login.next`.
@@ -372,7 +393,8 @@ impl Instance {
             Box::pin(channel.gateway_channel_login().call_next(accessor))
         })
         .await?
-        .map_err(CallError::Channel)
+        .map_err(CallError::said)
+        .and_then(|step| said::step(step).map_err(CallError::Channel))
     }
 
     /// `login.submit`.
@@ -381,7 +403,8 @@ impl Instance {
             Box::pin(channel.gateway_channel_login().call_submit(accessor, code))
         })
         .await?
-        .map_err(CallError::Channel)
+        .map_err(CallError::said)
+        .and_then(|step| said::step(step).map_err(CallError::Channel))
     }
 
     /// `outbound.typing`.
@@ -397,6 +420,6 @@ impl Instance {
             },
         )
         .await?
-        .map_err(CallError::Channel)
+        .map_err(CallError::said)
     }
 }

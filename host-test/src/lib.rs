@@ -32,6 +32,7 @@ pub mod sandbox;
 pub mod simulator;
 pub mod state;
 pub mod terminal;
+pub mod text;
 pub mod transfer;
 pub mod watch;
 pub mod webhooks;

@@ -36,6 +36,7 @@ use crate::sandbox::tenant::Tenant;
 use crate::sandbox::threads;
 use crate::sandbox::{self, Sandbox};
 use crate::state::memory::MemoryState;
+use crate::text::{REASON_BYTES, one_line};
 
 pub use engine::{Allocation, RuntimeOptions};
 
@@ -364,6 +365,7 @@ impl Runtime {
             self.clock.clone(),
         );
         let tenant = Tenant::new("".into(), self.limits.clone());
+        let egress = egress.within(Arc::clone(&tenant.share));
         let sandbox = Sandbox::new(
             Arc::clone(&tenant),
             Arc::default(),
@@ -517,7 +519,7 @@ fn something_else(bytes: &[u8]) -> Option<&'static str> {
 /// The cause in one line.
 pub(crate) fn innermost(error: &wasmtime::Error) -> String {
     let text = error.root_cause().to_string();
-    text.lines().next().unwrap_or_default().to_owned()
+    one_line(text.lines().next().unwrap_or_default(), REASON_BYTES)
 }
 
 #[cfg(test)]

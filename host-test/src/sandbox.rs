@@ -1,12 +1,16 @@
 //! What an instance sees of the world: its imports, each as narrow as the contract says.
 //!
 //! HTTP goes through the account's [`Egress`], the key-value store is the account's own, the clock
-//! is the host's. [`limits`] says how much of each it may take, and of the CPU and of memory. What std imports besides (arguments, environment, files, standard streams) is
-//! there and empty; there are no sockets.
+//! is the host's. [`limits`] says how much of each it may take, and of the CPU and of memory; what the
+//! host keeps for it counts against its [`budget`]. What std imports besides (arguments, environment,
+//! files, standard streams) is there and empty; there are no sockets. `docs/wasi-imports.md` goes
+//! through all of it, function by function.
 
+pub mod budget;
 pub mod clocks;
 pub mod config;
 pub(crate) mod cpu;
+mod held;
 pub mod http;
 pub mod keyvalue;
 pub mod limits;
@@ -21,6 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ::http::HeaderMap;
 use wasmtime::component::{HasData, HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -30,11 +35,17 @@ use crate::bindings::wasi as generated;
 use crate::clock::Clock;
 use crate::egress::Egress;
 use crate::state::State;
+use budget::Charge;
+use held::Held;
 use memory::Growth;
 use tenant::Tenant;
 
 /// What std may print before a panic; more traps.
 const STDERR_BYTES: usize = 64 * 1024;
+
+/// What an instance takes of the host beside what it asks for: its standard error, its tables, its
+/// stack.
+const INSTANCE_BYTES: usize = 128 * 1024;
 
 /// Random bytes of one call.
 const MAX_RANDOM_BYTES: u64 = 64 * 1024;
@@ -54,6 +65,10 @@ pub struct Sandbox {
     hooks: http::Hooks,
     table: ResourceTable,
     stderr: MemoryOutputPipe,
+    /// What the table takes of the host's memory.
+    held: Held,
+    /// What each instance takes, whatever it does.
+    _own: Charge,
     /// Memory and tables.
     pub(crate) growth: Growth,
 }
@@ -70,10 +85,13 @@ impl Sandbox {
         let stderr = MemoryOutputPipe::new(STDERR_BYTES);
         let mut table = ResourceTable::new();
         table.set_max_capacity(tenant.limits.handles);
+        let held = Held::new(&tenant);
         Sandbox {
             number: INSTANCES.fetch_add(1, Ordering::Relaxed) + 1,
             growth: Growth::new(&tenant.limits),
-            hooks: http::Hooks::new(egress, Arc::clone(&tenant)),
+            hooks: http::Hooks::new(egress, Arc::clone(&tenant), held.unseen()),
+            held,
+            _own: tenant.share.budget.note(INSTANCE_BYTES),
             tenant,
             config,
             state,
@@ -96,6 +114,12 @@ impl Sandbox {
     /// Whose it is.
     pub fn tenant(&self) -> &Arc<Tenant> {
         &self.tenant
+    }
+
+    /// Counts what the host puts into the table of its own accord.
+    pub(crate) fn note(&self, fields: &HeaderMap) {
+        let weight = held::weight_of_fields(fields);
+        self.held.unseen().fetch_add(weight, Ordering::Relaxed);
     }
 
     /// What std printed: a panic's message.
@@ -125,7 +149,7 @@ impl WasiHttpView for Sandbox {
 
 /// Everything that a component may import, and nothing else.
 pub fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p3::add_to_linker(linker)?;
+    held::add_to_linker(linker)?;
     wasmtime_wasi::p3::bindings::random::random::add_to_linker::<
         Sandbox,
         wasmtime_wasi::random::WasiRandom,

@@ -16,6 +16,8 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 
+use crate::text::is_obeyed;
+
 /// Text that may have several lines.
 pub fn shown(text: &str) -> Cow<'_, str> {
     clean(text, |char| char == '\n')
@@ -63,20 +65,6 @@ fn put(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
-}
-
-/// What a terminal obeys: controls of both kinds, and what changes the direction of text or ends a
-/// line of it.
-fn is_obeyed(char: char) -> bool {
-    char.is_control() || is_of_the_layout(char)
-}
-
-fn is_of_the_layout(char: char) -> bool {
-    matches!(char,
-        '\u{61c}' | '\u{200e}' | '\u{200f}'                 // marks of a direction
-        | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' // embeddings, overrides, isolates
-        | '\u{2028}' | '\u{2029}' // ends of a line and of a paragraph
-    )
 }
 
 fn clean(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {

@@ -16,7 +16,9 @@ use wasmtime::{AsContextMut, StoreContextMut};
 
 use crate::bindings::exports::gateway::channel::media_transfer;
 use crate::bindings::gateway::channel::types::Error;
+use crate::instance::said;
 use crate::sandbox::Sandbox;
+use crate::sandbox::budget::Charge;
 
 /// Windows that wait between the component and the reader.
 const WINDOWS: usize = 2;
@@ -38,19 +40,28 @@ pub(crate) fn receive(
     mut store: impl AsContextMut<Data = Sandbox>,
     content: media_transfer::Content,
 ) -> wasmtime::Result<Content> {
+    let held = store.as_context().data().tenant().budget();
+    let held = held.charge((WINDOWS + 1) * WINDOW_BYTES)?;
     let (sender, bytes) = mpsc::channel(WINDOWS);
     let (verdict, done) = oneshot::channel();
-    let windows = Windows(PollSender::new(sender));
+    let windows = Windows {
+        sender: PollSender::new(sender),
+        _held: held,
+    };
     content.bytes.pipe(&mut store, windows)?;
     content.done.pipe(&mut store, Verdict(Some(verdict)))?;
     Ok(Content {
-        mime: content.mime,
+        mime: said::mime(content.mime),
         bytes,
         done,
     })
 }
 
-struct Windows(PollSender<Bytes>);
+struct Windows {
+    sender: PollSender<Bytes>,
+    /// For the windows that wait.
+    _held: Charge,
+}
 
 impl StreamConsumer<Sandbox> for Windows {
     type Item = u8;
@@ -62,14 +73,14 @@ impl StreamConsumer<Sandbox> for Windows {
         source: Source<'_, u8>,
         finish: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
-        match self.0.poll_reserve(context) {
+        match self.sender.poll_reserve(context) {
             Poll::Ready(Ok(())) => {
                 let mut source = source.as_direct(store);
                 let offered = source.remaining();
                 let taken = offered.get(..WINDOW_BYTES).unwrap_or(offered);
                 let window = Bytes::copy_from_slice(taken);
                 source.mark_read(window.len());
-                Poll::Ready(Ok(match self.0.send_item(window) {
+                Poll::Ready(Ok(match self.sender.send_item(window) {
                     Ok(()) => StreamResult::Completed,
                     Err(_) => StreamResult::Dropped,
                 }))
@@ -98,7 +109,7 @@ impl FutureConsumer<Sandbox> for Verdict {
         source.read(store, &mut value)?;
         if let (Some(sender), Some(value)) = (self.0.take(), value) {
             // Nobody may want to know any more.
-            let _ = sender.send(value);
+            let _ = sender.send(value.map_err(said::error));
         }
         Poll::Ready(Ok(()))
     }

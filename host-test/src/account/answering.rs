@@ -275,11 +275,7 @@ impl Shared {
             Ok(()) => {}
             // An earlier answer to this message is stored, and reaches the person.
             Err(CallError::Channel(error)) if error.kind == ErrorKind::KeyConflict => {
-                tracing::error!(
-                    account = &*self.id,
-                    instance = self.instance_number(),
-                    "a reply is given up: {error}"
-                );
+                self.tell(&format!("a reply is given up: {error}"));
                 self.acknowledge(message).await;
             }
             // Asking the agent again would bring the same reply.
@@ -293,14 +289,18 @@ impl Shared {
     /// Ends a message that has no answer: the person gets a sentence in its place, and the operator
     /// the reason.
     async fn put_aside(&self, message: &Message, tries: u32, reason: &str) {
-        tracing::error!(
-            account = &*self.id,
-            instance = self.instance_number(),
-            conversation = message.conversation.id,
-            message = message.id,
-            tries,
-            "a message is put aside, and its conversation goes on: {reason}"
-        );
+        // A component that makes up messages makes up these lines, too.
+        let text = format!("a message is put aside, and its conversation goes on: {reason}");
+        if self.may_tell(&text) {
+            tracing::error!(
+                account = &*self.id,
+                instance = self.instance_number(),
+                conversation = message.conversation.id,
+                message = message.id,
+                tries,
+                "{text}"
+            );
+        }
         self.figures.put_aside.add();
         self.aside.add(PutAside {
             id: message.id.clone(),
@@ -311,22 +311,16 @@ impl Shared {
         });
         let sentence = Reply::of_text(self.words.failure.clone());
         if let Err(error) = self.deliver(message, sentence).await {
-            tracing::error!(
-                account = &*self.id,
-                instance = self.instance_number(),
+            self.tell(&format!(
                 "the person can't be told that a message was put aside: {error}"
-            );
+            ));
             self.acknowledge(message).await;
         }
     }
 
     async fn acknowledge(&self, message: &Message) {
         if let Err(error) = self.deliver(message, None).await {
-            tracing::error!(
-                account = &*self.id,
-                instance = self.instance_number(),
-                "acknowledging failed: {error}"
-            );
+            self.tell(&format!("acknowledging failed: {error}"));
         }
     }
 

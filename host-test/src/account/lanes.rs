@@ -22,7 +22,9 @@ use crate::agent::progress::Line;
 use crate::bindings::exports::gateway::channel::outbound::Post;
 use crate::bindings::gateway::channel::types::ErrorKind;
 use crate::instance::{CallError, Instance};
+use crate::sandbox::budget::Charge;
 use crate::sandbox::limits::Limits;
+use crate::sandbox::tenant::Tenant;
 
 /// Messages that may be with the agent at the same time.
 const MAX_WITH_AGENT: usize = 256;
@@ -58,28 +60,30 @@ struct Lane {
     arrived: Arc<Notify>,
 }
 
-#[derive(Default)]
 struct Waiting {
     /// A conversation is here while its lane runs.
     lanes: HashMap<String, Lane>,
     /// Ids of all messages that wait or are with the agent.
     ids: HashSet<String>,
-    /// What they hold.
-    bytes: usize,
+    /// What they hold, as a part of the account's budget.
+    held: Charge,
 }
 
-impl Default for Lanes {
-    fn default() -> Lanes {
+impl Lanes {
+    /// No lanes yet.
+    pub fn new(tenant: &Tenant) -> Lanes {
         Lanes {
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Waiting {
+                lanes: HashMap::new(),
+                ids: HashSet::new(),
+                held: tenant.budget().note(0),
+            }),
             left: Notify::new(),
             with_agent: Semaphore::new(MAX_WITH_AGENT),
             typing: Typing::default(),
         }
     }
-}
 
-impl Lanes {
     fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
         // What a panicked holder left is whole: each change is one call.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -92,7 +96,8 @@ impl Lanes {
             return;
         }
         shared.figures.messages.add();
-        waiting.bytes += weight(&message);
+        let bytes = waiting.held.bytes().saturating_add(weight(&message));
+        waiting.held.set(bytes);
         let conversation = message.conversation.id.clone();
         let arrived = (message, shared.clock().elapsed());
         if let Some(lane) = waiting.lanes.get_mut(&conversation) {
@@ -127,7 +132,8 @@ impl Lanes {
     pub(super) fn leave(&self, message: &Message) {
         let mut waiting = self.waiting();
         waiting.ids.remove(&message.id);
-        waiting.bytes = waiting.bytes.saturating_sub(weight(message));
+        let bytes = waiting.held.bytes().saturating_sub(weight(message));
+        waiting.held.set(bytes);
         drop(waiting);
         self.left.notify_waiters();
     }
@@ -145,7 +151,8 @@ impl Lanes {
             {
                 let waiting = self.waiting();
                 let messages = waiting.ids.len();
-                if messages < limits.waiting_messages && waiting.bytes < limits.waiting_bytes {
+                if messages < limits.waiting_messages && waiting.held.bytes() < limits.waiting_bytes
+                {
                     return;
                 }
             }

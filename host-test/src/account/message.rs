@@ -19,8 +19,6 @@ use crate::media::server::{Fetch, Link, Unavailable};
 
 /// An upload that may pass is tried this often.
 const UPLOAD_TRIES: u32 = 3;
-/// Longest handle that gets a URL.
-const MAX_HANDLE_BYTES: usize = 16 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -63,10 +61,8 @@ impl Shared {
 
     async fn media(&self, media: types::Media) -> Media {
         // Handles are kept as long as their URLs work.
-        let handle = media
-            .handle
-            .filter(|handle| handle.len() <= MAX_HANDLE_BYTES);
-        let link = handle.map(|handle| Link {
+        let link = media.handle.map(|handle| Link {
+            handle_bytes: handle.len(),
             fetch: self.fetch(handle),
             name: media.name.clone(),
             mime: media.mime.clone(),
@@ -77,8 +73,10 @@ impl Shared {
             None => None,
             Some(link) => match self.setup().runtime.media_server().await {
                 Ok(server) => {
-                    let most = self.setup().tenant.limits.media_links;
-                    Some(server.link(&self.id, most, link))
+                    let tenant = Arc::clone(&self.setup().tenant);
+                    let url = server.link(&tenant, link);
+                    url.inspect_err(|exceeded| drop(tenant.refuse(exceeded)))
+                        .ok()
                 }
                 Err(error) => {
                     tracing::error!(
@@ -143,11 +141,7 @@ impl Shared {
             match self.upload_one(&message.conversation.id, item, true).await {
                 Ok(media) => uploaded.push(media),
                 Err(why) => {
-                    tracing::error!(
-                        account = &*self.id,
-                        instance = self.instance_number(),
-                        "a file of a reply is not sent: {why}"
-                    );
+                    self.tell(&format!("a file of a reply is not sent: {why}"));
                 }
             }
         }

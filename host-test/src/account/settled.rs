@@ -10,6 +10,9 @@ impl Shared {
         let (account, key) = (&*self.id, receipt.key.as_str());
         let instance = self.instance_number();
         let (state, is_good, why) = outcome(receipt);
+        if !self.may_tell(&why) {
+            return;
+        }
         match is_good {
             true => tracing::info!(account, instance, key, "a post that had waited is {state}"),
             false => tracing::warn!(

@@ -112,15 +112,16 @@ impl Setup {
         limits.egress.media_bytes = limits.egress.media_bytes.max(largest);
         let egress = Egress::new(client, rules, held.clone(), limits.egress, clock);
         let egress = egress.pinned(&runtime.pins, plugin.platform());
+        let tenant = Tenant::new(Arc::clone(&id), limits);
         Ok(Setup {
             runtime: runtime.clone(),
             plugin: plugin.clone(),
             state,
-            tenant: Tenant::new(Arc::clone(&id), limits),
+            egress: egress.within(Arc::clone(&tenant.share)),
+            tenant,
             id,
             config: Arc::new(config),
             secrets: held,
-            egress,
             media,
             claimed: OnceCell::new(),
         })
@@ -144,6 +145,7 @@ impl Setup {
         )?;
         Ok(Setup {
             // What it has used stays used.
+            egress: setup.egress.within(Arc::clone(&self.tenant.share)),
             tenant: Arc::clone(&self.tenant),
             ..setup
         })

@@ -22,7 +22,8 @@ pub(super) struct Failing {
 }
 
 impl Shared {
-    /// Notes that `receive` or `run` failed; tells it at the first time, and then once a minute.
+    /// Notes that `receive` or `run` failed; tells it at the first time, and then once a minute. What
+    /// is told counts as the component's own lines do.
     pub(super) fn fails(&self, text: &str) {
         let now = self.clock().elapsed();
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,11 +46,7 @@ impl Shared {
         failing.told = Some(now);
         failing.count = 0;
         drop(failing);
-        tracing::error!(
-            account = &*self.id,
-            instance = self.instance_number(),
-            "{text}; trying again{more}"
-        );
+        self.tell(&format!("{text}; trying again{more}"));
     }
 
     /// What is wrong in spite of what the instance says of itself.

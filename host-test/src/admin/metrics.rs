@@ -74,6 +74,54 @@ fn text(accounts: &[(Handle, Status)]) -> String {
         page.known(account, status.memory_bytes);
     }
     page.family(
+        "channel_host_bytes",
+        "gauge",
+        "What the host holds for the account beside that.",
+    );
+    for (account, _) in accounts {
+        page.sample(account, None, account.tenant().budget().used());
+    }
+    page.family(
+        "channel_host_limit_bytes",
+        "gauge",
+        "What the host may hold for the account.",
+    );
+    for (account, _) in accounts {
+        page.sample(account, None, account.tenant().budget().limit());
+    }
+    page.family(
+        "channel_connections",
+        "gauge",
+        "Connections that were opened for the account, those included that wait for a request.",
+    );
+    for (account, _) in accounts {
+        page.sample(account, None, account.tenant().share.connections());
+    }
+    page.family(
+        "channel_connections_limit",
+        "gauge",
+        "Connections that may be open for the account.",
+    );
+    for (account, _) in accounts {
+        page.sample(account, None, account.tenant().share.connections_limit());
+    }
+    page.family(
+        "channel_stored_written_bytes_total",
+        "counter",
+        "Bytes of keys and values that the account has written to its store.",
+    );
+    for (account, _) in accounts {
+        page.sample(account, None, account.tenant().written());
+    }
+    page.family(
+        "channel_log_lines_dropped_total",
+        "counter",
+        "Lines that the component caused and that were not logged, since it logs too much.",
+    );
+    for (account, _) in accounts {
+        page.sample(account, None, account.tenant().dropped_lines());
+    }
+    page.family(
         "channel_instance_restarts_total",
         "counter",
         "Instances that ended and were replaced.",

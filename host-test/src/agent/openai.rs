@@ -31,7 +31,8 @@ use super::progress::Progress;
 use super::{ANSWER_TIME, Agent, AgentError};
 use crate::clock::Clock;
 use crate::egress::client::{TCP_LIMIT, pool};
-use crate::egress::connector::{Connector, Reach, SystemResolver, innermost};
+use crate::egress::connector::{Connector, Reach, innermost};
+use crate::egress::resolver::SystemResolver;
 use completion::{Completion, Failure};
 use history::{History, Turn};
 use prompt::Picture;
@@ -97,7 +98,7 @@ impl OpenAiAgent {
     /// The model at `base`, to which `/chat/completions` is added where it is missing, with connections
     /// of its own.
     pub fn new(base: &Uri, settings: Settings, clock: Clock) -> OpenAiAgent {
-        let connector = Connector::new(Arc::new(SystemResolver), Reach::Anywhere, TCP_LIMIT);
+        let connector = Connector::new(Arc::new(SystemResolver::new()), Reach::Anywhere, TCP_LIMIT);
         OpenAiAgent {
             urls: base::completions(base),
             place: AtomicUsize::new(0),

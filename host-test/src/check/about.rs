@@ -8,6 +8,7 @@ use crate::egress::Limits;
 use crate::runtime::{PACKAGE, PACKAGE_VERSION, Plugin};
 use crate::sandbox;
 use crate::state::MAX_VALUE_BYTES;
+use crate::terminal;
 
 const MIB: usize = 1024 * 1024;
 
@@ -69,11 +70,13 @@ pub fn difference(new: &Plugin, old: &Plugin) -> (String, bool) {
     (text, checked.is_ok())
 }
 
-/// What a component exports, imports, reaches, hides, stores and takes.
+/// What a component exports, imports, reaches, hides, stores and takes. It can't write lines of its own,
+/// nor turn these around.
 fn lines(plugin: &Plugin) -> Vec<String> {
     let about = &plugin.descriptor;
     let mut lines = Vec::new();
-    let mut line = |word: &str, what: &str| lines.push(one_line(&format!("{word} {what}")));
+    let mut line =
+        |word: &str, what: &str| lines.push(terminal::line(&format!("{word} {what}")).into_owned());
     for export in plugin.exports() {
         line("exports", &export);
     }
@@ -102,23 +105,8 @@ fn keys(schema: &str) -> Vec<String> {
     let schema: serde_json::Value = serde_json::from_str(schema).unwrap_or_default();
     let properties = schema["properties"].as_object();
     let keys = properties.into_iter().flatten();
-    keys.map(|(key, about)| one_line(&format!("configured by {key} {about}")))
+    keys.map(|(key, about)| terminal::line(&format!("configured by {key} {about}")).into_owned())
         .collect()
-}
-
-/// A component can't write lines of its own, nor turn this one around.
-fn one_line(text: &str) -> String {
-    let is_odd = |letter: char| {
-        letter.is_control() || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut line = String::new();
-    for letter in text.chars() {
-        match is_odd(letter) {
-            true => line.extend(letter.escape_unicode()),
-            false => line.push(letter),
-        }
-    }
-    line
 }
 
 /// What a capture hides, and where.

@@ -14,8 +14,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::BoxError;
-use super::connector::{Connector, Reach, Resolve, SystemResolver};
+use super::connector::{Connector, Reach, Resolve};
 use super::proxy::Proxies;
+use super::resolver::SystemResolver;
 
 /// Of one host. More are opened when needed and closed afterwards.
 const IDLE_CONNECTIONS: usize = 256;
@@ -52,7 +53,7 @@ impl HttpClient {
 
     /// A client that goes through proxies, where they say so.
     pub fn with_proxies(proxies: Proxies) -> HttpClient {
-        HttpClient::with_resolver(Arc::new(SystemResolver), proxies)
+        HttpClient::with_resolver(Arc::new(SystemResolver::new()), proxies)
     }
 
     /// A client with another resolver. What it returns is checked like everything else.

@@ -33,6 +33,8 @@ use super::address::is_public;
 use super::hop::{self, Hop, Way};
 use super::proxy::Proxies;
 use super::roots::advice;
+use super::share;
+use crate::sandbox::limits::Exceeded;
 
 /// Which addresses may be connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,19 +49,6 @@ pub enum Reach {
 pub trait Resolve: Send + Sync + 'static {
     /// All addresses of `host`.
     fn resolve(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
-}
-
-/// The operating system's resolver.
-pub struct SystemResolver;
-
-impl Resolve for SystemResolver {
-    fn resolve(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
-        async move {
-            let addresses = tokio::net::lookup_host((host, 0)).await?;
-            Ok(addresses.map(|address| address.ip()).collect())
-        }
-        .boxed()
-    }
 }
 
 /// Why there is no connection.
@@ -78,6 +67,9 @@ pub enum ConnectError {
     Cut(String),
     #[error("proxy {0}")]
     Proxy(String),
+    /// The account has as many connections as it may.
+    #[error(transparent)]
+    Share(Exceeded),
 }
 
 /// Connects to `http` and `https` URLs.
@@ -125,10 +117,12 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        // The pool may go on with it in a task of its own.
+        let share = share::current();
         let tls = self.door.tls.clone();
         let Some(proxy) = self.proxies.of_request(&uri) else {
             let way = Way::Direct(self.direct.clone());
-            return async move { tls.over(way, uri).await }.boxed();
+            return share::with(share, async move { tls.over(way, uri).await }).boxed();
         };
         let name = hop::name(&proxy);
         let way = Way::Through {
@@ -136,7 +130,7 @@ impl Service<Uri> for Connector {
             door: self.door.clone(),
             reach: self.direct.reach,
         };
-        async move {
+        let connecting = async move {
             tls.over(way, uri).await.map_err(|error| match error {
                 ConnectError::Tls(why) => {
                     ConnectError::Tls(format!("{why} (through the proxy {name})"))
@@ -146,8 +140,8 @@ impl Service<Uri> for Connector {
                 )),
                 error => error,
             })
-        }
-        .boxed()
+        };
+        share::with(share, connecting).boxed()
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 use http::Uri;
 use http::uri::{Authority, Scheme};
 
+use crate::sandbox::limits::Exceeded;
+
 /// A failed request and where it went.
 #[derive(Debug, thiserror::Error)]
 #[error("{origin}: {failure}")]
@@ -47,6 +49,12 @@ pub enum Failure {
         name: &'static str,
         is_begun: bool,
     },
+    /// The account has as much of the host's memory or connections as it may; nothing was sent.
+    #[error("refused: {0}")]
+    OverShare(Exceeded),
+    /// The answer is there, and the account has no room for it.
+    #[error("the answer is not taken: {0}")]
+    NoRoom(Exceeded),
     /// The host's name has no address, or its server did not answer.
     #[error("the name can't be resolved: {0}")]
     Dns(String),
@@ -109,6 +117,7 @@ impl Failure {
             | Failure::CredentialMissing { .. }
             | Failure::CredentialUnusable { .. }
             | Failure::RequestTooLarge { .. }
+            | Failure::OverShare(_)
             | Failure::RequestOverLimit {
                 is_begun: false, ..
             } => true,
@@ -119,6 +128,7 @@ impl Failure {
             | Failure::Proxy(_)
             | Failure::RequestOverLimit { is_begun: true, .. }
             | Failure::RequestBody(_)
+            | Failure::NoRoom(_)
             | Failure::FirstByteTimeout(_)
             | Failure::BodyTimeout(_)
             | Failure::TotalTimeout(_)
@@ -143,15 +153,17 @@ impl Failure {
             )
     }
 
-    /// The field of [`Limits`](super::Limits) that was passed, what passed it, and its value.
-    pub fn limit(&self) -> Option<(&'static str, &'static str, u64)> {
+    /// The limit that was passed.
+    pub fn limit(&self) -> Option<Exceeded> {
+        let bytes = |name, what, limit: &u64| Some(Exceeded::count(name, what, limit, "bytes"));
         match self {
             Failure::RequestOverLimit { limit, name, .. } => {
-                Some((name, "it sends a larger body", *limit))
+                bytes(name, "it sends a larger body", limit)
             }
             Failure::ResponseTooLarge { limit, name } => {
-                Some((name, "it gets a larger answer", *limit))
+                bytes(name, "it gets a larger answer", limit)
             }
+            Failure::OverShare(exceeded) | Failure::NoRoom(exceeded) => Some(exceeded.clone()),
             _ => None,
         }
     }

@@ -129,6 +129,7 @@ pub(super) fn failure_of(error: &legacy::Error) -> Failure {
             }
             Some(ConnectError::Proxy(reason)) => Failure::Proxy(reason.clone()),
             Some(ConnectError::Tcp(reason)) => Failure::Connect(reason.clone()),
+            Some(ConnectError::Share(exceeded)) => Failure::OverShare(exceeded.clone()),
             None => Failure::Connect(innermost(error)),
         };
     }

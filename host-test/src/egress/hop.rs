@@ -19,9 +19,11 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tower_service::Service;
 
 use super::connector::{ConnectError, Door, Reach, Tcp, innermost};
+use super::share;
 
 /// Opens connections on one of the two ways.
 #[derive(Clone)]
@@ -40,6 +42,8 @@ pub struct Hop {
     stream: MaybeHttpsStream<TokioIo<TcpStream>>,
     /// A proxy reads the requests, so they name the server.
     is_forwarding: bool,
+    /// It counts among the connections of the account that it was opened for.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Service<Uri> for Way {
@@ -54,9 +58,11 @@ impl Service<Uri> for Way {
     fn call(&mut self, uri: Uri) -> Self::Future {
         match self.clone() {
             Way::Direct(mut tcp) => async move {
+                let permit = share::connection().map_err(ConnectError::Share)?;
                 Ok(Hop {
                     stream: MaybeHttpsStream::Http(tcp.call(uri).await?),
                     is_forwarding: false,
+                    _permit: permit,
                 })
             }
             .boxed(),
@@ -72,6 +78,7 @@ async fn through(
     uri: Uri,
 ) -> Result<Hop, ConnectError> {
     reach.check_literal(&uri)?;
+    let permit = share::connection().map_err(ConnectError::Share)?;
     let failed =
         |why: &dyn std::fmt::Display| ConnectError::Proxy(format!("{}: {why}", name(&proxy)));
     let stream = door
@@ -114,6 +121,7 @@ async fn through(
     Ok(Hop {
         stream,
         is_forwarding: manner == Manner::Forwarded,
+        _permit: permit,
     })
 }
 

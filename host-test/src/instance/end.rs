@@ -3,7 +3,7 @@
 use wasmtime::WasmBacktrace;
 
 use crate::sandbox::limits::{Exceeded, Limits};
-use crate::sandbox::logging::one_line;
+use crate::text::one_line;
 
 /// Most bytes of what std printed that are repeated.
 const MAX_PANIC_BYTES: usize = 500;

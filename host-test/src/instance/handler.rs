@@ -20,9 +20,12 @@ use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error, WasiHttpView, p3};
 
 use super::{Ended, Instance};
+use crate::sandbox::budget::{Budget, Charge};
 
 /// Requests that may be open at once.
 const MOST_OPEN: usize = 64;
+/// What a body takes on its way whose length nobody knows.
+const BODY_BYTES: usize = 192 * 1024;
 
 /// The body of an answer: it fails where the component breaks it off.
 pub type ResponseBody = UnsyncBoxBody<Bytes, Error>;
@@ -49,12 +52,14 @@ pub enum HandleError {
 pub(super) struct Handler {
     service: Arc<Service>,
     open: Arc<Semaphore>,
+    budget: Arc<Budget>,
 }
 
 impl Handler {
-    pub fn new(service: Arc<Service>) -> Handler {
+    pub fn new(service: Arc<Service>, budget: Arc<Budget>) -> Handler {
         Handler {
             service,
+            budget,
             open: Arc::new(Semaphore::new(MOST_OPEN)),
         }
     }
@@ -78,11 +83,25 @@ impl Instance {
         let handler = self.handler.clone().ok_or(HandleError::NoHandler)?;
         let permit = handler.open.try_acquire_owned();
         let permit = permit.map_err(|_| HandleError::Busy)?;
-        let service = handler.service;
+        let (service, budget) = (handler.service, handler.budget);
+        let waiting = request.body().size_hint().upper();
+        let waiting = waiting.map_or(BODY_BYTES, |bytes| {
+            usize::try_from(bytes).unwrap_or(usize::MAX)
+        });
+        let held = budget.charge(waiting).map_err(|_| HandleError::Busy)?;
+        let request = request.map(|body| {
+            body.map_frame(move |frame| {
+                // It is the account's as long as the component does not read it.
+                let _ = &held;
+                frame
+            })
+        });
+        let answering = budget.charge(BODY_BYTES).map_err(|_| HandleError::Busy)?;
         let answer = self.call(None, move |accessor, _| {
             Box::pin(async move {
                 let _permit = permit;
                 let request = accessor.with(|mut access| {
+                    access.get().note(request.headers());
                     let view = access.get().http();
                     let (request, _) = p3::Request::from_http(view.hooks, request);
                     Ok::<_, wasmtime::Error>(view.table.push(request)?)
@@ -101,7 +120,7 @@ impl Instance {
                     };
                     Ok(response
                         .into_http(access, transmitted)
-                        .map(|response| watched(response, taken))
+                        .map(|response| watched(response, taken, answering))
                         .map_err(|error| error.root_cause().to_string()))
                 })
             })
@@ -110,13 +129,18 @@ impl Instance {
     }
 }
 
-fn watched(response: Response<ResponseBody>, taken: oneshot::Sender<()>) -> Response<ResponseBody> {
+fn watched(
+    response: Response<ResponseBody>,
+    taken: oneshot::Sender<()>,
+    held: Charge,
+) -> Response<ResponseBody> {
     let left = length(response.headers());
     response.map(|body| {
         let watched = Watched {
             body,
             left,
             taken: Some(taken),
+            _held: held,
         };
         watched.boxed_unsync()
     })
@@ -132,6 +156,7 @@ struct Watched {
     /// What is still to come, where that is known.
     left: Option<u64>,
     taken: Option<oneshot::Sender<()>>,
+    _held: Charge,
 }
 
 impl Body for Watched {

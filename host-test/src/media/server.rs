@@ -23,10 +23,15 @@ use tokio::net::TcpListener;
 use super::origin::Origin;
 use crate::clock::Clock;
 use crate::listener::{Listener, ListenerLimits, Names, Peer, Received};
+use crate::sandbox::budget::Charge;
+use crate::sandbox::limits::Exceeded;
+use crate::sandbox::tenant::Tenant;
 use crate::transfer::Content;
 
 /// How long a URL works: as long as a person can be answered.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// What a URL takes beside the texts that belong to it.
+const LINK_BYTES: usize = 1024;
 const UNKNOWN_MIME: &str = "application/octet-stream";
 
 /// Serves media to agents on this machine. Clones share it.
@@ -39,7 +44,7 @@ pub struct MediaServer {
 
 #[derive(Default)]
 struct Links {
-    by_secret: HashMap<String, Link>,
+    by_secret: HashMap<String, (Link, Charge)>,
     /// Of each account, oldest first: no account takes the place of another's.
     order: HashMap<Arc<str>, VecDeque<(Duration, String)>>,
 }
@@ -68,6 +73,8 @@ pub struct Link {
     pub size: Option<u64>,
     /// More than this is broken off.
     pub max_bytes: u64,
+    /// Bytes of the handle that `fetch` opens.
+    pub handle_bytes: usize,
 }
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -94,16 +101,28 @@ impl MediaServer {
         Ok(server)
     }
 
-    /// A URL for a piece of media of an account, of which at most `most` work at the same time; the
-    /// oldest go first.
-    pub fn link(&self, account: &Arc<str>, most: usize, link: Link) -> String {
+    /// A URL for a piece of media of an account. At most so many of it work at the same time, and
+    /// within its budget; the oldest go first.
+    ///
+    /// # Errors
+    /// When there is no room for it without any other.
+    pub fn link(&self, tenant: &Tenant, link: Link) -> Result<String, Exceeded> {
+        let account = &tenant.account;
         let secret = format!("{:032x}", rand::random::<u128>());
         let url = format!("http://{}/media/{secret}", self.address);
         let expires = self.clock.elapsed() + LIFETIME;
         let mut links = self.links();
         links.forget_expired(self.clock.elapsed());
-        links.insert(account, most.max(1), (expires, secret), link);
-        url
+        let held = loop {
+            match tenant.budget().charge(link.weight()) {
+                Ok(held) => break held,
+                Err(exceeded) if !links.forget_oldest(account) => return Err(exceeded),
+                Err(_) => {}
+            }
+        };
+        let most = tenant.limits.media_links.max(1);
+        links.insert(account, most, (expires, secret), (link, held));
+        Ok(url)
     }
 
     /// The origin of the URLs that it gives.
@@ -125,7 +144,8 @@ impl MediaServer {
         let link = {
             let mut links = self.links();
             links.forget_expired(self.clock.elapsed());
-            secret.and_then(|secret| links.by_secret.get(secret).cloned())
+            let found = secret.and_then(|secret| links.by_secret.get(secret));
+            found.map(|(link, _)| link.clone())
         };
         let Some(link) = link else {
             let why = "there is no such media, or its URL has expired";
@@ -148,7 +168,13 @@ impl MediaServer {
 }
 
 impl Links {
-    fn insert(&mut self, account: &Arc<str>, most: usize, entry: (Duration, String), link: Link) {
+    fn insert(
+        &mut self,
+        account: &Arc<str>,
+        most: usize,
+        entry: (Duration, String),
+        link: (Link, Charge),
+    ) {
         self.by_secret.insert(entry.1.clone(), link);
         let order = self.order.entry(Arc::clone(account)).or_default();
         order.push_back(entry);
@@ -157,6 +183,13 @@ impl Links {
         {
             self.by_secret.remove(&secret);
         }
+    }
+
+    /// Whether there was one.
+    fn forget_oldest(&mut self, account: &str) -> bool {
+        let order = self.order.get_mut(account);
+        let oldest = order.and_then(VecDeque::pop_front);
+        oldest.is_some_and(|(_, secret)| self.by_secret.remove(&secret).is_some())
     }
 
     fn forget_expired(&mut self, now: Duration) {
@@ -174,6 +207,12 @@ impl Links {
 }
 
 impl Link {
+    /// What it takes of its account's budget.
+    fn weight(&self) -> usize {
+        let texts = [&self.name, &self.mime].map(|text| text.as_ref().map_or(0, String::len));
+        LINK_BYTES + self.handle_bytes + texts.iter().sum::<usize>()
+    }
+
     async fn serve(self) -> Response<Body> {
         let content = match (self.fetch)().await {
             Ok(content) => content,
@@ -290,6 +329,7 @@ mod tests {
             mime: None,
             size: None,
             max_bytes: 0,
+            handle_bytes: 0,
         };
         for (mime, expect) in [
             ("image/png", "image/png"),

@@ -1,6 +1,7 @@
 //! Bounds of what a component says of itself. The host keeps it, and looks through it at each request.
 
 use crate::bindings::exports::gateway::channel::meta::{Capture, Descriptor, Egress};
+use crate::text::{is_unsafe, not_an_id};
 
 /// Rules of egress.
 const MAX_EGRESS: usize = 64;
@@ -20,7 +21,7 @@ const MAX_SCHEMA_BYTES: usize = 256 * 1024;
 pub(super) fn check(about: &Descriptor) -> Result<(), String> {
     name("platform", &about.platform)?;
     text("version", &about.version, MAX_NAME_BYTES)?;
-    text("config-schema", &about.config_schema, MAX_SCHEMA_BYTES)?;
+    schema(&about.config_schema)?;
     few("egress", about.egress.len(), MAX_EGRESS)?;
     few("captures", about.captures.len(), MAX_FEW)?;
     few("origins", about.origins.len(), MAX_FEW)?;
@@ -57,20 +58,33 @@ fn few(what: &str, count: usize, most: usize) -> Result<(), String> {
     }
 }
 
+/// One line that is shown as it is.
 fn text(what: &str, text: &str, most: usize) -> Result<(), String> {
-    match text.len() <= most {
-        true => Ok(()),
-        false => Err(format!(
-            "`{what}` has {} bytes, and {most} are taken",
-            text.len()
-        )),
+    match not_an_id(text, most) {
+        None => Ok(()),
+        Some(why) => Err(format!("`{what}` is refused: {why}")),
+    }
+}
+
+fn schema(schema: &str) -> Result<(), String> {
+    let is_space = |char: char| matches!(char, '\n' | '\r' | '\t');
+    let bytes = schema.len();
+    if bytes > MAX_SCHEMA_BYTES {
+        return Err(format!(
+            "`config-schema` is refused: it has {bytes} bytes, at most {MAX_SCHEMA_BYTES} are allowed"
+        ));
+    }
+    match schema.contains(|char: char| is_unsafe(char) && !is_space(char)) {
+        true => Err("`config-schema` is refused: it has control characters".to_owned()),
+        false => Ok(()),
     }
 }
 
 /// What stands in logs, placeholders and keys: letters, digits, `-`, `_` and `.`.
 fn name(what: &str, text: &str) -> Result<(), String> {
+    self::text(what, text, MAX_NAME_BYTES)?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    match (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(is_plain) {
+    match !text.is_empty() && text.bytes().all(is_plain) {
         true => Ok(()),
         false => Err(format!(
             "`{what}` has a name that is not 1 to {MAX_NAME_BYTES} letters, digits, - and _"
@@ -119,7 +133,7 @@ mod tests {
         assert_eq!(check(&plain()), Ok(()));
         type Change = fn(&mut Descriptor);
         let long = || "x".repeat(MAX_SCHEMA_BYTES + 1);
-        let changes: [(&str, Change); 9] = [
+        let changes: [(&str, Change); 13] = [
             ("egress", |about| {
                 about.egress = vec![about.egress[0].clone(); 65]
             }),
@@ -141,6 +155,16 @@ mod tests {
             ("egress.path-prefix", |about| {
                 about.egress[0].path_prefix = "/".repeat(1025)
             }),
+            ("version", |about| about.version = "1\n2".to_owned()),
+            ("egress.host", |about| {
+                about.egress[0].host = "a\u{202e}b".to_owned()
+            }),
+            ("captures.json-pointer", |about| {
+                about.captures[0].json_pointer = "/\u{1b}[2J".to_owned()
+            }),
+            ("config-schema", |about| {
+                about.config_schema = "{\u{2028}}".to_owned()
+            }),
         ];
         for (what, change) in changes {
             let mut about = plain();
@@ -149,6 +173,8 @@ mod tests {
             assert!(error.contains(&format!("`{what}`")), "{error}");
         }
         let mut about = plain();
+        about.config_schema = "{\r\n\t}".to_owned();
+        assert_eq!(check(&about), Ok(()));
         about.config_schema = long();
         assert!(check(&about).unwrap_err().contains("config-schema"));
     }

@@ -1,43 +1,69 @@
 //! `wasi:http` outgoing: every request goes through the account's [`Egress`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
+use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use super::held::weight_of_fields;
 use super::limits::Exceeded;
 use super::requests::Open;
 use super::tenant::Tenant;
 use crate::egress::error::{EgressError, Failure};
 use crate::egress::{Egress, Timeouts};
 
+/// What is taken of a request's body at a time, however much the component offers.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// What an open request takes: its connection with buffers, and its state.
+const REQUEST_BYTES: usize = 32 * 1024;
+/// What a body takes on its way out: chunks in the engine, in the client and on the connection.
+const BODY_BYTES: usize = 3 * CHUNK_BYTES;
+/// What an answer's body takes whose reader does not read: the connection's buffer, and what was
+/// read of it before.
+const ANSWER_BYTES: usize = 128 * 1024;
+
 /// Sends the requests of one instance.
 pub struct Hooks {
     egress: Egress,
     tenant: Arc<Tenant>,
-    /// What may still be opened.
-    free: Arc<Semaphore>,
+    /// Where to add what comes into the instance's table.
+    unseen: Arc<AtomicUsize>,
 }
 
 impl Hooks {
     /// Sends through `egress`, as many requests at the same time as the account may.
-    pub fn new(egress: Egress, tenant: Arc<Tenant>) -> Hooks {
+    pub fn new(egress: Egress, tenant: Arc<Tenant>, unseen: Arc<AtomicUsize>) -> Hooks {
         Hooks {
             egress,
-            free: Arc::new(Semaphore::new(
-                tenant.limits.requests.min(Semaphore::MAX_PERMITS),
-            )),
             tenant,
+            unseen,
         }
     }
 }
 
+/// At most `most`, or what a body announces.
+fn at_most(body: &impl Body, most: usize) -> usize {
+    let announced = body.size_hint().upper();
+    let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
+    announced.map_or(most, |bytes| bytes.min(most))
+}
+
+/// What a request takes while it is open.
+fn weight(request: &http::Request<WasiBody>) -> usize {
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let authority = uri.authority().map_or(0, |name| name.as_str().len());
+    let body = at_most(request.body(), BODY_BYTES);
+    REQUEST_BYTES + 2 * (path + authority) + weight_of_fields(request.headers()) + body
+}
+
 /// Tells what the host itself stops; the other failures are the component's to tell.
 fn tell(tenant: &Tenant, error: &EgressError) {
-    if let Some((name, what, limit)) = error.failure.limit() {
-        tenant.refuse(&Exceeded::count(name, what, limit, "bytes"));
+    if let Some(exceeded) = error.failure.limit() {
+        tenant.refuse(&exceeded);
         return;
     }
     let is_hidden = matches!(error.failure, Failure::CredentialHidden { .. });
@@ -50,6 +76,10 @@ type Processed = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sent = Result<(http::Response<WasiBody>, Processed), Error>;
 
 impl WasiHttpHooks for Hooks {
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES
+    }
+
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
@@ -64,7 +94,7 @@ impl WasiHttpHooks for Hooks {
             between_bytes: options.between_bytes_timeout,
         };
         let tenant = Arc::clone(&self.tenant);
-        let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&tenant.free).try_acquire_owned() else {
             let (what, limit) = ("it opens more requests", tenant.limits.requests);
             tenant.refuse(&Exceeded::count(
                 "requests",
@@ -74,6 +104,14 @@ impl WasiHttpHooks for Hooks {
             ));
             return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
         };
+        let mut held = match tenant.budget().charge(weight(&request)) {
+            Ok(held) => held,
+            Err(exceeded) => {
+                tenant.refuse(&exceeded);
+                return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
+            }
+        };
+        let unseen = Arc::clone(&self.unseen);
         let open = Open::new(&tenant.requests);
         Box::new(async move {
             leave_the_stack().await;
@@ -87,10 +125,20 @@ impl WasiHttpHooks for Hooks {
                 tell(&tenant, &error);
                 error_of(error.failure)
             })?;
+            if let Err(exceeded) = held.grow(at_most(response.body(), ANSWER_BYTES)) {
+                tenant.refuse(&exceeded);
+                return Err(Error::ConnectionTerminated);
+            }
             let response = response.map(|body| {
+                let body = body.map_frame(move |frame| {
+                    // They become a resource of the component without a call of it.
+                    let trailers = frame.trailers_ref().map_or(0, weight_of_fields);
+                    unseen.fetch_add(trailers, Ordering::Relaxed);
+                    frame
+                });
                 let body = body.map_err(move |error| {
                     // The request is open as long as its answer's body.
-                    let _ = (&permit, &open);
+                    let _ = (&permit, &open, &held);
                     tell(&tenant, &error);
                     error_of(error.failure)
                 });
@@ -133,6 +181,7 @@ fn error_of(failure: Failure) -> Error {
             is_begun: false, ..
         } => Error::HttpRequestDenied,
         Failure::ProhibitedAddress => Error::DestinationIpProhibited,
+        Failure::OverShare(_) => Error::ConnectionLimitReached,
         Failure::Dns(why) => Error::DnsError {
             rcode: Some(why),
             info_code: None,
@@ -142,6 +191,7 @@ fn error_of(failure: Failure) -> Error {
         Failure::Tls(_) => Error::TlsProtocolError,
         Failure::RequestOverLimit { is_begun: true, .. }
         | Failure::RequestBody(_)
+        | Failure::NoRoom(_)
         | Failure::ConnectionLost(_) => Error::ConnectionTerminated,
         Failure::FirstByteTimeout(_) => Error::HttpResponseTimeout,
         Failure::BodyTimeout(_) | Failure::TotalTimeout(_) => Error::ConnectionReadTimeout,

@@ -17,6 +17,10 @@ const BUCKETS: [&str; 3] = ["state", "receipts", "messages"];
 const MAX_LISTINGS: usize = 16;
 /// Of a number.
 const MAX_DIGITS: usize = 20;
+/// What a bucket takes.
+const BUCKET_BYTES: usize = 1024;
+/// What a cursor takes beside its text.
+const CURSOR_BYTES: usize = 64;
 
 /// A bucket that the component opened.
 pub struct OpenBucket {
@@ -24,6 +28,14 @@ pub struct OpenBucket {
     /// The WIT's cursors are numbers, the store's are not.
     listings: BTreeMap<u64, String>,
     next_listing: u64,
+}
+
+impl OpenBucket {
+    /// Bytes of its cursors.
+    pub(super) fn weight(&self) -> usize {
+        let each = |cursor: &String| CURSOR_BYTES + cursor.len();
+        self.listings.values().map(each).sum()
+    }
 }
 
 /// The bucket of an account that its component always has something in.
@@ -53,6 +65,7 @@ async fn may_write(
     key: &str,
     value: usize,
 ) -> Result<(), store::Error> {
+    tenant.may_write(key.len() + value).await;
     let refused = |exceeded: &Exceeded| store::Error::Other(tenant.refuse(exceeded));
     if key.len() > tenant.limits.key_bytes {
         let (what, limit) = ("a key of its store is longer", tenant.limits.key_bytes);
@@ -92,6 +105,7 @@ impl store::Host for Sandbox {
             Ok(bucket) => bucket,
             Err(error) => return Ok(Err(failed(error))),
         };
+        self.held.grow(&mut self.table, BUCKET_BYTES)?;
         let handle = self.table.push(OpenBucket {
             bucket,
             listings: BTreeMap::new(),
@@ -117,6 +131,8 @@ impl store::HostBucket for Sandbox {
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), store::Error>> {
         let bucket = self.bucket(&handle)?;
+        // It is the host's from here on, however long the store takes.
+        let _held = self.tenant.budget().charge(key.len() + value.len())?;
         if let Err(refused) = may_write(&self.tenant, &*self.state, &key, value.len()).await {
             return Ok(Err(refused));
         }
@@ -128,7 +144,9 @@ impl store::HostBucket for Sandbox {
         handle: Resource<OpenBucket>,
         key: String,
     ) -> wasmtime::Result<Result<(), store::Error>> {
-        Ok(self.bucket(&handle)?.delete(&key).await.map_err(failed))
+        let bucket = self.bucket(&handle)?;
+        self.tenant.may_write(key.len()).await;
+        Ok(bucket.delete(&key).await.map_err(failed))
     }
 
     async fn exists(
@@ -160,6 +178,11 @@ impl store::HostBucket for Sandbox {
             Ok(page) => page,
             Err(error) => return Ok(Err(failed(error))),
         };
+        let kept = page
+            .cursor
+            .as_ref()
+            .map_or(0, |next| CURSOR_BYTES + next.len());
+        self.held.grow(&mut self.table, kept)?;
         let open = self.table.get_mut(&handle)?;
         let cursor = page.cursor.map(|next| {
             let number = open.next_listing;

@@ -23,6 +23,10 @@ pub struct Limits {
     pub memories: u32,
     /// Tables that it may have.
     pub tables: u32,
+    /// What the host may hold in its own memory for the account, all instances together: requests and
+    /// their parts, handles, bodies under way, waiting messages, links to media. Fixed prices stand
+    /// for what is not measured; see [`budget`](super::budget).
+    pub host_bytes: usize,
     /// Handles that an instance may hold: requests, bodies, buckets, streams, futures.
     pub handles: usize,
     /// What an instance may have under way: tasks, subtasks, streams and futures together.
@@ -37,7 +41,7 @@ pub struct Limits {
     pub cpu_burst: Duration,
     /// How long calls may take, what they wait for included.
     pub calls: CallLimits,
-    /// Requests that it may have open, until the end of the answer's body.
+    /// Requests that it may have open, all instances together, until the end of the answer's body.
     pub requests: usize,
     /// What each request may take.
     pub egress: egress::Limits,
@@ -54,6 +58,11 @@ pub struct Limits {
     pub keys: u64,
     /// Keys and values of its store together, counted with the keys.
     pub stored_bytes: u64,
+    /// Bytes of keys and values that it may write in a second in the long run; what is above that
+    /// waits.
+    pub store_bytes_per_second: u64,
+    /// What it may write at once above that.
+    pub store_burst_bytes: u64,
     /// Messages of it that may wait for the agent; with more it is not asked for others.
     pub waiting_messages: usize,
     /// What those messages may hold together.
@@ -98,6 +107,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             memory_bytes: 256 * MIB,
+            host_bytes: 128 * MIB,
             table_elements: 20_000,
             core_instances: 64,
             memories: 2,
@@ -117,6 +127,8 @@ impl Default for Limits {
             value_bytes: MAX_VALUE_BYTES,
             keys: 1_000_000,
             stored_bytes: 1024 * MIB as u64,
+            store_bytes_per_second: 4 * MIB as u64,
+            store_burst_bytes: 32 * MIB as u64,
             waiting_messages: 20_000,
             waiting_bytes: 64 * MIB,
             media_links: 10_000,

@@ -9,6 +9,7 @@ use super::Sandbox;
 use super::limits::{Exceeded, Limits};
 use super::tenant::Tenant;
 use crate::bindings::wasi::logging::logging::{self, Level};
+use crate::text::one_line;
 
 /// Seconds' worth of lines that may come at once.
 const BURST: f64 = 8.0;
@@ -23,6 +24,7 @@ pub(super) struct Volume {
     credit: f64,
     credited: Instant,
     dropped: u64,
+    dropped_in_all: u64,
     told: Option<Instant>,
 }
 
@@ -34,6 +36,7 @@ impl Volume {
             credit: rate * BURST,
             credited: Instant::now(),
             dropped: 0,
+            dropped_in_all: 0,
             told: None,
         }
     }
@@ -48,7 +51,10 @@ impl Volume {
         let admits = cost <= self.credit;
         match admits {
             true => self.credit -= cost,
-            false => self.dropped += 1,
+            false => {
+                self.dropped += 1;
+                self.dropped_in_all += 1;
+            }
         }
         admits
     }
@@ -65,9 +71,17 @@ impl Volume {
 }
 
 impl Tenant {
+    /// Lines that were not logged.
+    pub fn dropped_lines(&self) -> u64 {
+        let volume = self.volume.lock();
+        volume
+            .unwrap_or_else(PoisonError::into_inner)
+            .dropped_in_all
+    }
+
     /// Whether a line of that length may be logged for this account now; also tells what was dropped
     /// before.
-    fn may_log(&self, bytes: usize) -> bool {
+    pub(crate) fn may_log(&self, bytes: usize) -> bool {
         let mut volume = self.volume.lock().unwrap_or_else(PoisonError::into_inner);
         let admits = volume.admits(bytes);
         if let Some(dropped) = volume.dropped() {
@@ -84,7 +98,7 @@ impl Tenant {
     }
 
     /// A line of the host's that the component caused.
-    pub(super) fn warn(&self, message: &str) {
+    pub(crate) fn warn(&self, message: &str) {
         if self.may_log(message.len()) {
             tracing::warn!(account = &*self.account, "{message}");
         }
@@ -122,25 +136,9 @@ impl logging::Host for Sandbox {
     }
 }
 
-/// The beginning of a text, without line ends and what else could move a terminal's cursor.
-pub(crate) fn one_line(text: &str, longest: usize) -> String {
-    let text = text
-        .get(..text.floor_char_boundary(longest))
-        .unwrap_or_default();
-    text.chars()
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_is_one_line_of_bounded_length() {
-        assert_eq!(one_line("a\nb\x1b[2Jc\r", 100), "a b [2Jc ");
-        assert_eq!(one_line("你好", 4), "你");
-    }
 
     #[test]
     fn what_is_over_the_volume_is_counted() {

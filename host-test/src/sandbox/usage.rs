@@ -4,15 +4,20 @@
 //! the last one could have brought the account near its limits. A store may therefore hold a quarter
 //! more than its limits when the process starts, and a sixteenth more afterwards.
 
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::limits::{Exceeded, Limits};
+use super::tenant::Tenant;
 use crate::state::{Bucket, StateError};
 
 /// How often a full store is counted, to see whether there is room again.
 const RECOUNT_EVERY: Duration = Duration::from_secs(10);
-/// Values that are read before others may run.
+/// Values, and their bytes, that are read before others may run.
 const READS_AT_ONCE: u64 = 64;
+const BYTES_AT_ONCE: u64 = 256 * 1024;
+/// What a write costs beside its key and its value.
+const WRITE_BYTES: usize = 64;
 
 /// Keys and bytes of an account.
 pub(super) struct Usage {
@@ -22,6 +27,68 @@ pub(super) struct Usage {
     free: Amount,
     /// When a count found no room.
     full: Option<(Instant, Exceeded)>,
+}
+
+/// How fast an account may write.
+pub(super) struct Rate {
+    per_second: f64,
+    burst: f64,
+    /// Below zero after a write that was larger than what was left.
+    credit: f64,
+    since: Instant,
+    written: u64,
+}
+
+impl Rate {
+    pub fn new(limits: &Limits) -> Rate {
+        let burst = limits.store_burst_bytes as f64;
+        Rate {
+            per_second: limits.store_bytes_per_second.max(1) as f64,
+            burst,
+            credit: burst,
+            since: Instant::now(),
+            written: 0,
+        }
+    }
+
+    /// Takes `bytes`, and says how long to wait before they are written.
+    fn take(&mut self, bytes: usize) -> Duration {
+        let now = Instant::now();
+        let earned = (now - self.since).as_secs_f64() * self.per_second;
+        self.since = now;
+        self.written = self.written.saturating_add(bytes as u64);
+        self.credit = (self.credit + earned).min(self.burst) - bytes as f64;
+        let seconds = (-self.credit / self.per_second).max(0.0);
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+}
+
+impl Tenant {
+    /// Bytes that it has written to its store.
+    pub fn written(&self) -> u64 {
+        let rate = self.rate.lock();
+        rate.unwrap_or_else(PoisonError::into_inner).written
+    }
+
+    /// Waits until the account may write so many bytes. It waits alone: nothing is locked. Real time,
+    /// since it is the machine's disk that is shared.
+    pub(super) async fn may_write(&self, bytes: usize) {
+        let cost = bytes.saturating_add(WRITE_BYTES);
+        let wait = {
+            let rate = self.rate.lock();
+            rate.unwrap_or_else(PoisonError::into_inner).take(cost)
+        };
+        if wait.is_zero() {
+            return;
+        }
+        let (name, what) = (
+            "store_bytes_per_second",
+            "it writes more and is slowed down",
+        );
+        let limit = self.limits.store_bytes_per_second;
+        self.tell_once(&Exceeded::count(name, what, limit, "bytes a second"));
+        tokio::time::sleep(wait).await;
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -96,6 +163,7 @@ impl Usage {
 
 async fn count(buckets: &[std::sync::Arc<dyn Bucket>]) -> Result<Amount, StateError> {
     let mut counted = Amount::default();
+    let mut since_yield = 0;
     for bucket in buckets {
         let mut cursor = None;
         loop {
@@ -104,7 +172,9 @@ async fn count(buckets: &[std::sync::Arc<dyn Bucket>]) -> Result<Amount, StateEr
                 let value = bucket.get(key).await?.map_or(0, |value| value.len());
                 counted.keys += 1;
                 counted.bytes += (key.len() + value) as u64;
-                if counted.keys.is_multiple_of(READS_AT_ONCE) {
+                since_yield += value as u64;
+                if counted.keys.is_multiple_of(READS_AT_ONCE) || since_yield > BYTES_AT_ONCE {
+                    since_yield = 0;
                     tokio::task::yield_now().await;
                 }
             }
@@ -115,4 +185,25 @@ async fn count(buckets: &[std::sync::Arc<dyn Bucket>]) -> Result<Amount, StateEr
         }
     }
     Ok(counted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_too_fast_waits() {
+        let limits = Limits {
+            store_bytes_per_second: 1000,
+            store_burst_bytes: 10_000,
+            ..Limits::default()
+        };
+        let mut rate = Rate::new(&limits);
+        assert_eq!(rate.take(9000), Duration::ZERO);
+        // A write that is larger than the burst passes, and the next ones pay for it.
+        assert!(rate.take(21_000) > Duration::from_secs(19));
+        let wait = rate.take(1000);
+        assert!(wait > Duration::from_secs(20) && wait < Duration::from_secs(22));
+        assert!(Rate::new(&limits).take(usize::MAX) > Duration::from_secs(1));
+    }
 }

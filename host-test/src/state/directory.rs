@@ -4,6 +4,8 @@
 //! - The directory is 0700, also when it was there before, unless it is another user's. Its files
 //!   follow the process's umask, which the runner sets to 077.
 //! - One process at a time: a second one is told so and changes nothing.
+//! - No thread of the runtime waits for the disk to write: a write takes microseconds, or it is made
+//!   elsewhere.
 //! - A write that fails closes it; it opens again when the disk takes writes, see [`store`].
 //! - A start that was cut short while it created the directory does not spoil the next one.
 
@@ -16,6 +18,7 @@ use std::sync::Arc;
 use fjall::Slice;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use tokio::sync::Semaphore;
 
 use self::store::Store;
 use super::{
@@ -60,6 +63,7 @@ impl State for DirectoryState {
     }
 }
 
+#[derive(Clone)]
 struct DirectoryBucket {
     store: Arc<Store>,
     durability: Durability,
@@ -139,27 +143,43 @@ impl DirectoryBucket {
         Ok((sum?, number))
     }
 
-    /// Answers a write once it is as durable as was asked for.
-    fn written<'a, T: Send + 'a>(
-        &'a self,
-        result: Result<Written<T>, StateError>,
-    ) -> BoxFuture<'a, Result<T, StateError>> {
-        let (value, number) = match result {
-            Ok(written) if self.durability == Durability::Full => written,
-            other => return ready(other.map(|(value, _)| value)).boxed(),
-        };
-        let store = Arc::clone(&self.store);
-        async move {
-            // A sync takes milliseconds, which the runtime's own threads must not lose.
-            tokio::task::spawn_blocking(move || store.persist(number))
-                .await
-                .map_err(|error| StateError::Storage {
-                    reason: error.to_string(),
-                })??;
-            Ok(value)
+    /// Makes a change, here and now where nothing makes it wait, and on another thread otherwise;
+    /// answers once it is as durable as was asked for.
+    fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&DirectoryBucket) -> Result<Written<T>, StateError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, StateError>> {
+        if self.durability == Durability::Process && !self.store.may_stall() {
+            return ready(change(self).map(|(value, _)| value)).boxed();
         }
+        let bucket = self.clone();
+        let turn = Arc::clone(&self.store.turn);
+        elsewhere(turn, move || {
+            let (value, number) = change(&bucket)?;
+            if bucket.durability == Durability::Full {
+                bucket.store.persist(number)?;
+            }
+            Ok(value)
+        })
         .boxed()
     }
+}
+
+/// Runs what may block for long on another thread, when it has its turn.
+async fn elsewhere<T: Send + 'static>(
+    turn: Arc<Semaphore>,
+    work: impl FnOnce() -> Result<T, StateError> + Send + 'static,
+) -> Result<T, StateError> {
+    let failed = |error: &dyn std::fmt::Display| StateError::Storage {
+        reason: error.to_string(),
+    };
+    let turn = turn.acquire_owned().await.map_err(|error| failed(&error))?;
+    let working = tokio::task::spawn_blocking(move || {
+        // Also when nobody waits for it any more.
+        let _turn = turn;
+        work()
+    });
+    working.await.map_err(|error| failed(&error))?
 }
 
 impl Bucket for DirectoryBucket {
@@ -168,11 +188,13 @@ impl Bucket for DirectoryBucket {
     }
 
     fn set<'a>(&'a self, key: &'a str, value: Vec<u8>) -> BoxFuture<'a, Result<(), StateError>> {
-        self.written(self.set_now(key, value))
+        let key = key.to_owned();
+        self.write(move |bucket| bucket.set_now(&key, value))
     }
 
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StateError>> {
-        self.written(self.delete_now(key))
+        let key = key.to_owned();
+        self.write(move |bucket| bucket.delete_now(&key))
     }
 
     fn exists<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, StateError>> {
@@ -183,11 +205,13 @@ impl Bucket for DirectoryBucket {
         &'a self,
         cursor: Option<String>,
     ) -> BoxFuture<'a, Result<KeyPage, StateError>> {
-        ready(self.list_keys_now(cursor.as_deref())).boxed()
+        let (bucket, turn) = (self.clone(), Arc::clone(&self.store.listings));
+        elsewhere(turn, move || bucket.list_keys_now(cursor.as_deref())).boxed()
     }
 
     fn increment<'a>(&'a self, key: &'a str, delta: u64) -> BoxFuture<'a, Result<u64, StateError>> {
-        self.written(self.increment_now(key, delta))
+        let key = key.to_owned();
+        self.write(move |bucket| bucket.increment_now(&key, delta))
     }
 }
 

@@ -1,7 +1,8 @@
-//! Components that do harm, each beside a neighbour: the real component, which goes on answering.
+//! Components that do harm, each beside two neighbours: the real component, which goes on answering.
 //!
 //! Everything runs on one thread, so a component that does not let go of it stops everybody.
 
+mod budget;
 mod calls;
 mod log;
 mod resources;
@@ -25,27 +26,40 @@ use host_test::runtime::{Allocation, Plugin, Runtime, RuntimeOptions};
 use host_test::sandbox::limits::Limits;
 use host_test::state::memory::MemoryState;
 
-use crate::harness::{ALICE, PATIENCE, Recorder, World};
+use crate::harness::{ALICE, BOB, PATIENCE, Recorder, World};
 
-/// The real component, and one that does harm.
+/// The account of the second neighbour.
+const SECOND: &str = "0123456789ab@im.bot";
+
+/// The real component twice, and one that does harm.
 struct Street {
     world: World,
-    neighbour: Account,
+    neighbours: [Account; 2],
     answers: usize,
     server: String,
 }
 
 impl Street {
     async fn new() -> Street {
-        let world = World::new().await;
-        world
-            .simulator
-            .faults(&serde_json::json!({"budget": null}))
-            .unwrap();
-        let neighbour = world.start(Recorder::replying(), &[]).await;
+        Street::of(World::new().await).await
+    }
+
+    async fn of(world: World) -> Street {
+        let budget = |account: &str| serde_json::json!({"account": account, "budget": null});
+        let bot = world.simulator.add_account(SECOND);
+        let mut second = world.options(&[]);
+        second.id = SECOND.to_owned();
+        second.secrets = BTreeMap::from([("bot-token".to_owned(), bot.token())]);
+        for account in [world.simulator.account_id(), SECOND.to_owned()] {
+            world.simulator.faults(&budget(&account)).unwrap();
+        }
+        let first = world.start(Recorder::replying(), &[]).await;
+        let (runtime, plugin) = (&world.runtime, &world.plugin);
+        let state = Arc::clone(&world.state);
+        let second = Account::start(runtime, plugin, state, Recorder::replying(), second);
         Street {
+            neighbours: [first, second.await.unwrap()],
             world,
-            neighbour,
             answers: 0,
             server: server().await,
         }
@@ -95,13 +109,18 @@ impl Street {
         setup.instance().await.unwrap()
     }
 
-    /// The neighbour answers once more. How soon is measured by `cargo bench --bench isolation`.
+    /// Both neighbours answer once more. How soon is measured by `cargo bench --bench isolation`.
     async fn answers(&mut self) {
-        self.world.simulator.say(ALICE, &self.answers.to_string());
+        let simulator = &self.world.simulator;
+        simulator.say(ALICE, &self.answers.to_string());
+        let second = simulator.account(SECOND).unwrap();
+        second.say(BOB, &self.answers.to_string());
         self.answers += 1;
         let count = self.answers;
         self.world
-            .until(|simulator| simulator.answers(ALICE).len() == count)
+            .until(|simulator| {
+                [ALICE, BOB].map(|person| simulator.answers(person).len()) == [count, count]
+            })
             .await;
     }
 
@@ -127,7 +146,9 @@ impl Street {
 
     async fn end(self) {
         self.world.check();
-        self.neighbour.stop().await;
+        for neighbour in self.neighbours {
+            neighbour.stop().await;
+        }
     }
 }
 
@@ -145,6 +166,7 @@ async fn server() -> String {
     };
     let app = Router::new()
         .route("/api/hang", post(std::future::pending::<()>))
+        .route("/media/hang", post(std::future::pending::<()>))
         .route("/api/sink", post(sink))
         .route("/media/sink", post(sink))
         .route("/api/flood", post(flood));

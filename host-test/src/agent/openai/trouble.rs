@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::agent::{Fault, json};
+use crate::text::is_unsafe;
 
 /// Longest part of the server's words that an error repeats.
 const MAX_REASON_CHARS: usize = 300;
@@ -173,7 +174,7 @@ pub fn one_line(words: &str) -> String {
     let mut line: String = words
         .chars()
         .take(MAX_REASON_CHARS)
-        .map(|char| if char.is_control() { ' ' } else { char })
+        .map(|char| if is_unsafe(char) { ' ' } else { char })
         .collect();
     if line.len() < words.len() {
         line.push('…');

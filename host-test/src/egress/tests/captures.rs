@@ -105,7 +105,7 @@ async fn a_large_answer_is_searched_beside_the_runtimes_threads() {
         .map(|number| format!(r#""n{number}":"token-{number:012}""#))
         .collect();
     let body = format!(r#"{{"bot_token":"{TOKEN}",{}}}"#, members.join(","));
-    assert!(body.len() > SMALL_BODY_BYTES && body.len() < MAX_CAPTURED_BYTES);
+    assert!(body.len() > share::SMALL_BODY_BYTES && body.len() < MAX_CAPTURED_BYTES);
     let (server, egress) = capturing(with_length("200 OK", "", &body)).await;
     let response = send(&egress, &server.url(PATH)).await.unwrap();
     assert_eq!(

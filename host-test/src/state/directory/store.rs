@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use tokio::sync::Semaphore;
 
 use crate::state::StateError;
 
@@ -24,6 +25,10 @@ const MEMTABLE_BYTES: u64 = 8 * 1024 * 1024;
 const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
 /// Flushing and compaction of a store this small keep one thread busy at most.
 const WORKER_THREADS: usize = 1;
+/// Tables that wait to be merged; from 20 on the database makes writers wait.
+const MANY_TABLES: usize = 16;
+/// Listings that run at once.
+const LISTINGS: usize = 4;
 /// The least that must fit on the disk before a closed database is opened again: a table and the end of
 /// the journal.
 const PROBE_BYTES: usize = 256 * 1024;
@@ -38,6 +43,11 @@ pub(super) struct Store {
     /// Held while a key is changed, so that no write falls between the read and the write of an
     /// increment. The journal takes one writer at a time, so this costs nothing more.
     writing: Mutex<()>,
+    /// The turn of a write that may have to wait for the disk. Those who wait are served in order,
+    /// and an account waits with few at a time, so none takes the place of the others.
+    pub turn: Arc<Semaphore>,
+    /// Listings that may run at once: they skip what was deleted, which may be much.
+    pub listings: Arc<Semaphore>,
 }
 
 enum Held {
@@ -74,6 +84,8 @@ impl Store {
             held: RwLock::new(Held::Open(Opened::open(path, 0)?)),
             path: path.to_owned(),
             writing: Mutex::new(()),
+            turn: Arc::new(Semaphore::new(1)),
+            listings: Arc::new(Semaphore::new(LISTINGS)),
         }))
     }
 
@@ -82,6 +94,18 @@ impl Store {
         match &*self.held.read().unwrap_or_else(PoisonError::into_inner) {
             Held::Open(_) => None,
             Held::Closed(outage) => Some(outage.reason.clone()),
+        }
+    }
+
+    /// Whether a write might have to wait, behind another one or for the disk. A closed database keeps
+    /// nobody waiting.
+    pub fn may_stall(&self) -> bool {
+        if self.turn.available_permits() == 0 {
+            return true;
+        }
+        match &*self.held.read().unwrap_or_else(PoisonError::into_inner) {
+            Held::Open(opened) => opened.may_stall(),
+            Held::Closed(_) => false,
         }
     }
 
@@ -258,6 +282,11 @@ impl Opened {
             database,
             number,
         })
+    }
+
+    /// It syncs its journal while it writes a table, and lets writers sleep when it does not keep up.
+    fn may_stall(&self) -> bool {
+        self.entries.sealed_memtable_count() > 0 || self.entries.l0_table_count() >= MANY_TABLES
     }
 }
 

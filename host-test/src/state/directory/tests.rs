@@ -52,6 +52,61 @@ async fn large_values_survive_flushes_and_reopening() {
     assert!(value.iter().all(|byte| *byte == 3));
 }
 
+#[tokio::test]
+async fn a_write_that_has_to_wait_keeps_no_thread_of_the_runtime() {
+    for durability in [Durability::Process, Durability::Full] {
+        let directory = tempfile::tempdir().unwrap();
+        let state = DirectoryState::open(directory.path(), durability).unwrap();
+        let (alice, bob) = (state.bucket("alice"), state.bucket("bob"));
+        let (alice, bob) = (alice.unwrap(), bob.unwrap());
+        bob.set("there", b"before".to_vec()).await.unwrap();
+        let turn = Arc::clone(&state.store.turn);
+        let turn = turn.acquire_owned().await.unwrap();
+        let mut first = alice.set("key", b"1".to_vec());
+        let mut second = alice.increment("key", 1);
+        let mut third = bob.delete("there");
+        for _ in 0..3 {
+            assert!(futures::poll!(&mut first).is_pending());
+            assert!(futures::poll!(&mut second).is_pending());
+            assert!(futures::poll!(&mut third).is_pending());
+            tokio::task::yield_now().await;
+        }
+        // Who reads does not wait.
+        let read = bob.get("there").await.unwrap();
+        assert_eq!(read, Some(b"before".to_vec()));
+        assert!(bob.exists("there").await.unwrap());
+        assert_eq!(bob.list_keys(None).await.unwrap().keys, ["there"]);
+        drop(turn);
+        let (first, second, third) = futures::join!(first, second, third);
+        first.unwrap();
+        third.unwrap();
+        assert_eq!(second.unwrap(), 2);
+        assert_eq!(alice.get("key").await.unwrap(), Some(b"2".to_vec()));
+    }
+}
+
+#[tokio::test]
+async fn many_writes_beside_flushes_are_all_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = open(directory.path()).unwrap();
+    let writing = (0..4_u8).map(|account| {
+        let bucket = state.bucket(&account.to_string()).unwrap();
+        async move {
+            for number in 0..32_u8 {
+                let value = vec![account ^ number; 512 * 1024];
+                bucket.set(&number.to_string(), value).await.unwrap();
+            }
+            bucket
+        }
+    });
+    for (account, bucket) in (0..4_u8).zip(futures::future::join_all(writing).await) {
+        for number in 0..32_u8 {
+            let value = bucket.get(&number.to_string()).await.unwrap().unwrap();
+            assert!(value.iter().all(|byte| *byte == account ^ number));
+        }
+    }
+}
+
 #[test]
 fn a_second_opener_is_told_who_is_in_the_way() {
     let directory = tempfile::tempdir().unwrap();

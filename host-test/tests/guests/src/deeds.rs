@@ -8,10 +8,13 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use crate::guest::wasi::clocks::monotonic_clock;
 use crate::guest::wasi::config::store as settings;
 use crate::guest::wasi::http::client;
-use crate::guest::wasi::http::types::{Fields, Method, Request, Response, Scheme};
+use crate::guest::wasi::http::types::{
+    Fields, HeaderError, Method, Request, RequestOptions, Response, Scheme,
+};
 use crate::guest::wasi::keyvalue::store;
 use crate::guest::wasi::logging::logging::{self, Level};
-use crate::guest::{Event, event, message, wit_future, wit_stream};
+use crate::guest::wasi::random::random;
+use crate::guest::{Event, album, event, message, settled, wit_future, wit_stream};
 
 /// A configuration value.
 pub fn config(key: &str) -> Option<String> {
@@ -80,7 +83,57 @@ pub async fn perform(deed: &str) {
                 let _ = futures::poll!(held.next());
             }
         }
-        "pass" | "work" | "" | "list" | "messages" | "garbage" | "large" => {}
+        "pass" | "work" | "" | "list" | "messages" | "garbage" | "large" | "ids" | "errors"
+        | "settled" | "albums" | "json" => {}
+        "texts" => texts(),
+        "fields" => fields(),
+        "appended" => appended(),
+        "clones" => clones(),
+        "options" => {
+            let mut held = Vec::new();
+            loop {
+                held.push(RequestOptions::new());
+            }
+        }
+        "composed" => {
+            let mut held = Vec::new();
+            loop {
+                held.push(composed("127.0.0.1", "/"));
+            }
+        }
+        "futures" => {
+            let mut held = Vec::new();
+            loop {
+                held.push(wit_future::new::<
+                    Result<(), crate::guest::wasi::http::types::ErrorCode>,
+                >(|| Ok(())));
+            }
+        }
+        "unread" => unread().await,
+        "uploads" => uploads().await,
+        "trailers" => trailers().await,
+        "cursors" => cursors(),
+        "writes" => loop {
+            let bucket = store::open("state").unwrap();
+            for number in 0..16_u8 {
+                bucket
+                    .set(&number.to_string(), &vec![number; 64 * 1024])
+                    .unwrap();
+            }
+            monotonic_clock::wait_for(0).await;
+        },
+        "lookups" => lookups().await,
+        "random" => loop {
+            black_box(random::get_random_bytes(64 * 1024));
+        },
+        "much-random" => {
+            let bytes = random::get_random_bytes(1 << 30).len();
+            panic!("{bytes} bytes of a gibibyte");
+        }
+        "settings" => loop {
+            black_box(settings::get(&"k".repeat(1024 * 1024)).unwrap());
+            black_box(settings::get_all().unwrap());
+        },
         other => panic!("there is no deed {other:?}"),
     }
 }
@@ -106,6 +159,26 @@ pub async fn events() -> Vec<Event> {
             .map(|n| message(format!("{call}-{n}"), format!("{call}-{n}"), "x".to_owned()))
             .collect(),
         "garbage" => garbage(call),
+        "ids" => (0..4)
+            .map(|n| {
+                let id = format!("{call}-{n}{}", "i".repeat(1024 * 1024));
+                match n % 2 {
+                    0 => event(id, String::new()),
+                    _ => message("1\n2".to_owned(), id, String::new()),
+                }
+            })
+            .collect(),
+        "settled" => (0..100)
+            .map(|n| match n % 2 {
+                0 => settled(format!("{call}-{n}"), format!("key-{n}")),
+                _ => settled(format!("{call}-{n}"), "a\nkey".to_owned()),
+            })
+            .collect(),
+        "albums" => vec![album(call.to_string())],
+        "json" => vec![event(
+            call.to_string(),
+            format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000)),
+        )],
         _ => std::future::pending().await,
     }
 }
@@ -135,6 +208,174 @@ fn garbage(seed: u64) -> Vec<Event> {
         }
     }
     events
+}
+
+/// A request of no content.
+fn composed(authority: &str, path: &str) -> Request {
+    let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
+    drop(trailers);
+    let (request, transmitted) = Request::new(Fields::new(), None, trailers_reader, None);
+    drop(transmitted);
+    request.set_scheme(Some(&Scheme::Http)).unwrap();
+    request.set_authority(Some(authority)).unwrap();
+    request.set_path_with_query(Some(path)).unwrap();
+    request
+}
+
+/// Sets what is too long, and keeps what is as long as it may be.
+fn texts() {
+    let mut held = Vec::new();
+    loop {
+        let request = composed("127.0.0.1", "/");
+        if held.len() < 3 {
+            let long = "A".repeat(30 * 1024 * 1024);
+            let method = request.set_method(&Method::Other(long.clone()));
+            method.expect_err("a method of 30 MB");
+            let scheme = request.set_scheme(Some(&Scheme::Other(long)));
+            scheme.expect_err("a scheme of 30 MB");
+        }
+        let long = "a".repeat(60 * 1024);
+        let authority = request.set_authority(Some(&long));
+        authority.expect_err("an authority of 60 KiB");
+        let path = request.set_path_with_query(Some(&format!("/{long}")));
+        path.expect_err("a path of 60 KiB");
+        let token = "A".repeat(64);
+        let path = format!("/{}", "p".repeat(16 * 1024 - 1));
+        let is_set = request.set_method(&Method::Other(token)).is_ok()
+            && request.set_path_with_query(Some(&path)).is_ok();
+        if !is_set {
+            panic!("refused after {} requests", held.len());
+        }
+        held.push(request);
+    }
+}
+
+/// About 100 KiB of fields.
+fn many_fields() -> Vec<(String, Vec<u8>)> {
+    (0..100)
+        .map(|number| (format!("x-{number}"), vec![b'x'; 1000]))
+        .collect()
+}
+
+fn fields() {
+    let mut held = Vec::new();
+    loop {
+        match Fields::from_list(&many_fields()) {
+            Ok(fields) => held.push(fields),
+            Err(HeaderError::SizeExceeded) => continue,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+fn appended() {
+    let mut held = Vec::new();
+    loop {
+        let fields = Fields::new();
+        while fields.append("x-x", &[b'x'; 10_000]).is_ok() {}
+        held.push(fields);
+    }
+}
+
+/// Copies of a map share it, until each is changed.
+fn clones() {
+    let first = Fields::from_list(&many_fields()).unwrap();
+    let mut held = Vec::new();
+    loop {
+        let copy = first.clone();
+        let _ = copy.append("x-own", b"x");
+        held.push(copy);
+    }
+}
+
+/// Answers without end whose bodies nobody reads, half of them as streams.
+async fn unread() {
+    let base = config("base-url").unwrap_or_default();
+    let authority = base.strip_prefix("http://").unwrap_or_default();
+    let mut open = FuturesUnordered::new();
+    for _ in 0..500 {
+        let request = composed(authority, "/api/flood");
+        request.set_method(&Method::Post).unwrap();
+        open.push(Box::pin(client::send(request)));
+    }
+    let (mut responses, mut streams) = (Vec::new(), Vec::new());
+    while let Some(result) = open.next().await {
+        let Ok(response) = result else { continue };
+        if responses.len() < streams.len() {
+            responses.push(response);
+            continue;
+        }
+        let (verdict, verdict_reader) = wit_future::new(|| Ok(()));
+        let (content, end) = Response::consume_body(response, verdict_reader);
+        streams.push((content, end, verdict));
+    }
+    for (content, ..) in &mut streams {
+        // Some of each, and then no more.
+        let _ = content.read(Vec::with_capacity(16)).await;
+    }
+    let count = responses.len() + streams.len();
+    logging::log(Level::Error, "hostile", &format!("{count} answers held"));
+    std::future::pending().await
+}
+
+/// Bodies without end to a server that does not read them.
+async fn uploads() {
+    let mut open = FuturesUnordered::new();
+    for _ in 0..500 {
+        open.push(Box::pin(request("/media/hang", 1024 * 1024 * 1024)));
+    }
+    while let Some(result) = open.next().await {
+        black_box(result.is_ok());
+    }
+    std::future::pending().await
+}
+
+/// Trailers of answers, of which only the handles are kept.
+async fn trailers() {
+    let base = config("base-url").unwrap_or_default();
+    let authority = base.strip_prefix("http://").unwrap_or_default();
+    let mut held = Vec::new();
+    loop {
+        let request = composed(authority, "/api/trailers");
+        request.set_method(&Method::Post).unwrap();
+        let response = client::send(request).await.unwrap();
+        let (_verdict, verdict_reader) = wit_future::new(|| Ok(()));
+        let (mut content, end) = Response::consume_body(response, verdict_reader);
+        let _ = content.read(Vec::with_capacity(16)).await;
+        let trailers = end.await.unwrap();
+        held.push(trailers.expect("the server sends some"));
+    }
+}
+
+/// Listings that are never gone on with.
+fn cursors() {
+    let bucket = store::open("messages").unwrap();
+    for number in 0..1100 {
+        let key = format!("{number:04}{}", "k".repeat(500));
+        bucket.set(&key, b"").unwrap();
+    }
+    let mut held = Vec::new();
+    loop {
+        let bucket = store::open("messages").unwrap();
+        for _ in 0..16 {
+            bucket.list_keys(None).unwrap();
+        }
+        held.push(bucket);
+    }
+}
+
+/// Names that nobody has looked up before.
+async fn lookups() {
+    let mut open = FuturesUnordered::new();
+    for number in 0..400 {
+        let request = composed(&format!("n{number}.slow.example"), "/");
+        request.set_scheme(Some(&Scheme::Https)).unwrap();
+        open.push(Box::pin(client::send(request)));
+    }
+    while let Some(result) = open.next().await {
+        black_box(result.is_ok());
+    }
+    std::future::pending().await
 }
 
 /// Computes without end.
@@ -243,7 +484,7 @@ async fn request_to(authority: &str, path: &str, length: usize) -> Result<usize,
     request.set_authority(Some(authority)).unwrap();
     request.set_path_with_query(Some(path)).unwrap();
     let sending = async {
-        let window = 1024 * 1024;
+        let window = 64 * 1024;
         let mut left = length;
         while left > 0 {
             let rest = content.write_all(vec![1; left.min(window)]).await;

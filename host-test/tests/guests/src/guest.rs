@@ -27,14 +27,22 @@ bindings::export!(Component with_types_in bindings);
 /// `describe` has no configuration, so tests write into the file itself.
 static AT_DESCRIBE: &[u8] = b"hostile at describe: no ";
 
+/// What a platform's error says, as long as it may be.
+const FORGED: &str = "\n2026-11-28T00:00:00Z ERROR host_test: forged\u{2028}\x1b[2J";
+
 impl meta::Guest for Component {
     fn describe() -> meta::Descriptor {
         if black_box(AT_DESCRIBE).ends_with(b"yes") {
             deeds::spin();
         }
-        let egress = |path: &str, credential: Option<&str>| meta::Egress {
+        let is_large = black_box(AT_DESCRIBE).ends_with(b"big");
+        let platform = match is_large {
+            true => "hostile".repeat(1024 * 1024),
+            false => "hostile".to_owned(),
+        };
+        let egress = |host: &str, path: &str, credential: Option<&str>| meta::Egress {
             scheme: "https".to_owned(),
-            host: "{base-url}".to_owned(),
+            host: host.to_owned(),
             port: None,
             path_prefix: path.to_owned(),
             credential: credential.map(|name| meta::CredentialUse {
@@ -43,13 +51,17 @@ impl meta::Guest for Component {
             }),
         };
         meta::Descriptor {
-            platform: "hostile".to_owned(),
+            platform,
             version: "0".to_owned(),
             text_limit: 100,
             media: Vec::new(),
             typing_refresh: None,
             reply_window: None,
-            egress: vec![egress("/api/", Some("bot-token")), egress("/media/", None)],
+            egress: vec![
+                egress("{base-url}", "/api/", Some("bot-token")),
+                egress("{base-url}", "/media/", None),
+                egress("*.slow.example", "/", None),
+            ],
             origins: vec!["base-url".to_owned()],
             captures: Vec::new(),
             config_schema: "{}".to_owned(),
@@ -99,6 +111,14 @@ impl lifecycle::Guest for Component {
 impl inbound::Guest for Component {
     async fn receive() -> Result<Vec<types::Event>, types::Error> {
         call("receive").await;
+        if deeds::config("deed").as_deref() == Some("errors") {
+            return Err(types::Error {
+                kind: types::ErrorKind::Transient,
+                retry_after: None,
+                platform: Some(FORGED.repeat(1000)),
+                message: FORGED.repeat(20_000),
+            });
+        }
         Ok(deeds::events().await)
     }
 
@@ -198,6 +218,39 @@ pub fn event(id: String, json: String) -> Event {
             json,
         }),
     }
+}
+
+/// A post that had waited and failed, with words for the log.
+pub fn settled(id: String, key: String) -> Event {
+    let failed = || types::Part {
+        state: types::PartState::Failed,
+        message_id: None,
+        error: Some(types::Error {
+            kind: types::ErrorKind::Forbidden,
+            retry_after: None,
+            platform: Some(FORGED.repeat(100)),
+            message: FORGED.to_owned(),
+        }),
+    };
+    Event {
+        id,
+        body: EventBody::Settled(types::Receipt {
+            key,
+            parts: vec![failed()],
+        }),
+    }
+}
+
+/// A message with many pieces of media, each with all that a handle may be.
+pub fn album(id: String) -> Event {
+    let mut event = message(id, "somebody".to_owned(), String::new());
+    if let EventBody::Message(message) = &mut event.body {
+        let mut media = message.media[0].clone();
+        media.handle = Some("h".repeat(16 * 1024));
+        media.name = Some("n".repeat(16 * 1024));
+        message.media = vec![media; 100];
+    }
+    event
 }
 
 /// A message of somebody.

@@ -1,0 +1,566 @@
+//! `wasi:http` with what its resources hold counted: each function that lets a component keep something
+//! in the host's memory is here, and goes on to wasmtime's own when there is room.
+//!
+//! - A string is as long as HTTP has use for. A method may have 30 MB otherwise.
+//! - The table of resources is weighed when what was taken since the last time could matter, so that
+//!   what goes away by any way is noticed, and what was only cloned costs no count of its own.
+//! - What has no error for it ends the instance; so does a component that goes on asking.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::HeaderMap;
+use wasmtime::AsContextMut;
+use wasmtime::component::{
+    Access, Accessor, FutureReader, HasData, Linker, Resource, ResourceTable, StreamReader,
+};
+use wasmtime_wasi::TrappableError;
+use wasmtime_wasi_http::p3::bindings::http::{client, types};
+use wasmtime_wasi_http::p3::{Request, Response};
+use wasmtime_wasi_http::{FieldMap, WasiHttp, WasiHttpCtxView, WasiHttpView};
+
+use super::Sandbox;
+use super::budget::Charge;
+use super::keyvalue::OpenBucket;
+use super::limits::Exceeded;
+use super::tenant::Tenant;
+
+/// What an entry of the table takes, with what the engine keeps for a stream or a future beside it.
+const HANDLE_BYTES: usize = 1024;
+/// A field of a map, beside its name and its value.
+const FIELD_BYTES: usize = 144;
+/// The longest method and the longest scheme that are no standard ones.
+const TOKEN_BYTES: usize = 64;
+/// The longest authority: a name of 253 bytes, a port, and a user that the egress refuses.
+const AUTHORITY_BYTES: usize = 1024;
+/// The longest path with its query.
+const PATH_BYTES: usize = 16 * 1024;
+/// What may be taken before the table is weighed again, beside what it held then.
+const SLACK_BYTES: usize = 1024 * 1024;
+/// How often a component may meet its limit before that ends it.
+const REFUSALS: u32 = 100;
+
+type HeaderError = TrappableError<types::HeaderError>;
+type HttpError = TrappableError<types::ErrorCode>;
+type OptionsError = TrappableError<types::RequestOptionsError>;
+type Trailers = FutureReader<Result<Option<Resource<FieldMap>>, types::ErrorCode>>;
+type Sent = FutureReader<Result<(), types::ErrorCode>>;
+
+/// What the table of an instance takes of its account's budget.
+pub(super) struct Held {
+    charge: Charge,
+    /// What it was when it was last weighed.
+    weighed: usize,
+    /// What came into the table without a call of the component: trailers, requests to it.
+    unseen: Arc<AtomicUsize>,
+    refusals: u32,
+}
+
+impl Held {
+    pub fn new(tenant: &Tenant) -> Held {
+        Held {
+            charge: tenant.share.budget.note(0),
+            weighed: 0,
+            unseen: Arc::default(),
+            refusals: 0,
+        }
+    }
+
+    /// Where to add what comes into the table by itself.
+    pub fn unseen(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.unseen)
+    }
+
+    /// Takes `bytes` more for what is in the table.
+    pub fn grow(&mut self, table: &mut ResourceTable, bytes: usize) -> Result<(), Exceeded> {
+        let unseen = self.unseen.swap(0, Ordering::Relaxed);
+        self.charge.set(self.charge.bytes().saturating_add(unseen));
+        if self.charge.bytes() > self.weighed.saturating_mul(2).saturating_add(SLACK_BYTES) {
+            self.weigh(table);
+        }
+        let Err(exceeded) = self.charge.grow(bytes) else {
+            return Ok(());
+        };
+        self.weigh(table);
+        // With that much room the next weighing is far away.
+        let budget = self.charge.budget();
+        if budget.free() < bytes.saturating_add(budget.limit() / 16) {
+            return Err(exceeded);
+        }
+        self.charge.grow(bytes)
+    }
+
+    fn weigh(&mut self, table: &mut ResourceTable) {
+        self.weighed = table.iter_mut().map(|entry| weight(&*entry)).sum();
+        self.charge.set(self.weighed);
+    }
+}
+
+fn weight(entry: &dyn std::any::Any) -> usize {
+    let held = if let Some(fields) = entry.downcast_ref::<FieldMap>() {
+        weight_of_fields(fields)
+    } else if let Some(request) = entry.downcast_ref::<Request>() {
+        let path = request.path_with_query.as_ref();
+        request.method.as_str().len()
+            + request
+                .scheme
+                .as_ref()
+                .map_or(0, |scheme| scheme.as_str().len())
+            + request
+                .authority
+                .as_ref()
+                .map_or(0, |name| name.as_str().len())
+            + path.map_or(0, |path| path.as_str().len())
+            + weight_of_fields(&request.headers)
+    } else if let Some(response) = entry.downcast_ref::<Response>() {
+        weight_of_fields(&response.headers)
+    } else if let Some(bucket) = entry.downcast_ref::<OpenBucket>() {
+        bucket.weight()
+    } else {
+        0
+    };
+    HANDLE_BYTES + held
+}
+
+/// What a map of fields takes.
+pub(super) fn weight_of_fields(fields: &HeaderMap) -> usize {
+    let each =
+        |(name, value): (&http::HeaderName, &http::HeaderValue)| name.as_str().len() + value.len();
+    let texts: usize = fields.iter().map(each).sum();
+    texts + FIELD_BYTES * fields.capacity().max(fields.len())
+}
+
+/// What a field takes that is not in its map yet. A map doubles its room when it is full.
+fn weight_of_new(name: &str, value: &[u8]) -> usize {
+    name.len() + value.len() + 4 * FIELD_BYTES
+}
+
+/// `wasi:http` of an instance.
+pub(super) struct Http;
+
+impl HasData for Http {
+    type Data<'a> = View<'a>;
+}
+
+/// What its functions work on.
+pub(super) struct View<'a> {
+    inner: WasiHttpCtxView<'a>,
+    held: &'a mut Held,
+    tenant: &'a Tenant,
+}
+
+/// Puts the functions into the linker.
+pub(super) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
+    client::add_to_linker::<Sandbox, Http>(linker, Sandbox::held_http)?;
+    types::add_to_linker::<Sandbox, Http>(linker, Sandbox::held_http)
+}
+
+impl Sandbox {
+    fn held_http(&mut self) -> View<'_> {
+        View {
+            inner: WasiHttpCtxView {
+                ctx: &mut self.http,
+                table: &mut self.table,
+                hooks: &mut self.hooks,
+            },
+            held: &mut self.held,
+            tenant: &self.tenant,
+        }
+    }
+}
+
+impl View<'_> {
+    /// Room for something; without it the call traps.
+    fn room(&mut self, bytes: usize) -> Result<(), Exceeded> {
+        self.held.grow(self.inner.table, bytes)
+    }
+
+    /// Room for something, or a word for the operator; without it the call has an error for that.
+    fn has_room(&mut self, bytes: usize) -> Result<bool, Exceeded> {
+        let Err(exceeded) = self.room(bytes) else {
+            return Ok(true);
+        };
+        self.held.refusals += 1;
+        if self.held.refusals > REFUSALS {
+            return Err(exceeded);
+        }
+        self.tenant.refuse(&exceeded);
+        Ok(false)
+    }
+
+    /// Whether a text of a request may be set.
+    fn may_set(&mut self, text: Option<&str>, longest: usize) -> Result<bool, Exceeded> {
+        let bytes = text.map_or(0, str::len);
+        Ok(bytes <= longest && self.has_room(bytes)?)
+    }
+
+    /// Room for fields, which have an error for that.
+    fn room_for_fields(&mut self, bytes: usize) -> Result<(), HeaderError> {
+        match self.has_room(bytes).map_err(HeaderError::trap)? {
+            true => Ok(()),
+            false => Err(types::HeaderError::SizeExceeded.into()),
+        }
+    }
+
+    fn fields_weight(&self, fields: &Resource<FieldMap>) -> wasmtime::Result<usize> {
+        Ok(HANDLE_BYTES + weight_of_fields(self.inner.table.get(fields)?))
+    }
+}
+
+impl types::Host for View<'_> {
+    fn convert_error_code(&mut self, error: HttpError) -> wasmtime::Result<types::ErrorCode> {
+        types::Host::convert_error_code(&mut self.inner, error)
+    }
+
+    fn convert_header_error(&mut self, error: HeaderError) -> wasmtime::Result<types::HeaderError> {
+        types::Host::convert_header_error(&mut self.inner, error)
+    }
+
+    fn convert_request_options_error(
+        &mut self,
+        error: OptionsError,
+    ) -> wasmtime::Result<types::RequestOptionsError> {
+        types::Host::convert_request_options_error(&mut self.inner, error)
+    }
+}
+
+impl types::HostFields for View<'_> {
+    fn new(&mut self) -> wasmtime::Result<Resource<FieldMap>> {
+        self.room(HANDLE_BYTES)?;
+        types::HostFields::new(&mut self.inner)
+    }
+
+    fn from_list(
+        &mut self,
+        entries: Vec<(String, Vec<u8>)>,
+    ) -> Result<Resource<FieldMap>, HeaderError> {
+        let each = entries
+            .iter()
+            .map(|(name, value)| weight_of_new(name, value));
+        self.room_for_fields(HANDLE_BYTES + each.sum::<usize>())?;
+        self.inner.from_list(entries)
+    }
+
+    fn get(&mut self, fields: Resource<FieldMap>, name: String) -> wasmtime::Result<Vec<Vec<u8>>> {
+        types::HostFields::get(&mut self.inner, fields, name)
+    }
+
+    fn has(&mut self, fields: Resource<FieldMap>, name: String) -> wasmtime::Result<bool> {
+        self.inner.has(fields, name)
+    }
+
+    fn set(
+        &mut self,
+        fields: Resource<FieldMap>,
+        name: String,
+        values: Vec<Vec<u8>>,
+    ) -> Result<(), HeaderError> {
+        let each = values.iter().map(|value| weight_of_new(&name, value));
+        self.room_for_fields(each.sum())?;
+        self.inner.set(fields, name, values)
+    }
+
+    fn delete(&mut self, fields: Resource<FieldMap>, name: String) -> Result<(), HeaderError> {
+        types::HostFields::delete(&mut self.inner, fields, name)
+    }
+
+    fn get_and_delete(
+        &mut self,
+        fields: Resource<FieldMap>,
+        name: String,
+    ) -> Result<Vec<Vec<u8>>, HeaderError> {
+        self.inner.get_and_delete(fields, name)
+    }
+
+    fn append(
+        &mut self,
+        fields: Resource<FieldMap>,
+        name: String,
+        value: Vec<u8>,
+    ) -> Result<(), HeaderError> {
+        self.room_for_fields(weight_of_new(&name, &value))?;
+        self.inner.append(fields, name, value)
+    }
+
+    fn copy_all(&mut self, fields: Resource<FieldMap>) -> wasmtime::Result<Vec<(String, Vec<u8>)>> {
+        self.inner.copy_all(fields)
+    }
+
+    fn clone(&mut self, fields: Resource<FieldMap>) -> wasmtime::Result<Resource<FieldMap>> {
+        // They share one map until one of the two is changed.
+        let weight = self.fields_weight(&fields)?;
+        self.room(weight)?;
+        types::HostFields::clone(&mut self.inner, fields)
+    }
+
+    fn drop(&mut self, fields: Resource<FieldMap>) -> wasmtime::Result<()> {
+        types::HostFields::drop(&mut self.inner, fields)
+    }
+}
+
+/// The same store for wasmtime's own functions.
+fn own<'a>(store: &'a mut Access<'_, Sandbox, Http>) -> Access<'a, Sandbox, WasiHttp> {
+    Access::new(store.as_context_mut(), |sandbox| sandbox.http())
+}
+
+impl types::HostRequestWithStore<Sandbox> for Http {
+    fn new(
+        mut store: Access<'_, Sandbox, Self>,
+        headers: Resource<FieldMap>,
+        contents: Option<StreamReader<u8>>,
+        trailers: Trailers,
+        options: Option<Resource<types::RequestOptions>>,
+    ) -> wasmtime::Result<(Resource<Request>, Sent)> {
+        store.get().room(HANDLE_BYTES)?;
+        let store = own(&mut store);
+        <WasiHttp as types::HostRequestWithStore<Sandbox>>::new(
+            store, headers, contents, trailers, options,
+        )
+    }
+
+    fn consume_body(
+        mut store: Access<'_, Sandbox, Self>,
+        request: Resource<Request>,
+        result: Sent,
+    ) -> wasmtime::Result<(StreamReader<u8>, Trailers)> {
+        let store = own(&mut store);
+        <WasiHttp as types::HostRequestWithStore<Sandbox>>::consume_body(store, request, result)
+    }
+
+    fn drop(
+        mut store: Access<'_, Sandbox, Self>,
+        request: Resource<Request>,
+    ) -> wasmtime::Result<()> {
+        let store = own(&mut store);
+        <WasiHttp as types::HostRequestWithStore<Sandbox>>::drop(store, request)
+    }
+}
+
+impl types::HostRequest for View<'_> {
+    fn get_method(&mut self, request: Resource<Request>) -> wasmtime::Result<types::Method> {
+        self.inner.get_method(request)
+    }
+
+    fn set_method(
+        &mut self,
+        request: Resource<Request>,
+        method: types::Method,
+    ) -> wasmtime::Result<Result<(), ()>> {
+        let other = match &method {
+            types::Method::Other(method) => Some(method.as_str()),
+            _ => None,
+        };
+        match self.may_set(other, TOKEN_BYTES)? {
+            true => self.inner.set_method(request, method),
+            false => Ok(Err(())),
+        }
+    }
+
+    fn get_path_with_query(
+        &mut self,
+        request: Resource<Request>,
+    ) -> wasmtime::Result<Option<String>> {
+        self.inner.get_path_with_query(request)
+    }
+
+    fn set_path_with_query(
+        &mut self,
+        request: Resource<Request>,
+        path: Option<String>,
+    ) -> wasmtime::Result<Result<(), ()>> {
+        match self.may_set(path.as_deref(), PATH_BYTES)? {
+            true => self.inner.set_path_with_query(request, path),
+            false => Ok(Err(())),
+        }
+    }
+
+    fn get_scheme(
+        &mut self,
+        request: Resource<Request>,
+    ) -> wasmtime::Result<Option<types::Scheme>> {
+        self.inner.get_scheme(request)
+    }
+
+    fn set_scheme(
+        &mut self,
+        request: Resource<Request>,
+        scheme: Option<types::Scheme>,
+    ) -> wasmtime::Result<Result<(), ()>> {
+        let other = match &scheme {
+            Some(types::Scheme::Other(scheme)) => Some(scheme.as_str()),
+            _ => None,
+        };
+        match self.may_set(other, TOKEN_BYTES)? {
+            true => self.inner.set_scheme(request, scheme),
+            false => Ok(Err(())),
+        }
+    }
+
+    fn get_authority(&mut self, request: Resource<Request>) -> wasmtime::Result<Option<String>> {
+        self.inner.get_authority(request)
+    }
+
+    fn set_authority(
+        &mut self,
+        request: Resource<Request>,
+        authority: Option<String>,
+    ) -> wasmtime::Result<Result<(), ()>> {
+        match self.may_set(authority.as_deref(), AUTHORITY_BYTES)? {
+            true => self.inner.set_authority(request, authority),
+            false => Ok(Err(())),
+        }
+    }
+
+    fn get_options(
+        &mut self,
+        request: Resource<Request>,
+    ) -> wasmtime::Result<Option<Resource<types::RequestOptions>>> {
+        self.room(HANDLE_BYTES)?;
+        self.inner.get_options(request)
+    }
+
+    fn get_headers(&mut self, request: Resource<Request>) -> wasmtime::Result<Resource<FieldMap>> {
+        let headers = &self.inner.table.get(&request)?.headers;
+        let weight = HANDLE_BYTES + weight_of_fields(headers);
+        self.room(weight)?;
+        types::HostRequest::get_headers(&mut self.inner, request)
+    }
+}
+
+impl types::HostRequestOptions for View<'_> {
+    fn new(&mut self) -> wasmtime::Result<Resource<types::RequestOptions>> {
+        self.room(HANDLE_BYTES)?;
+        types::HostRequestOptions::new(&mut self.inner)
+    }
+
+    fn get_connect_timeout(
+        &mut self,
+        options: Resource<types::RequestOptions>,
+    ) -> wasmtime::Result<Option<u64>> {
+        self.inner.get_connect_timeout(options)
+    }
+
+    fn set_connect_timeout(
+        &mut self,
+        options: Resource<types::RequestOptions>,
+        duration: Option<u64>,
+    ) -> Result<(), OptionsError> {
+        self.inner.set_connect_timeout(options, duration)
+    }
+
+    fn get_first_byte_timeout(
+        &mut self,
+        options: Resource<types::RequestOptions>,
+    ) -> wasmtime::Result<Option<u64>> {
+        self.inner.get_first_byte_timeout(options)
+    }
+
+    fn set_first_byte_timeout(
+        &mut self,
+        options: Resource<types::RequestOptions>,
+        duration: Option<u64>,
+    ) -> Result<(), OptionsError> {
+        self.inner.set_first_byte_timeout(options, duration)
+    }
+
+    fn get_between_bytes_timeout(
+        &mut self,
+        options: Resource<types::RequestOptions>,
+    ) -> wasmtime::Result<Option<u64>> {
+        self.inner.get_between_bytes_timeout(options)
+    }
+
+    fn set_between_bytes_timeout(
+        &mut self,
+        options: Resource<types::RequestOptions>,
+        duration: Option<u64>,
+    ) -> Result<(), OptionsError> {
+        self.inner.set_between_bytes_timeout(options, duration)
+    }
+
+    fn clone(
+        &mut self,
+        options: Resource<types::RequestOptions>,
+    ) -> wasmtime::Result<Resource<types::RequestOptions>> {
+        self.room(HANDLE_BYTES)?;
+        types::HostRequestOptions::clone(&mut self.inner, options)
+    }
+
+    fn drop(&mut self, options: Resource<types::RequestOptions>) -> wasmtime::Result<()> {
+        types::HostRequestOptions::drop(&mut self.inner, options)
+    }
+}
+
+impl types::HostResponseWithStore<Sandbox> for Http {
+    fn new(
+        mut store: Access<'_, Sandbox, Self>,
+        headers: Resource<FieldMap>,
+        contents: Option<StreamReader<u8>>,
+        trailers: Trailers,
+    ) -> wasmtime::Result<(Resource<Response>, Sent)> {
+        store.get().room(HANDLE_BYTES)?;
+        let store = own(&mut store);
+        <WasiHttp as types::HostResponseWithStore<Sandbox>>::new(store, headers, contents, trailers)
+    }
+
+    fn consume_body(
+        mut store: Access<'_, Sandbox, Self>,
+        response: Resource<Response>,
+        result: Sent,
+    ) -> wasmtime::Result<(StreamReader<u8>, Trailers)> {
+        let store = own(&mut store);
+        <WasiHttp as types::HostResponseWithStore<Sandbox>>::consume_body(store, response, result)
+    }
+
+    fn drop(
+        mut store: Access<'_, Sandbox, Self>,
+        response: Resource<Response>,
+    ) -> wasmtime::Result<()> {
+        let store = own(&mut store);
+        <WasiHttp as types::HostResponseWithStore<Sandbox>>::drop(store, response)
+    }
+}
+
+impl types::HostResponse for View<'_> {
+    fn get_status_code(&mut self, response: Resource<Response>) -> wasmtime::Result<u16> {
+        self.inner.get_status_code(response)
+    }
+
+    fn set_status_code(
+        &mut self,
+        response: Resource<Response>,
+        status: u16,
+    ) -> wasmtime::Result<Result<(), ()>> {
+        self.inner.set_status_code(response, status)
+    }
+
+    fn get_headers(
+        &mut self,
+        response: Resource<Response>,
+    ) -> wasmtime::Result<Resource<FieldMap>> {
+        let headers = &self.inner.table.get(&response)?.headers;
+        let weight = HANDLE_BYTES + weight_of_fields(headers);
+        self.room(weight)?;
+        types::HostResponse::get_headers(&mut self.inner, response)
+    }
+}
+
+impl client::Host for View<'_> {}
+
+impl client::HostWithStore<Sandbox> for Http {
+    async fn send(
+        store: &Accessor<Sandbox, Self>,
+        request: Resource<Request>,
+    ) -> Result<Resource<Response>, HttpError> {
+        let inner = store.with_getter::<WasiHttp>(Sandbox::http);
+        let response = <WasiHttp as client::HostWithStore<Sandbox>>::send(&inner, request).await?;
+        store.with(|mut access| {
+            let mut view = access.get();
+            let taken = view.inner.table.get(&response).map_err(HttpError::trap)?;
+            let weight = HANDLE_BYTES + weight_of_fields(&taken.headers);
+            // It is in the table already; its body has a charge of its own.
+            view.room(weight).map_err(HttpError::trap)
+        })?;
+        Ok(response)
+    }
+}
