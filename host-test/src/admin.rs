@@ -1,6 +1,6 @@
 //! The operator's API: how the accounts do, messages of the gateway's own accord, logins.
 //!
-//! - All but the verdict of `/healthz` wants the token, also where there is nothing; nothing of a
+//! - All but `/healthz` wants the token, also where there is nothing; nothing of a
 //!   request's body is read before.
 //! - A request without the token, or from a page, must call the server by one of its names, and a page
 //!   must be its own: see [`Names`](crate::listener::Names).

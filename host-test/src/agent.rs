@@ -13,7 +13,6 @@ mod error;
 pub mod exec;
 pub mod health;
 pub mod http;
-mod json;
 pub mod message;
 mod objects;
 pub mod openai;

@@ -23,6 +23,7 @@ pub mod egress;
 mod exports;
 pub mod gateway;
 pub mod instance;
+mod json;
 pub mod listener;
 pub mod login;
 pub mod media;

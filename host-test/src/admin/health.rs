@@ -1,5 +1,7 @@
 //! How the accounts do.
 
+use std::net::IpAddr;
+
 use axum::extract::State;
 use axum::{Extension, Json};
 use futures::future::join_all;
@@ -8,6 +10,7 @@ use serde::Serialize;
 
 use super::{Admin, Authorized};
 use crate::account::{Handle, Phase, Status};
+use crate::listener::Peer;
 
 impl Admin {
     /// How each account does, all asked at the same time.
@@ -24,7 +27,7 @@ impl Admin {
 #[derive(Serialize)]
 pub struct Health {
     healthy: bool,
-    /// Those that are not connected; for the operator alone.
+    /// Those that are not connected; left out for strangers on other machines.
     #[serde(skip_serializing_if = "Option::is_none")]
     accounts: Option<Vec<Unhealthy>>,
 }
@@ -36,11 +39,18 @@ struct Unhealthy {
     reason: Option<String>,
 }
 
-/// `GET /healthz`: whether every account is connected, and with the token those that are not. Without
-/// any account nothing is healthy: none has started yet.
+/// Whether `/healthz` tells ids and reasons: to this machine, as monitors on it expect, and elsewhere
+/// to who has the token.
+fn tells_all(authorized: Authorized, remote: IpAddr) -> bool {
+    authorized.0 || remote.to_canonical().is_loopback()
+}
+
+/// `GET /healthz`: whether every account is connected, and those that are not. Without any account
+/// nothing is healthy: none has started yet.
 pub async fn healthz(
     State(admin): State<Admin>,
     Extension(authorized): Extension<Authorized>,
+    Extension(peer): Extension<Peer>,
 ) -> (StatusCode, Json<Health>) {
     let statuses = admin.statuses().await;
     let is_any = !statuses.is_empty();
@@ -58,7 +68,7 @@ pub async fn healthz(
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let accounts = authorized.0.then_some(accounts);
+    let accounts = tells_all(authorized, peer.remote.ip()).then_some(accounts);
     (status, Json(Health { healthy, accounts }))
 }
 
@@ -114,5 +124,30 @@ pub fn phase_name(phase: Phase) -> &'static str {
         Phase::Paused => "paused",
         Phase::Draining => "draining",
         Phase::Stopped => "stopped",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_on_other_machines_learn_no_ids() {
+        for (authorized, remote, expected) in [
+            (false, "127.0.0.1", true),
+            (false, "::1", true),
+            (false, "::ffff:127.0.0.1", true),
+            (false, "192.168.1.7", false),
+            (false, "::ffff:192.168.1.7", false),
+            (false, "2001:db8::1", false),
+            (true, "192.168.1.7", true),
+        ] {
+            let remote: IpAddr = remote.parse().unwrap();
+            assert_eq!(
+                tells_all(Authorized(authorized), remote),
+                expected,
+                "{remote}"
+            );
+        }
     }
 }

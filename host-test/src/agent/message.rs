@@ -256,8 +256,8 @@ impl Answer {
 pub(super) mod tests {
     use serde_json::json;
 
-    use super::super::json;
     use super::*;
+    use crate::json;
 
     pub fn hello(id: &str) -> Message {
         Message {

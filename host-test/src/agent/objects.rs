@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::json::{self, Extent};
+use crate::json::{self, Extent};
 
 /// What a line brought.
 #[derive(Debug, PartialEq)]

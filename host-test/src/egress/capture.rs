@@ -22,6 +22,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqA
 use super::credential::Secret;
 use super::json::{Place, Rewriter, strings};
 use super::rule::RuleError;
+use crate::json;
 
 /// The largest answer that a credential is taken out of.
 pub const MAX_CAPTURED_BYTES: usize = 1024 * 1024;
@@ -176,13 +177,43 @@ pub(super) struct TakenOut {
     pub in_use: Vec<(String, Secret)>,
 }
 
-/// Takes the credentials out of an answer; `None` when there is none in it.
+/// Takes the credentials out of an answer; `None` when there is none in it. JSON that is not quite
+/// valid is mended, and handed on as it was searched: the component could read it in another way, and
+/// find what was not seen here.
 pub(super) fn take_out(
     headers: &mut HeaderMap,
     body: &[u8],
     captures: &[Capture],
 ) -> Result<Option<TakenOut>, &'static str> {
+    let as_it_is = taken_out(headers, body, captures, |_| true);
+    if as_it_is.is_ok() {
+        return as_it_is;
+    }
+    let (mended, _) = json::mended(body)?;
+    // Of a credential nothing may be a guess.
+    let is_whole = |value: &str| {
+        value
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+    };
+    let taken = taken_out(headers, mended.as_bytes(), captures, is_whole)?;
+    Ok(Some(taken.unwrap_or_else(|| TakenOut {
+        body: mended.into_bytes(),
+        aside: Vec::new(),
+        in_use: Vec::new(),
+    })))
+}
+
+fn taken_out(
+    headers: &mut HeaderMap,
+    body: &[u8],
+    captures: &[Capture],
+    is_credential: impl Fn(&str) -> bool,
+) -> Result<Option<TakenOut>, &'static str> {
     let found = values(body, captures)?;
+    if !found.iter().all(|(_, value)| is_credential(value)) {
+        return Err("the credential itself can't be read");
+    }
     if found.is_empty() {
         return Ok(None);
     }

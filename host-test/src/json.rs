@@ -1,4 +1,4 @@
-//! JSON as agents and model servers really write it.
+//! JSON as agents, model servers and platforms really write it.
 //!
 //! What is valid is read as it is. What is not is made harmless and read once more: a byte order
 //! mark, NUL and the escape sequences of terminals around it; raw control characters, halves of
@@ -20,6 +20,20 @@ pub fn first(bytes: &[u8]) -> Result<(Value, &[u8]), &'static str> {
         let rest = bytes.get(values.byte_offset()..).unwrap_or_default();
         return Ok((value, rest));
     }
+    let (mended, rest) = mended(bytes)?;
+    let value = serde_json::from_str(&mended);
+    value
+        .map(|value| (value, rest))
+        .map_err(|_| "it is no JSON")
+}
+
+/// The text of the first object or array without what is wrong in it, and what follows it. It need not
+/// be valid still. The time is linear in the length.
+///
+/// # Errors
+/// When there is none, and when it breaks off.
+pub fn mended(bytes: &[u8]) -> Result<(String, &[u8]), &'static str> {
+    let bytes = skip_noise(bytes);
     let mut extent = Extent::default();
     let Some(end) = extent.feed(bytes) else {
         return Err(match extent.is_open() {
@@ -28,10 +42,7 @@ pub fn first(bytes: &[u8]) -> Result<(Value, &[u8]), &'static str> {
         });
     };
     let (value, rest) = bytes.split_at(end);
-    let value = serde_json::from_str(&repaired(&String::from_utf8_lossy(value)));
-    value
-        .map(|value| (value, rest))
-        .map_err(|_| "it is no JSON")
+    Ok((repaired(&String::from_utf8_lossy(value)), rest))
 }
 
 /// Whether an object or an array may begin here, after what is skipped.
@@ -69,11 +80,14 @@ fn after_escape(bytes: &[u8]) -> &[u8] {
         }
         // OSC, DCS, SOS, PM and APC: up to BEL or ST.
         [b']' | b'P' | b'X' | b'^' | b'_', ..] => {
-            let bell = bytes.iter().position(|byte| *byte == 0x07);
-            let st = bytes.windows(2).position(|pair| pair == [0x1b, b'\\']);
-            match (bell, st) {
-                (Some(bell), st) if st.is_none_or(|st| bell < st) => after(Some(bell), 1),
-                (_, st) => after(st, 2),
+            // The first of both: a search for the second alone would look at all for each sequence.
+            let mut places = (0..).zip(bytes);
+            match places.find(|(_, byte)| matches!(byte, 0x07 | 0x1b)) {
+                Some((end, 0x07)) => after(Some(end), 1),
+                Some((end, _)) if bytes.get(end + 1) == Some(&b'\\') => after(Some(end), 2),
+                // Another sequence ends it.
+                Some((end, _)) => after(Some(end), 0),
+                None => &[],
             }
         }
         [_, rest @ ..] => rest,
