@@ -18,6 +18,7 @@ use crate::instance::{CallError, Instance};
 use crate::media::MediaRules;
 use crate::runtime::{Plugin, Runtime};
 use crate::state::memory::MemoryState;
+use crate::text::not_an_id;
 
 /// What a login may set of the configuration: a place within what the component may reach. Never an
 /// origin that counts as the operator's, and no policy; [`rules`](crate::account) refuses a component
@@ -269,7 +270,7 @@ fn settings(
 
 /// What can be the id of a bot or of a person.
 fn is_id(text: &str) -> bool {
-    (1..=MAX_ID_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
+    !text.is_empty() && not_an_id(text, MAX_ID_BYTES).is_none()
 }
 
 /// The account of a stored credential. The operator's `config` wins, and without a word of the

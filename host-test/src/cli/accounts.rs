@@ -362,7 +362,7 @@ mod tests {
                 "`allow_egress` must",
             ),
             ("[allow_egress]\nweixin = [1]", "`allow_egress` must"),
-            ("[allow_egress]\nqq = []", "platform \"qq\" is unknown"),
+            ("[allow_egress]\nqq = []", "a platform of it is unknown"),
             ("[allow_egress]\nweixin = [\"http://a\"]", "https://"),
             (
                 "[allow_egress]\nweixin = [\"https://a/b\"]",

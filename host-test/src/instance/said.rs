@@ -142,9 +142,11 @@ pub fn step(step: Step) -> Result<Step, Error> {
                 "the content of the code is refused: {why}"
             ))),
         },
-        Step::Done(identity) => self::identity(&identity)
-            .map(|()| Step::Done(identity))
-            .map_err(invalid),
+        // Nothing was kept yet, so it has failed like any other.
+        Step::Done(identity) => Ok(match self::identity(&identity) {
+            Ok(()) => Step::Done(identity),
+            Err(why) => Step::Failed(why),
+        }),
         Step::Failed(reason) => Ok(Step::Failed(into_one_line(reason, REASON_BYTES))),
         step @ (Step::Confirm | Step::EnterCode | Step::AlreadyBound) => Ok(step),
     }
@@ -292,7 +294,12 @@ mod tests {
                 config: vec![("key".to_owned(), value.to_owned())],
             }))
         };
-        assert!(identity("a@im.bot", "v").is_ok());
-        assert!(identity("a\n", "v").is_err() && identity("a", "\0").is_err());
+        assert!(matches!(identity("a@im.bot", "v"), Ok(Step::Done(_))));
+        for (account, value) in [("a\n", "v"), ("a", "\0"), ("a\u{202e}", "v")] {
+            let Ok(Step::Failed(reason)) = identity(account, value) else {
+                panic!("{account:?} and {value:?} are none");
+            };
+            assert!(reason.contains("of the login"), "{reason}");
+        }
     }
 }

@@ -153,7 +153,8 @@ async fn an_answer_that_a_program_reads_is_the_text_itself() {
     let agent = saying(r"\u001b]0;owned\u0007 \u202e");
     let output = output_with(&["--state", "memory", "--agent", &agent], "hello\n", &[]).await;
     let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text, "\u{1b}]0;owned\u{7} \u{202e}\n");
+    // The component itself takes out what controls a terminal.
+    assert_eq!(text, " \u{202e}\n");
 }
 
 #[tokio::test]
@@ -192,7 +193,7 @@ async fn a_terminal_shows_what_an_agent_says_and_does_nothing_of_it() {
         }
     }
     assert!(
-        seen.contains(r"bot> ␛]0;owned␇␛]52;c;cm0=␇ \u{202e}gnp \u{2028} the-end"),
+        seen.contains(r"bot>  \u{202e}gnp \u{2028} the-end"),
         "{seen:?}"
     );
     assert!(

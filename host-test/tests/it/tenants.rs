@@ -189,7 +189,7 @@ async fn attacked(spec: &StateSpec) {
         "own-bot",
         "named",
         "a",
-        "x\u{202e}y",
+        "x y\u{301}",
         "../../x",
     ];
     let persons = ["carol", "b", ""];
@@ -281,7 +281,14 @@ async fn a_login_without_an_account_touches_the_operators_own_and_conflicts_are_
 
     // What is no id, and no place of the platform, is not kept.
     let before = credentials.all().unwrap();
-    for (bot, person) in [("x\ny", "p"), (&*"x".repeat(257), "p"), ("x", "p\u{0}")] {
+    for (bot, person) in [
+        ("x\ny", "p"),
+        ("x\u{202e}y", "p"),
+        (&*"x".repeat(257), "p"),
+        (&*"x".repeat(1025), "p"),
+        ("x", "p\u{0}"),
+        ("x", "\u{2066}p"),
+    ] {
         server.confirms(bot, person, "evil");
         let step = house.login(&house.own_logins()).await;
         assert!(matches!(step, Step::Failed { .. }), "{step:?}");
@@ -341,7 +348,7 @@ async fn a_component_of_another_platform_gets_no_account_of_this_one() {
         assert_eq!(output.status.code(), Some(2), "{command}: {errors}");
         assert!(errors.contains("it is for the platform"), "{errors}");
         let line = errors.trim_end().lines().last().unwrap_or_default();
-        assert!(line.starts_with("host-test: component "), "{errors}");
+        assert!(line.starts_with("component "), "{errors}");
         assert!(!errors.contains("c4nary"), "{errors}");
     }
 }
