@@ -527,7 +527,7 @@ impl Channel {
 /// Whether a stored receipt has had its time. One from a future as far away was written by a clock that
 /// was wrong, and would stay until then.
 pub fn is_old(receipt: &Receipt, now_ms: u64) -> bool {
-    now_ms.abs_diff(receipt.retired_ms()) >= RECEIPT_LIFE_MS
+    expiry::is_past(receipt.retired_ms(), RECEIPT_LIFE_MS, now_ms)
 }
 
 #[cfg(test)]

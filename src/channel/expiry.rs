@@ -12,6 +12,14 @@ use super::store::{Write, to_json};
 const NAMES_PER_CHUNK: usize = 128;
 /// A chunk takes in names for this long, in milliseconds.
 const CHUNK_MS: u64 = 3_600_000;
+/// 2025: a clock that shows less was not set yet, as on a board that has just started.
+const SET_MS: u64 = 1_735_689_600_000;
+
+/// Whether the life of something is over that began at `begun_ms`. What is as far ahead was noted by a
+/// clock that was wrong, and would stay until then; a clock that was not set ends nothing.
+pub fn is_past(begun_ms: u64, life_ms: u64, now_ms: u64) -> bool {
+    now_ms >= SET_MS && now_ms.abs_diff(begun_ms) >= life_ms
+}
 
 /// The names of one bucket's keys, in the order in which they came.
 #[derive(Debug)]
@@ -72,8 +80,7 @@ impl Expiry {
     /// The key of a chunk whose names are to be removed; then call [`Expiry::remove`].
     pub fn due(&self, now_ms: u64) -> Option<String> {
         let oldest = *self.chunks.first()?;
-        // What is as far ahead was named by a clock that was wrong.
-        let is_old = now_ms.abs_diff(oldest) > self.life_ms + CHUNK_MS;
+        let is_old = is_past(oldest, self.life_ms + CHUNK_MS + 1, now_ms);
         (is_old || self.chunks.len() > self.max_chunks)
             .then(|| format!("{}{oldest:013x}", self.prefix))
     }
@@ -153,6 +160,17 @@ mod tests {
         let writes = expiry(&store).insert(NOW_MS + 24 * HOUR_MS, names(0, 1));
         apply(&mut store, writes);
         assert_eq!(expiry(&store).due(NOW_MS), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_not_set_yet_ends_nothing() {
+        let mut store = BTreeMap::new();
+        let writes = expiry(&store).insert(NOW_MS, names(0, 1));
+        apply(&mut store, writes);
+        for not_set_ms in [0, 60_000, 946_684_800_000] {
+            assert_eq!(expiry(&store).due(not_set_ms), None);
+            assert!(!is_past(NOW_MS, HOUR_MS, not_set_ms));
+        }
     }
 
     #[test]

@@ -208,10 +208,12 @@ fn strict_updates(json: &str) -> Option<Updates> {
     let rest = Object(rest);
     Some(Updates {
         status: status(&rest),
+        // A number is one, too: a cursor that is not taken is asked with for ever.
         cursor: rest
             .text(CURSOR)
-            .filter(|cursor| !cursor.is_empty())
-            .map(str::to_owned),
+            .map(str::to_owned)
+            .or_else(|| rest.id(CURSOR))
+            .filter(|cursor| !cursor.is_empty()),
         hold_ms: rest.unsigned("longpolling_timeout_ms").filter(|ms| *ms > 0),
         messages,
         condition: Condition::Sound,
@@ -949,6 +951,18 @@ mod tests {
         );
         assert_eq!(cut.condition, Condition::Broken);
         assert!(salvage("<html>").is_none());
+    }
+
+    #[test]
+    fn a_cursor_may_be_a_number() {
+        for (json, expect) in [
+            (r#"{"ret":0,"get_updates_buf":12345}"#, Some("12345")),
+            (r#"{"ret":0,"get_updates_buf":"0"}"#, Some("0")),
+            (r#"{"ret":0,"get_updates_buf":""}"#, None),
+            (r#"{"ret":0,"get_updates_buf":null}"#, None),
+        ] {
+            assert_eq!(updates(json).unwrap().cursor.as_deref(), expect, "{json}");
+        }
     }
 
     #[test]

@@ -20,6 +20,25 @@ pub(crate) fn of(new: &Descriptor, old: &Descriptor) -> Vec<String> {
             ));
         }
     }
+    // A capture holds where a rule carries its credential: a rule without it shows what was hidden.
+    for before in &old.egress {
+        let Some(credential) = &before.credential else {
+            continue;
+        };
+        let carries = |after: &&Egress| {
+            let carried = after.credential.as_ref();
+            carried.is_some_and(|carried| carried.name == credential.name) && is_host(after, before)
+        };
+        let reaches = |after: &&Egress| is_host(after, before) || is_host(before, after);
+        if new.egress.iter().any(|after| reaches(&after))
+            && !new.egress.iter().any(|after| carries(&after))
+        {
+            changes.push(format!(
+                "it reaches without its credential {}",
+                egress_line(before)
+            ));
+        }
+    }
     for capture in &new.captures {
         if !old.captures.iter().any(|before| is_same(before, capture)) {
             changes.push(format!("it has the host take {}", capture_line(capture)));
@@ -40,19 +59,24 @@ fn covers(old: &Egress, new: &Egress) -> bool {
         (Some(old), Some(new)) => old.name == new.name && old.placement == new.placement,
         (None, Some(_)) => false,
     };
-    let old_host = old.host.to_ascii_lowercase();
-    let new_host = new.host.to_ascii_lowercase();
-    let is_host = old_host == new_host
-        || old_host.strip_prefix('*').is_some_and(|suffix| {
-            let name = new_host.strip_prefix("*.").unwrap_or(&new_host);
-            name.ends_with(suffix)
-        });
     let prefix = old.path_prefix.trim_end_matches('/');
     let is_path = new
         .path_prefix
         .strip_prefix(prefix)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    old.scheme == new.scheme && old.port == new.port && is_host && is_path && is_used
+    is_host(old, new) && is_path && is_used
+}
+
+/// Whether the hosts of a rule are among those of an old one.
+fn is_host(old: &Egress, new: &Egress) -> bool {
+    let old_host = old.host.to_ascii_lowercase();
+    let new_host = new.host.to_ascii_lowercase();
+    let is_name = old_host == new_host
+        || old_host.strip_prefix('*').is_some_and(|suffix| {
+            let name = new_host.strip_prefix("*.").unwrap_or(&new_host);
+            name.ends_with(suffix)
+        });
+    old.scheme == new.scheme && old.port == new.port && is_name
 }
 
 fn is_same(one: &Capture, other: &Capture) -> bool {
@@ -128,6 +152,20 @@ mod tests {
             change(&mut new);
             assert_eq!(of(&new, &descriptor()), Vec::<String>::new());
         }
+    }
+
+    #[test]
+    fn a_place_that_is_reached_without_its_credential_shows_what_was_hidden_there() {
+        let mut new = descriptor();
+        new.egress[0].credential = None;
+        let told = of(&new, &descriptor());
+        assert!(
+            told[0].contains("it reaches without its credential"),
+            "{told:?}"
+        );
+        // Also where another rule reaches a part of it alone.
+        new.egress[0].host = "api.example.com".to_owned();
+        assert_eq!(of(&new, &descriptor()).len(), 1);
     }
 
     #[test]

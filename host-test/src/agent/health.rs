@@ -89,6 +89,8 @@ pub(crate) struct Case {
     /// Failures that may be the message's own.
     own: u32,
     outages: u32,
+    /// How often it met what only the operator can mend.
+    lasting: u32,
     began: u64,
     first_failure: Option<u64>,
     /// The last failure was that of a process that had this message alone.
@@ -117,6 +119,7 @@ impl Health {
             tries: 0,
             own: 0,
             outages: 0,
+            lasting: 0,
             began: 0,
             first_failure: None,
             was_alone: false,
@@ -263,7 +266,9 @@ impl Case {
             state.fresh_failure = ended;
         }
         match error.fault() {
-            Fault::Outage => self.outages += 1,
+            // Of an outage only silence may be the message's own doing.
+            Fault::Outage if *error == AgentError::TimedOut => self.outages += 1,
+            Fault::Outage => {}
             Fault::Message | Fault::Lasting | Fault::Final => self.own += 1,
         }
         self.was_alone = *error == AgentError::ProcessEndedAlone;
@@ -271,8 +276,12 @@ impl Case {
         if is_probe {
             state.gate.probe = None;
         }
-        // One message that is refused again and again closes nothing for the others.
-        let closes = error.fault() == Fault::Lasting && self.tries == 1 && !state.gate.is_closed;
+        // One message that is refused again and again closes nothing for the others, nor does one that
+        // is refused while others are answered.
+        let is_lasting = error.fault() == Fault::Lasting;
+        self.lasting += u32::from(is_lasting);
+        let is_news = self.lasting == 1 && state.answered.1 <= self.began;
+        let closes = is_lasting && is_news && !state.gate.is_closed;
         if closes || is_probe {
             let gate = &mut state.gate;
             gate.is_closed = true;
@@ -340,8 +349,15 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.health.state().gate.waiting.remove(&self.place);
-        self.health.gate_changed.notify_waiters();
+        let mut state = self.health.state();
+        let waiting = &mut state.gate.waiting;
+        // Only the next in line waits for this place; waking all of them each time would be quadratic.
+        let was_next = waiting.first() == Some(&self.place);
+        waiting.remove(&self.place);
+        drop(state);
+        if was_next {
+            self.health.gate_changed.notify_waiters();
+        }
     }
 }
 

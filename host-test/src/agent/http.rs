@@ -172,8 +172,9 @@ impl Reader<'_> {
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
-        // Events of a stream that a browser would read.
+        // Events of a stream that a browser would read; within an object such a line is a string's.
         let line = match line.strip_prefix(b"data:") {
+            _ if self.objects.is_open() => line,
             Some(data) => data,
             None if is_of_event(line) => return,
             None => line,

@@ -65,6 +65,11 @@ impl Objects {
         }
     }
 
+    /// Whether an object has begun and not ended.
+    pub fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Nothing follows any more.
     pub fn end(&mut self, take: &mut impl FnMut(Item<'_>)) {
         let open = std::mem::take(&mut self.open);

@@ -242,12 +242,9 @@ impl Stored {
 
     /// Whether a login replaced this value of an account's.
     pub fn is_replaced(&self, account: &str, home: &Home, value: &str) -> bool {
-        let is_in_use = |credential: &Credential| {
-            credential.account == account
-                && credential.is_at(home)
-                && credential.secrets.values().any(|held| held == value)
-        };
-        if self.credentials.iter().any(is_in_use) {
+        // The record that the account runs with: another holder's of the same id may have the old value.
+        let held = self.find(account, home);
+        if held.is_some_and(|held| held.secrets.values().any(|held| held == value)) {
             return false;
         }
         let digest = digest(value);

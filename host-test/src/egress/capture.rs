@@ -190,6 +190,9 @@ pub(super) fn take_out(
         return as_it_is;
     }
     let (mended, _) = json::mended(body)?;
+    if mended.len() > MAX_CLEAN_BYTES.min(2 * body.len() + 1024) {
+        return Err("it would be too long when it is mended");
+    }
     // Of a credential nothing may be a guess.
     let is_whole = |value: &str| {
         value

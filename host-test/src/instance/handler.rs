@@ -21,6 +21,7 @@ use wasmtime_wasi_http::{Error, WasiHttpView, p3};
 
 use super::{Ended, Instance};
 use crate::sandbox::budget::{Budget, Charge};
+use crate::text::{REASON_BYTES, one_line};
 
 /// Requests that may be open at once.
 const MOST_OPEN: usize = 64;
@@ -109,7 +110,8 @@ impl Instance {
                 let handler = service.wasi_http_handler();
                 let response = match handler.call_handle(accessor, request).await? {
                     Ok(response) => response,
-                    Err(code) => return Ok(Err(format!("{code:?}"))),
+                    // Some codes carry a text of the component.
+                    Err(code) => return Ok(Err(one_line(&format!("{code:?}"), REASON_BYTES))),
                 };
                 accessor.with(|mut access| {
                     let response = access.get().http().table.delete(response)?;
@@ -121,7 +123,7 @@ impl Instance {
                     Ok(response
                         .into_http(access, transmitted)
                         .map(|response| watched(response, taken, answering))
-                        .map_err(|error| error.root_cause().to_string()))
+                        .map_err(|error| one_line(&error.root_cause().to_string(), REASON_BYTES)))
                 })
             })
         });

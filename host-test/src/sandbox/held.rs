@@ -178,6 +178,7 @@ impl View<'_> {
     /// Room for something, or a word for the operator; without it the call has an error for that.
     fn has_room(&mut self, bytes: usize) -> Result<bool, Exceeded> {
         let Err(exceeded) = self.room(bytes) else {
+            self.held.refusals = 0;
             return Ok(true);
         };
         self.held.refusals += 1;

@@ -18,6 +18,7 @@ use host_test::clock::Clock;
 use host_test::egress::client::HttpClient;
 use host_test::egress::connector::Resolve;
 use host_test::egress::proxy::Proxies;
+use host_test::listener::Names;
 use host_test::media::MediaRules;
 use host_test::simulator::{Options, Simulator};
 use host_test::state::memory::MemoryState;
@@ -145,6 +146,13 @@ impl Resolve for Flaky {
 #[tokio::test]
 async fn names_that_can_t_be_resolved_for_a_while_end_nothing() {
     let mut world = World::new().await;
+    world.simulator = Simulator::start(Options {
+        clock: world.clock.clone(),
+        names: Names::new(["weixin.test".to_owned()]).unwrap(),
+        ..Options::default()
+    })
+    .await
+    .unwrap();
     let resolver = Arc::new(Flaky {
         fails: AtomicBool::new(true),
     });

@@ -6,7 +6,12 @@
 use serde_json::Value;
 
 use super::trouble::{self, Trouble};
-use crate::agent::{json, thought};
+use crate::agent::thought;
+use crate::json;
+use crate::text::one_line;
+
+/// What is told of a reason that is not known.
+const MAX_FINISH_BYTES: usize = 64;
 
 /// What a model answered.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,7 +50,7 @@ pub fn read(body: &[u8]) -> Result<Completion, Failure> {
         return Err(Failure::Trouble(trouble));
     }
     match result {
-        Err(why) if !gathered.is_seen => Err(Failure::Unreadable(why)),
+        Err(why) if !gathered.is_whole() => Err(Failure::Unreadable(why)),
         // What follows a whole answer is nothing to it.
         _ => gathered.completion(),
     }
@@ -94,6 +99,8 @@ fn objects(mut json: &[u8], gathered: &mut Gathered) -> Result<(), &'static str>
 #[derive(Default)]
 struct Gathered {
     is_seen: bool,
+    /// There was a whole message, and not pieces of one alone.
+    has_message: bool,
     text: String,
     refusal: String,
     has_thought: bool,
@@ -103,6 +110,11 @@ struct Gathered {
 }
 
 impl Gathered {
+    /// Whether what follows can be left unread: a message that is in pieces may break off.
+    fn is_whole(&self) -> bool {
+        self.has_message || self.finish.is_some()
+    }
+
     fn add(&mut self, piece: &Value) {
         if let Some(trouble) = trouble::told(piece) {
             self.trouble = Some(trouble);
@@ -114,11 +126,23 @@ impl Gathered {
         let Some(choice) = first else {
             return;
         };
+        // Routers tell of their provider's failure here.
+        if let Some(trouble) = trouble::told(choice) {
+            self.trouble = Some(trouble);
+            return;
+        }
         if let Some(finish) = choice["finish_reason"].as_str() {
             self.finish = Some(finish.to_owned());
+            self.is_seen = true;
+        }
+        // The older kind of completion.
+        if let Some(text) = choice["text"].as_str() {
+            self.is_seen = true;
+            self.text.push_str(text);
         }
         if let Some(message) = choice.get("message").filter(|message| message.is_object()) {
             // It is the whole, also behind pieces.
+            self.has_message = true;
             self.text.clear();
             self.refusal.clear();
             self.message(message);
@@ -180,7 +204,8 @@ impl Gathered {
         let why = match self.finish.as_deref() {
             Some("length") => " (finish_reason length: the server's limit of tokens is too low)",
             Some("content_filter" | "sensitive") => " (finish_reason content_filter)",
-            Some(_) | None => "",
+            Some("stop") | None => "",
+            Some(other) => &format!(" (finish_reason {})", one_line(other, MAX_FINISH_BYTES)),
         };
         Ok(Completion::Nothing(format!("{what}{why}")))
     }
@@ -274,6 +299,52 @@ mod tests {
         ] {
             assert_eq!(said(body), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn a_stream_that_breaks_off_is_no_answer() {
+        let begun = r#"data: {"choices":[{"delta":{"content":"The dose is "}}]}"#;
+        for end in [
+            "data: {\"choi",
+            "data: {\"choices\":[{\"delta\":{\"content\":\"5",
+        ] {
+            let body = format!("{begun}\n\n{end}");
+            assert!(
+                matches!(read(body.as_bytes()), Err(Failure::Unreadable(_))),
+                "{body}"
+            );
+        }
+        // Behind its end nothing is missed.
+        let end = r#"data: {"choices":[{"delta":{"content":"5."},"finish_reason":"stop"}]}"#;
+        assert_eq!(
+            said(&format!("{begun}\n\n{end}\n\ndata: {{\"us")),
+            "The dose is 5."
+        );
+    }
+
+    #[test]
+    fn a_failure_within_the_choice_is_one() {
+        for body in [
+            r#"{"choices":[{"index":0,"error":{"code":502,"message":"Provider"},"finish_reason":"error","message":{"content":""}}]}"#,
+            r#"{"choices":[{"error":{"code":429,"message":"slow down"},"message":{"content":"half an"}}]}"#,
+        ] {
+            assert!(
+                matches!(read(body.as_bytes()), Err(Failure::Trouble(_))),
+                "{body}"
+            );
+        }
+        assert_eq!(
+            said(r#"{"error":0,"choices":[{"message":{"content":"hi"}}]}"#),
+            "hi"
+        );
+        assert_eq!(
+            said(r#"{"choices":[{"text":"hi","finish_reason":"stop"}]}"#),
+            "hi"
+        );
+        let why = nothing(r#"{"choices":[{"finish_reason":"content_filter","index":0}]}"#);
+        assert!(why.contains("content_filter"), "{why}");
+        let why = nothing(r#"{"choices":[{"finish_reason":"safety","message":null}]}"#);
+        assert!(why.contains("safety"), "{why}");
     }
 
     #[test]

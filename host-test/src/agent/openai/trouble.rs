@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use crate::agent::{Fault, json};
+use crate::agent::Fault;
+use crate::json;
 use crate::text::is_unsafe;
 
 /// Longest part of the server's words that an error repeats.
@@ -96,6 +97,7 @@ pub fn of_status(status: u16, body: &[u8]) -> Trouble {
 
 fn is_nothing(value: &Value) -> bool {
     matches!(value, Value::Null | Value::Bool(false))
+        || value.as_i64() == Some(0)
         || value.as_str().is_some_and(str::is_empty)
         || value.as_object().is_some_and(serde_json::Map::is_empty)
 }
