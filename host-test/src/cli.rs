@@ -208,11 +208,13 @@ pub type AllowEgress = BTreeMap<String, Vec<String>>;
 /// One line, without a name of where it stands.
 fn allow_egress(allowed: &mut AllowEgress, platform: &str, origin: &str) -> Result<(), String> {
     if ![WEIXIN, WECOM].contains(&platform) {
-        return Err(format!(
-            "the platform {platform:?} is unknown: use {WEIXIN} or {WECOM}"
-        ));
+        return Err(format!("the platform is unknown: use {WEIXIN} or {WECOM}"));
     }
-    pins::rule(origin).map_err(|error| error.to_string())?;
+    // The error of the rule names the origin, which may have a password in it.
+    pins::rule(origin).map_err(|_| {
+        "an origin is refused: write https://, a host and a port where it is not 443, without user, \
+         path and query"
+    })?;
     let origins = allowed.entry(platform.to_owned()).or_default();
     origins.push(origin.to_owned());
     Ok(())
@@ -357,8 +359,8 @@ pub fn parse(
                 let pinned = text(&mut parser, "--allow-egress")?;
                 let (platform, origin) = pinned.split_once('=').ok_or_else(|| {
                     UsageError(format!(
-                        "--allow-egress {pinned:?} names no platform: write PLATFORM=ORIGIN, such \
-                         as weixin=https://ilinkai.weixin.qq.com"
+                        "--allow-egress names no platform: write PLATFORM=ORIGIN, such as \
+                         weixin=https://ilinkai.weixin.qq.com"
                     ))
                 })?;
                 allow_egress(&mut allowed, platform, origin)
@@ -566,8 +568,7 @@ fn seconds(parser: &mut Parser, option: &str) -> Result<Duration, UsageError> {
     match written.parse() {
         Ok(seconds @ 1..=MOST_SECONDS) => Ok(Duration::from_secs(seconds)),
         _ => Err(UsageError(format!(
-            "{option} {written:?} is no number of seconds from 1 to {MOST_SECONDS}: write such as \
-             {option} 120"
+            "{option} is no number of seconds from 1 to {MOST_SECONDS}: write such as {option} 120"
         ))),
     }
 }

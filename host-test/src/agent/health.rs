@@ -18,7 +18,8 @@ use crate::clock::Clock;
 
 /// A message that failed so often for itself is put aside.
 pub const TRIES: u32 = 5;
-/// The same for failures that say the agent is away, while others are answered all the time.
+/// The same for silence, while others are answered all the time. That the agent is away (refused, 429,
+/// 502 to 504) counts against no message, however often.
 const OUTAGE_TRIES: u32 = 30;
 /// Pauses before a message is given to the agent again, or another one tries the gate.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_secs(1);

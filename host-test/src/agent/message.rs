@@ -238,8 +238,14 @@ impl Answer {
             None | Some(Value::Null) => {}
             Some(_) => wrong = Some("\"media\" is no array"),
         }
+        let reply = Reply::of(text, media);
+        // Unknown members are ignored, but who says that it failed has not answered.
+        let says_error = |error: &Value| !matches!(error, Value::Null | Value::Bool(false));
+        if reply.is_none() && !progress && members.get("error").is_some_and(says_error) {
+            wrong = Some("it has an \"error\" and no text");
+        }
         Answer {
-            reply: Reply::of(text, media),
+            reply,
             // Ids are strings, but an agent's JSON library may have thought otherwise.
             in_reply_to: match members.remove("in_reply_to") {
                 Some(Value::String(id)) => Some(id),

@@ -402,7 +402,7 @@ mod tests {
             ("[[account]]\nid=\"a\"\ntoken=5", "`token`"),
             (
                 "[[account]]\nid=\"a\"\ntoken='\"s3cret\"'",
-                "account a: `token` has quotation marks",
+                "account 1: `token` has quotation marks",
             ),
             (
                 "[[account]]\nid=\"a\"\ntoken=\"Bearer s3cret\"",
@@ -419,7 +419,7 @@ mod tests {
             ),
             (
                 "[[account]]\nid=\"a\"\nallowed_users=\"b;c\"",
-                "`allowed_users` has \"b;c\"",
+                "`allowed_users` has something in it",
             ),
             (
                 "[[account]]\nid=\"a\"\nbase_url='\"http://b\"'",

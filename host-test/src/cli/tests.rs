@@ -119,7 +119,7 @@ fn a_mistake_is_one_line_that_names_it() {
         (&["--allow-egress", "https://a.example"], "PLATFORM=ORIGIN"),
         (
             &["--allow-egress", "qq=https://a.example"],
-            "\"qq\" is unknown",
+            "the platform is unknown",
         ),
         (&["--allow-egress", "weixin=http://a.example"], "https://"),
         (

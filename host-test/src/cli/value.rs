@@ -90,10 +90,11 @@ pub(super) fn check_list(value: &str) -> Result<(), String> {
                 && !"\"'`;|[](){}<>，、；“”‘’".contains(char)
         };
         if !id.chars().all(is_part) {
-            return Err(format!(
-                "has {id:?} in it, which is no id: list ids separated by commas, without quotation \
+            return Err(
+                "has something in it that is no id: list ids separated by commas, without quotation \
                  marks and brackets"
-            ));
+                    .to_owned(),
+            );
         }
     }
     Ok(())

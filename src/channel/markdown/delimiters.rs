@@ -120,7 +120,13 @@ impl<'a> Run<'a> {
         if is_digit(self.before) && is_digit(self.behind) {
             return true;
         }
-        if self.before.char == Some('/') && matches!(self.behind.char, Some('.' | '/')) {
+        // Two before a full stop close what is bold, as an address at the end of a sentence.
+        let is_pattern = match self.behind.char {
+            Some('/') => true,
+            Some('.') => self.len() == 1,
+            _ => false,
+        };
+        if self.before.char == Some('/') && is_pattern {
             return true;
         }
         let (name, after) = split_name(self.rest());

@@ -30,7 +30,7 @@ const LETTER: char = '\u{fff0}';
 const TEXT: char = '\u{fff1}';
 const BLANK: char = '\u{fff2}';
 /// A blank for the parser that no other text has; beside it is always [`BLANK`].
-const OGHAM_SPACE: char = '\u{1680}';
+pub const OGHAM_SPACE: char = '\u{1680}';
 
 impl Hint {
     fn text(self) -> &'static str {

@@ -23,7 +23,10 @@ pub fn strike(text: &str) -> Cow<'_, str> {
     for grapheme in text.graphemes(true) {
         out.push_str(grapheme);
         let last = grapheme.chars().next_back();
-        if !last.is_some_and(|last| last == '\n' || last == STROKE || source::is_hint(last)) {
+        // A blank of the hints is taken out together with its hint.
+        let is_bare =
+            |last| matches!(last, '\n' | source::OGHAM_SPACE | STROKE) || source::is_hint(last);
+        if !last.is_some_and(is_bare) {
             out.push(STROKE);
         }
     }

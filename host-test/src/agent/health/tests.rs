@@ -52,7 +52,6 @@ async fn a_message_that_fails_while_others_are_answered_is_guilty() {
         (AgentError::Incomplete("reset".to_owned()), TRIES),
         (AgentError::Unreadable("x"), TRIES),
         (AgentError::ProcessEnded, TRIES),
-        (AWAY, OUTAGE_TRIES),
         (AgentError::TimedOut, OUTAGE_TRIES),
     ] {
         let world = World::new();

@@ -448,7 +448,7 @@ mod tests {
             "data: [DONE]\n\n",
             "data: nonsense\n\n",
             r#"{"choices":[]}"#,
-            r#"{"choices":[{"text":"x"}]}"#,
+            r#"{"choices":[{}]}"#,
             r#"{"choices":[{"message":{"content":"hi"#,
         ] {
             let result = read(body.as_bytes());

@@ -127,8 +127,18 @@ fn native_text_has_no_character_that_was_put_in() {
 }
 
 #[test]
+fn a_bold_address_at_the_end_of_a_sentence_has_no_marks() {
+    check("See **https://example.com/**.", "See https://example.com/.");
+    check("Look into **src/**.", "Look into src/.");
+    for text in ["a/*.rs", "src/**/*.rs", "src/*/*.toml"] {
+        check(text, text);
+    }
+}
+
+#[test]
 fn strikes_beside_cjk() {
     let struck = |text: &str| strike::strike(text).into_owned();
+    check("~~__注意：__请~~", &struck("注意：请"));
     for (markdown, old, new) in [
         ("~~¥100~~ ¥80", "¥100", " ¥80"),
         ("~~旧：~~新", "旧：", "新"),
