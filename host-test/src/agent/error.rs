@@ -92,6 +92,14 @@ impl AgentError {
         }
     }
 
+    /// Whether it only means that the message came too early.
+    pub fn is_limit(&self) -> bool {
+        matches!(
+            self,
+            AgentError::Status(429) | AgentError::Refused { status: 429, .. } | AgentError::SameId
+        )
+    }
+
     /// When the agent wants to be asked again.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

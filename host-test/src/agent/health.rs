@@ -18,8 +18,8 @@ use crate::clock::Clock;
 
 /// A message that failed so often for itself is put aside.
 pub const TRIES: u32 = 5;
-/// The same for silence, while others are answered all the time. That the agent is away (refused, 429,
-/// 502 to 504) counts against no message, however often.
+/// The same for failures that say the agent is away, while others are answered all the time. A limit of
+/// its rate counts against no message, however often: somebody is always within it.
 const OUTAGE_TRIES: u32 = 30;
 /// Pauses before a message is given to the agent again, or another one tries the gate.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -267,9 +267,8 @@ impl Case {
             state.fresh_failure = ended;
         }
         match error.fault() {
-            // Of an outage only silence may be the message's own doing.
-            Fault::Outage if *error == AgentError::TimedOut => self.outages += 1,
-            Fault::Outage => {}
+            Fault::Outage if error.is_limit() => {}
+            Fault::Outage => self.outages += 1,
             Fault::Message | Fault::Lasting | Fault::Final => self.own += 1,
         }
         self.was_alone = *error == AgentError::ProcessEndedAlone;

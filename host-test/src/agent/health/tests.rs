@@ -44,6 +44,17 @@ async fn suspect(world: &World, error: &AgentError, tries: u32) -> Case {
 }
 
 #[tokio::test]
+async fn a_limit_of_the_rate_is_no_fault_of_a_message() {
+    let world = World::new();
+    let mut case = world.case("late");
+    for _ in 0..2 * OUTAGE_TRIES {
+        world.fail(&mut case, &AgentError::Status(429)).await;
+        world.answer(&mut world.case("other")).await;
+    }
+    assert!(!case.is_suspect() && !case.is_guilty());
+}
+
+#[tokio::test]
 async fn a_message_that_fails_while_others_are_answered_is_guilty() {
     for (error, tries) in [
         (BROKEN, TRIES),
@@ -52,6 +63,7 @@ async fn a_message_that_fails_while_others_are_answered_is_guilty() {
         (AgentError::Incomplete("reset".to_owned()), TRIES),
         (AgentError::Unreadable("x"), TRIES),
         (AgentError::ProcessEnded, TRIES),
+        (AWAY, OUTAGE_TRIES),
         (AgentError::TimedOut, OUTAGE_TRIES),
     ] {
         let world = World::new();
