@@ -358,10 +358,11 @@ pub fn parse(
                 used.push(("--allow-egress", &["run", "login"]));
                 let pinned = text(&mut parser, "--allow-egress")?;
                 let (platform, origin) = pinned.split_once('=').ok_or_else(|| {
-                    UsageError(format!(
+                    UsageError(
                         "--allow-egress names no platform: write PLATFORM=ORIGIN, such as \
                          weixin=https://ilinkai.weixin.qq.com"
-                    ))
+                            .to_owned(),
+                    )
                 })?;
                 allow_egress(&mut allowed, platform, origin)
                     .map_err(|why| UsageError(format!("--allow-egress: {why}")))?;

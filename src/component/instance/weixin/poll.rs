@@ -57,10 +57,10 @@ impl Instance {
                     // A server that repeats itself, or has nothing to say and does not hold the poll,
                     // sets no pace.
                     let was_held = imports::now().saturating_sub(begun) >= SHORT_POLL;
-                    if !is_news && !(is_empty && was_held) {
-                        self.sleep(idle.fail(imports::random())).await;
-                    } else {
+                    if is_news || (is_empty && was_held) {
                         idle.reset();
+                    } else {
+                        self.sleep(idle.fail(imports::random())).await;
                     }
                 }
                 Err(error) => {
