@@ -554,8 +554,9 @@ async fn receipts_are_kept_for_three_days_and_the_store_does_not_grow() {
     })
     .await;
     eventually(async || keys("receipts").await <= 9).await;
-    // What was said is written with what is tidied.
-    eventually(async || keys("messages").await >= 80).await;
+    // Of 82 the last few are still with their posts, until the next tidying.
+    let kept = keys("messages").await;
+    assert!(kept >= 70, "{kept}");
     advance_until(&world, &account, 24 * HOUR, async || {
         keys("messages").await <= 16
     })
