@@ -179,8 +179,6 @@ impl Login {
         }
         let Some(code) = wire::qr_code(&answer) else {
             self.trouble = Some("the server's answer has no code".to_owned());
-            // A refusal need not say that it is one.
-            self.without_tokens = true;
             return Action::Wait(self.pauses.fail(random));
         };
         self.pauses.reset();

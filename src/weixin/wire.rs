@@ -789,14 +789,14 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_another_type_are_absent_fields() {
+    fn fields_of_another_type_are_read_where_that_is_clear() {
         let updates = updates(
             r#"{"ret":"-14","errcode":{},"errmsg":5,"msgs":{},"get_updates_buf":7,"longpolling_timeout_ms":"25000"}"#,
         )
         .unwrap();
         assert_eq!(updates.status.ret, -14);
         assert_eq!(updates.status.errcode, 0);
-        assert_eq!(updates.cursor, None);
+        assert_eq!(updates.cursor.as_deref(), Some("7"));
         assert_eq!(updates.hold_ms, Some(25_000));
         assert!(updates.messages.is_empty());
     }
