@@ -1,13 +1,19 @@
-//! The durable outbox: a post is stored before anything of it is sent, and each of its parts is sent
+//! The durable outbox. A post is stored before anything of it is sent, and each of its parts is tried
 //! until its fate is known.
 //!
-//! Promises: the parts of a conversation go out one after the other, in the order in which its posts
-//! were stored, but that an answer goes before what has to wait for the peer; a part whose answer is
-//! known is never sent again; one whose answer is not known is sent once more with the same client
-//! id, by each instance that finds it so, and then called `unknown`; a try that had no effect does
-//! not count. What is told as queued is reported when it is settled.
+//! The outbox promises:
+//! - The parts of a conversation go out one after the other, in the order in which its posts were stored.
+//!   Only an answer may overtake posts that wait for the peer.
+//! - A part whose fate is known is never sent again.
+//! - A part whose fate is not known is sent once more with the same client id, by each instance that
+//!   finds it so. Then it is called `unknown`.
+//! - A try that had no effect does not count.
+//! - A post that was reported as queued is reported again when it is settled.
+//!
+//! A post is one [`Record`], with its parts and how far each has come. What a conversation does now
+//! (ready, delayed, held, in flight) is its state in the [`Schedule`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::error::{Error, ErrorKind};
@@ -15,12 +21,14 @@ use super::pace::Pace;
 use super::store::{POST, Write, to_json};
 
 mod record;
+mod schedule;
 mod sender;
 mod throttle;
 
 pub use record::{Content, Count, NewPost, Part, PartState, Receipt};
 use record::{Record, StoredPart};
-pub use sender::{Room, Standing};
+use schedule::Schedule;
+pub use sender::{Room, Settlement, Standing};
 use throttle::Throttle;
 
 /// Conversations that send at the same time when there is no pace.
@@ -91,14 +99,6 @@ pub enum Outcome {
     LoginRequired(Error),
 }
 
-/// The posts of one conversation that are not settled, in order.
-#[derive(Debug, Default)]
-struct Queue {
-    orders: VecDeque<u64>,
-    /// How many of them are answers.
-    answers: usize,
-}
-
 /// The outbox of one account; all times but those that end in `_ms` are on one monotonic clock.
 #[derive(Debug)]
 pub struct Outbox {
@@ -107,16 +107,11 @@ pub struct Outbox {
     next_order: u64,
     /// What the posts that are not settled hold.
     bytes: usize,
-    queues: HashMap<String, Queue>,
-    ready: VecDeque<String>,
-    delayed: BTreeSet<(Duration, String)>,
-    /// Conversations that wait for their peer, or for the time of a post to pass.
-    held: HashSet<String>,
+    schedule: Schedule,
+    /// When the waiting posts expire, in milliseconds since the Unix epoch, and which.
     expiries: BTreeSet<(u64, u64)>,
-    /// Of each conversation that has a request under way, the post.
-    in_flight: HashMap<String, u64>,
     settled: Vec<u64>,
-    /// How many of them answer nothing and need no report.
+    /// How many of these answer nothing and need no report.
     settled_alone: usize,
     /// Settled posts whose report this instance has not returned.
     reports: VecDeque<u64>,
@@ -135,12 +130,8 @@ impl Outbox {
             // No two instances give the same one, also when they overlap.
             next_order: generation << 32,
             bytes: 0,
-            queues: HashMap::new(),
-            ready: VecDeque::new(),
-            delayed: BTreeSet::new(),
-            held: HashSet::new(),
+            schedule: Schedule::default(),
             expiries: BTreeSet::new(),
-            in_flight: HashMap::new(),
             settled: Vec::new(),
             settled_alone: 0,
             reports: VecDeque::new(),
@@ -186,6 +177,11 @@ impl Outbox {
         }
     }
 
+    /// Whether a request of a post is under way.
+    fn is_sending(&self, record: &Record) -> bool {
+        self.schedule.sending(&record.conversation) == Some(record.order)
+    }
+
     fn record(&self, key: &str) -> Option<&Record> {
         self.posts.get(self.orders.get(key)?)
     }
@@ -211,10 +207,11 @@ impl Outbox {
         std::mem::take(&mut self.decided)
     }
 
+    /// Whether a post is kept while the platform accepts nothing for it.
     fn is_queued(&self, record: &Record) -> bool {
         record.queue_until_ms.is_some()
             && !record.is_settled()
-            && (self.held.contains(&record.conversation)
+            && (self.schedule.is_held(&record.conversation)
                 || self.throttle.holds(&record.conversation))
     }
 
@@ -299,26 +296,23 @@ impl Outbox {
             record.drop_rest();
         }
         self.forget_failed(&record.key);
-        if self.held.remove(&record.conversation) {
-            self.ready.push_back(record.conversation.clone());
-        }
-        // The mark of the first attempt rides on this write when that attempt starts at once.
-        if self.ready.is_empty()
-            && self.throttle.delay(now, &record.conversation).is_none()
-            && !self.queues.contains_key(&record.conversation)
+        let conversation = record.conversation.clone();
+        let is_first = !self.schedule.contains(&conversation);
+        let gets_turn = is_first || self.schedule.release(&conversation);
+        let delay = self.throttle.delay(now, &conversation);
+        // The mark of the first try rides on this write if that try starts at once.
+        if is_first
+            && delay.is_none()
+            && !self.schedule.has_turns()
             && self.wake_after(now).is_none()
             && room.is_open_to(&record)
         {
             record.mark_next();
         }
         let write = write(&record);
-        let conversation = record.conversation.clone();
         self.hold(record);
-        if let Some(until) = self.throttle.delay(now, &conversation)
-            && self.ready.back() == Some(&conversation)
-        {
-            self.ready.pop_back();
-            self.delayed.insert((until, conversation));
+        if gets_turn && let Some(until) = delay {
+            self.schedule.delay(&conversation, until);
         }
         write
     }
@@ -337,15 +331,11 @@ impl Outbox {
     /// Settles the progress of a conversation that is not sent yet, and returns its texts: something
     /// newer is there to be said.
     pub fn drop_progress(&mut self, conversation: &str) -> (Vec<Write>, Vec<String>) {
-        let Some(queue) = self.queues.get(conversation) else {
-            return Default::default();
-        };
-        let sending = self.in_flight.get(conversation);
-        let orders: Vec<u64> = queue
-            .orders
-            .iter()
-            .copied()
-            .filter(|order| sending != Some(order))
+        let sending = self.schedule.sending(conversation);
+        let orders: Vec<u64> = self
+            .schedule
+            .orders(conversation)
+            .filter(|order| sending != Some(*order))
             .filter(|order| {
                 let record = self.posts.get(order);
                 record.is_some_and(|record| record.is_progress && !record.is_begun())
@@ -382,14 +372,7 @@ impl Outbox {
             if let Some(until_ms) = record.queue_until_ms {
                 self.expiries.insert((until_ms, order));
             }
-            let queue = self.queues.entry(record.conversation.clone()).or_default();
-            if queue.orders.is_empty() {
-                self.ready.push_back(record.conversation.clone());
-            }
-            queue.answers += usize::from(record.answers.is_some());
-            // Stored posts come in the order of their keys, not of their storing.
-            let index = queue.orders.partition_point(|other| *other < order);
-            queue.orders.insert(index, order);
+            self.schedule.add(&record);
         }
         self.posts.insert(order, record);
     }
@@ -426,9 +409,7 @@ impl Outbox {
 
     /// Goes on where this instance was before it loaded again: its requests are still under way.
     pub fn follow(&mut self, before: Outbox) {
-        self.ready
-            .retain(|conversation| !before.in_flight.contains_key(conversation));
-        self.in_flight = before.in_flight;
+        self.schedule.follow(&before.schedule);
         self.pace = before.pace;
         self.throttle = before.throttle;
         self.next_order = self.next_order.max(before.next_order);
@@ -439,9 +420,9 @@ impl Outbox {
         self.reports.retain(|order| !returned(order));
     }
 
-    /// The requests under way were given up. Load again after this.
+    /// The requests under way were given up. Load the state again after this.
     pub fn forget_requests(&mut self) {
-        self.in_flight.clear();
+        self.schedule.forget_requests();
     }
 
     /// Posts that are not settled.

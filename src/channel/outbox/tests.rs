@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -65,7 +67,7 @@ fn accept(
 }
 
 fn settle(outbox: &mut Outbox, now: Duration, job: &Job, outcome: Outcome) -> Vec<Write> {
-    outbox.settle(now, 0, job, outcome, STANDING).0
+    outbox.settle(now, 0, job, outcome, STANDING).writes
 }
 
 fn parts(count: usize) -> impl Iterator<Item = (Content, String)> {
@@ -598,8 +600,8 @@ fn a_refusal_that_the_share_explains_closes_the_peer_at_once() {
     let mut outbox = outbox(Duration::ZERO);
     accept(&mut outbox, answer("a", "alice"), parts(2));
     let (job, _) = next(&mut outbox, NOW).unwrap();
-    let (_, closes) = outbox.settle(NOW, 0, &job, declined(), EXPLAINED);
-    assert!(closes);
+    let settlement = outbox.settle(NOW, 0, &job, declined(), EXPLAINED);
+    assert!(settlement.closes_peer);
     let receipt = outbox.receipt("a").unwrap();
     let error = receipt.parts[0].error.as_ref().unwrap();
     assert_eq!(error.kind, ErrorKind::WindowClosed);
@@ -868,7 +870,7 @@ proptest! {
                 _ => { accepted_ids.insert(job.client_id.clone()); accepted() }
             };
             let standing = if peer == 0 { EXPLAINED } else { STANDING };
-            for write in outbox.settle(now, 0, &job, outcome, standing).0 {
+            for write in outbox.settle(now, 0, &job, outcome, standing).writes {
                 store.insert(write.key, write.value.unwrap());
             }
         }
@@ -889,7 +891,7 @@ proptest! {
         let (writes, keys) = outbox.retire(5, |_| false);
         prop_assert_eq!(writes.len(), 2 * keys.len());
         prop_assert_eq!(outbox.settled(), 0);
-        prop_assert!(outbox.posts.is_empty() && outbox.queues.is_empty());
-        prop_assert!(outbox.held.is_empty() && outbox.expiries.is_empty());
+        prop_assert!(outbox.posts.is_empty() && outbox.schedule.is_empty());
+        prop_assert!(outbox.expiries.is_empty());
     }
 }
