@@ -3,7 +3,7 @@
 //! HTTP goes through the account's [`Egress`], the key-value store is the account's own, the clock
 //! is the host's. [`limits`] says how much of each it may take, and of the CPU and of memory; what the
 //! host keeps for it counts against its [`budget`]. What std imports besides (arguments, environment,
-//! files, standard streams) is there and empty; there are no sockets. `docs/wasi-imports.md` goes
+//! files, standard streams) is there and empty; there are no sockets. `docs/en/wasi-imports.md` goes
 //! through all of it, function by function.
 
 pub(crate) mod background_pool;

@@ -14,14 +14,14 @@ use super::error::{Error, ErrorKind};
 use super::pace::Pace;
 use super::store::{POST, Write, to_json};
 
-mod brake;
-mod lane;
 mod record;
+mod sender;
+mod throttle;
 
-use brake::Brake;
-pub use lane::{Room, Standing};
 pub use record::{Content, Count, NewPost, Part, PartState, Receipt};
 use record::{Record, StoredPart};
+pub use sender::{Room, Standing};
+use throttle::Throttle;
 
 /// Conversations that send at the same time when there is no pace.
 const MAX_PARALLEL: usize = 16;
@@ -41,7 +41,7 @@ const UPLOAD_PAUSE: Duration = Duration::from_secs(30);
 pub const MAX_POSTS: usize = 10_000;
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// One request that the lane has to make.
+/// One request that the sender makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// Of the post.
@@ -82,12 +82,12 @@ pub enum Outcome {
     Refused(Error),
     /// The platform does not want it now: of this peer, or of the account.
     Declined {
-        /// What it said.
+        /// The platform's refusal.
         error: Error,
-        /// It said that there is too much.
+        /// The platform named its rate as the reason.
         is_throttle: bool,
     },
-    /// The credential is not valid; the lane waits for [`Outbox::resume`].
+    /// The credential is not valid. The sender waits for [`Outbox::resume`].
     LoginRequired(Error),
 }
 
@@ -123,7 +123,7 @@ pub struct Outbox {
     /// Keys of posts whose caller need not wait any longer.
     decided: Vec<String>,
     pace: Pace,
-    brake: Brake,
+    throttle: Throttle,
 }
 
 impl Outbox {
@@ -146,7 +146,7 @@ impl Outbox {
             reports: VecDeque::new(),
             decided: Vec::new(),
             pace,
-            brake: Brake::default(),
+            throttle: Throttle::default(),
         }
     }
 
@@ -214,7 +214,8 @@ impl Outbox {
     fn is_queued(&self, record: &Record) -> bool {
         record.queue_until_ms.is_some()
             && !record.is_settled()
-            && (self.held.contains(&record.conversation) || self.brake.holds(&record.conversation))
+            && (self.held.contains(&record.conversation)
+                || self.throttle.holds(&record.conversation))
     }
 
     /// The caller is about to be told of a post: when it is queued, its end will be reported. The
@@ -252,7 +253,7 @@ impl Outbox {
     /// # Errors
     /// `rate-limited` while the platform wants less.
     pub fn check_throttle(&self, now: Duration, conversation: &str) -> Result<(), Error> {
-        match self.brake.retry_after(now, conversation) {
+        match self.throttle.retry_after(now, conversation) {
             Some(pause) => Err(throttled(pause)),
             None => Ok(()),
         }
@@ -266,9 +267,9 @@ impl Outbox {
             .collect()
     }
 
-    /// Texts of the stored posts that the platform has named: where, the name, the text.
-    pub fn said(&self) -> impl Iterator<Item = (&str, &str, &str)> {
-        self.posts.values().flat_map(Record::said)
+    /// The texts that the platform has accepted under an id, as (conversation, id, text).
+    pub fn sent_texts(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.posts.values().flat_map(Record::sent_texts)
     }
 
     /// Takes in a post with its parts and their client ids. The write is its storing.
@@ -293,7 +294,7 @@ impl Outbox {
                 .map(|(content, client_id)| StoredPart::new(content, client_id))
                 .collect(),
         };
-        let has_no_room = !room.is_open_to(&record) || self.brake.holds(&record.conversation);
+        let has_no_room = !room.is_open_to(&record) || self.throttle.holds(&record.conversation);
         if record.is_progress && has_no_room {
             record.drop_rest();
         }
@@ -303,7 +304,7 @@ impl Outbox {
         }
         // The mark of the first attempt rides on this write when that attempt starts at once.
         if self.ready.is_empty()
-            && self.brake.delay(now, &record.conversation).is_none()
+            && self.throttle.delay(now, &record.conversation).is_none()
             && !self.queues.contains_key(&record.conversation)
             && self.wake_after(now).is_none()
             && room.is_open_to(&record)
@@ -313,7 +314,7 @@ impl Outbox {
         let write = write(&record);
         let conversation = record.conversation.clone();
         self.hold(record);
-        if let Some(until) = self.brake.delay(now, &conversation)
+        if let Some(until) = self.throttle.delay(now, &conversation)
             && self.ready.back() == Some(&conversation)
         {
             self.ready.pop_back();
@@ -387,8 +388,8 @@ impl Outbox {
             }
             queue.answers += usize::from(record.answers.is_some());
             // Stored posts come in the order of their keys, not of their storing.
-            let place = queue.orders.partition_point(|other| *other < order);
-            queue.orders.insert(place, order);
+            let index = queue.orders.partition_point(|other| *other < order);
+            queue.orders.insert(index, order);
         }
         self.posts.insert(order, record);
     }
@@ -420,7 +421,7 @@ impl Outbox {
 
     /// The platform can be reached again with a valid credential: nothing waits for that any more.
     pub fn resume(&mut self) {
-        self.brake.resume();
+        self.throttle.resume();
     }
 
     /// Goes on where this instance was before it loaded again: its requests are still under way.
@@ -429,7 +430,7 @@ impl Outbox {
             .retain(|conversation| !before.in_flight.contains_key(conversation));
         self.in_flight = before.in_flight;
         self.pace = before.pace;
-        self.brake = before.brake;
+        self.throttle = before.throttle;
         self.next_order = self.next_order.max(before.next_order);
         let returned = |order: &u64| {
             let was_settled = before.posts.get(order).is_some_and(Record::is_settled);

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::not_reached;
+use crate::channel::dedup::fnv1a;
 use crate::channel::error::{Error, ErrorKind};
-use crate::channel::seen::fnv1a;
 use crate::channel::store::{Bucket, Write, to_json};
 
-/// What is to be said.
+/// A post as the caller gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPost {
     /// Chosen by the caller.
@@ -267,8 +267,8 @@ impl Record {
         self.queue_until_ms.is_some_and(|until| now_ms >= until)
     }
 
-    /// Texts that the platform has named: where, the name, the text.
-    pub fn said(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+    /// The texts that the platform has accepted under an id, as (conversation, id, text).
+    pub fn sent_texts(&self) -> impl Iterator<Item = (&str, &str, &str)> {
         self.parts.iter().filter_map(|part| match &part.content {
             Content::Text(text) => {
                 let id = part.part.message_id.as_deref()?;

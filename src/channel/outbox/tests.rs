@@ -721,8 +721,8 @@ fn what_was_sent_to_a_peer_is_known_after_a_crash() {
     let writes = settle(&mut outbox, NOW, &job, accepted());
     let outbox = restarted(&writes);
     assert_eq!(outbox.counts(), [("alice".to_owned(), STANDING.count)]);
-    let said: Vec<(&str, &str, &str)> = outbox.said().collect();
-    assert_eq!(said, [("alice", "7", "part 0")]);
+    let texts: Vec<(&str, &str, &str)> = outbox.sent_texts().collect();
+    assert_eq!(texts, [("alice", "7", "part 0")]);
 }
 
 proptest! {

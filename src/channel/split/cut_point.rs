@@ -1,4 +1,4 @@
-//! Where a plain text may be cut.
+//! Where plain text may be cut.
 
 use unicode_segmentation::GraphemeCursor;
 
@@ -31,9 +31,9 @@ pub fn longest_prefix(text: &str, limits: Limits) -> usize {
         .unwrap_or(end)
 }
 
-/// Where to cut a text that has to be cut within its first `window` bytes: after the last blank line,
-/// line, sentence or word, whichever comes first in this order in the second half; else at the end
-/// of the window, or before the URL that is there.
+/// Where to cut a text within its first `window` bytes: after the last blank line, line, sentence or
+/// word in the second half of the window, tried in this order. Without any of them, the cut is at the end
+/// of the window, or before the URL there.
 pub fn best_cut(text: &str, window: usize) -> usize {
     let prefix = text.get(..window).unwrap_or_default();
     [after_blank_line, after_line, after_sentence, after_space]
@@ -88,7 +88,7 @@ fn after_space(text: &str) -> Option<usize> {
         .map(|(start, char)| start + char.len_utf8())
 }
 
-/// Where the URL begins that a cut would be inside of.
+/// The start of the URL that a cut at `cut` would split.
 fn url_around(text: &str, cut: usize) -> Option<usize> {
     let (before, after) = text.split_at_checked(cut)?;
     if after.chars().next().is_none_or(ends_url) {
@@ -98,7 +98,7 @@ fn url_around(text: &str, cut: usize) -> Option<usize> {
         .char_indices()
         .rfind(|(_, char)| ends_url(*char))
         .map_or(0, |(start, char)| start + char.len_utf8());
-    // The cut may be inside of the scheme.
+    // The cut may be inside the scheme.
     let ahead = after.floor_char_boundary(MAX_SCHEME + 3);
     let token = text.get(start..cut + ahead)?;
     let (scheme, _) = token.split_once("://")?;

@@ -30,11 +30,11 @@ pub enum Meaning {
 
 /// All times are on one monotonic clock.
 #[derive(Debug)]
-pub struct Brake {
-    reach: Backoff,
+pub struct Throttle {
+    unreachable_pauses: Backoff,
     unreachable_until: Option<Duration>,
     needs_login: bool,
-    throttle: Backoff,
+    decline_pauses: Backoff,
     throttled_until: Option<Duration>,
     last_decline: Duration,
     /// Refusals without a reason since something was accepted.
@@ -52,13 +52,13 @@ struct Suspect {
     until: Duration,
 }
 
-impl Default for Brake {
-    fn default() -> Brake {
-        Brake {
-            reach: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
+impl Default for Throttle {
+    fn default() -> Throttle {
+        Throttle {
+            unreachable_pauses: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
             unreachable_until: None,
             needs_login: false,
-            throttle: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
+            decline_pauses: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
             throttled_until: None,
             last_decline: Duration::ZERO,
             in_a_row: 0,
@@ -68,7 +68,7 @@ impl Default for Brake {
     }
 }
 
-impl Brake {
+impl Throttle {
     /// When the next request may start; [`Duration::MAX`] when a login has to come first.
     pub fn ready_at(&self, now: Duration) -> Duration {
         if self.needs_login {
@@ -103,7 +103,7 @@ impl Brake {
     /// The platform accepted something.
     pub fn accepted(&mut self, conversation: &str) {
         self.answered();
-        self.throttle.reset();
+        self.decline_pauses.reset();
         self.throttled_until = None;
         self.in_a_row = 0;
         self.accepted += 1;
@@ -112,16 +112,16 @@ impl Brake {
 
     /// The platform can be reached.
     pub fn answered(&mut self) {
-        self.reach.reset();
+        self.unreachable_pauses.reset();
         self.unreachable_until = None;
     }
 
     /// It can't.
     pub fn unreachable(&mut self, now: Duration, random: u64) {
-        self.unreachable_until = Some(now + self.reach.fail(random));
+        self.unreachable_until = Some(now + self.unreachable_pauses.fail(random));
     }
 
-    /// It refuses the credential: everything waits for [`Brake::resume`].
+    /// It refuses the credential: everything waits for [`Throttle::resume`].
     pub fn needs_login(&mut self) {
         self.needs_login = true;
     }
@@ -159,7 +159,7 @@ impl Brake {
         if !is_throttle && self.in_a_row == 1 {
             return Meaning::Unclear(suspect.until);
         }
-        self.throttled_until = Some(now + self.throttle.fail(random));
+        self.throttled_until = Some(now + self.decline_pauses.fail(random));
         Meaning::Throttle
     }
 
@@ -180,89 +180,92 @@ mod tests {
 
     #[test]
     fn one_opaque_refusal_holds_up_its_conversation_alone() {
-        let mut brake = Brake::default();
-        let meaning = brake.declined(SECOND, 0, "alice", false);
+        let mut throttle = Throttle::default();
+        let meaning = throttle.declined(SECOND, 0, "alice", false);
         assert_eq!(meaning, Meaning::Unclear(SECOND + FIRST_PAUSE));
-        assert_eq!(brake.ready_at(SECOND), SECOND);
-        assert!(brake.holds("alice") && !brake.holds("bob"));
-        brake.accepted("alice");
-        assert!(!brake.holds("alice"));
+        assert_eq!(throttle.ready_at(SECOND), SECOND);
+        assert!(throttle.holds("alice") && !throttle.holds("bob"));
+        throttle.accepted("alice");
+        assert!(!throttle.holds("alice"));
     }
 
     #[test]
     fn a_second_one_in_a_row_is_a_throttle_that_grows_to_its_cap() {
-        let mut brake = Brake::default();
-        brake.declined(SECOND, 0, "alice", false);
+        let mut throttle = Throttle::default();
+        throttle.declined(SECOND, 0, "alice", false);
         let mut now = SECOND;
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            assert_eq!(brake.declined(now, 0, "alice", false), Meaning::Throttle);
-            pauses.push((brake.ready_at(now) - now).as_secs());
-            now = brake.ready_at(now);
+            assert_eq!(throttle.declined(now, 0, "alice", false), Meaning::Throttle);
+            pauses.push((throttle.ready_at(now) - now).as_secs());
+            now = throttle.ready_at(now);
         }
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
-        assert!(brake.holds("bob"));
-        brake.accepted("bob");
-        assert!(!brake.holds("bob") && brake.holds("alice"));
-        assert_eq!(brake.ready_at(now), now);
+        assert!(throttle.holds("bob"));
+        throttle.accepted("bob");
+        assert!(!throttle.holds("bob") && throttle.holds("alice"));
+        assert_eq!(throttle.ready_at(now), now);
     }
 
     #[test]
     fn a_named_throttle_counts_at_once() {
-        let mut brake = Brake::default();
-        assert_eq!(brake.declined(SECOND, 0, "alice", true), Meaning::Throttle);
-        assert_eq!(brake.retry_after(SECOND, "bob"), Some(FIRST_PAUSE));
+        let mut throttle = Throttle::default();
+        assert_eq!(
+            throttle.declined(SECOND, 0, "alice", true),
+            Meaning::Throttle
+        );
+        assert_eq!(throttle.retry_after(SECOND, "bob"), Some(FIRST_PAUSE));
     }
 
     #[test]
     fn who_is_refused_while_others_are_served_is_closed() {
-        let mut brake = Brake::default();
-        brake.declined(SECOND, 0, "alice", false);
-        brake.accepted("bob");
+        let mut throttle = Throttle::default();
+        throttle.declined(SECOND, 0, "alice", false);
+        throttle.accepted("bob");
         assert_eq!(
-            brake.declined(SECOND * 6, 0, "alice", false),
+            throttle.declined(SECOND * 6, 0, "alice", false),
             Meaning::Closed
         );
-        assert!(!brake.is_throttled());
+        assert!(!throttle.is_throttled());
         // After a message it starts over.
-        brake.heard("alice");
+        throttle.heard("alice");
         assert!(matches!(
-            brake.declined(SECOND * 7, 0, "alice", false),
+            throttle.declined(SECOND * 7, 0, "alice", false),
             Meaning::Unclear(_)
         ));
     }
 
     #[test]
     fn a_message_brings_the_next_probe_forward_but_not_into_a_storm() {
-        let mut brake = Brake::default();
+        let mut throttle = Throttle::default();
         for _ in 0..6 {
-            brake.declined(SECOND, 0, "alice", true);
+            throttle.declined(SECOND, 0, "alice", true);
         }
-        assert!(brake.ready_at(SECOND) > SECOND * 100);
+        assert!(throttle.ready_at(SECOND) > SECOND * 100);
         for _ in 0..100 {
-            brake.heard("bob");
+            throttle.heard("bob");
         }
-        assert_eq!(brake.ready_at(SECOND), SECOND + FIRST_PAUSE);
+        assert_eq!(throttle.ready_at(SECOND), SECOND + FIRST_PAUSE);
     }
 
     #[test]
     fn a_login_resumes_and_a_throttle_stays() {
-        let mut brake = Brake::default();
-        brake.needs_login();
-        assert_eq!(brake.ready_at(SECOND), Duration::MAX);
-        brake.declined(SECOND, 0, "alice", true);
-        brake.unreachable(SECOND, 0);
-        brake.resume();
-        assert!(brake.is_throttled());
-        assert_eq!(brake.ready_at(SECOND), SECOND + FIRST_PAUSE);
+        let mut throttle = Throttle::default();
+        throttle.needs_login();
+        assert_eq!(throttle.ready_at(SECOND), Duration::MAX);
+        throttle.declined(SECOND, 0, "alice", true);
+        throttle.unreachable(SECOND, 0);
+        throttle.resume();
+        assert!(throttle.is_throttled());
+        assert_eq!(throttle.ready_at(SECOND), SECOND + FIRST_PAUSE);
     }
 
     #[test]
     fn memory_is_bounded() {
-        let mut brake = Brake::default();
+        let mut throttle = Throttle::default();
         for number in 0..10_000 {
-            brake.declined(SECOND, 0, &number.to_string(), true);
+            throttle.declined(SECOND, 0, &number.to_string(), true);
         }
-        assert!(brake.suspects.len() <= MAX_SUSPECTS);
+        assert!(throttle.suspects.len() <= MAX_SUSPECTS);
     }
 }

@@ -1,6 +1,7 @@
-//! The lane: whose turn it is, what may be sent, and what follows from the platform's answer.
+//! The sender's decisions: whose turn it is, what may be sent, and what follows from the platform's
+//! answer.
 
-use super::brake::Meaning;
+use super::throttle::Meaning;
 use super::*;
 
 /// What a peer's share and window leave room for.
@@ -21,8 +22,8 @@ pub struct Room {
 }
 
 impl Room {
-    /// Whether a post may be tried. Our own count is a brake for what nobody waits for: it never
-    /// holds back an answer, nor the rest of a post that has begun.
+    /// Whether a post may be tried. Our own count limits only what nobody waits for. It never
+    /// holds back an answer or the rest of a post that has begun.
     pub(super) fn is_open_to(&self, record: &Record) -> bool {
         if record.answers.is_some() || (record.is_begun() && !record.is_progress) {
             return !self.is_closed;
@@ -173,7 +174,7 @@ impl Outbox {
     /// The reason why [`Outbox::turn`] has nothing although something may be ready: the time to ask
     /// again, or [`Duration::MAX`] when a running request or a login has to come first.
     pub(super) fn wake_after(&self, now: Duration) -> Option<Duration> {
-        let parallel = if self.pace.is_unlimited() && !self.brake.is_throttled() {
+        let parallel = if self.pace.is_unlimited() && !self.throttle.is_throttled() {
             MAX_PARALLEL
         } else {
             1
@@ -181,7 +182,7 @@ impl Outbox {
         if self.in_flight.len() >= parallel {
             return Some(Duration::MAX);
         }
-        let ready_at = self.pace.ready_at(now).max(self.brake.ready_at(now));
+        let ready_at = self.pace.ready_at(now).max(self.throttle.ready_at(now));
         (ready_at > now).then_some(ready_at)
     }
 
@@ -240,7 +241,7 @@ impl Outbox {
         let mut holds_account = None;
         match outcome {
             Outcome::Accepted { message_id } => {
-                self.brake.accepted(&job.conversation);
+                self.throttle.accepted(&job.conversation);
                 record.accept(job.index, message_id);
                 record.count = Some(peer.count);
             }
@@ -251,7 +252,7 @@ impl Outbox {
                 delay = Some(now + ANSWERED_PAUSE);
             }
             Outcome::Refused(error) => {
-                self.brake.answered();
+                self.throttle.answered();
                 record.fail(job.index, &error);
             }
             Outcome::Unknown(error) => {
@@ -260,7 +261,7 @@ impl Outbox {
             }
             Outcome::NotSent(error) => {
                 record.not_sent(job.index, error);
-                self.brake.unreachable(now, random);
+                self.throttle.unreachable(now, random);
             }
             Outcome::NotUploaded(error) => {
                 record.not_sent(job.index, error);
@@ -272,14 +273,14 @@ impl Outbox {
                 if record.is_impatient() {
                     record.fail_rest(&error);
                 }
-                self.brake.needs_login();
+                self.throttle.needs_login();
                 holds_account = Some(error);
             }
             Outcome::Declined { error, is_throttle } => {
                 let meaning = match peer.explains_refusal && !is_throttle {
                     true => Meaning::Closed,
                     false => self
-                        .brake
+                        .throttle
                         .declined(now, random, &job.conversation, is_throttle),
                 };
                 record.not_sent(job.index, error.clone());
@@ -300,7 +301,7 @@ impl Outbox {
                         give_up(record, &error, until.saturating_sub(now));
                     }
                     Meaning::Throttle => {
-                        let pause = self.brake.retry_after(now, &job.conversation);
+                        let pause = self.throttle.retry_after(now, &job.conversation);
                         let pause = pause.unwrap_or_default();
                         give_up(record, &error, pause);
                         holds_account = Some(throttled(pause));
@@ -413,7 +414,7 @@ impl Outbox {
 
     /// The peer of a conversation wrote: what waited for that goes on.
     pub fn heard(&mut self, conversation: &str) {
-        self.brake.heard(conversation);
+        self.throttle.heard(conversation);
         self.release(conversation);
         let delayed = self.delayed.iter().find(|(_, other)| other == conversation);
         if let Some(entry) = delayed.cloned() {

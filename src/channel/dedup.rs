@@ -1,25 +1,26 @@
-//! The ids of what was acknowledged, so that the platform's repeats are known: the last 16,384.
+//! The ids of the last 16,384 acknowledged events. An event that the platform repeats is recognised by
+//! its id.
 
 use std::collections::{HashSet, VecDeque};
 
-use super::store::{SEEN, Write};
+use super::store::{DEDUP, Write};
 
 const IDS_PER_CHUNK: usize = 512;
 const CHUNKS: usize = 32;
 
 /// A bounded set of ids, stored in chunks of [`IDS_PER_CHUNK`].
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct Dedup {
     ids: HashSet<u64>,
     /// Oldest first; the last one is being filled.
     chunks: VecDeque<(u32, Vec<u64>)>,
 }
 
-impl Seen {
-    /// Takes in a stored chunk; anything else under its key is skipped.
+impl Dedup {
+    /// Adds a stored chunk. Keys of other prefixes are skipped.
     pub fn load(&mut self, key: &str, value: &[u8]) {
         let Some(number) = key
-            .strip_prefix(SEEN)
+            .strip_prefix(DEDUP)
             .and_then(|number| u32::from_str_radix(number, 16).ok())
         else {
             return;
@@ -29,8 +30,8 @@ impl Seen {
             .filter_map(|bytes| bytes.try_into().ok().map(u64::from_le_bytes))
             .collect();
         self.ids.extend(&ids);
-        let place = self.chunks.partition_point(|(other, _)| *other < number);
-        self.chunks.insert(place, (number, ids));
+        let index = self.chunks.partition_point(|(other, _)| *other < number);
+        self.chunks.insert(index, (number, ids));
     }
 
     /// Whether an id was acknowledged.
@@ -38,7 +39,7 @@ impl Seen {
         self.ids.contains(&fingerprint(id))
     }
 
-    /// Adds ids, and forgets the oldest chunk when there are too many.
+    /// Adds ids. When there are too many chunks, the oldest are dropped.
     pub fn insert<'a>(&mut self, ids: impl Iterator<Item = &'a str>) -> Vec<Write> {
         let mut writes = Vec::new();
         let mut changed = false;
@@ -84,11 +85,11 @@ impl Seen {
 }
 
 fn key(number: u32) -> String {
-    format!("{SEEN}{number:08x}")
+    format!("{DEDUP}{number:08x}")
 }
 
-/// A number stands for itself, so that the platform's ids never collide; any other text for its
-/// FNV-1a hash, which is the same in every version.
+/// A decimal number is its own fingerprint, so that numeric ids never collide. Any other id is hashed
+/// with FNV-1a, whose result is the same in every version.
 fn fingerprint(id: &str) -> u64 {
     id.parse().unwrap_or_else(|_| fnv1a(id.as_bytes()))
 }
@@ -117,35 +118,35 @@ mod tests {
     #[test]
     fn ids_survive_a_restart_and_the_oldest_are_forgotten() {
         let mut store = BTreeMap::new();
-        let mut seen = Seen::default();
+        let mut dedup = Dedup::default();
         let ids: Vec<String> = (0..20_000u64)
             .map(|id| (id + 7_497_484_083_968_569_736).to_string())
             .collect();
         for batch in ids.chunks(700) {
-            let writes = seen.insert(batch.iter().map(String::as_str));
+            let writes = dedup.insert(batch.iter().map(String::as_str));
             apply(&mut store, writes);
         }
         assert!(store.len() <= CHUNKS);
 
-        let mut again = Seen::default();
+        let mut again = Dedup::default();
         for (key, value) in &store {
             again.load(key, value);
         }
         for (index, id) in ids.iter().enumerate() {
-            assert_eq!(seen.contains(id), again.contains(id));
-            assert!(seen.contains(id) || index < 20_000 - (CHUNKS - 1) * IDS_PER_CHUNK);
+            assert_eq!(dedup.contains(id), again.contains(id));
+            assert!(dedup.contains(id) || index < 20_000 - (CHUNKS - 1) * IDS_PER_CHUNK);
         }
         assert!(!again.contains(&ids[0]));
     }
 
     #[test]
     fn a_known_id_costs_no_write_and_odd_values_are_skipped() {
-        let mut seen = Seen::default();
-        seen.load("seen/zz", b"12345678");
-        seen.load("seen/00000003", b"123456789");
-        assert!(!seen.insert(["a"].into_iter()).is_empty());
-        assert!(seen.insert(["a", "a"].into_iter()).is_empty());
-        assert!(seen.contains("a") && !seen.contains("b"));
+        let mut dedup = Dedup::default();
+        dedup.load("seen/zz", b"12345678");
+        dedup.load("seen/00000003", b"123456789");
+        assert!(!dedup.insert(["a"].into_iter()).is_empty());
+        assert!(dedup.insert(["a", "a"].into_iter()).is_empty());
+        assert!(dedup.contains("a") && !dedup.contains("b"));
     }
 
     #[test]
