@@ -492,11 +492,11 @@ impl Channel {
             explains_refusal: is_current
                 && peer.is_some_and(|peer| peer.explains_refusal(moment, allowance)),
         };
-        let (writes, closes) = self.outbox.settle(now, random, job, outcome, standing);
-        if closes && is_current {
+        let settlement = self.outbox.settle(now, random, job, outcome, standing);
+        if settlement.closes_peer && is_current {
             self.peers.close(&job.conversation);
         }
-        writes
+        settlement.writes
     }
 
     /// The receipt of a post that is in memory.

@@ -57,7 +57,8 @@ async fn main() {
         let loaded = runtime.load_bytes(component, bytes).await;
         loaded.expect("the component")
     };
-    let gateway = Gateway::new(&runtime, first.clone(), state);
+    let gateway = Gateway::new(&runtime, state);
+    gateway.install(first.clone());
     let mut bots = Vec::new();
     for number in 0..ACCOUNTS {
         bots.push(add(&simulator, &gateway, number).await);
@@ -156,7 +157,7 @@ async fn add(simulator: &Simulator, gateway: &Gateway, number: usize) -> Account
         .into(),
         media: MediaRules::default(),
     };
-    let added = gateway.add(options, Arc::new(EchoAgent)).await;
+    let added = gateway.add("weixin", options, Arc::new(EchoAgent)).await;
     added.expect("the account starts");
     bot
 }

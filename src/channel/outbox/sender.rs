@@ -1,7 +1,7 @@
 //! The sender's decisions: whose turn it is, what may be sent, and what follows from the platform's
 //! answer.
 
-use super::throttle::Meaning;
+use super::throttle::{Cause, Throttle};
 use super::*;
 
 /// What a peer's share and window leave room for.
@@ -15,7 +15,7 @@ pub struct Room {
     pub is_silent: bool,
     /// Sends that are left; none where there is no limit.
     pub left: Option<u32>,
-    /// Of these, what is kept for answers.
+    /// How many of these are kept for answers.
     pub reserve: u32,
     /// A message of the peer has no answer yet.
     pub awaits_answer: bool,
@@ -31,7 +31,7 @@ impl Room {
         self.is_open(record.is_progress)
     }
 
-    /// Whether something of the gateway's own accord may be sent.
+    /// Whether a post may be sent that answers nothing.
     pub fn is_open(&self, is_progress: bool) -> bool {
         let reserve = if is_progress || self.awaits_answer {
             self.reserve
@@ -45,13 +45,22 @@ impl Room {
 /// How a peer stands when a request for it is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// What it was sent, with what this request adds.
+    /// What the peer was sent, this request included.
     pub count: Count,
-    /// Its share or its silence explains a refusal.
+    /// The peer's share or its silence explains a refusal.
     pub explains_refusal: bool,
 }
 
-/// What the head of a queue comes to.
+/// What follows from the answer to a request.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Settlement {
+    /// What has to be written.
+    pub writes: Vec<Write>,
+    /// The platform accepts nothing more for the peer until it writes.
+    pub closes_peer: bool,
+}
+
+/// What happens to the first post of a conversation.
 enum Pick {
     Send(u64),
     Drop(u64),
@@ -59,29 +68,46 @@ enum Pick {
     Hold,
 }
 
+/// How a conversation goes on after a request.
+enum Decision {
+    /// In its turn.
+    Continue,
+    /// Not before this time.
+    ContinueAt(Duration),
+    /// With the same part, not before this time. Nothing is written: the store has the try already.
+    RepeatAt(Duration),
+    /// With the same part, not before this time, because the platform declined it without a reason.
+    DeclinedUntil(Duration),
+    /// When its peer writes.
+    ClosePeer,
+    /// When the platform takes messages of the account again. Until then this is the error of what would
+    /// not wait.
+    HoldAccount(Error),
+}
+
+impl Decision {
+    fn until(&self) -> Option<Duration> {
+        match self {
+            Decision::ContinueAt(until)
+            | Decision::RepeatAt(until)
+            | Decision::DeclinedUntil(until) => Some(*until),
+            Decision::Continue | Decision::ClosePeer | Decision::HoldAccount(_) => None,
+        }
+    }
+}
+
 impl Outbox {
     /// The conversation whose turn it is; [`Outbox::next`] has to follow.
     pub fn turn(&mut self, now: Duration) -> Option<String> {
-        while let Some((due, _)) = self.delayed.first()
-            && *due <= now
-        {
-            let (_, conversation) = self.delayed.pop_first()?;
-            self.ready.push_back(conversation);
+        self.schedule.wake(now);
+        match self.wake_after(now) {
+            Some(_) => None,
+            None => self.schedule.next(),
         }
-        if self.wake_after(now).is_some() {
-            return None;
-        }
-        // One that sends already comes again when that is settled.
-        while let Some(conversation) = self.ready.pop_front() {
-            if !self.in_flight.contains_key(&conversation) {
-                return Some(conversation);
-            }
-        }
-        None
     }
 
-    /// The next request of a conversation, if there is one to make, and what has to be written before
-    /// it is made.
+    /// The next request of a conversation, if there is one to make. The caller makes the writes before
+    /// the request.
     pub fn next(
         &mut self,
         now: Duration,
@@ -95,7 +121,7 @@ impl Outbox {
                 Pick::Send(order) => {
                     let job = self.begin(order, room.since_ms, &mut writes);
                     if job.is_some() {
-                        self.in_flight.insert(conversation.to_owned(), order);
+                        self.schedule.begin(conversation, order);
                         self.pace.take(now);
                     }
                     return (job, writes);
@@ -105,8 +131,8 @@ impl Outbox {
                     writes.extend(self.end(order, |record| record.fail_rest(&error)));
                 }
                 Pick::Hold => {
-                    self.held.insert(conversation.to_owned());
-                    self.decide(conversation);
+                    self.schedule.hold(conversation);
+                    self.tell_callers(conversation);
                     break;
                 }
             }
@@ -115,11 +141,11 @@ impl Outbox {
     }
 
     fn pick(&self, now_ms: u64, conversation: &str, room: &Room) -> Option<Pick> {
-        let queue = self.queues.get(conversation)?;
-        let order = *queue.orders.front()?;
+        let order = self.schedule.orders(conversation).next()?;
         let head = self.posts.get(&order)?;
+        let has_answers = self.schedule.has_answers(conversation);
         let room = Room {
-            awaits_answer: room.awaits_answer || queue.answers > 0,
+            awaits_answer: room.awaits_answer || has_answers,
             ..*room
         };
         if head.is_expired(now_ms) {
@@ -134,12 +160,12 @@ impl Outbox {
         if head.queue_until_ms.is_none() {
             return Some(Pick::Fail(order, window_closed()));
         }
-        if !room.is_closed && queue.answers > 0 {
-            let mut answers = queue.orders.iter().filter(|order| {
+        if !room.is_closed && has_answers {
+            let mut answers = self.schedule.orders(conversation).filter(|order| {
                 let record = self.posts.get(order);
                 record.is_some_and(|record| record.answers.is_some())
             });
-            return answers.next().map(|order| Pick::Send(*order));
+            return answers.next().map(Pick::Send);
         }
         Some(Pick::Hold)
     }
@@ -171,15 +197,15 @@ impl Outbox {
         Some(write)
     }
 
-    /// The reason why [`Outbox::turn`] has nothing although something may be ready: the time to ask
-    /// again, or [`Duration::MAX`] when a running request or a login has to come first.
+    /// Why [`Outbox::turn`] has nothing although a conversation may be ready: the time to ask again, or
+    /// [`Duration::MAX`] when a running request or a login has to come first.
     pub(super) fn wake_after(&self, now: Duration) -> Option<Duration> {
         let parallel = if self.pace.is_unlimited() && !self.throttle.is_throttled() {
             MAX_PARALLEL
         } else {
             1
         };
-        if self.in_flight.len() >= parallel {
+        if self.schedule.in_flight() >= parallel {
             return Some(Duration::MAX);
         }
         let ready_at = self.pace.ready_at(now).max(self.throttle.ready_at(now));
@@ -188,8 +214,9 @@ impl Outbox {
 
     /// When to ask [`Outbox::turn`] and [`Outbox::expire`] again if nothing else happens.
     pub fn wake_at(&self, now: Duration, now_ms: u64) -> Option<Duration> {
-        let delayed = self.delayed.first().map(|(due, _)| *due);
-        let ready = (!self.ready.is_empty()).then(|| self.wake_after(now).unwrap_or(now));
+        let delayed = self.schedule.next_delay();
+        let has_turns = self.schedule.has_turns();
+        let ready = has_turns.then(|| self.wake_after(now).unwrap_or(now));
         let expiry = self.expiries.first().map(|(until_ms, _)| {
             now.saturating_add(Duration::from_millis(until_ms.saturating_sub(now_ms)))
         });
@@ -197,16 +224,16 @@ impl Outbox {
         (at != Duration::MAX).then_some(at)
     }
 
-    /// Fails what waited for too long.
+    /// Fails the posts that have waited for too long.
     pub fn expire(&mut self, now_ms: u64) -> Vec<Write> {
         let mut writes = Vec::new();
         while let Some((until_ms, order)) = self.expiries.first().copied()
             && until_ms <= now_ms
         {
             self.expiries.remove(&(until_ms, order));
-            // One that is being sent is looked at again when its turn comes.
-            let is_sending = self.in_flight.values().any(|other| *other == order);
-            if !is_sending {
+            // A post that is being sent is looked at again when its turn comes.
+            let record = self.posts.get(&order);
+            if record.is_some_and(|record| !self.is_sending(record)) {
                 writes.extend(self.end(order, |record| record.fail_rest(&expired())));
             }
         }
@@ -214,8 +241,7 @@ impl Outbox {
     }
 
     /// Takes in what became of a request; `random` spreads the pauses. `peer` is what was known of the
-    /// peer when the request was made. Also true when nothing more is accepted for the peer until it
-    /// writes.
+    /// peer when the request was made.
     pub fn settle(
         &mut self,
         now: Duration,
@@ -223,102 +249,27 @@ impl Outbox {
         job: &Job,
         outcome: Outcome,
         peer: Standing,
-    ) -> (Vec<Write>, bool) {
-        let Some(order) = self.in_flight.remove(&job.conversation) else {
-            return (Vec::new(), false);
+    ) -> Settlement {
+        let Some(order) = self.schedule.sending(&job.conversation) else {
+            return Settlement::default();
         };
         let Some(record) = self
             .posts
             .get_mut(&order)
             .filter(|record| record.key == job.key && record.is_pending(job.index))
         else {
-            self.requeue(&job.conversation, None);
-            return (Vec::new(), false);
+            self.schedule.finish(&job.conversation, None);
+            return Settlement::default();
         };
-        let mut delay = None;
-        let mut changed = true;
-        let mut closes = false;
-        let mut holds_account = None;
-        match outcome {
-            Outcome::Accepted { message_id } => {
-                self.throttle.accepted(&job.conversation);
-                record.accept(job.index, message_id);
-                record.count = Some(peer.count);
-            }
-            // It tells nothing of what holds up the requests.
-            Outcome::Answered => {
-                record.accept(job.index, None);
-                record.count = Some(peer.count);
-                delay = Some(now + ANSWERED_PAUSE);
-            }
-            Outcome::Refused(error) => {
-                self.throttle.answered();
-                record.fail(job.index, &error);
-            }
-            Outcome::Unknown(error) => {
-                changed = record.not_answered(job.index, error, MAX_TRIES);
-                delay = (!changed).then(|| now + UNKNOWN_PAUSE);
-            }
-            Outcome::NotSent(error) => {
-                record.not_sent(job.index, error);
-                self.throttle.unreachable(now, random);
-            }
-            Outcome::NotUploaded(error) => {
-                record.not_sent(job.index, error);
-                delay = Some(now + UPLOAD_PAUSE);
-            }
-            Outcome::LoginRequired(error) => {
-                record.not_sent(job.index, error.clone());
-                // Its caller is told what the next one is told, whose post is not even stored.
-                if record.is_impatient() {
-                    record.fail_rest(&error);
-                }
-                self.throttle.needs_login();
-                holds_account = Some(error);
-            }
-            Outcome::Declined { error, is_throttle } => {
-                let meaning = match peer.explains_refusal && !is_throttle {
-                    true => Meaning::Closed,
-                    false => self
-                        .throttle
-                        .declined(now, random, &job.conversation, is_throttle),
-                };
-                record.not_sent(job.index, error.clone());
-                match meaning {
-                    Meaning::Closed => {
-                        closes = true;
-                        if record.is_progress {
-                            record.drop_rest();
-                        } else if record.queue_until_ms.is_none() {
-                            record.fail_rest(&Error {
-                                platform: error.platform,
-                                ..window_closed()
-                            });
-                        }
-                    }
-                    Meaning::Unclear(until) => {
-                        delay = Some(until);
-                        give_up(record, &error, until.saturating_sub(now));
-                    }
-                    Meaning::Throttle => {
-                        let pause = self.throttle.retry_after(now, &job.conversation);
-                        let pause = pause.unwrap_or_default();
-                        give_up(record, &error, pause);
-                        holds_account = Some(throttled(pause));
-                    }
-                }
-                self.decide(&job.conversation);
-            }
-        }
-        let is_settled = self.posts.get(&order).is_some_and(Record::is_settled);
-        if is_settled {
+        let throttle = &mut self.throttle;
+        let decision = decide(record, throttle, now, random, job.index, outcome, peer);
+        if record.is_settled() {
             self.leave_queue(order);
         }
-        self.requeue(&job.conversation, delay);
+        self.schedule.finish(&job.conversation, decision.until());
         let mut writes = Vec::new();
-        if changed {
-            let goes_on =
-                !is_settled && !closes && delay.is_none() && self.wake_after(now).is_none();
+        if !matches!(decision, Decision::RepeatAt(_)) {
+            let goes_on = matches!(decision, Decision::Continue) && self.wake_after(now).is_none();
             if let Some(record) = self.posts.get_mut(&order) {
                 if goes_on {
                     record.mark_next();
@@ -326,14 +277,21 @@ impl Outbox {
                 writes.push(write(record));
             }
         }
-        if let Some(error) = holds_account {
-            writes.extend(self.give_up_all(&error));
+        match &decision {
+            Decision::ClosePeer | Decision::DeclinedUntil(_) => {
+                self.tell_callers(&job.conversation);
+            }
+            Decision::HoldAccount(error) => writes.extend(self.give_up_all(error)),
+            Decision::Continue | Decision::ContinueAt(_) | Decision::RepeatAt(_) => {}
         }
-        (writes, closes)
+        Settlement {
+            writes,
+            closes_peer: matches!(decision, Decision::ClosePeer),
+        }
     }
 
-    /// While the platform wants less, or no message at all, nothing waits that would rather fail; the
-    /// callers of the others are told.
+    /// While the platform takes nothing of the account, the posts fail that would not wait. The callers
+    /// of the others are told.
     fn give_up_all(&mut self, error: &Error) -> Vec<Write> {
         let stays = self.posts.values().filter(|record| !record.is_settled());
         self.decided.extend(stays.map(|record| record.key.clone()));
@@ -342,8 +300,8 @@ impl Outbox {
             .posts
             .values()
             .filter(|record| !record.is_settled() && record.is_impatient())
+            .filter(|record| !self.is_sending(record))
             .map(|record| record.order)
-            .filter(|order| !self.in_flight.values().any(|other| other == order))
             .collect();
         impatient
             .into_iter()
@@ -357,10 +315,9 @@ impl Outbox {
     }
 
     /// The callers of a conversation's posts may be told that these are queued.
-    fn decide(&mut self, conversation: &str) {
-        let queue = self.queues.get(conversation);
-        let orders = queue.into_iter().flat_map(|queue| &queue.orders);
-        let keys = orders.filter_map(|order| Some(self.posts.get(order)?.key.clone()));
+    fn tell_callers(&mut self, conversation: &str) {
+        let orders = self.schedule.orders(conversation);
+        let keys = orders.filter_map(|order| Some(self.posts.get(&order)?.key.clone()));
         self.decided.extend(keys);
     }
 
@@ -379,47 +336,111 @@ impl Outbox {
         if let Some(until_ms) = record.queue_until_ms {
             self.expiries.remove(&(until_ms, order));
         }
-        let conversation = &record.conversation;
-        if let Some(queue) = self.queues.get_mut(conversation) {
-            queue.answers -= usize::from(record.answers.is_some());
-            match queue.orders.front() == Some(&order) {
-                true => drop(queue.orders.pop_front()),
-                false => queue.orders.retain(|other| *other != order),
-            }
-            if queue.orders.is_empty() {
-                self.queues.remove(conversation);
-                self.held.remove(conversation);
-            }
-        }
-    }
-
-    fn requeue(&mut self, conversation: &str, delay: Option<Duration>) {
-        if !self.queues.contains_key(conversation) {
-            return;
-        }
-        match delay {
-            Some(due) => {
-                self.delayed.insert((due, conversation.to_owned()));
-            }
-            None => self.ready.push_back(conversation.to_owned()),
-        }
+        self.schedule.remove(record);
     }
 
     /// Something changed that may make room for a conversation.
     pub fn release(&mut self, conversation: &str) {
-        if self.held.remove(conversation) {
-            self.ready.push_back(conversation.to_owned());
-        }
+        self.schedule.release(conversation);
     }
 
     /// The peer of a conversation wrote: what waited for that goes on.
     pub fn heard(&mut self, conversation: &str) {
         self.throttle.heard(conversation);
-        self.release(conversation);
-        let delayed = self.delayed.iter().find(|(_, other)| other == conversation);
-        if let Some(entry) = delayed.cloned() {
-            self.delayed.remove(&entry);
-            self.ready.push_back(entry.1);
+        self.schedule.hurry(conversation);
+    }
+}
+
+/// Notes on a record and on the throttle what became of the request for the part `index`.
+fn decide(
+    record: &mut Record,
+    throttle: &mut Throttle,
+    now: Duration,
+    random: u64,
+    index: usize,
+    outcome: Outcome,
+    peer: Standing,
+) -> Decision {
+    match outcome {
+        Outcome::Accepted { message_id } => {
+            throttle.accepted(&record.conversation);
+            record.accept(index, message_id);
+            record.count = Some(peer.count);
+            Decision::Continue
+        }
+        // This outcome tells nothing about the platform's API, so the throttle does not change.
+        Outcome::Answered => {
+            record.accept(index, None);
+            record.count = Some(peer.count);
+            Decision::ContinueAt(now + ANSWERED_PAUSE)
+        }
+        Outcome::Refused(error) => {
+            throttle.answered();
+            record.fail(index, &error);
+            Decision::Continue
+        }
+        Outcome::Unknown(error) => match record.not_answered(index, error, MAX_TRIES) {
+            true => Decision::Continue,
+            false => Decision::RepeatAt(now + UNKNOWN_PAUSE),
+        },
+        Outcome::NotSent(error) => {
+            record.not_sent(index, error);
+            throttle.unreachable(now, random);
+            Decision::Continue
+        }
+        Outcome::NotUploaded(error) => {
+            record.not_sent(index, error);
+            Decision::ContinueAt(now + UPLOAD_PAUSE)
+        }
+        Outcome::LoginRequired(error) => {
+            record.not_sent(index, error.clone());
+            // The caller gets the same error as the next caller, whose post is not even stored.
+            if record.is_impatient() {
+                record.fail_rest(&error);
+            }
+            throttle.needs_login();
+            Decision::HoldAccount(error)
+        }
+        Outcome::Declined { error, is_throttle } => {
+            record.not_sent(index, error.clone());
+            let cause = match peer.explains_refusal && !is_throttle {
+                true => Cause::ClosedPeer,
+                false => throttle.declined(now, random, &record.conversation, is_throttle),
+            };
+            let pause = throttle.retry_after(now, &record.conversation);
+            declined(record, error, cause, now, pause.unwrap_or_default())
+        }
+    }
+}
+
+/// Ends a post that the platform declined, unless it waits until the cause has passed. `pause` is how
+/// long the throttle lasts.
+fn declined(
+    record: &mut Record,
+    error: Error,
+    cause: Cause,
+    now: Duration,
+    pause: Duration,
+) -> Decision {
+    match cause {
+        Cause::ClosedPeer => {
+            if record.is_progress {
+                record.drop_rest();
+            } else if record.queue_until_ms.is_none() {
+                record.fail_rest(&Error {
+                    platform: error.platform,
+                    ..window_closed()
+                });
+            }
+            Decision::ClosePeer
+        }
+        Cause::Unclear(until) => {
+            give_up(record, &error, until.saturating_sub(now));
+            Decision::DeclinedUntil(until)
+        }
+        Cause::Throttle => {
+            give_up(record, &error, pause);
+            Decision::HoldAccount(throttled(pause))
         }
     }
 }

@@ -1,34 +1,35 @@
-//! What holds up the sends of an account: a platform that can't be reached, that refuses the
-//! credential, or that wants less.
+//! What holds up the sends of an account: the platform can't be reached, refuses the credential, or wants
+//! fewer messages.
 //!
-//! Promises: while the platform wants less there is one probe at a time, at pauses that grow; one
-//! refusal without a reason holds up its own conversation and no other; a conversation that is refused
-//! while others are served is told from a throttle.
+//! The throttle promises:
+//! - While the platform wants fewer messages, there is one probe at a time, at growing pauses.
+//! - One refusal without a reason holds up its own conversation and no other.
+//! - A conversation that is refused while others are served is not mistaken for a throttle.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::channel::backoff::Backoff;
 
-/// Pauses while the platform wants less. Throttles that were measured last from 30 s to an hour, and
-/// each attempt may prolong them.
+/// Pauses while the platform wants fewer messages. Measured throttles last from 30 s to an hour, and each
+/// attempt may prolong them.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// Conversations whose refusals are remembered.
+/// Conversations whose refusals are remembered at most.
 const MAX_SUSPECTS: usize = 1024;
 
-/// What a refusal without a reason means.
+/// Why the platform declined a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meaning {
-    /// Nothing yet: this conversation waits until then.
+pub enum Cause {
+    /// Not known yet. The conversation waits until then.
     Unclear(Duration),
-    /// The platform wants less of the account.
+    /// The platform wants fewer messages of the account.
     Throttle,
-    /// It accepts nothing for this conversation, while it does for others.
-    Closed,
+    /// The platform accepts messages for others, and none for this conversation.
+    ClosedPeer,
 }
 
-/// All times are on one monotonic clock.
+/// The state of the throttle. All times are on one monotonic clock.
 #[derive(Debug)]
 pub struct Throttle {
     unreachable_pauses: Backoff,
@@ -37,8 +38,9 @@ pub struct Throttle {
     decline_pauses: Backoff,
     throttled_until: Option<Duration>,
     last_decline: Duration,
-    /// Refusals without a reason since something was accepted.
+    /// Refusals without a reason since the last accepted message.
     in_a_row: u32,
+    /// How many messages were accepted.
     accepted: u64,
     suspects: HashMap<String, Suspect>,
 }
@@ -46,9 +48,9 @@ pub struct Throttle {
 /// A conversation that was refused without a reason.
 #[derive(Debug, Clone, Copy)]
 struct Suspect {
-    /// What had been accepted of the account until then.
+    /// [`Throttle::accepted`] at that time.
     accepted: u64,
-    /// It is not tried before.
+    /// The conversation is not tried before this time.
     until: Duration,
 }
 
@@ -78,29 +80,29 @@ impl Throttle {
         until.unwrap_or(now).max(now)
     }
 
-    /// Whether the platform wants less; then one request at a time is a probe.
+    /// Whether the platform wants fewer messages. Then one request at a time probes it.
     pub fn is_throttled(&self) -> bool {
         self.throttled_until.is_some()
     }
 
-    /// Whether nothing is accepted for now: of the account, or of this conversation.
+    /// Whether the platform takes nothing now, of the account or for this conversation.
     pub fn holds(&self, conversation: &str) -> bool {
         self.is_throttled() || self.needs_login || self.suspects.contains_key(conversation)
     }
 
-    /// Until when this conversation waits for a reason of its own.
+    /// Until when this conversation alone waits after a refusal.
     pub fn delay(&self, now: Duration, conversation: &str) -> Option<Duration> {
         let until = self.suspects.get(conversation)?.until;
         (until > now).then_some(until)
     }
 
-    /// The pause that is left for this conversation because the platform wants less.
+    /// How long this conversation still has to wait because of refusals.
     pub fn retry_after(&self, now: Duration, conversation: &str) -> Option<Duration> {
         let until = self.throttled_until.max(self.delay(now, conversation))?;
         Some(until.saturating_sub(now).max(Duration::from_secs(1)))
     }
 
-    /// The platform accepted something.
+    /// The platform accepted a message.
     pub fn accepted(&mut self, conversation: &str) {
         self.answered();
         self.decline_pauses.reset();
@@ -110,41 +112,41 @@ impl Throttle {
         self.suspects.remove(conversation);
     }
 
-    /// The platform can be reached.
+    /// The platform answered: it can be reached.
     pub fn answered(&mut self) {
         self.unreachable_pauses.reset();
         self.unreachable_until = None;
     }
 
-    /// It can't.
+    /// The platform can't be reached.
     pub fn unreachable(&mut self, now: Duration, random: u64) {
         self.unreachable_until = Some(now + self.unreachable_pauses.fail(random));
     }
 
-    /// It refuses the credential: everything waits for [`Throttle::resume`].
+    /// The platform refuses the credential: everything waits for [`Throttle::resume`].
     pub fn needs_login(&mut self) {
         self.needs_login = true;
     }
 
-    /// It can be reached with a valid credential. A throttle stays.
+    /// The platform takes the credential again. A throttle stays.
     pub fn resume(&mut self) {
         self.needs_login = false;
         self.answered();
     }
 
-    /// It declined a send; `is_throttle` when it said so.
+    /// The platform declined a message. With `is_throttle` it named the rate as the reason.
     pub fn declined(
         &mut self,
         now: Duration,
         random: u64,
         conversation: &str,
         is_throttle: bool,
-    ) -> Meaning {
+    ) -> Cause {
         self.answered();
         let before = self.suspects.get(conversation).copied();
         if !is_throttle && before.is_some_and(|before| self.accepted > before.accepted) {
             self.suspects.remove(conversation);
-            return Meaning::Closed;
+            return Cause::ClosedPeer;
         }
         self.last_decline = now;
         if self.suspects.len() >= MAX_SUSPECTS {
@@ -157,14 +159,13 @@ impl Throttle {
         self.suspects.insert(conversation.to_owned(), suspect);
         self.in_a_row = self.in_a_row.saturating_add(1);
         if !is_throttle && self.in_a_row == 1 {
-            return Meaning::Unclear(suspect.until);
+            return Cause::Unclear(suspect.until);
         }
         self.throttled_until = Some(now + self.decline_pauses.fail(random));
-        Meaning::Throttle
+        Cause::Throttle
     }
 
-    /// The peer wrote: what was refused for it before says nothing any more, and the next probe need
-    /// not wait for long.
+    /// The peer wrote. Earlier refusals for it mean nothing any more, and the next probe comes soon.
     pub fn heard(&mut self, conversation: &str) {
         self.suspects.remove(conversation);
         let soon = self.last_decline + FIRST_PAUSE;
@@ -181,8 +182,8 @@ mod tests {
     #[test]
     fn one_opaque_refusal_holds_up_its_conversation_alone() {
         let mut throttle = Throttle::default();
-        let meaning = throttle.declined(SECOND, 0, "alice", false);
-        assert_eq!(meaning, Meaning::Unclear(SECOND + FIRST_PAUSE));
+        let cause = throttle.declined(SECOND, 0, "alice", false);
+        assert_eq!(cause, Cause::Unclear(SECOND + FIRST_PAUSE));
         assert_eq!(throttle.ready_at(SECOND), SECOND);
         assert!(throttle.holds("alice") && !throttle.holds("bob"));
         throttle.accepted("alice");
@@ -196,7 +197,7 @@ mod tests {
         let mut now = SECOND;
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            assert_eq!(throttle.declined(now, 0, "alice", false), Meaning::Throttle);
+            assert_eq!(throttle.declined(now, 0, "alice", false), Cause::Throttle);
             pauses.push((throttle.ready_at(now) - now).as_secs());
             now = throttle.ready_at(now);
         }
@@ -210,10 +211,7 @@ mod tests {
     #[test]
     fn a_named_throttle_counts_at_once() {
         let mut throttle = Throttle::default();
-        assert_eq!(
-            throttle.declined(SECOND, 0, "alice", true),
-            Meaning::Throttle
-        );
+        assert_eq!(throttle.declined(SECOND, 0, "alice", true), Cause::Throttle);
         assert_eq!(throttle.retry_after(SECOND, "bob"), Some(FIRST_PAUSE));
     }
 
@@ -224,14 +222,14 @@ mod tests {
         throttle.accepted("bob");
         assert_eq!(
             throttle.declined(SECOND * 6, 0, "alice", false),
-            Meaning::Closed
+            Cause::ClosedPeer
         );
         assert!(!throttle.is_throttled());
         // After a message it starts over.
         throttle.heard("alice");
         assert!(matches!(
             throttle.declined(SECOND * 7, 0, "alice", false),
-            Meaning::Unclear(_)
+            Cause::Unclear(_)
         ));
     }
 
