@@ -102,7 +102,7 @@ async fn main() {
         let got = answers.remove(bot.id()).unwrap_or_default();
         assert_eq!(got, expected, "{}: all, once, in order", bot.id());
         let account = gateway.account(bot.id()).expect("it is there");
-        let asked = account.figures().agent_messages.get();
+        let asked = account.metrics().agent_messages.get();
         assert_eq!(asked, expected.len() as u64, "{}: once each", bot.id());
     }
     println!("nothing was lost, doubled or out of order, and the agent was asked once for each");

@@ -6,6 +6,7 @@
 //! files, standard streams) is there and empty; there are no sockets. `docs/en/wasi-imports.md` goes
 //! through all of it, function by function.
 
+pub(crate) mod background_pool;
 pub mod budget;
 pub mod clocks;
 pub mod config;
@@ -18,7 +19,6 @@ pub mod logging;
 pub(crate) mod memory;
 pub mod requests;
 pub mod tenant;
-pub(crate) mod threads;
 mod usage;
 
 use std::collections::BTreeMap;

@@ -123,7 +123,7 @@ async fn swaps_under_load_lose_and_double_nothing() {
             eventually(async || shown(&world.simulator, id, user).len() >= expect.len()).await;
             assert_eq!(shown(&world.simulator, id, user), expect, "{id} {user}");
         }
-        let asked = gateway.account(id).unwrap().figures().agent_messages.get();
+        let asked = gateway.account(id).unwrap().metrics().agent_messages.get();
         assert_eq!(asked, 400, "{id}: each message is given to the agent once");
     }
     world.check();

@@ -11,7 +11,7 @@ const MAX_LINKS: usize = 40;
 
 /// A name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct WatchedPath {
     /// Without links.
     pub directory: PathBuf,
     pub name: OsString,
@@ -19,8 +19,8 @@ pub(super) struct Place {
 
 /// The places of a file: its own, those of each link on the way to it, and where it ends early, that of
 /// the first part that is missing.
-pub(super) fn places(path: &Path) -> BTreeSet<Place> {
-    let mut places = BTreeSet::new();
+pub(super) fn watched_paths(path: &Path) -> BTreeSet<WatchedPath> {
+    let mut paths = BTreeSet::new();
     let mut at = PathBuf::from("/");
     let mut left: Vec<OsString> = parts(path);
     let mut links = 0;
@@ -34,27 +34,27 @@ pub(super) fn places(path: &Path) -> BTreeSet<Place> {
             continue;
         }
         let next = at.join(&part);
-        let place = || Place {
+        let watched = || WatchedPath {
             directory: at.clone(),
             name: part.clone(),
         };
         match fs::symlink_metadata(&next) {
             Ok(about) if about.is_symlink() => {
-                places.insert(place());
+                paths.insert(watched());
                 links += 1;
                 match fs::read_link(&next) {
                     Ok(target) if links <= MAX_LINKS => left.extend(parts(&target)),
-                    _ => return places,
+                    _ => return paths,
                 }
             }
             Ok(_) if !left.is_empty() => at = next,
             Ok(_) | Err(_) => {
-                places.insert(place());
-                return places;
+                paths.insert(watched());
+                return paths;
             }
         }
     }
-    places
+    paths
 }
 
 /// The parts of a path, the last one first.

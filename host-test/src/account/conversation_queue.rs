@@ -1,8 +1,8 @@
-//! Conversations: each has its own lane, in which its messages go to the agent one after the other;
-//! what a lane does with them is in `answering.rs`.
+//! The queues of messages: each conversation has one, so that the agent gets its messages one after the
+//! other. `answering.rs` takes the messages out.
 //!
-//! A lane outlives an instance: a message that a later instance returns again while the agent still
-//! has it is not given to the agent a second time.
+//! A queue outlives an instance. A later instance may return a message again while the agent still has
+//! it; the agent does not get that message a second time.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
@@ -40,8 +40,8 @@ const FIRST_BYTES: usize = 1000;
 /// Longest key of a post.
 const MAX_KEY_BYTES: usize = 64;
 
-/// The lanes of an account.
-pub struct Lanes {
+/// The queues of an account, one for each conversation that has messages.
+pub struct ConversationQueues {
     waiting: Mutex<Waiting>,
     /// A message has left.
     left: Notify,
@@ -52,29 +52,29 @@ pub struct Lanes {
 /// A message, and when it came.
 pub(super) type Arrived = (Message, Duration);
 
-/// What waits of a conversation.
+/// The messages of a conversation that wait for those before them.
 #[derive(Default)]
-struct Lane {
-    queue: VecDeque<Arrived>,
+struct ConversationQueue {
+    messages: VecDeque<Arrived>,
     /// Another message has come.
     arrived: Arc<Notify>,
 }
 
 struct Waiting {
-    /// A conversation is here while its lane runs.
-    lanes: HashMap<String, Lane>,
+    /// Only conversations whose messages are being answered.
+    queues: HashMap<String, ConversationQueue>,
     /// Ids of all messages that wait or are with the agent.
     ids: HashSet<String>,
     /// What they hold, as a part of the account's budget.
     held: Charge,
 }
 
-impl Lanes {
-    /// No lanes yet.
-    pub fn new(tenant: &Tenant) -> Lanes {
-        Lanes {
+impl ConversationQueues {
+    /// No queues yet.
+    pub fn new(tenant: &Tenant) -> ConversationQueues {
+        ConversationQueues {
             waiting: Mutex::new(Waiting {
-                lanes: HashMap::new(),
+                queues: HashMap::new(),
                 ids: HashSet::new(),
                 held: tenant.budget().note(0),
             }),
@@ -89,41 +89,42 @@ impl Lanes {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a message at the end of its lane.
+    /// Puts a message at the end of its queue.
     pub fn push(shared: &Arc<Shared>, message: Message) {
-        let mut waiting = shared.lanes.waiting();
+        let mut waiting = shared.queues.waiting();
         if !waiting.ids.insert(message.id.clone()) {
             return;
         }
-        shared.figures.messages.add();
+        shared.metrics.messages.add();
         let bytes = waiting.held.bytes().saturating_add(weight(&message));
         waiting.held.set(bytes);
         let conversation = message.conversation.id.clone();
         let arrived = (message, shared.clock().elapsed());
-        if let Some(lane) = waiting.lanes.get_mut(&conversation) {
-            lane.queue.push_back(arrived);
-            lane.arrived.notify_one();
+        if let Some(queue) = waiting.queues.get_mut(&conversation) {
+            queue.messages.push_back(arrived);
+            queue.arrived.notify_one();
             return;
         }
-        let lane = Lane::default();
-        let others = Arc::clone(&lane.arrived);
-        waiting.lanes.insert(conversation.clone(), lane);
+        let queue = ConversationQueue::default();
+        let others = Arc::clone(&queue.arrived);
+        waiting.queues.insert(conversation.clone(), queue);
         drop(waiting);
         tokio::spawn(Arc::clone(shared).converse(conversation, arrived, others));
     }
 
-    /// The next message of a conversation that waits; the lane stays.
+    /// The next message of a conversation that waits. The queue stays.
     pub(super) fn next(&self, conversation: &str) -> Option<Arrived> {
         let mut waiting = self.waiting();
-        waiting.lanes.get_mut(conversation)?.queue.pop_front()
+        waiting.queues.get_mut(conversation)?.messages.pop_front()
     }
 
-    /// The same; without one the lane is gone, and the next message begins another.
+    /// The next message of a conversation. Without one the queue is removed, and the conversation's
+    /// next message begins another.
     pub(super) fn next_or_close(&self, conversation: &str) -> Option<Arrived> {
         let mut waiting = self.waiting();
-        let next = waiting.lanes.get_mut(conversation)?.queue.pop_front();
+        let next = waiting.queues.get_mut(conversation)?.messages.pop_front();
         if next.is_none() {
-            waiting.lanes.remove(conversation);
+            waiting.queues.remove(conversation);
         }
         next
     }
@@ -145,7 +146,7 @@ impl Lanes {
 
     /// Waits until the account may have more messages: a component that reports them without end
     /// must not fill the host's memory.
-    pub async fn room(&self, limits: &Limits) {
+    pub async fn wait_for_space(&self, limits: &Limits) {
         loop {
             let left = self.left.notified();
             {
@@ -322,7 +323,7 @@ impl Shared {
         match settlement {
             Settlement::Acknowledge(id) => instance.ack(vec![id]).await,
             Settlement::Send(post) => {
-                self.figures.count(&instance.send(post).await?);
+                self.metrics.count(&instance.send(post).await?);
                 Ok(())
             }
         }

@@ -81,7 +81,7 @@ impl Histogram {
 
 /// The counters of an account.
 #[derive(Debug, Default)]
-pub struct Figures {
+pub struct Metrics {
     /// Messages that the platform brought.
     pub messages: Counter,
     /// From a message's arrival to the end of what its answer took.
@@ -103,7 +103,7 @@ pub struct Figures {
     parts: [Counter; STATES.len()],
 }
 
-impl Figures {
+impl Metrics {
     /// Counts the parts of a receipt.
     pub(crate) fn count(&self, receipt: &Receipt) {
         for part in &receipt.parts {
@@ -164,13 +164,13 @@ mod tests {
 
     #[test]
     fn parts_are_counted_by_their_state() {
-        let figures = Figures::default();
+        let metrics = Metrics::default();
         let part = |state| Part {
             state,
             message_id: None,
             error: None,
         };
-        figures.count(&Receipt {
+        metrics.count(&Receipt {
             key: "k".to_owned(),
             parts: STATES
                 .map(part)
@@ -178,7 +178,7 @@ mod tests {
                 .chain([part(PartState::Failed)])
                 .collect(),
         });
-        for (state, count) in figures.parts() {
+        for (state, count) in metrics.parts() {
             let expected = if state == PartState::Failed { 2 } else { 1 };
             assert_eq!(count, expected, "{state:?}");
         }

@@ -21,10 +21,10 @@ use super::cpu::Meter;
 const NICENESS: i32 = 10;
 
 /// All cores but one; they end with the last handle.
-pub(super) struct Threads(Option<Runtime>);
+pub(super) struct BackgroundPool(Option<Runtime>);
 
-impl Threads {
-    pub fn start() -> std::io::Result<Threads> {
+impl BackgroundPool {
+    pub fn start() -> std::io::Result<BackgroundPool> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = Builder::new_multi_thread()
             .worker_threads(cores.saturating_sub(1).max(1))
@@ -35,11 +35,11 @@ impl Threads {
                 let _ = rustix::process::nice(NICENESS);
             })
             .build()?;
-        Ok(Threads(Some(runtime)))
+        Ok(BackgroundPool(Some(runtime)))
     }
 }
 
-impl Drop for Threads {
+impl Drop for BackgroundPool {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             // It may be an instance that lets go of them, and that must not wait for itself.
@@ -64,24 +64,24 @@ async fn move_about<T: Send + 'static>(meter: Option<Arc<Meter>>, mut body: Body
         return Some(body.await);
     };
     loop {
-        let stint = |body, is_away| Stint {
+        let part = |body, is_away| UntilMoved {
             body: Some(body),
             meter: Arc::clone(&meter),
             home: Handle::current(),
             is_away,
-            woken: None,
+            last_poll: None,
         };
-        body = match stint(body, false).await {
+        body = match part(body, false).await {
             Ok(value) => return Some(value),
             Err(body) => body,
         };
-        let Threads(Some(threads)) = meter.threads() else {
+        let BackgroundPool(Some(threads)) = meter.pool() else {
             return None;
         };
         // Dropped with this future, and the body with it.
         let mut away = JoinSet::new();
-        let stint = stint(body, true).with_current_subscriber();
-        away.spawn_on(stint, threads.handle());
+        let part = part(body, true).with_current_subscriber();
+        away.spawn_on(part, threads.handle());
         body = match away.join_next().await? {
             Ok(Ok(value)) => return Some(value),
             Ok(Err(body)) => body,
@@ -93,23 +93,23 @@ async fn move_about<T: Send + 'static>(meter: Option<Arc<Meter>>, mut body: Body
     }
 }
 
-/// A part of a body's life, until it should be on the other threads.
-struct Stint<T> {
+/// Runs a body until it is done, or should go on on the other threads.
+struct UntilMoved<T> {
     body: Option<Body<T>>,
     meter: Arc<Meter>,
     home: Handle,
     is_away: bool,
-    /// How it is told to go on, and when it last paused.
-    woken: Option<(Arc<Noted>, Instant)>,
+    /// The waker of the last poll, and when that poll ended.
+    last_poll: Option<(Arc<TimedWaker>, Instant)>,
 }
 
-/// A waker that notes when it was first used.
-struct Noted {
+/// A waker that keeps the time of its first use.
+struct TimedWaker {
     waker: Waker,
     at: OnceLock<Instant>,
 }
 
-impl Wake for Noted {
+impl Wake for TimedWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -120,16 +120,16 @@ impl Wake for Noted {
     }
 }
 
-impl<T> Future for Stint<T> {
+impl<T> Future for UntilMoved<T> {
     type Output = Result<T, Body<T>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, Body<T>>> {
-        let Stint {
+        let UntilMoved {
             body: slot,
             meter,
             home,
             is_away,
-            woken,
+            last_poll,
         } = &mut *self;
         let Some(body) = slot else {
             // It was handed over, and nobody asks again.
@@ -137,20 +137,20 @@ impl<T> Future for Stint<T> {
         };
         // Time between the end of a poll and the call for the next one is idle; waiting for its turn
         // is not.
-        if let Some((woken, ended)) = woken.take() {
-            let until = woken.at.get().copied().unwrap_or_else(Instant::now);
+        if let Some((waker, ended)) = last_poll.take() {
+            let until = waker.at.get().copied().unwrap_or_else(Instant::now);
             meter.idled(until.saturating_duration_since(ended));
         }
-        let noted = Arc::new(Noted {
+        let timed = Arc::new(TimedWaker {
             waker: context.waker().clone(),
             at: OnceLock::new(),
         });
-        let waker = Waker::from(Arc::clone(&noted));
+        let waker = Waker::from(Arc::clone(&timed));
         // What it opens and waits for belongs to the runtime that it came from.
         let home = is_away.then(|| home.enter());
         let result = body.as_mut().poll(&mut Context::from_waker(&waker));
         drop(home);
-        *woken = Some((noted, Instant::now()));
+        *last_poll = Some((timed, Instant::now()));
         if let Poll::Ready(value) = result {
             return Poll::Ready(Ok(value));
         }

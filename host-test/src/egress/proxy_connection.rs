@@ -22,23 +22,23 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tower_service::Service;
 
-use super::connector::{ConnectError, Door, Reach, Tcp, innermost};
+use super::connector::{AddressPolicy, ConnectError, ProxyDialer, Tcp, innermost};
 use super::share;
 
 /// Opens connections on one of the two ways.
 #[derive(Clone)]
-pub(super) enum Way {
+pub(super) enum Route {
     Direct(Tcp),
     Through {
         proxy: Intercept,
         /// The way to the proxy.
-        door: Door,
-        reach: Reach,
+        dialer: ProxyDialer,
+        policy: AddressPolicy,
     },
 }
 
 /// An open connection.
-pub struct Hop {
+pub struct ProxyConnection {
     stream: MaybeHttpsStream<TokioIo<TcpStream>>,
     /// A proxy reads the requests, so they name the server.
     is_forwarding: bool,
@@ -46,10 +46,10 @@ pub struct Hop {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Service<Uri> for Way {
-    type Response = Hop;
+impl Service<Uri> for Route {
+    type Response = ProxyConnection;
     type Error = ConnectError;
-    type Future = BoxFuture<'static, Result<Hop, ConnectError>>;
+    type Future = BoxFuture<'static, Result<ProxyConnection, ConnectError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         Poll::Ready(Ok(()))
@@ -57,31 +57,35 @@ impl Service<Uri> for Way {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         match self.clone() {
-            Way::Direct(mut tcp) => async move {
+            Route::Direct(mut tcp) => async move {
                 let permit = share::connection().map_err(ConnectError::Share)?;
-                Ok(Hop {
+                Ok(ProxyConnection {
                     stream: MaybeHttpsStream::Http(tcp.call(uri).await?),
                     is_forwarding: false,
                     _permit: permit,
                 })
             }
             .boxed(),
-            Way::Through { proxy, door, reach } => through(proxy, door, reach, uri).boxed(),
+            Route::Through {
+                proxy,
+                dialer,
+                policy,
+            } => through(proxy, dialer, policy, uri).boxed(),
         }
     }
 }
 
 async fn through(
     proxy: Intercept,
-    door: Door,
-    reach: Reach,
+    dialer: ProxyDialer,
+    policy: AddressPolicy,
     uri: Uri,
-) -> Result<Hop, ConnectError> {
-    reach.check_literal(&uri)?;
+) -> Result<ProxyConnection, ConnectError> {
+    policy.check_literal(&uri)?;
     let permit = share::connection().map_err(ConnectError::Share)?;
     let failed =
         |why: &dyn std::fmt::Display| ConnectError::Proxy(format!("{}: {why}", name(&proxy)));
-    let stream = door
+    let stream = dialer
         .open(address(proxy.uri()))
         .await
         .map_err(|error| match error {
@@ -118,7 +122,7 @@ async fn through(
             opening.map_err(|error| failed(&error))?
         }
     };
-    Ok(Hop {
+    Ok(ProxyConnection {
         stream,
         is_forwarding: manner == Manner::Forwarded,
         _permit: permit,
@@ -214,13 +218,13 @@ impl Service<Uri> for Opened {
     }
 }
 
-impl Connection for Hop {
+impl Connection for ProxyConnection {
     fn connected(&self) -> Connected {
         self.stream.connected().proxy(self.is_forwarding)
     }
 }
 
-impl Read for Hop {
+impl Read for ProxyConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -230,7 +234,7 @@ impl Read for Hop {
     }
 }
 
-impl Write for Hop {
+impl Write for ProxyConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -113,7 +113,7 @@ fn own_group() -> Option<String> {
 }
 
 /// What is wrong and what to do, where an instance can't be made for want of room.
-pub(super) fn want_of_room(error: &wasmtime::Error, allocation: Allocation) -> Option<String> {
+pub(super) fn out_of_memory(error: &wasmtime::Error, allocation: Allocation) -> Option<String> {
     if error.is::<PoolConcurrencyLimitError>() {
         let instances = match allocation {
             Allocation::Pooled(instances) => instances,
@@ -196,9 +196,9 @@ mod tests {
     fn only_a_want_of_memory_is_one() {
         let error = wasmtime::Error::from(std::io::Error::from_raw_os_error(12));
         let error = error.context("mmap failed to reserve");
-        let text = want_of_room(&error, Allocation::OnDemand).unwrap();
+        let text = out_of_memory(&error, Allocation::OnDemand).unwrap();
         assert!(text.contains("mmap failed to reserve"), "{text}");
         let other = wasmtime::Error::from(std::io::Error::from_raw_os_error(2));
-        assert_eq!(want_of_room(&other, Allocation::OnDemand), None);
+        assert_eq!(out_of_memory(&other, Allocation::OnDemand), None);
     }
 }
