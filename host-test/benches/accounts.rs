@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use host_test::account::{Account, AccountOptions};
-use host_test::agent::EchoAgent;
-use host_test::clock::Clock;
-use host_test::media::MediaRules;
-use host_test::runtime::{Allocation, Runtime, RuntimeOptions};
-use host_test::simulator::{Event, Options, Simulator};
-use host_test::state::{Durability, State, StateSpec};
+use gateway_host::account::{Account, AccountOptions};
+use gateway_host::agent::EchoAgent;
+use gateway_host::clock::Clock;
+use gateway_host::media::MediaRules;
+use gateway_host::runtime::{Allocation, Runtime, RuntimeOptions};
+use gateway_host::state::{Durability, State, StateSpec};
+use gateway_simulator::{Event, Options, Simulator};
 use serde_json::json;
 
 mod figures;
@@ -140,7 +140,7 @@ async fn measure(size: usize) {
 
 async fn start(
     runtime: &Runtime,
-    plugin: &host_test::runtime::Plugin,
+    plugin: &gateway_host::runtime::Plugin,
     state: Arc<dyn State>,
     options: AccountOptions,
 ) -> Account {

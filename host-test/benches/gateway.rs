@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use axum::routing::post;
 use axum::{Json, Router};
-use host_test::simulator::{Event, Options, Simulator};
+use gateway_simulator::{Event, Options, Simulator};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 
@@ -133,11 +133,11 @@ async fn backlog(name: &str, agent: &str) {
 
 /// Sends through the library while a poll hangs.
 async fn send_beside_a_poll() {
-    use host_test::account::{Account, AccountOptions, Post};
-    use host_test::agent::EchoAgent;
-    use host_test::clock::Clock;
-    use host_test::runtime::Runtime;
-    use host_test::state::memory::MemoryState;
+    use gateway_host::account::{Account, AccountOptions, Post};
+    use gateway_host::agent::EchoAgent;
+    use gateway_host::clock::Clock;
+    use gateway_host::runtime::Runtime;
+    use gateway_host::state::memory::MemoryState;
     use std::sync::Arc;
 
     let simulator = simulator().await;
@@ -153,7 +153,7 @@ async fn send_beside_a_poll() {
             ("sends-per-message".to_owned(), "0".to_owned()),
         ]
         .into(),
-        media: host_test::media::MediaRules::default(),
+        media: gateway_host::media::MediaRules::default(),
     };
     let state = Arc::new(MemoryState::default());
     let account = Account::start(&runtime, &plugin, state, Arc::new(EchoAgent), options)

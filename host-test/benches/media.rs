@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
 use bytes::Bytes;
-use host_test::simulator::{Event, MediaKind, Options, Simulator};
+use gateway_simulator::{Event, MediaKind, Options, Simulator};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;

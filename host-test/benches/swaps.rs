@@ -9,14 +9,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use host_test::account::AccountOptions;
-use host_test::agent::EchoAgent;
-use host_test::clock::Clock;
-use host_test::gateway::Gateway;
-use host_test::media::MediaRules;
-use host_test::runtime::Runtime;
-use host_test::simulator::{Account, Event, Options, Simulator};
-use host_test::state::{Durability, StateSpec};
+use gateway_host::account::AccountOptions;
+use gateway_host::agent::EchoAgent;
+use gateway_host::clock::Clock;
+use gateway_host::gateway::Gateway;
+use gateway_host::media::MediaRules;
+use gateway_host::runtime::Runtime;
+use gateway_host::state::{Durability, StateSpec};
+use gateway_simulator::{Account, Event, Options, Simulator};
 use serde_json::json;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 

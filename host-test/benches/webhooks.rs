@@ -18,7 +18,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures::future::join_all;
-use host_test::simulator::wecom::{Kind, Options, Post, WeCom};
+use gateway_simulator::wecom::{Kind, Options, Post, WeCom};
 use http::Request;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::client::legacy::Client;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::admin::{self, Token};
-use host_test::agent::EchoAgent;
-use host_test::credentials::Home;
-use host_test::gateway::Gateway;
-use host_test::simulator::Act;
+use gateway_host::admin::{self, Token};
+use gateway_host::agent::EchoAgent;
+use gateway_host::credentials::Home;
+use gateway_host::gateway::Gateway;
+use gateway_simulator::Act;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};

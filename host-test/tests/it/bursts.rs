@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::agent::EchoAgent;
-use host_test::simulator::MediaKind;
+use gateway_host::agent::EchoAgent;
+use gateway_simulator::MediaKind;
 
 use crate::harness::{ALICE, BOB, Recorder, World, eventually};
 

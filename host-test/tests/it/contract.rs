@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use host_test::clock::Clock;
-use host_test::runtime::Runtime;
+use gateway_host::clock::Clock;
+use gateway_host::runtime::Runtime;
 
 use crate::harness::{ALICE, World, component};
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::agent::message::Reply;
-use host_test::agent::{AgentError, EchoAgent};
-use host_test::simulator::Repeat;
+use gateway_host::agent::message::Reply;
+use gateway_host::agent::{AgentError, EchoAgent};
+use gateway_simulator::Repeat;
 use serde_json::json;
 use tokio::sync::Semaphore;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::account::Phase;
-use host_test::agent::EchoAgent;
+use gateway_host::account::Phase;
+use gateway_host::agent::EchoAgent;
 use serde_json::json;
 
 use crate::harness::{ALICE, BOB, Recorder, World, eventually};

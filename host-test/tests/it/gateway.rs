@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::account::{AccountOptions, Changes, Handle, SwapError};
-use host_test::agent::EchoAgent;
-use host_test::gateway::Gateway;
-use host_test::media::MediaRules;
-use host_test::simulator::Simulator;
+use gateway_host::account::{AccountOptions, Changes, Handle, SwapError};
+use gateway_host::agent::EchoAgent;
+use gateway_host::gateway::Gateway;
+use gateway_host::media::MediaRules;
+use gateway_simulator::Simulator;
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};

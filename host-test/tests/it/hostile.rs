@@ -16,15 +16,15 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::routing::post;
 use futures::{StreamExt, stream};
-use host_test::account::{Account, AccountOptions, Setup, StartError};
-use host_test::agent::Agent;
-use host_test::agent::EchoAgent;
-use host_test::clock::Clock;
-use host_test::instance::Instance;
-use host_test::media::MediaRules;
-use host_test::runtime::{Allocation, Plugin, Runtime, RuntimeOptions};
-use host_test::sandbox::limits::Limits;
-use host_test::state::memory::MemoryState;
+use gateway_host::account::{Account, AccountOptions, Setup, StartError};
+use gateway_host::agent::Agent;
+use gateway_host::agent::EchoAgent;
+use gateway_host::clock::Clock;
+use gateway_host::instance::Instance;
+use gateway_host::media::MediaRules;
+use gateway_host::runtime::{Allocation, Plugin, Runtime, RuntimeOptions};
+use gateway_host::sandbox::limits::Limits;
+use gateway_host::state::memory::MemoryState;
 
 use crate::harness::{ALICE, BOB, PATIENCE, Recorder, World};
 

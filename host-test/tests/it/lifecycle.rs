@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use host_test::account::StartError;
-use host_test::agent::EchoAgent;
-use host_test::state::directory::DirectoryState;
-use host_test::state::{Bucket, Durability, State};
+use gateway_host::account::StartError;
+use gateway_host::agent::EchoAgent;
+use gateway_host::state::directory::DirectoryState;
+use gateway_host::state::{Bucket, Durability, State};
 use serde_json::json;
 
 use crate::harness::{ALICE, Recorder, World, eventually};

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::admin::{self, Token};
-use host_test::agent::EchoAgent;
-use host_test::clock::Clock;
-use host_test::listener::{Listener, ListenerLimits, Names};
-use host_test::runtime::{Runtime, RuntimeOptions};
-use host_test::simulator::wecom::WeCom;
-use host_test::simulator::{MediaKind, Options, Simulator};
+use gateway_host::admin::{self, Token};
+use gateway_host::agent::EchoAgent;
+use gateway_host::clock::Clock;
+use gateway_host::listener::{Listener, ListenerLimits, Names};
+use gateway_host::runtime::{Runtime, RuntimeOptions};
+use gateway_simulator::wecom::WeCom;
+use gateway_simulator::{MediaKind, Options, Simulator};
 use rustix::process::Signal;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
@@ -158,7 +158,8 @@ async fn doors(world: &World, corp: &Corp) -> (Vec<Door>, Box<dyn std::any::Any 
         },
     ];
     let account = gateway.account(&simulator.account_id()).unwrap();
-    eventually(async || account.status().await.phase == host_test::account::Phase::Connected).await;
+    eventually(async || account.status().await.phase == gateway_host::account::Phase::Connected)
+        .await;
     (doors, Box::new((gateway, served)))
 }
 

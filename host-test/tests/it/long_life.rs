@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
-use host_test::account::{Account, AccountOptions, PartState, Phase};
-use host_test::agent::message::{Message, Reply};
-use host_test::agent::progress::Progress;
-use host_test::agent::{Agent, AgentError, EchoAgent};
-use host_test::clock::Clock;
-use host_test::egress::client::HttpClient;
-use host_test::egress::connector::Resolve;
-use host_test::egress::proxy::Proxies;
-use host_test::listener::Names;
-use host_test::media::MediaRules;
-use host_test::simulator::{Options, Simulator};
-use host_test::state::memory::MemoryState;
+use gateway_host::account::{Account, AccountOptions, PartState, Phase};
+use gateway_host::agent::message::{Message, Reply};
+use gateway_host::agent::progress::Progress;
+use gateway_host::agent::{Agent, AgentError, EchoAgent};
+use gateway_host::clock::Clock;
+use gateway_host::egress::client::HttpClient;
+use gateway_host::egress::connector::Resolve;
+use gateway_host::egress::proxy::Proxies;
+use gateway_host::listener::Names;
+use gateway_host::media::MediaRules;
+use gateway_host::state::memory::MemoryState;
+use gateway_simulator::{Options, Simulator};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -106,7 +106,7 @@ async fn a_network_that_is_gone_for_an_hour_is_back_within_seconds() {
     }
     let reason = account.health().await.unwrap().reason.unwrap();
     assert!(reason.contains("refused"), "{reason}");
-    let news = account.send(host_test::account::Post {
+    let news = account.send(gateway_host::account::Post {
         queue_until: Some(world.clock.unix_ms() + 3_600_000),
         ..proactive("news", ALICE, "news")
     });

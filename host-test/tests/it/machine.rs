@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use host_test::simulator::{Options, Simulator};
+use gateway_simulator::{Options, Simulator};
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};

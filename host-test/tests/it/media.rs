@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use host_test::account::Account;
-use host_test::agent::message::{Media, MediaKind, Message, Reply, ReplyMedia};
-use host_test::agent::progress::Progress;
-use host_test::agent::{Agent, AgentError};
-use host_test::media::folder::Folder;
-use host_test::simulator::{Content, File, MediaKind as SentKind};
+use gateway_host::account::Account;
+use gateway_host::agent::message::{Media, MediaKind, Message, Reply, ReplyMedia};
+use gateway_host::agent::progress::Progress;
+use gateway_host::agent::{Agent, AgentError};
+use gateway_host::media::folder::Folder;
+use gateway_simulator::{Content, File, MediaKind as SentKind};
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::client::legacy::Client;
@@ -684,7 +684,7 @@ async fn large_files_pass_in_constant_memory() {
         }
     });
     let account = started(&world, agent).await;
-    let generated = |simulator: &host_test::simulator::Simulator| {
+    let generated = |simulator: &gateway_simulator::Simulator| {
         simulator.push_generated(ALICE, SentKind::File, SIZE, 7)
     };
     generated(&world.simulator);

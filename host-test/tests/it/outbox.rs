@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use host_test::account::{Account, PartState, Post};
-use host_test::agent::message::Reply;
-use host_test::agent::{AgentError, EchoAgent};
+use gateway_host::account::{Account, PartState, Post};
+use gateway_host::agent::message::Reply;
+use gateway_host::agent::{AgentError, EchoAgent};
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -238,8 +238,8 @@ async fn what_was_queued_is_reported_when_it_went_out_or_expired_until_that_is_a
     let report = tokio::spawn(async move { waiting.receive().await.unwrap() });
     world.clock.advance(2 * HOUR);
     let events = report.await.unwrap();
-    let settled = |events: &[host_test::account::Event]| match &events[0].body {
-        host_test::account::EventBody::Settled(receipt) => receipt.clone(),
+    let settled = |events: &[gateway_host::account::Event]| match &events[0].body {
+        gateway_host::account::EventBody::Settled(receipt) => receipt.clone(),
         other => panic!("{other:?}"),
     };
     let receipt = settled(&events);

@@ -8,10 +8,10 @@ use axum::routing::post;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{BoxFuture, FutureExt};
-use host_test::agent::http::HttpAgent;
-use host_test::agent::message::{Message, Reply};
-use host_test::agent::progress::Progress;
-use host_test::agent::{Agent, AgentError};
+use gateway_host::agent::http::HttpAgent;
+use gateway_host::agent::message::{Message, Reply};
+use gateway_host::agent::progress::Progress;
+use gateway_host::agent::{Agent, AgentError};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore};
 

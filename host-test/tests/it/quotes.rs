@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use host_test::agent::message::{MediaKind, Quote, Reply};
+use gateway_host::agent::message::{MediaKind, Quote, Reply};
 use serde_json::{Value, json};
 
 use crate::harness::{ALICE, BOB, Recorder, World, eventually};
@@ -101,7 +101,7 @@ async fn a_quoted_picture_comes_with_the_question_about_it() {
     let picture =
         world
             .simulator
-            .push_generated(ALICE, host_test::simulator::MediaKind::Image, 100, 1);
+            .push_generated(ALICE, gateway_simulator::MediaKind::Image, 100, 1);
     answered(&world, ALICE, 1).await;
     world
         .simulator

@@ -2,7 +2,7 @@
 
 use std::process::{Output, Stdio};
 
-use host_test::simulator::{Options, Simulator};
+use gateway_simulator::{Options, Simulator};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use crate::harness::{

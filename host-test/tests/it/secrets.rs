@@ -8,7 +8,7 @@ use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use host_test::simulator::{MediaKind, Options, Simulator};
+use gateway_simulator::{MediaKind, Options, Simulator};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;

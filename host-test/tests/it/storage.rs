@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use host_test::account::{Account, Phase};
-use host_test::agent::EchoAgent;
-use host_test::state::memory::MemoryState;
-use host_test::state::{Bucket, KeyPage, State, StateError};
+use gateway_host::account::{Account, Phase};
+use gateway_host::agent::EchoAgent;
+use gateway_host::state::memory::MemoryState;
+use gateway_host::state::{Bucket, KeyPage, State, StateError};
 use serde_json::json;
 
 use crate::harness::{ALICE, BOB, Recorder, World, eventually};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::agent::AgentError;
-use host_test::agent::message::Reply;
+use gateway_host::agent::AgentError;
+use gateway_host::agent::message::Reply;
 use serde_json::json;
 use tokio::sync::Semaphore;
 

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
 use futures::FutureExt;
-use host_test::agent::message::{Message, Reply};
-use host_test::egress::client::HttpClient;
-use host_test::egress::proxy::Proxies;
-use host_test::egress::resolver::SystemResolver;
-use host_test::sandbox::limits::Limits;
-use host_test::state::Durability;
-use host_test::state::directory::DirectoryState;
+use gateway_host::agent::message::{Message, Reply};
+use gateway_host::egress::client::HttpClient;
+use gateway_host::egress::proxy::Proxies;
+use gateway_host::egress::resolver::SystemResolver;
+use gateway_host::sandbox::limits::Limits;
+use gateway_host::state::Durability;
+use gateway_host::state::directory::DirectoryState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Street, log};

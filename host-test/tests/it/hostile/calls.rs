@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use futures::stream;
 use futures::{FutureExt, StreamExt};
-use host_test::instance::Instance;
-use host_test::sandbox::limits::Limits;
+use gateway_host::instance::Instance;
+use gateway_host::sandbox::limits::Limits;
 
 use super::Street;
 use crate::harness::{PATIENCE, proactive};
@@ -46,7 +46,7 @@ async fn error_of(instance: &Instance, call: &str) -> String {
         "ack" => instance.ack(vec![key()]).await.err(),
         "fetch" => instance.fetch(key()).await.err(),
         "put" => {
-            let info = host_test::instance::Upload {
+            let info = gateway_host::instance::Upload {
                 conversation: key(),
                 kind: None,
                 name: key(),

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use host_test::sandbox::limits::Limits;
+use gateway_host::sandbox::limits::Limits;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::Street;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use host_test::agent::message::{Message, Reply};
-use host_test::sandbox::limits::Limits;
+use gateway_host::agent::message::{Message, Reply};
+use gateway_host::sandbox::limits::Limits;
 
 use super::{Street, log};
 use crate::harness::{Recorder, eventually};
@@ -71,7 +71,7 @@ async fn the_store_is_bounded() {
         ("value", "`value_bytes`"),
     ] {
         // Overwriting needs no room for keys, and each deed starts with an empty store.
-        street.world.state = Arc::new(host_test::state::memory::MemoryState::default());
+        street.world.state = Arc::new(gateway_host::state::memory::MemoryState::default());
         street.down(deed, limits.clone(), &[words]).await;
         let bucket = street.world.state.bucket("state/hostile@im.bot").unwrap();
         let keys = bucket.list_keys(None).await.unwrap().keys;

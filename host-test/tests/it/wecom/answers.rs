@@ -6,10 +6,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::join_all;
-use host_test::account::{PartState, Phase, Post};
-use host_test::agent::message::{Reply, ReplyMedia};
-use host_test::agent::{AgentError, EchoAgent};
-use host_test::simulator::wecom::Kind;
+use gateway_host::account::{PartState, Phase, Post};
+use gateway_host::agent::message::{Reply, ReplyMedia};
+use gateway_host::agent::{AgentError, EchoAgent};
+use gateway_simulator::wecom::Kind;
 use http::Method;
 use serde_json::json;
 

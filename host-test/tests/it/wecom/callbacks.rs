@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::account::EventBody;
-use host_test::agent::message::MediaKind;
-use host_test::instance::Instance;
-use host_test::simulator::wecom::{Kind, Post as Callback};
+use gateway_host::account::EventBody;
+use gateway_host::agent::message::MediaKind;
+use gateway_host::instance::Instance;
+use gateway_simulator::wecom::{Kind, Post as Callback};
 use http::Method;
 use serde_json::json;
 

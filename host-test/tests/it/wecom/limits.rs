@@ -6,9 +6,9 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, FuturesUnordered, StreamExt};
-use host_test::simulator::wecom::Post as Callback;
-use host_test::state::memory::MemoryState;
-use host_test::state::{Bucket, KeyPage, State, StateError};
+use gateway_host::state::memory::MemoryState;
+use gateway_host::state::{Bucket, KeyPage, State, StateError};
+use gateway_simulator::wecom::Post as Callback;
 use tokio::sync::watch;
 
 use super::ALICE;
