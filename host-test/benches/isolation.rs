@@ -157,7 +157,7 @@ async fn beside(street: &Street, deeds: &[(&str, usize)]) {
         let times = street.answers(usize::MAX, Some(TIME)).await;
         let restarts: u64 = accounts
             .iter()
-            .map(|account| account.figures().restarts.get())
+            .map(|account| account.metrics().restarts.get())
             .sum();
         let held: usize = accounts
             .iter()

@@ -167,7 +167,7 @@ async fn a_program_that_does_not_run_costs_no_message() {
         world.simulator.say(person, "two");
     }
     in_steps(&world, SMALL, async || {
-        account.figures().agent_failures.get() >= 30
+        account.metrics().agent_failures.get() >= 30
     })
     .await;
     std::fs::write(&fixed, "").unwrap();
@@ -209,7 +209,7 @@ async fn a_message_that_a_server_always_fails_is_put_aside() {
             panic!("one was put aside");
         };
         assert!(conversation == ALICE && *tries >= 5, "{status}: {tries}");
-        assert_eq!(account.figures().put_aside.get(), 1);
+        assert_eq!(account.metrics().put_aside.get(), 1);
         let health = account.health().await.unwrap();
         assert_eq!(health.unacknowledged, 0);
         world.check();
@@ -232,7 +232,7 @@ async fn two_messages_of_a_person_that_fail_are_both_put_aside() {
     let answers = world.simulator.answers(ALICE);
     assert_eq!(answers.iter().filter(|answer| *answer == SORRY).count(), 2);
     assert!(answers.contains(&"re: after".to_owned()));
-    assert_eq!(account.figures().put_aside.get(), 2);
+    assert_eq!(account.metrics().put_aside.get(), 2);
 }
 
 #[tokio::test]
@@ -273,7 +273,7 @@ async fn an_outage_costs_no_message_and_is_told_once() {
             );
         }
         assert_eq!(aside(&account), []);
-        assert_eq!(account.figures().outage_notices.get(), 2);
+        assert_eq!(account.metrics().outage_notices.get(), 2);
         world.check();
     }
 }
@@ -339,7 +339,7 @@ async fn every_way_to_fail_ends_in_a_word_and_the_conversation_goes_on() {
         let account = world.start(recorder, &[]).await;
         world.simulator.say(ALICE, "poison");
         in_steps(&world, Duration::from_secs(2), async || {
-            account.figures().agent_failures.get() > 0
+            account.metrics().agent_failures.get() > 0
         })
         .await;
         world.simulator.say(ALICE, "after");
@@ -350,15 +350,15 @@ async fn every_way_to_fail_ends_in_a_word_and_the_conversation_goes_on() {
             answers.contains(&failed) && answers.contains(&"re: after".to_owned())
         })
         .await;
-        assert_eq!(account.figures().put_aside.get(), 1, "{error}");
+        assert_eq!(account.metrics().put_aside.get(), 1, "{error}");
         let kinds: Vec<u64> = account
-            .figures()
+            .metrics()
             .agent_errors()
             .map(|(_, count)| count)
             .collect();
         assert_eq!(
             kinds.iter().sum::<u64>(),
-            account.figures().agent_failures.get()
+            account.metrics().agent_failures.get()
         );
         in_steps(&world, Duration::from_secs(2), async || {
             account.health().await.unwrap().unacknowledged == 0

@@ -108,8 +108,8 @@ impl House {
         let world = World::new().await;
         let credentials = Credentials::of(spec);
         let state = Arc::clone(&world.state);
-        let plugin = world.plugin.clone();
-        let gateway = Gateway::with_credentials(&world.runtime, plugin, state, credentials.clone());
+        let gateway = Gateway::with_credentials(&world.runtime, state, credentials.clone());
+        gateway.install(world.plugin.clone());
         let server = Server::start().await;
         let options = AccountOptions {
             id: "a".to_owned(),
@@ -117,7 +117,8 @@ impl House {
             config: BTreeMap::from([("base-url".to_owned(), server.url.clone())]),
             media: MediaRules::default(),
         };
-        gateway.add(options, Arc::new(EchoAgent)).await.unwrap();
+        let agent = Arc::new(EchoAgent);
+        gateway.add("weixin", options, agent).await.unwrap();
         // Tenants with servers of their own, with the same one, and the operator.
         let platform = Home::at("weixin", []);
         let here = server.home();
@@ -357,7 +358,8 @@ async fn a_component_of_another_platform_gets_no_account_of_this_one() {
 async fn a_store_and_an_id_belong_to_one_platform() {
     let world = World::new().await;
     let gateway = world.gateway();
-    let account = gateway.add(world.options(&[]), Arc::new(EchoAgent)).await;
+    let agent = Arc::new(EchoAgent);
+    let account = gateway.add("weixin", world.options(&[]), agent).await;
     let id = account.unwrap().id().to_owned();
     let hostile = world
         .runtime
@@ -371,18 +373,14 @@ async fn a_store_and_an_id_belong_to_one_platform() {
         ..world.options(&[])
     };
     // The one that runs stays.
-    let refused = gateway
-        .add_of(&platform, options(), Arc::new(EchoAgent))
-        .await;
+    let refused = gateway.add(&platform, options(), Arc::new(EchoAgent)).await;
     let error = refused.err().unwrap();
     assert!(matches!(error, StartError::Invalid(_)), "{error}");
     assert!(error.to_string().contains("another id"), "{error}");
     assert!(gateway.account(&id).is_some());
     gateway.stop().await;
     // What it stored is not opened either.
-    let refused = gateway
-        .add_of(&platform, options(), Arc::new(EchoAgent))
-        .await;
+    let refused = gateway.add(&platform, options(), Arc::new(EchoAgent)).await;
     let error = refused.err().unwrap();
     assert!(matches!(error, StartError::Invalid(_)), "{error}");
     assert!(
@@ -403,7 +401,7 @@ async fn a_store_and_an_id_belong_to_one_platform() {
     assert!(matches!(refused.err(), Some(StartError::Invalid(_))));
     // Its own is, again and again.
     gateway
-        .add(world.options(&[]), Arc::new(EchoAgent))
+        .add("weixin", world.options(&[]), Arc::new(EchoAgent))
         .await
         .unwrap();
     gateway.stop().await;
