@@ -35,7 +35,7 @@ use crate::state::State;
 use crate::state::memory::MemoryState;
 pub use about::{about, difference};
 pub(crate) use about::{capture_line, egress_line};
-use fixture::{Outcome, World};
+use fixture::{Fixture, Outcome};
 use ledger::Ledger;
 
 /// The platform that the simulated server plays.
@@ -47,7 +47,7 @@ pub struct Check {
     pub name: &'static str,
     /// Whether it needs the platform's server.
     pub needs_server: bool,
-    run: for<'a> fn(&'a World) -> LocalBoxFuture<'a, Outcome>,
+    run: for<'a> fn(&'a Fixture) -> LocalBoxFuture<'a, Outcome>,
 }
 
 macro_rules! checks {
@@ -55,7 +55,7 @@ macro_rules! checks {
         &[$(Check {
             name: $name,
             needs_server: checks!(@$needs),
-            run: |world| Box::pin($run(world)),
+            run: |fixture| Box::pin($run(fixture)),
         }),*]
     };
     (@alone) => { false };
@@ -172,10 +172,10 @@ impl Suite {
     /// A sentence that says which promise is not kept.
     pub async fn run(&self, check: &Check) -> Result<(), String> {
         let running = async {
-            let world = World::new(self).await?;
+            let fixture = Fixture::new(self).await?;
             // A mistake of this suite must not end the other checks.
-            let outcome = AssertUnwindSafe((check.run)(&world)).catch_unwind().await;
-            self.ledger.note(&world);
+            let outcome = AssertUnwindSafe((check.run)(&fixture)).catch_unwind().await;
+            self.ledger.note(&fixture);
             outcome.unwrap_or_else(|_| Err("the check itself failed".to_owned()))
         };
         running.with_subscriber(self.ledger.subscriber()).await

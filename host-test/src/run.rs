@@ -21,7 +21,7 @@ use crate::egress::proxy::Proxies;
 use crate::egress::roots;
 use crate::listener::Names;
 use crate::runtime::{Allocation, Plugin, Runtime, RuntimeOptions};
-use crate::simulator::{Options, Simulator};
+use crate::simulator::{Simulator, SimulatorOptions};
 use crate::terminal;
 
 pub use login::login;
@@ -163,11 +163,11 @@ pub async fn simulator(
     token: Option<String>,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let simulator = Simulator::start(Options {
+    let simulator = Simulator::start(SimulatorOptions {
         listen,
         names,
         control_token: token,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .map_err(|error| Failure::Usage(format!("--listen {listen}: {error}")))?;

@@ -26,7 +26,7 @@ use crate::listener::{Listener, Tls};
 use crate::login::Logins;
 use crate::media::MediaRules;
 use crate::media::folder::Folder;
-use crate::simulator::{Options, Simulator};
+use crate::simulator::{Simulator, SimulatorOptions};
 use crate::state::{StateError, StateSpec};
 use crate::webhooks;
 
@@ -464,13 +464,13 @@ async fn built_in_simulator(
 ) -> Result<Simulator, Failure> {
     // A new account each time: what an earlier run left in the state is not this person's.
     let account_id = format!("{:012x}@im.bot", rand::random::<u64>() >> 16);
-    Simulator::start(Options {
+    Simulator::start(SimulatorOptions {
         clock: clock.clone(),
         account_id,
         control_token,
         // Files that the agent sends are saved for the person.
         whole_bytes: 100 * 1024 * 1024,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .map_err(|error| Failure::Other(format!("the simulated server can't be started: {error}")))
