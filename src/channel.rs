@@ -9,10 +9,12 @@ pub mod backoff;
 pub mod cipher;
 pub mod clock;
 pub mod control;
+pub mod dedup;
 pub mod error;
 pub mod expiry;
 pub mod file_name;
 pub mod health;
+pub mod history;
 pub mod journal;
 pub mod markdown;
 pub mod message;
@@ -20,8 +22,6 @@ pub mod outbox;
 pub mod pace;
 pub mod peers;
 pub mod policy;
-pub mod said;
-pub mod seen;
 pub mod settings;
 pub mod sniff;
 pub mod split;
@@ -33,14 +33,14 @@ use std::time::Duration;
 use clock::PlatformClock;
 use error::{Error, ErrorKind};
 use expiry::Expiry;
+use history::History;
 use journal::Journal;
 use message::Event;
 use outbox::{Content, Count, Job, NewPost, Outbox, Outcome, Receipt, Room, Standing};
 use pace::Pace;
 use peers::Peers;
-use said::Messages;
 use settings::{Dialect, Markdown, Settings};
-use split::Limits;
+use split::{Limits, SplitOptions};
 use store::{RETIRED, Write};
 
 /// Sends that may start at once before the pace holds.
@@ -71,7 +71,7 @@ pub struct Channel {
     journal: Journal,
     outbox: Outbox,
     peers: Peers,
-    messages: Messages,
+    history: History,
     receipts: Expiry,
     clock: PlatformClock,
 }
@@ -135,9 +135,9 @@ impl Channel {
         let mut journal = Journal::new(generation, settings.merge);
         problems.extend(journal.load(entries, &outbox.answered()));
         let keys = || keys.iter().map(String::as_str);
-        let mut messages = Messages::load(keys());
-        for (conversation, id, text) in outbox.said() {
-            messages.sent(id, conversation, text);
+        let mut history = History::load(keys());
+        for (conversation, id, text) in outbox.sent_texts() {
+            history.add_sent(id, conversation, text);
         }
         let channel = Channel {
             settings,
@@ -146,7 +146,7 @@ impl Channel {
             journal,
             outbox,
             peers: Peers::default(),
-            messages,
+            history,
             receipts: Expiry::load(RETIRED, RECEIPT_LIFE_MS, usize::MAX, keys()),
             clock: PlatformClock::default(),
         };
@@ -186,7 +186,7 @@ impl Channel {
     pub fn replay(&mut self, replay: Replay) {
         match replay {
             Replay::Event(event) => {
-                self.messages.heard(&event);
+                self.history.add_received(&event);
                 if let Some(message) = event.message() {
                     self.peers.heard(message.into());
                 }
@@ -225,9 +225,9 @@ impl Channel {
         &mut self.peers
     }
 
-    /// What was said, for quotes.
-    pub fn messages(&mut self) -> &mut Messages {
-        &mut self.messages
+    /// The history of messages, for quotes.
+    pub fn history(&mut self) -> &mut History {
+        &mut self.history
     }
 
     /// The keys of receipts.
@@ -265,7 +265,7 @@ impl Channel {
             {
                 self.peers.heard(message.into());
                 self.outbox.heard(&message.conversation.id);
-                self.messages.heard(event);
+                self.history.add_received(event);
             }
         }
         self.peers.shrink();
@@ -397,7 +397,7 @@ impl Channel {
     }
 
     fn split(&self, text: &str, limits: Limits) -> Vec<String> {
-        let options = split::Options {
+        let options = SplitOptions {
             fences: self.settings.markdown == Markdown::Native,
             marks: self.settings.part_marks,
         };
@@ -419,7 +419,7 @@ impl Channel {
             chars: limits.chars.saturating_sub(note.chars().count()).max(1),
             bytes: limits.bytes.saturating_sub(note.len()).max(4),
         };
-        let options = split::Options {
+        let options = SplitOptions {
             marks: false,
             fences: self.settings.markdown == Markdown::Native,
         };
@@ -438,7 +438,7 @@ impl Channel {
     /// lines.
     fn progress(&self, markdown: &str, mut waiting: Vec<String>) -> Vec<Content> {
         waiting.push(self.render(markdown));
-        let options = split::Options {
+        let options = SplitOptions {
             marks: false,
             fences: false,
         };
@@ -458,7 +458,7 @@ impl Channel {
         self.outbox.next(now, now_ms, conversation, &room)
     }
 
-    /// Takes in what became of a request of the lane.
+    /// Takes in what became of a request of the sender.
     pub fn settle(
         &mut self,
         now: Duration,
@@ -479,7 +479,7 @@ impl Channel {
         } = &outcome
             && let Content::Text(text) = &job.content
         {
-            self.messages.sent(id, &job.conversation, text);
+            self.history.add_sent(id, &job.conversation, text);
         }
         let peer = self.peers.peer(&job.conversation);
         let allowance = self.settings.allowance;
@@ -492,11 +492,11 @@ impl Channel {
             explains_refusal: is_current
                 && peer.is_some_and(|peer| peer.explains_refusal(moment, allowance)),
         };
-        let (writes, closes) = self.outbox.settle(now, random, job, outcome, standing);
-        if closes && is_current {
+        let settlement = self.outbox.settle(now, random, job, outcome, standing);
+        if settlement.closes_peer && is_current {
             self.peers.close(&job.conversation);
         }
-        writes
+        settlement.writes
     }
 
     /// The receipt of a post that is in memory.
@@ -509,12 +509,12 @@ impl Channel {
         let enough = |count: usize, enough: usize| count >= if at_once { 1 } else { enough };
         if !enough(self.journal.complete(), RETIRE_AT)
             && !enough(self.outbox.settled(), RETIRE_AT)
-            && !enough(self.messages.waiting(), REMEMBER_AT)
+            && !enough(self.history.waiting(), REMEMBER_AT)
         {
             return Vec::new();
         }
         let mut writes = self.peers.flush();
-        writes.extend(self.messages.flush(now_ms));
+        writes.extend(self.history.flush(now_ms));
         writes.extend(self.journal.retire());
         let journal = &self.journal;
         let (retired, keys) = self.outbox.retire(now_ms, |id| journal.holds(id));

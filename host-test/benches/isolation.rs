@@ -157,7 +157,7 @@ async fn beside(host: &SharedHost, attacks: &[(&str, usize)]) {
         let times = host.answers(usize::MAX, Some(TIME)).await;
         let restarts: u64 = accounts
             .iter()
-            .map(|account| account.figures().restarts.get())
+            .map(|account| account.metrics().restarts.get())
             .sum();
         let held: usize = accounts
             .iter()

@@ -57,7 +57,8 @@ async fn main() {
         let loaded = runtime.load_bytes(component, bytes).await;
         loaded.expect("the component")
     };
-    let gateway = Gateway::new(&runtime, first.clone(), state);
+    let gateway = Gateway::new(&runtime, state);
+    gateway.install(first.clone());
     let mut bots = Vec::new();
     for number in 0..ACCOUNTS {
         bots.push(add(&simulator, &gateway, number).await);
@@ -101,7 +102,7 @@ async fn main() {
         let got = answers.remove(bot.id()).unwrap_or_default();
         assert_eq!(got, expected, "{}: all, once, in order", bot.id());
         let account = gateway.account(bot.id()).expect("it is there");
-        let asked = account.figures().agent_messages.get();
+        let asked = account.metrics().agent_messages.get();
         assert_eq!(asked, expected.len() as u64, "{}: once each", bot.id());
     }
     println!("nothing was lost, doubled or out of order, and the agent was asked once for each");
@@ -156,7 +157,7 @@ async fn add(simulator: &Simulator, gateway: &Gateway, number: usize) -> Account
         .into(),
         media: MediaRules::default(),
     };
-    let added = gateway.add(options, Arc::new(EchoAgent)).await;
+    let added = gateway.add("weixin", options, Arc::new(EchoAgent)).await;
     added.expect("the account starts");
     bot
 }

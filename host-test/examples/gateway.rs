@@ -35,11 +35,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let state = StateSpec::Directory("./weixin-state".into())
         .open(Durability::Process)
         .await?;
-    let gateway = Gateway::new(&runtime, plugin, state);
+    let gateway = Gateway::new(&runtime, state);
+    gateway.install(plugin);
 
     // Each account has its own instance, store and credentials. Add as many as you have.
     let account = gateway
         .add(
+            "weixin",
             AccountOptions {
                 id: std::env::var("WEIXIN_ACCOUNT_ID")?,
                 secrets: [("bot-token".to_owned(), std::env::var("WEIXIN_TOKEN")?)].into(),

@@ -7,10 +7,10 @@
 mod answering;
 mod aside;
 mod changes;
-pub mod figures;
+mod conversation_queue;
 mod handle;
-mod lanes;
 mod message;
+pub mod metrics;
 mod rules;
 mod settled;
 mod setup;
@@ -34,8 +34,8 @@ use crate::instance::{CallError, Ended, Instance};
 use crate::runtime::{Plugin, Runtime};
 use crate::state::State;
 use aside::Aside;
-use figures::Figures;
-use lanes::Lanes;
+use conversation_queue::ConversationQueues;
+use metrics::Metrics;
 use swap::Swap;
 use trouble::Failing;
 
@@ -99,12 +99,12 @@ struct Shared {
     superseded: watch::Sender<bool>,
     /// Told when that happens to any account of the process.
     taken: Arc<Notify>,
-    lanes: Lanes,
+    queues: ConversationQueues,
     /// How the agent does, and what people are told where it fails them.
     agent_health: Arc<AgentHealth>,
     words: Words,
     aside: Aside,
-    figures: Figures,
+    metrics: Metrics,
 }
 
 /// Why no instance serves.
@@ -161,8 +161,8 @@ impl Account {
             stopping: watch::channel(false).0,
             superseded: watch::channel(false).0,
             taken,
-            lanes: Lanes::new(&tenant),
-            figures: Figures::default(),
+            queues: ConversationQueues::new(&tenant),
+            metrics: Metrics::default(),
         });
         let (started, first) = oneshot::channel();
         let task = tokio::spawn(Arc::clone(&shared).keep_going(started, requests));
@@ -239,7 +239,7 @@ impl Shared {
             }
             result => result?,
         };
-        self.figures.count(&receipt);
+        self.metrics.count(&receipt);
         Ok(receipt)
     }
 
@@ -341,7 +341,7 @@ impl Shared {
             let why = format!("{why}; another instance follows in {} s", pause.as_secs());
             tracing::error!(account = &*self.id, instance = number, "{why}");
             self.absent(Phase::Starting, Some(&why));
-            self.figures.restarts.add();
+            self.metrics.restarts.add();
             tokio::select! {
                 () = self.clock().sleep(pause) => {}
                 () = self.stopped() => return,
@@ -384,7 +384,9 @@ impl Shared {
             let mut done = Vec::new();
             let mut held = self.setup().tenant.budget().note(0);
             loop {
-                self.lanes.room(&self.setup().tenant.limits).await;
+                self.queues
+                    .wait_for_space(&self.setup().tenant.limits)
+                    .await;
                 match instance.receive().await {
                     Ok(events) => {
                         if events.is_empty() {
@@ -394,7 +396,7 @@ impl Shared {
                             match event.body {
                                 EventBody::Message(message) => {
                                     let message = self.message(message).await;
-                                    Lanes::push(self, message);
+                                    ConversationQueues::push(self, message);
                                 }
                                 EventBody::Settled(receipt) => {
                                     self.settled(&receipt);
@@ -479,7 +481,7 @@ impl Shared {
     }
 
     async fn shut_down(&self, instance: &Instance) {
-        self.drain(instance, self.lanes.typing_ended()).await;
+        self.drain(instance, self.queues.typing_ended()).await;
         match tokio::time::timeout(STOP_WAIT, instance.stop()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(

@@ -8,7 +8,7 @@
 //!   error kinds, `ended` (no instance serves) or `unauthorized`.
 //! - What fails ends one request, never the server.
 
-mod failure;
+mod api_error;
 mod health;
 mod jobs;
 mod login;
@@ -33,7 +33,7 @@ use crate::account::{Handle, SwapError};
 use crate::gateway::{Gateway, SWAP_DEADLINE};
 pub use crate::listener::Token;
 use crate::listener::{Listener, Names, Peer, has_origin};
-use failure::Failure;
+use api_error::ApiError;
 use jobs::Jobs;
 use login::Sessions;
 
@@ -54,9 +54,9 @@ struct Admin {
 }
 
 impl Admin {
-    fn account(&self, id: &str) -> Result<Handle, Failure> {
+    fn account(&self, id: &str) -> Result<Handle, ApiError> {
         let account = self.gateway.account(id);
-        account.ok_or_else(|| Failure::not_found(format!("there is no account `{id}`")))
+        account.ok_or_else(|| ApiError::not_found(format!("there is no account `{id}`")))
     }
 }
 
@@ -95,8 +95,8 @@ fn router(admin: Admin) -> Router {
         )
         .route("/accounts/{account}/login/code", post(login::submit))
         .route("/component", post(swap))
-        .fallback(async || Failure::not_found("there is no such path".to_owned()))
-        .method_not_allowed_fallback(async || Failure::method_not_allowed())
+        .fallback(async || ApiError::not_found("there is no such path".to_owned()))
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(middleware::from_fn_with_state(admin.clone(), authorize))
         .with_state(admin)
 }
@@ -113,10 +113,10 @@ async fn authorize(
     if (!authorized.0 || has_origin(&head.headers))
         && let Err(foreign) = admin.names.check(peer.local, &head)
     {
-        return Failure::forbidden(foreign.sentence()).into_response();
+        return ApiError::forbidden(foreign.sentence()).into_response();
     }
     if !authorized.0 && head.uri.path() != "/healthz" {
-        return Failure::unauthorized().into_response();
+        return ApiError::unauthorized().into_response();
     }
     let mut request = Request::from_parts(head, body);
     request.extensions_mut().insert(authorized);
@@ -129,13 +129,13 @@ const ALLOW_CHANGES: &str = "allow-changes";
 /// `POST /component`: swaps all accounts of its platform to the component of the body. One that reaches
 /// more than the one that serves, or treats credentials in another way, wants `?allow-changes=true`. It
 /// is not kept: a later start loads what `--component` names.
-async fn swap(State(admin): State<Admin>, request: Request) -> Result<Json<Value>, Failure> {
+async fn swap(State(admin): State<Admin>, request: Request) -> Result<Json<Value>, ApiError> {
     let is_confirmed = match request.uri().query() {
         None | Some("" | "allow-changes=false") => false,
         Some("allow-changes=true") => true,
         Some(_) => {
             let what = format!("the one parameter is {ALLOW_CHANGES}, and it is true or false");
-            return Err(Failure::invalid(what));
+            return Err(ApiError::invalid(what));
         }
     };
     let bytes = body(request, MAX_COMPONENT_BYTES).await?;
@@ -144,13 +144,13 @@ async fn swap(State(admin): State<Admin>, request: Request) -> Result<Json<Value
         .runtime()
         .load_bytes(Path::new("of the request"), bytes.to_vec())
         .await
-        .map_err(|error| Failure::misfit(error.to_string()))?;
+        .map_err(|error| ApiError::misfit(error.to_string()))?;
     let swapped = match is_confirmed {
         true => gateway.swap_confirmed(&plugin, SWAP_DEADLINE).await,
         false => gateway.swap(&plugin, SWAP_DEADLINE).await,
     };
     swapped.map_err(|error| {
-        Failure::misfit(match error {
+        ApiError::misfit(match error {
             SwapError::Unconfirmed(why) => format!("{why}, by ?{ALLOW_CHANGES}=true"),
             error => error.to_string(),
         })
@@ -159,20 +159,20 @@ async fn swap(State(admin): State<Admin>, request: Request) -> Result<Json<Value
 }
 
 /// What stands in a path, decoded.
-fn in_path<T>(path: Result<InPath<T>, PathRejection>) -> Result<T, Failure> {
-    let path = path.map_err(|_| Failure::invalid("the path is no percent-encoded UTF-8 text"))?;
+fn in_path<T>(path: Result<InPath<T>, PathRejection>) -> Result<T, ApiError> {
+    let path = path.map_err(|_| ApiError::invalid("the path is no percent-encoded UTF-8 text"))?;
     Ok(path.0)
 }
 
-async fn body(request: Request, most: usize) -> Result<Bytes, Failure> {
+async fn body(request: Request, most: usize) -> Result<Bytes, ApiError> {
     to_bytes(request.into_body(), most).await.map_err(|error| {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
         while let Some(error) = cause {
             if error.is::<LengthLimitError>() {
-                return Failure::too_large(format!("the body has more than {most} bytes"));
+                return ApiError::too_large(format!("the body has more than {most} bytes"));
             }
             cause = error.source();
         }
-        Failure::invalid("the body broke off")
+        ApiError::invalid("the body broke off")
     })
 }

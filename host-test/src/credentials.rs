@@ -49,11 +49,11 @@ pub struct Credentials {
 }
 
 struct Shared {
-    place: Place,
+    backend: Backend,
     changed: watch::Sender<()>,
 }
 
-enum Place {
+enum Backend {
     Directory(Directory),
     Memory(Mutex<Stored>),
     Redis(Box<Server>),
@@ -62,14 +62,14 @@ enum Place {
 impl Credentials {
     /// Those of a state; the state itself may be in use by another process.
     pub fn of(spec: &StateSpec) -> Credentials {
-        let place = match spec {
-            StateSpec::Directory(path) => Place::Directory(Directory::new(path)),
-            StateSpec::Memory => Place::Memory(Mutex::default()),
-            StateSpec::Redis(address) => Place::Redis(Box::new(Server::new(address))),
+        let backend = match spec {
+            StateSpec::Directory(path) => Backend::Directory(Directory::new(path)),
+            StateSpec::Memory => Backend::Memory(Mutex::default()),
+            StateSpec::Redis(address) => Backend::Redis(Box::new(Server::new(address))),
         };
         Credentials {
             shared: Arc::new(Shared {
-                place,
+                backend,
                 changed: watch::channel(()).0,
             }),
             are_own: false,
@@ -185,13 +185,13 @@ impl Credentials {
     }
 
     fn read(&self) -> Result<Stored, CredentialsError> {
-        match &self.shared.place {
-            Place::Memory(stored) => {
+        match &self.shared.backend {
+            Backend::Memory(stored) => {
                 let stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
                 Ok(stored.clone())
             }
-            Place::Directory(directory) => directory.read(),
-            Place::Redis(server) => server.read(),
+            Backend::Directory(directory) => directory.read(),
+            Backend::Redis(server) => server.read(),
         }
     }
 
@@ -200,12 +200,12 @@ impl Credentials {
         &self,
         change: impl Fn(&mut Stored) -> Result<T, Conflict>,
     ) -> Result<Result<T, Conflict>, CredentialsError> {
-        let changed = match &self.shared.place {
-            Place::Memory(stored) => {
+        let changed = match &self.shared.backend {
+            Backend::Memory(stored) => {
                 change(&mut stored.lock().unwrap_or_else(PoisonError::into_inner))
             }
-            Place::Directory(directory) => directory.change(change)?,
-            Place::Redis(server) => server.change(change)?,
+            Backend::Directory(directory) => directory.change(change)?,
+            Backend::Redis(server) => server.change(change)?,
         };
         if changed.is_ok() {
             self.shared.changed.send_replace(());

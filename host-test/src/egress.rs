@@ -22,10 +22,10 @@ pub mod credential;
 pub mod error;
 mod exchange;
 mod headers;
-mod hop;
 mod json;
 pub mod pins;
 pub mod proxy;
+mod proxy_connection;
 mod query;
 pub mod resolver;
 pub(crate) mod roots;
@@ -47,9 +47,9 @@ use crate::sandbox::budget::Budget;
 use body::{BodyLimits, Capped, EgressBody, OverLimit};
 use capture::{Capture, MAX_CAPTURED_BYTES};
 use client::{HttpClient, RequestBody};
-use connector::{Reach, innermost};
+use connector::{AddressPolicy, innermost};
 use credential::{Secret, Secrets};
-use error::{EgressError, Failure, Origin};
+use error::{EgressError, FailureKind, Origin};
 use pins::Pins;
 use rule::{Credential, Rule, Target};
 use share::Share;
@@ -228,7 +228,7 @@ impl Egress {
     ///
     /// # Errors
     ///
-    /// [`Failure::nothing_was_sent`] says whether it is safe to send it once more. All failures are
+    /// [`FailureKind::nothing_was_sent`] says whether it is safe to send it once more. All failures are
     /// the caller's to report.
     pub async fn send<B>(
         &self,
@@ -244,7 +244,7 @@ impl Egress {
         let result = tokio::select! {
             biased;
             result = self.send_to(&origin, request, options) => result,
-            () = self.shared.clock.sleep(total) => Err(Failure::TotalTimeout(total)),
+            () = self.shared.clock.sleep(total) => Err(FailureKind::TotalTimeout(total)),
         };
         result.map_err(|failure| failure.at(&origin))
     }
@@ -254,7 +254,7 @@ impl Egress {
         origin: &Origin,
         request: Request<B>,
         options: Timeouts,
-    ) -> Result<Response<EgressBody>, Failure>
+    ) -> Result<Response<EgressBody>, FailureKind>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -264,7 +264,7 @@ impl Egress {
         let started = clock.elapsed();
         let Checked {
             request,
-            reach,
+            policy,
             captures,
             is_in_url,
             is_media,
@@ -277,7 +277,7 @@ impl Egress {
             ),
         };
         let request = capped(request, request_bytes)?;
-        let exchange = self.shared.client.exchange(request, reach, limits, clock);
+        let exchange = self.shared.client.exchange(request, policy, limits, clock);
         let mut response = share::with(Some(Arc::clone(&self.share)), exchange).await?;
         if is_in_url {
             // They may repeat the URL, credential included.
@@ -310,15 +310,15 @@ impl Egress {
         response: Response<EgressBody>,
         captures: Vec<Capture>,
         name: &str,
-    ) -> Result<Response<EgressBody>, Failure> {
+    ) -> Result<Response<EgressBody>, FailureKind> {
         let (mut head, mut body) = response.into_parts();
         let room = self
             .share
             .budget
             .charge(room_for(&body, MAX_CAPTURED_BYTES));
-        let room = room.map_err(Failure::NoRoom)?;
+        let room = room.map_err(FailureKind::NoRoom)?;
         let status = head.status.as_u16();
-        let hidden = |reason| Failure::CredentialHidden {
+        let hidden = |reason| FailureKind::CredentialHidden {
             name: name.to_owned(),
             status,
             reason,
@@ -343,7 +343,7 @@ impl Egress {
             (read, headers, taken, room)
         };
         let searched = self.share.searching(bytes, searching).await;
-        let (read, headers, taken, room) = searched.map_err(Failure::RequestBody)?;
+        let (read, headers, taken, room) = searched.map_err(FailureKind::RequestBody)?;
         head.headers = headers;
         let read = match taken.map_err(hidden)? {
             Some(taken) => {
@@ -367,7 +367,7 @@ impl Egress {
     }
 
     /// The request as it goes out, credentials included, if the rules allow it.
-    async fn checked<B>(&self, request: Request<B>) -> Result<Checked, Failure>
+    async fn checked<B>(&self, request: Request<B>) -> Result<Checked, FailureKind>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -375,9 +375,9 @@ impl Egress {
         let (mut head, body) = request.into_parts();
         // CONNECT would open a tunnel past the rules; TRACE would answer with the credential.
         if head.method == Method::CONNECT || head.method == Method::TRACE {
-            return Err(Failure::Denied("the method is CONNECT or TRACE"));
+            return Err(FailureKind::Denied("the method is CONNECT or TRACE"));
         }
-        let target = Target::of(&head.uri).map_err(Failure::Denied)?;
+        let target = Target::of(&head.uri).map_err(FailureKind::Denied)?;
         let rules: Vec<&Rule> = self
             .shared
             .rules
@@ -385,21 +385,21 @@ impl Egress {
             .filter(|rule| rule.allows(&target))
             .collect();
         if rules.is_empty() {
-            return Err(Failure::Denied("no rule allows this URL"));
+            return Err(FailureKind::Denied("no rule allows this URL"));
         }
         let rules: Vec<&Rule> = rules
             .into_iter()
             .filter(|rule| self.is_free(rule, &target))
             .collect();
         if rules.is_empty() {
-            return Err(Failure::Denied(
+            return Err(FailureKind::Denied(
                 "the operator's pinned origins (`--allow-egress`) do not have this one",
             ));
         }
-        let reach = if rules.iter().any(|rule| rule.configured) {
-            Reach::Anywhere
+        let policy = if rules.iter().any(|rule| rule.configured) {
+            AddressPolicy::Anywhere
         } else {
-            Reach::Public
+            AddressPolicy::Public
         };
         let plain = capture::plain(head.uri.path());
         let mut captures: Vec<Capture> = Vec::new();
@@ -447,22 +447,22 @@ impl Egress {
             let body = body.map_err(Into::into).boxed_unsync();
             return Ok(Checked {
                 request: Request::from_parts(head, body),
-                reach,
+                policy,
                 captures,
                 is_in_url,
                 is_media,
             });
         }
         let room = self.share.budget.charge(room_for(&body, MAX_JSON_BYTES));
-        let room = room.map_err(Failure::OverShare)?;
+        let room = room.map_err(FailureKind::OverShare)?;
         let limited = Limited::new(body, MAX_JSON_BYTES);
         let collected = limited.collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
-                Failure::RequestTooLarge {
+                FailureKind::RequestTooLarge {
                     limit: MAX_JSON_BYTES,
                 }
             } else {
-                Failure::RequestBody(innermost(&*error))
+                FailureKind::RequestBody(innermost(&*error))
             }
         })?;
         let mut body = collected.to_bytes();
@@ -478,7 +478,7 @@ impl Egress {
             (credential::filled_json(&read, &secrets, in_body), room)
         };
         let searched = self.share.searching(body.len(), filling).await;
-        let (new_body, room) = searched.map_err(Failure::RequestBody)?;
+        let (new_body, room) = searched.map_err(FailureKind::RequestBody)?;
         if let Some(new_body) = new_body? {
             body = new_body.into();
         }
@@ -490,7 +490,7 @@ impl Egress {
             .boxed_unsync();
         Ok(Checked {
             request: Request::from_parts(head, body),
-            reach,
+            policy,
             captures,
             is_in_url,
             is_media,
@@ -509,10 +509,10 @@ fn room_for(body: &impl Body, most: usize) -> usize {
 fn capped(
     request: Request<RequestBody>,
     (limit, name): (u64, &'static str),
-) -> Result<Request<RequestBody>, Failure> {
+) -> Result<Request<RequestBody>, FailureKind> {
     let hint = request.body().size_hint();
     if hint.lower() > limit {
-        return Err(Failure::RequestOverLimit {
+        return Err(FailureKind::RequestOverLimit {
             limit,
             name,
             is_begun: false,
@@ -534,7 +534,7 @@ fn capped(
 /// A request that the rules allow.
 struct Checked {
     request: Request<RequestBody>,
-    reach: Reach,
+    policy: AddressPolicy,
     /// What its answer may hold.
     captures: Vec<Capture>,
     /// The query holds a credential.

@@ -6,6 +6,7 @@
 //! back.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -32,7 +33,8 @@ pub struct Gateway {
 
 struct Shared {
     runtime: Runtime,
-    plugins: RwLock<Plugins>,
+    /// The components, by their platforms.
+    plugins: RwLock<BTreeMap<String, Plugin>>,
     state: Arc<dyn State>,
     credentials: Credentials,
     accounts: RwLock<BTreeMap<String, Account>>,
@@ -42,39 +44,22 @@ struct Shared {
     taken: Arc<Notify>,
 }
 
-/// The components, one for each platform.
-struct Plugins {
-    first: Plugin,
-    others: Vec<Plugin>,
-}
-
-impl Plugins {
-    fn of(&self, platform: &str) -> Option<&Plugin> {
-        let mut all = [&self.first].into_iter().chain(&self.others);
-        all.find(|plugin| plugin.platform() == platform)
-    }
-}
-
 impl Gateway {
-    /// A gateway without accounts, which run `plugin` and keep what they know in `state`.
-    pub fn new(runtime: &Runtime, plugin: Plugin, state: Arc<dyn State>) -> Gateway {
-        Gateway::with_credentials(runtime, plugin, state, Credentials::of(&StateSpec::Memory))
+    /// A gateway without components and accounts, whose accounts keep what they know in `state`.
+    pub fn new(runtime: &Runtime, state: Arc<dyn State>) -> Gateway {
+        Gateway::with_credentials(runtime, state, Credentials::of(&StateSpec::Memory))
     }
 
     /// The same, with the place where logins are kept.
     pub fn with_credentials(
         runtime: &Runtime,
-        plugin: Plugin,
         state: Arc<dyn State>,
         credentials: Credentials,
     ) -> Gateway {
         Gateway {
             shared: Arc::new(Shared {
                 runtime: runtime.clone(),
-                plugins: RwLock::new(Plugins {
-                    first: plugin,
-                    others: Vec::new(),
-                }),
+                plugins: RwLock::default(),
                 state,
                 credentials,
                 accounts: RwLock::default(),
@@ -84,43 +69,32 @@ impl Gateway {
         }
     }
 
-    /// Adds the component of another platform; false when the platform has one, which stays.
+    /// Gives the gateway the component of a platform; false when the platform has one, which stays:
+    /// [`Gateway::swap`] puts another one in its place.
     pub fn install(&self, plugin: Plugin) -> bool {
-        let mut plugins = self.plugins_mut();
-        let is_new = plugins.of(plugin.platform()).is_none();
-        if is_new {
-            plugins.others.push(plugin);
+        match self.plugins_mut().entry(plugin.platform().to_owned()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(free) => {
+                free.insert(plugin);
+                true
+            }
         }
-        is_new
     }
 
-    /// Adds an account, in place of one with the same id, and waits until it has started. It runs the
-    /// component that the gateway was made with.
+    /// Adds an account on a platform, in place of one with the same id, and waits until it has
+    /// started.
     ///
     /// # Errors
-    /// When its configuration or the store is wrong; then it is not there.
+    /// When the platform has no component here, when its configuration or the store is wrong, and when
+    /// the id is that of an account on another platform; then it is not there.
     pub async fn add(
-        &self,
-        options: AccountOptions,
-        agent: Arc<dyn Agent>,
-    ) -> Result<Handle, StartError> {
-        let platform = self.plugin().platform().to_owned();
-        self.add_of(&platform, options, agent).await
-    }
-
-    /// The same with the component of a platform.
-    ///
-    /// # Errors
-    /// The same; also when there is no component of this platform, and when the id is that of an
-    /// account on another one.
-    pub async fn add_of(
         &self,
         platform: &str,
         options: AccountOptions,
         agent: Arc<dyn Agent>,
     ) -> Result<Handle, StartError> {
         let _changing = self.shared.changing.lock().await;
-        let plugin = self.plugin_of(platform).ok_or_else(|| {
+        let plugin = self.plugin(platform).ok_or_else(|| {
             StartError::Invalid(format!("there is no component of the platform {platform}"))
         })?;
         let id = options.id.clone();
@@ -202,21 +176,14 @@ impl Gateway {
         accounts.values().map(Account::handle).collect()
     }
 
-    /// The component of the platform that the gateway was made with.
-    pub fn plugin(&self) -> Plugin {
-        let plugins = self.shared.plugins.read();
-        let plugins = plugins.unwrap_or_else(PoisonError::into_inner);
-        plugins.first.clone()
-    }
-
     /// The component of a platform.
-    pub fn plugin_of(&self, platform: &str) -> Option<Plugin> {
+    pub fn plugin(&self, platform: &str) -> Option<Plugin> {
         let plugins = self.shared.plugins.read();
         let plugins = plugins.unwrap_or_else(PoisonError::into_inner);
-        plugins.of(platform).cloned()
+        plugins.get(platform).cloned()
     }
 
-    fn plugins_mut(&self) -> RwLockWriteGuard<'_, Plugins> {
+    fn plugins_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Plugin>> {
         let plugins = self.shared.plugins.write();
         plugins.unwrap_or_else(PoisonError::into_inner)
     }
@@ -231,14 +198,15 @@ impl Gateway {
         &self.shared.credentials
     }
 
-    /// Swaps the component of all accounts of its platform, one first and then more and more at once. An account that
-    /// was connected has to be so again within `deadline`.
+    /// Swaps the component of all accounts of its platform: one first, then more and more at once. An
+    /// account that was connected has to be so again within `deadline`.
     ///
     /// A component that reaches more than the one that serves, or hides or sends credentials in another
     /// way, is refused: see [`Gateway::swap_confirmed`].
     ///
     /// # Errors
-    /// The first account's reason; the old component serves all of them again.
+    /// When the platform has no component here. The first account's reason; the old component serves
+    /// all of them again.
     pub async fn swap(&self, plugin: &Plugin, deadline: Duration) -> Result<(), SwapError> {
         self.swap_with(plugin, deadline, Changes::Refused).await
     }
@@ -263,7 +231,11 @@ impl Gateway {
     ) -> Result<(), SwapError> {
         let _changing = self.shared.changing.lock().await;
         let platform = plugin.platform();
-        let old = self.plugin_of(platform).unwrap_or_else(|| self.plugin());
+        let old = self.plugin(platform).ok_or_else(|| {
+            SwapError::Misfit(format!(
+                "it is for the platform {platform:?}, which has no component here"
+            ))
+        })?;
         crate::account::check_swap(plugin, &old, changes)?;
         let mut waiting = self.accounts();
         waiting.retain(|account| account.platform() == platform);
@@ -307,14 +279,8 @@ impl Gateway {
             waiting = rest;
             wave = (wave * 4).min(LARGEST_WAVE);
         }
-        let mut plugins = self.plugins_mut();
-        let Plugins { first, others } = &mut *plugins;
-        for current in [first].into_iter().chain(others) {
-            if current.platform() == platform {
-                *current = plugin.clone();
-            }
-        }
-        drop(plugins);
+        self.plugins_mut()
+            .insert(platform.to_owned(), plugin.clone());
         tracing::info!(
             component = &*plugin.digest,
             accounts = swapped.len(),

@@ -5,8 +5,8 @@
 //! its limit therefore ends the instance.
 
 mod end;
+pub(crate) mod guest_text;
 mod handler;
-pub(crate) mod said;
 mod task;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,9 +28,9 @@ use crate::bindings::exports::gateway::channel::outbound::Post;
 use crate::bindings::gateway::channel::types::{Error, ErrorKind, Event, Media, Receipt};
 use crate::runtime::{Plugin, Runtime};
 use crate::sandbox::Sandbox;
+use crate::sandbox::background_pool;
 use crate::sandbox::limits::{CallLimits, Exceeded};
 use crate::sandbox::tenant::Tenant;
-use crate::sandbox::threads;
 use crate::transfer::{self, Content};
 use handler::Handler;
 pub use handler::{HandleError, ResponseBody};
@@ -52,8 +52,8 @@ pub enum CallError {
 }
 
 impl CallError {
-    fn said(error: Error) -> CallError {
-        CallError::Channel(said::error(error))
+    fn of_guest(error: Error) -> CallError {
+        CallError::Channel(guest_text::error(error))
     }
 }
 
@@ -136,7 +136,8 @@ impl Instance {
         let shared_end = Arc::clone(&end);
         let serving = async move {
             let meter = started.meter.clone();
-            if let Some(why) = threads::run(meter, task::run(started, queue, stopped)).await {
+            if let Some(why) = background_pool::run(meter, task::run(started, queue, stopped)).await
+            {
                 let _ = shared_end.set(Ended(why.into()));
             }
             drop(alive);
@@ -231,7 +232,7 @@ impl Instance {
             |accessor, channel| Box::pin(channel.gateway_channel_lifecycle().call_start(accessor)),
         )
         .await?
-        .map_err(CallError::said)
+        .map_err(CallError::of_guest)
     }
 
     /// `lifecycle.drain`; `grace_ms` is for requests under way.
@@ -246,7 +247,7 @@ impl Instance {
             )
         })
         .await?
-        .map_err(CallError::said)
+        .map_err(CallError::of_guest)
     }
 
     /// `lifecycle.stop`.
@@ -256,7 +257,7 @@ impl Instance {
             |accessor, channel| Box::pin(channel.gateway_channel_lifecycle().call_stop(accessor)),
         )
         .await?
-        .map_err(CallError::said)
+        .map_err(CallError::of_guest)
     }
 
     /// `lifecycle.check`.
@@ -265,7 +266,7 @@ impl Instance {
             Some(("calls.check", self.limits.check)),
             |accessor, channel| Box::pin(channel.gateway_channel_lifecycle().call_check(accessor)),
         );
-        Ok(said::health(health.await?))
+        Ok(guest_text::health(health.await?))
     }
 
     /// `inbound.receive`. Events that can't be taken are left out, and told.
@@ -274,10 +275,10 @@ impl Instance {
             let received = self.call(None, |accessor, channel| {
                 Box::pin(channel.gateway_channel_inbound().call_receive(accessor))
             });
-            let events = received.await?.map_err(CallError::said)?;
+            let events = received.await?.map_err(CallError::of_guest)?;
             // None at all means that it drains.
             let is_draining = events.is_empty();
-            let (events, refused) = said::events(events);
+            let (events, refused) = guest_text::events(events);
             if let Some(why) = refused {
                 self.tenant.warn(&format!("an event is left out: {why}"));
             }
@@ -296,7 +297,7 @@ impl Instance {
             },
         )
         .await?
-        .map_err(CallError::said)
+        .map_err(CallError::of_guest)
     }
 
     /// `outbound.run`.
@@ -305,7 +306,7 @@ impl Instance {
             Box::pin(channel.gateway_channel_outbound().call_run(accessor))
         })
         .await?
-        .map_err(CallError::said)
+        .map_err(CallError::of_guest)
     }
 
     /// `outbound.send`.
@@ -317,8 +318,8 @@ impl Instance {
             },
         )
         .await?
-        .map_err(CallError::said)
-        .map(said::receipt)
+        .map_err(CallError::of_guest)
+        .map(guest_text::receipt)
     }
 
     /// `outbound.find`.
@@ -330,8 +331,8 @@ impl Instance {
             },
         )
         .await?
-        .map_err(CallError::said)
-        .map(|found| found.map(said::receipt))
+        .map_err(CallError::of_guest)
+        .map(|found| found.map(guest_text::receipt))
     }
 
     /// `media-transfer.fetch`.
@@ -351,7 +352,7 @@ impl Instance {
             },
         )
         .await?
-        .map_err(CallError::said)
+        .map_err(CallError::of_guest)
     }
 
     /// `media-transfer.put`.
@@ -372,8 +373,8 @@ impl Instance {
             },
         )
         .await?
-        .map_err(CallError::said)
-        .map(said::media)
+        .map_err(CallError::of_guest)
+        .map(guest_text::media)
     }
 
     /// `login.begin`.
@@ -383,8 +384,8 @@ impl Instance {
             |accessor, channel| Box::pin(channel.gateway_channel_login().call_begin(accessor)),
         )
         .await?
-        .map_err(CallError::said)
-        .and_then(|step| said::step(step).map_err(CallError::Channel))
+        .map_err(CallError::of_guest)
+        .and_then(|step| guest_text::step(step).map_err(CallError::Channel))
     }
 
     /// `login.next`.
@@ -393,8 +394,8 @@ impl Instance {
             Box::pin(channel.gateway_channel_login().call_next(accessor))
         })
         .await?
-        .map_err(CallError::said)
-        .and_then(|step| said::step(step).map_err(CallError::Channel))
+        .map_err(CallError::of_guest)
+        .and_then(|step| guest_text::step(step).map_err(CallError::Channel))
     }
 
     /// `login.submit`.
@@ -403,8 +404,8 @@ impl Instance {
             Box::pin(channel.gateway_channel_login().call_submit(accessor, code))
         })
         .await?
-        .map_err(CallError::said)
-        .and_then(|step| said::step(step).map_err(CallError::Channel))
+        .map_err(CallError::of_guest)
+        .and_then(|step| guest_text::step(step).map_err(CallError::Channel))
     }
 
     /// `outbound.typing`.
@@ -420,6 +421,6 @@ impl Instance {
             },
         )
         .await?
-        .map_err(CallError::said)
+        .map_err(CallError::of_guest)
     }
 }

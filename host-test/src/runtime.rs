@@ -4,9 +4,9 @@
 //! start does not pay for it. A component that does not fit the contract is refused with a sentence
 //! that says what it is and what this host runs.
 
+mod available_memory;
 mod descriptor;
 mod engine;
-mod room;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -30,10 +30,10 @@ use crate::exports::{Exports, ExportsPre};
 use crate::listener::ListenerLimits;
 use crate::media::origin::Origin;
 use crate::media::server::MediaServer;
+use crate::sandbox::background_pool;
 use crate::sandbox::cpu::{Meter, Metered, Ticker};
 use crate::sandbox::limits::{Exceeded, Limits};
 use crate::sandbox::tenant::Tenant;
-use crate::sandbox::threads;
 use crate::sandbox::{self, Sandbox};
 use crate::state::memory::MemoryState;
 use crate::text::{REASON_BYTES, one_line};
@@ -379,7 +379,7 @@ impl Runtime {
             meter,
         } = self.instantiate(pre, sandbox).await?;
         let metering = meter.clone();
-        let describing = threads::run(metering, async move {
+        let describing = background_pool::run(metering, async move {
             let describing = store.run_concurrent(async |accessor| {
                 channel.gateway_channel_meta().call_describe(accessor).await
             });
@@ -412,7 +412,7 @@ impl Runtime {
         }
         let (metering, pre) = (meter.clone(), pre.clone());
         let limit = limits.calls.instantiate;
-        let instantiating = threads::run(meter, async move {
+        let instantiating = background_pool::run(meter, async move {
             let instantiating = pre.instantiate_async(&mut store);
             let exports = metered(metering.clone(), &tenant, instantiating).await?;
             Ok::<_, wasmtime::Error>(Started {
@@ -423,10 +423,12 @@ impl Runtime {
         });
         match within(limit, instantiating).await {
             Some(Ok(started)) => Ok(started),
-            Some(Err(error)) => Err(match room::want_of_room(&error, self.allocation) {
-                Some(why) => wasmtime::Error::msg(why),
-                None => error,
-            }),
+            Some(Err(error)) => Err(
+                match available_memory::out_of_memory(&error, self.allocation) {
+                    Some(why) => wasmtime::Error::msg(why),
+                    None => error,
+                },
+            ),
             None => {
                 let what = "its instantiation takes longer";
                 Err(Exceeded::call("calls.instantiate", what, limit).into())

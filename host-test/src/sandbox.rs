@@ -3,9 +3,10 @@
 //! HTTP goes through the account's [`Egress`], the key-value store is the account's own, the clock
 //! is the host's. [`limits`] says how much of each it may take, and of the CPU and of memory; what the
 //! host keeps for it counts against its [`budget`]. What std imports besides (arguments, environment,
-//! files, standard streams) is there and empty; there are no sockets. `docs/wasi-imports.md` goes
+//! files, standard streams) is there and empty; there are no sockets. `docs/en/wasi-imports.md` goes
 //! through all of it, function by function.
 
+pub(crate) mod background_pool;
 pub mod budget;
 pub mod clocks;
 pub mod config;
@@ -18,7 +19,6 @@ pub mod logging;
 pub(crate) mod memory;
 pub mod requests;
 pub mod tenant;
-pub(crate) mod threads;
 mod usage;
 
 use std::collections::BTreeMap;

@@ -16,7 +16,7 @@ use wasmtime::{AsContextMut, StoreContextMut};
 
 use crate::bindings::exports::gateway::channel::media_transfer;
 use crate::bindings::gateway::channel::types::Error;
-use crate::instance::said;
+use crate::instance::guest_text;
 use crate::sandbox::Sandbox;
 use crate::sandbox::budget::Charge;
 
@@ -51,7 +51,7 @@ pub(crate) fn receive(
     content.bytes.pipe(&mut store, windows)?;
     content.done.pipe(&mut store, Verdict(Some(verdict)))?;
     Ok(Content {
-        mime: said::mime(content.mime),
+        mime: guest_text::mime(content.mime),
         bytes,
         done,
     })
@@ -109,7 +109,7 @@ impl FutureConsumer<Sandbox> for Verdict {
         source.read(store, &mut value)?;
         if let (Some(sender), Some(value)) = (self.0.take(), value) {
             // Nobody may want to know any more.
-            let _ = sender.send(value.map_err(said::error));
+            let _ = sender.send(value.map_err(guest_text::error));
         }
         Poll::Ready(Ok(()))
     }

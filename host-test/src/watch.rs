@@ -13,7 +13,7 @@
 mod inotify;
 #[cfg(not(target_os = "linux"))]
 mod other;
-mod places;
+mod watched_path;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use self::inotify::Events;
 #[cfg(not(target_os = "linux"))]
 use self::other::Events;
-use self::places::{Place, Version, places, version};
+use self::watched_path::{Version, WatchedPath, version, watched_paths};
 
 /// How often it is looked where the system does not tell.
 pub const LOOK: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ impl FileWatch {
         let mut following = Following {
             path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
             events: None,
-            places: BTreeSet::new(),
+            paths: BTreeSet::new(),
             seen: version(path),
             why_slow: None,
             look,
@@ -116,7 +116,7 @@ struct Following {
     /// None: the system does not tell.
     events: Option<Events>,
     /// Where the system has to tell of changes.
-    places: BTreeSet<Place>,
+    paths: BTreeSet<WatchedPath>,
     /// What was seen when it was last looked.
     seen: Option<Version>,
     /// Why it is looked now and then as well.
@@ -139,7 +139,7 @@ impl Following {
             };
             let told = async {
                 match &mut self.events {
-                    Some(events) => events.next(&self.places).await,
+                    Some(events) => events.next(&self.paths).await,
                     None => std::future::pending().await,
                 }
             };
@@ -168,9 +168,10 @@ impl Following {
     fn arm(&mut self) {
         // Between looking where they are and watching there, they may change.
         loop {
-            let now = places(&self.path);
-            let directories: BTreeSet<&Path> = now.iter().map(|place| &*place.directory).collect();
-            if let Some(remote) = directories.iter().find(|one| places::is_remote(one)) {
+            let now = watched_paths(&self.path);
+            let directories: BTreeSet<&Path> =
+                now.iter().map(|watched| &*watched.directory).collect();
+            if let Some(remote) = directories.iter().find(|one| watched_path::is_remote(one)) {
                 let why = format!("{} is not on this machine", remote.display());
                 self.slow(&why);
             }
@@ -180,8 +181,8 @@ impl Following {
                 self.events = None;
                 self.slow(&error.to_string());
             }
-            let is_settled = now == self.places;
-            self.places = now;
+            let is_settled = now == self.paths;
+            self.paths = now;
             if is_settled || self.events.is_none() {
                 return;
             }

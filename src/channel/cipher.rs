@@ -195,8 +195,8 @@ impl Waiting {
     /// Takes the last `length` bytes, at most a block.
     fn keep(&mut self, buffer: &mut Vec<u8>, length: usize) {
         let kept = buffer.split_at(buffer.len() - length).1;
-        for (place, byte) in self.bytes.iter_mut().zip(kept) {
-            *place = *byte;
+        for (slot, byte) in self.bytes.iter_mut().zip(kept) {
+            *slot = *byte;
         }
         self.length = length;
         buffer.truncate(buffer.len() - length);

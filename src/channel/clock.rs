@@ -14,7 +14,7 @@ const DATE_MS: u64 = 999;
 #[derive(Debug, Clone, Default)]
 pub struct PlatformClock {
     /// What it showed, and when that was.
-    seen: Option<(u64, Duration)>,
+    shown: Option<(u64, Duration)>,
     /// How far ours was ahead when that was told last, in milliseconds.
     told_ms: Option<i64>,
 }
@@ -29,9 +29,9 @@ pub struct Moment {
 }
 
 impl PlatformClock {
-    /// What it shows now; none before it was seen.
+    /// What it shows now; none before a date was received.
     pub fn now_ms(&self, now: Duration) -> Option<u64> {
-        let (date_ms, at) = self.seen?;
+        let (date_ms, at) = self.shown?;
         let since = now.saturating_sub(at).as_millis();
         Some(date_ms.saturating_add(u64::try_from(since).unwrap_or(u64::MAX)))
     }
@@ -48,7 +48,7 @@ impl PlatformClock {
     /// sentence for the log when the clocks have come apart, or together again.
     pub fn saw(&mut self, at: Duration, own_ms: u64, date_ms: u64) -> Option<String> {
         // A date has whole seconds, and this one may end just now.
-        self.seen = Some((date_ms.saturating_add(DATE_MS), at));
+        self.shown = Some((date_ms.saturating_add(DATE_MS), at));
         let ahead_ms = i64::try_from(own_ms)
             .unwrap_or(i64::MAX)
             .saturating_sub_unsigned(date_ms);

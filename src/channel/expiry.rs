@@ -134,13 +134,13 @@ mod tests {
         let mut second = expiry(&store);
         assert_eq!(second.due(NOW_MS + 72 * HOUR_MS), None);
         let later = NOW_MS + 74 * HOUR_MS;
-        let mut seen = Vec::new();
+        let mut returned = Vec::new();
         while let Some(key) = second.due(later) {
             let (names, write) = second.remove(&key, store.get(&key).map(Vec::as_slice));
-            seen.extend(names);
+            returned.extend(names);
             apply(&mut store, vec![write]);
         }
-        assert_eq!(seen, names(0, 201).collect::<Vec<_>>());
+        assert_eq!(returned, names(0, 201).collect::<Vec<_>>());
         assert!(store.is_empty());
     }
 

@@ -1,8 +1,8 @@
-//! What an instance knows of itself, told so that an operator can act on it.
+//! The health of an instance, in terms that an operator can act on.
 //!
-//! `connected` is never said without a reason to: a poll was answered well within the last two
-//! holds, or the start was accepted and a poll has been open for a second. All times are on one
-//! monotonic clock.
+//! An instance reports `connected` only for one of two reasons: a poll was answered within the last two
+//! holds, or the platform accepted the start and a poll has been open for a second. All times are on
+//! one monotonic clock.
 
 use std::time::Duration;
 
@@ -43,12 +43,13 @@ pub struct Health {
     pub is_stopped: bool,
     poll_opened: Option<Duration>,
     poll_answered: Option<Duration>,
-    failure: Option<Failure>,
+    failure: Option<PollFailure>,
     shown: Option<(Phase, Duration)>,
 }
 
+/// The failure of the last poll.
 #[derive(Debug)]
-struct Failure {
+struct PollFailure {
     reason: String,
     is_login: bool,
     since: Duration,
@@ -98,7 +99,7 @@ impl Health {
             Some(failure) if failure.is_login == is_login => failure.since,
             _ => now,
         };
-        self.failure = Some(Failure {
+        self.failure = Some(PollFailure {
             reason,
             is_login,
             since,

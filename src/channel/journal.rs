@@ -1,17 +1,19 @@
-//! The durable inbox: a batch and the cursor behind it are one write, and each event stays until it
-//! is acknowledged.
+//! The durable inbox. One write stores a batch together with the cursor behind it, and each event stays
+//! stored until it is acknowledged.
 //!
-//! Promises: an event is returned by every later instance until it is acknowledged; a repeat of what
-//! is stored or was acknowledged is dropped by its id; a batch of an older instance that arrives late
-//! never moves the cursor back.
+//! The journal promises:
+//! - Every later instance returns an event again until it is acknowledged.
+//! - An event whose id is stored, or was acknowledged, is dropped as a repeat.
+//! - A batch that an older instance stores late never moves the cursor back.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::dedup::{Dedup, fnv1a};
 use super::message::Event;
-use super::seen::{Seen, fnv1a};
+
 use super::store::{ACKS, BURST, CURSOR, JOURNAL, Write, to_json};
 
 mod burst;
@@ -21,19 +23,19 @@ use burst::Bursts;
 /// Polling stops at this many unacknowledged events and goes on below half of it.
 pub const MAX_UNACKNOWLEDGED: usize = 10_000;
 
-/// A batch's place in the order of batches: the instance that stored it, then its own count.
+/// Names a batch, and orders all batches: by the generation that stored it, then by its own count.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
 )]
-struct Place {
+struct BatchId {
     generation: u64,
     sequence: u64,
 }
 
-impl Place {
-    fn parse(text: &str) -> Option<Place> {
+impl BatchId {
+    fn parse(text: &str) -> Option<BatchId> {
         let (generation, sequence) = text.split_once('-')?;
-        Some(Place {
+        Some(BatchId {
             generation: u64::from_str_radix(generation, 16).ok()?,
             sequence: u64::from_str_radix(sequence, 16).ok()?,
         })
@@ -54,7 +56,8 @@ struct Batch {
 /// The cursor that outlives its batch, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Cursor {
-    place: Place,
+    #[serde(rename = "place")]
+    batch_id: BatchId,
     cursor: String,
 }
 
@@ -67,10 +70,10 @@ struct Live {
     acks_stored: bool,
 }
 
-/// Where an event is stored, and the hash of its conversation if it is a message.
+/// Where an event is stored. Messages also have the hash of their conversation.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    place: Place,
+    batch_id: BatchId,
     index: usize,
     conversation: Option<u64>,
 }
@@ -78,15 +81,15 @@ struct Entry {
 /// The inbox of one account; times are on one monotonic clock.
 #[derive(Debug, Default)]
 pub struct Journal {
-    next: Place,
+    next: BatchId,
     cursor: Cursor,
-    batches: BTreeMap<Place, Live>,
-    /// Batches that are acknowledged as a whole, and how many events they have.
-    complete: BTreeSet<Place>,
+    batches: BTreeMap<BatchId, Live>,
+    /// Batches whose events are all acknowledged, and how many events they have.
+    complete: BTreeSet<BatchId>,
     complete_events: usize,
-    places: HashMap<String, Entry>,
+    entries: HashMap<String, Entry>,
     undelivered: VecDeque<Event>,
-    /// What waits for nothing but a call that takes it.
+    /// Events that are ready for the next [`Journal::take`].
     later: VecDeque<Event>,
     bursts: Bursts,
     replay: Vec<Event>,
@@ -95,15 +98,16 @@ pub struct Journal {
     delivered: HashSet<String>,
     unacknowledged: usize,
     paused: bool,
-    seen: Seen,
+    dedup: Dedup,
 }
 
 impl Journal {
-    /// An empty journal of the instance `generation`; [`Journal::load`] what is stored. What comes
-    /// within `moment` of each other from one person is returned as one message; zero joins nothing.
+    /// An empty journal of the instance `generation`. [`Journal::load`] adds what is stored. Messages
+    /// of one conversation that come within `moment` of each other are returned as one message; zero
+    /// joins nothing.
     pub fn new(generation: u64, moment: Duration) -> Journal {
         Journal {
-            next: Place {
+            next: BatchId {
                 generation,
                 sequence: 0,
             },
@@ -112,8 +116,8 @@ impl Journal {
         }
     }
 
-    /// Takes in what is stored. `answered` are the ids of the events that a stored post answers.
-    /// Returns sentences about what could not be read; such entries are left in the store.
+    /// Adds what is stored. `answered` are the ids of the events that stored posts answer. Returns
+    /// sentences about entries that are unreadable; these stay in the store.
     pub fn load(
         &mut self,
         entries: &[(String, Vec<u8>)],
@@ -128,46 +132,47 @@ impl Journal {
                     Ok(cursor) => self.cursor = cursor,
                     Err(error) => problems.push(format!("stored cursor is unreadable: {error}")),
                 }
-            } else if let Some(place) = key.strip_prefix(JOURNAL).and_then(Place::parse) {
+            } else if let Some(batch_id) = key.strip_prefix(JOURNAL).and_then(BatchId::parse) {
                 match serde_json::from_slice::<Batch>(value) {
                     Ok(batch) => {
-                        stored.insert(place, batch);
+                        stored.insert(batch_id, batch);
                     }
                     Err(error) => problems.push(format!("stored {key} is unreadable: {error}")),
                 }
-            } else if let Some(place) = key.strip_prefix(ACKS).and_then(Place::parse) {
-                acks.insert(place, value);
+            } else if let Some(batch_id) = key.strip_prefix(ACKS).and_then(BatchId::parse) {
+                acks.insert(batch_id, value);
             } else if let Some(last) = key.strip_prefix(BURST) {
                 if !self.bursts.load(last, value) {
                     problems.push(format!("stored {key} is unreadable"));
                 }
             } else {
-                self.seen.load(key, value);
+                self.dedup.load(key, value);
             }
         }
-        let bits = |place: &Place, index| acks.get(place).is_some_and(|bits| bit(bits, index));
+        let bits =
+            |batch_id: &BatchId, index| acks.get(batch_id).is_some_and(|bits| bit(bits, index));
         let mut acknowledged: HashSet<&str> = answered.iter().map(String::as_str).collect();
-        for (place, batch) in &stored {
+        for (batch_id, batch) in &stored {
             let ids = batch
                 .events
                 .iter()
                 .map(|event| event.id.as_str())
                 .enumerate();
             acknowledged.extend(
-                ids.filter(|(index, id)| bits(place, *index) || self.seen.contains(id))
+                ids.filter(|(index, id)| bits(batch_id, *index) || self.dedup.contains(id))
                     .map(|(_, id)| id),
             );
         }
         // A burst is settled by the id of its last message.
         let settled = self.bursts.all();
         let settled = settled
-            .filter(|(last, _)| acknowledged.contains(last.as_str()) || self.seen.contains(last));
+            .filter(|(last, _)| acknowledged.contains(last.as_str()) || self.dedup.contains(last));
         let settled: Vec<&str> = settled
             .flat_map(|(_, ids)| ids.iter().map(String::as_str))
             .collect();
         acknowledged.extend(settled);
         let mut held = Vec::new();
-        for (place, batch) in &stored {
+        for (batch_id, batch) in &stored {
             let ids: Vec<String> = batch.events.iter().map(|event| event.id.clone()).collect();
             let live = Live {
                 cursor: batch.cursor.clone(),
@@ -176,13 +181,13 @@ impl Journal {
                     .map(|id| acknowledged.contains(id.as_str()))
                     .collect(),
                 ids,
-                acks_stored: acks.contains_key(place),
+                acks_stored: acks.contains_key(batch_id),
             };
-            held.push((*place, live));
+            held.push((*batch_id, live));
         }
-        for ((place, live), batch) in held.into_iter().zip(stored.into_values()) {
+        for ((batch_id, live), batch) in held.into_iter().zip(stored.into_values()) {
             self.replay.extend(batch.events.iter().cloned());
-            self.hold(place, live, batch.events);
+            self.hold(batch_id, live, batch.events);
         }
         if !self.bursts.is_off() {
             let restored = self.bursts.restore(self.undelivered.drain(..));
@@ -191,36 +196,36 @@ impl Journal {
         problems
     }
 
-    /// Whether a key is a batch that an older instance stored after this one had read the store.
+    /// Whether a key names a batch that an older instance stored after this one had read the store.
     pub fn is_foreign(&self, key: &str) -> bool {
         key.strip_prefix(JOURNAL)
-            .and_then(Place::parse)
-            .is_some_and(|place| {
-                place.generation < self.next.generation && !self.batches.contains_key(&place)
+            .and_then(BatchId::parse)
+            .is_some_and(|batch_id| {
+                batch_id.generation < self.next.generation && !self.batches.contains_key(&batch_id)
             })
     }
 
-    /// The events of the loaded batches, oldest first: what they tell of the peers is newer than what
-    /// is stored of these.
+    /// The events of the loaded batches, oldest first. They are newer than the stored state of their
+    /// peers.
     pub fn take_replay(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.replay)
     }
 
-    /// The cursor for the next poll: that of the newest batch.
+    /// The cursor for the next poll, which the newest batch brought.
     pub fn cursor(&self) -> &str {
         match self.batches.last_key_value() {
-            Some((place, live)) if *place > self.cursor.place => &live.cursor,
+            Some((batch_id, live)) if *batch_id > self.cursor.batch_id => &live.cursor,
             _ => &self.cursor.cursor,
         }
     }
 
     /// Whether an event is stored or was acknowledged.
     pub fn knows(&self, id: &str) -> bool {
-        self.places.contains_key(id) || self.seen.contains(id)
+        self.entries.contains_key(id) || self.dedup.contains(id)
     }
 
-    /// Takes in a batch with its cursor: one write, or none when neither is new. Repeats are
-    /// dropped.
+    /// Adds a batch with its cursor and drops repeats. Returns the one write that stores it, or none if
+    /// neither the events nor the cursor are new.
     pub fn accept(&mut self, now: Duration, cursor: String, events: Vec<Event>) -> Option<Write> {
         let mut ids = HashSet::new();
         let events: Vec<Event> = events
@@ -233,10 +238,10 @@ impl Journal {
         for message in events.iter().filter_map(Event::message) {
             self.bursts.arrived(now, &message.conversation.id);
         }
-        let place = self.next;
+        let batch_id = self.next;
         self.next.sequence += 1;
         let batch = Batch { cursor, events };
-        let write = Write::set(place.key(JOURNAL), to_json(&batch));
+        let write = Write::set(batch_id.key(JOURNAL), to_json(&batch));
         let ids: Vec<String> = batch.events.iter().map(|event| event.id.clone()).collect();
         let live = Live {
             cursor: batch.cursor,
@@ -244,21 +249,21 @@ impl Journal {
             ids,
             acks_stored: false,
         };
-        self.hold(place, live, batch.events);
+        self.hold(batch_id, live, batch.events);
         Some(write)
     }
 
-    fn hold(&mut self, place: Place, live: Live, events: Vec<Event>) {
+    fn hold(&mut self, batch_id: BatchId, live: Live, events: Vec<Event>) {
         for (index, event) in events.into_iter().enumerate() {
             let conversation = event
                 .message()
                 .map(|message| fnv1a(message.conversation.id.as_bytes()));
             let entry = Entry {
-                place,
+                batch_id,
                 index,
                 conversation,
             };
-            self.places.insert(event.id.clone(), entry);
+            self.entries.insert(event.id.clone(), entry);
             if live.acknowledged.get(index) == Some(&false) {
                 self.unacknowledged += 1;
                 if let Some(conversation) = conversation {
@@ -270,17 +275,17 @@ impl Journal {
             }
         }
         if !live.acknowledged.contains(&false) {
-            self.complete.insert(place);
+            self.complete.insert(batch_id);
             self.complete_events += live.ids.len();
         }
-        self.batches.insert(place, live);
+        self.batches.insert(batch_id, live);
         if self.unacknowledged >= MAX_UNACKNOWLEDGED {
             self.paused = true;
         }
     }
 
-    /// The next events that this instance has not returned yet, oldest first, and what has to be
-    /// written before they are returned.
+    /// The next events that this instance has not returned yet, oldest first. The caller makes the
+    /// writes before it returns the events.
     pub fn take(&mut self, now: Duration, limit: usize) -> (Vec<Event>, Vec<Write>) {
         let mut writes = Vec::new();
         if self.bursts.is_off() {
@@ -302,13 +307,13 @@ impl Journal {
         (events, writes)
     }
 
-    /// When [`Journal::take`] has something that now still waits for more.
+    /// When [`Journal::take`] has messages that still wait for others to join them.
     pub fn ripe_at(&self) -> Option<Duration> {
         self.bursts.next()
     }
 
-    /// Goes on where this instance was before it loaded again: with its count of batches, and
-    /// without returning twice what it returned.
+    /// Continues after this instance has loaded its state again: keeps its count of batches, and does
+    /// not return an event twice.
     pub fn follow(&mut self, before: Journal) {
         self.next = self.next.max(before.next);
         self.undelivered
@@ -318,49 +323,50 @@ impl Journal {
         self.delivered = before.delivered;
     }
 
-    /// Acknowledges events. The bits are for those that no stored post answers: write them before
-    /// the acknowledgement is confirmed. Unknown ids are ignored.
+    /// Acknowledges events that no stored post answers. The caller makes the writes before it confirms
+    /// the acknowledgement. Unknown ids are ignored.
     pub fn acknowledge<'a>(&mut self, ids: impl Iterator<Item = &'a str>) -> Vec<Write> {
-        let mut places = Vec::new();
+        let mut changed = Vec::new();
         for id in ids {
-            // The last one of a burst comes first: it stands for all.
-            places.extend(self.mark(id));
+            // The last message of a burst stands for all, so its batch comes first.
+            changed.extend(self.mark(id));
         }
         let mut written = HashSet::new();
-        places.retain(|place| written.insert(*place));
-        places
+        changed.retain(|batch_id| written.insert(*batch_id));
+        changed
             .into_iter()
-            .filter_map(|place| {
-                let live = self.batches.get_mut(&place)?;
+            .filter_map(|batch_id| {
+                let live = self.batches.get_mut(&batch_id)?;
                 live.acks_stored = true;
-                Some(Write::set(place.key(ACKS), bits(&live.acknowledged)))
+                Some(Write::set(batch_id.key(ACKS), bits(&live.acknowledged)))
             })
             .collect()
     }
 
-    /// Notes that a stored post answers an event; nothing has to be written for that.
+    /// Acknowledges an event that a stored post answers. The post is the record of it, so nothing is
+    /// written here.
     pub fn answered(&mut self, id: &str) {
         self.mark(id);
     }
 
-    /// Marks an event, and what was joined under its id.
-    fn mark(&mut self, id: &str) -> Vec<Place> {
+    /// Marks an event, and those that were joined under its id, as acknowledged.
+    fn mark(&mut self, id: &str) -> Vec<BatchId> {
         let others = self.bursts.ids(id).to_vec();
-        let mut places: Vec<Place> = self.mark_one(id).into_iter().collect();
+        let mut batches: Vec<BatchId> = self.mark_one(id).into_iter().collect();
         for other in others.iter().filter(|other| *other != id) {
-            places.extend(self.mark_one(other));
+            batches.extend(self.mark_one(other));
         }
-        places
+        batches
     }
 
-    fn mark_one(&mut self, id: &str) -> Option<Place> {
-        let entry = *self.places.get(id)?;
-        let live = self.batches.get_mut(&entry.place)?;
+    fn mark_one(&mut self, id: &str) -> Option<BatchId> {
+        let entry = *self.entries.get(id)?;
+        let live = self.batches.get_mut(&entry.batch_id)?;
         if std::mem::replace(live.acknowledged.get_mut(entry.index)?, true) {
-            return Some(entry.place);
+            return Some(entry.batch_id);
         }
         if !live.acknowledged.contains(&false) {
-            self.complete.insert(entry.place);
+            self.complete.insert(entry.batch_id);
             self.complete_events += live.ids.len();
         }
         self.unacknowledged -= 1;
@@ -383,56 +389,57 @@ impl Journal {
                 }
             }
         }
-        Some(entry.place)
+        Some(entry.batch_id)
     }
 
-    /// How much [`Journal::retire`] would remove: batches, or their events if those are more.
+    /// How much [`Journal::retire`] would remove: the number of batches or of their events, whichever is
+    /// larger.
     pub fn complete(&self) -> usize {
         self.complete_events.max(self.complete.len())
     }
 
-    /// Removes what is acknowledged as a whole. What is known of the peers must be written before.
+    /// Removes the batches whose events are all acknowledged. The caller writes the peers first.
     pub fn retire(&mut self) -> Vec<Write> {
-        let places = std::mem::take(&mut self.complete);
+        let complete = std::mem::take(&mut self.complete);
         self.complete_events = 0;
         let mut writes = Vec::new();
         let newest = self
             .batches
             .last_key_value()
-            .map(|(place, live)| (*place, live.cursor.clone()));
-        if let Some((place, cursor)) = newest
-            && places.contains(&place)
-            && place > self.cursor.place
+            .map(|(batch_id, live)| (*batch_id, live.cursor.clone()));
+        if let Some((batch_id, cursor)) = newest
+            && complete.contains(&batch_id)
+            && batch_id > self.cursor.batch_id
         {
-            self.cursor = Cursor { place, cursor };
+            self.cursor = Cursor { batch_id, cursor };
             writes.push(Write::set(CURSOR.to_owned(), to_json(&self.cursor)));
         }
-        let removed: Vec<(Place, Live)> = places
+        let removed: Vec<(BatchId, Live)> = complete
             .iter()
-            .filter_map(|place| self.batches.remove_entry(place))
+            .filter_map(|batch_id| self.batches.remove_entry(batch_id))
             .collect();
         let ids = removed
             .iter()
             .flat_map(|(_, live)| live.ids.iter().map(String::as_str));
-        writes.extend(self.seen.insert(ids));
-        for (place, live) in &removed {
+        writes.extend(self.dedup.insert(ids));
+        for (batch_id, live) in &removed {
             for id in &live.ids {
-                self.places.remove(id);
+                self.entries.remove(id);
             }
-            writes.push(Write::delete(place.key(JOURNAL)));
+            writes.push(Write::delete(batch_id.key(JOURNAL)));
             if live.acks_stored {
-                writes.push(Write::delete(place.key(ACKS)));
+                writes.push(Write::delete(batch_id.key(ACKS)));
             }
         }
-        let places = &self.places;
-        writes.extend(self.bursts.retire(|id| places.contains_key(id)));
+        let entries = &self.entries;
+        writes.extend(self.bursts.retire(|id| entries.contains_key(id)));
         writes
     }
 
-    /// Whether an event is still stored, or what was joined under its id.
+    /// Whether an event, or one that was joined under its id, is still stored.
     pub fn holds(&self, id: &str) -> bool {
         let mut others = self.bursts.ids(id).iter();
-        self.places.contains_key(id) || others.any(|other| self.places.contains_key(other))
+        self.entries.contains_key(id) || others.any(|other| self.entries.contains_key(other))
     }
 
     /// Whether a conversation has messages that are not acknowledged.
@@ -440,7 +447,7 @@ impl Journal {
         self.awaiting.contains_key(&fnv1a(conversation.as_bytes()))
     }
 
-    /// Events that are not acknowledged.
+    /// The number of events that are not acknowledged.
     pub fn unacknowledged(&self) -> usize {
         self.unacknowledged
     }

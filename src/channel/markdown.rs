@@ -63,7 +63,7 @@ pub fn plain(markdown: &str) -> String {
     }
 }
 
-/// The events of CommonMark, with their places in `markdown`. There are none where quotes and lists
+/// The events of CommonMark, with their ranges in `markdown`. There are none where quotes and lists
 /// are nested as no writer nests them: such a text is to be taken as one without Markdown.
 pub fn events(markdown: &str) -> Option<impl Iterator<Item = (Event<'_>, Range<usize>)>> {
     if markdown.lines().any(is_too_deep) {

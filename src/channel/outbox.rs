@@ -1,129 +1,77 @@
-//! The durable outbox: a post is stored before anything of it is sent, and each of its parts is sent
+//! The durable outbox. A post is stored before anything of it is sent, and each of its parts is tried
 //! until its fate is known.
 //!
-//! Promises: the parts of a conversation go out one after the other, in the order in which its posts
-//! were stored, but that an answer goes before what has to wait for the peer; a part whose answer is
-//! known is never sent again; one whose answer is not known is sent once more with the same client
-//! id, by each instance that finds it so, and then called `unknown`; a try that had no effect does
-//! not count. What is told as queued is reported when it is settled.
+//! The outbox promises:
+//! - The parts of a conversation go out one after the other, in the order in which its posts were stored.
+//!   Only an answer may overtake posts that wait for the peer.
+//! - A part whose fate is known is never sent again.
+//! - A part whose fate is not known is sent once more with the same client id, by each instance that
+//!   finds it so. Then it is called `unknown`.
+//! - A try that had no effect does not count.
+//! - A post that was reported as queued is reported again when it is settled.
+//!
+//! A post is one [`Record`], with its parts and how far each has come. What a conversation does now
+//! (ready, delayed, held, in flight) is its state in the [`Schedule`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::error::{Error, ErrorKind};
 use super::pace::Pace;
 use super::store::{POST, Write, to_json};
 
-mod brake;
-mod lane;
+mod job;
 mod record;
+mod schedule;
+mod sender;
+mod throttle;
 
-use brake::Brake;
-pub use lane::{Room, Standing};
+pub use job::{Job, Outcome};
 pub use record::{Content, Count, NewPost, Part, PartState, Receipt};
 use record::{Record, StoredPart};
+use schedule::Schedule;
+pub use sender::{Room, Settlement, Standing};
+use throttle::Throttle;
 
 /// Conversations that send at the same time when there is no pace.
 const MAX_PARALLEL: usize = 16;
-/// A try without an answer is the last one from this count on; tries that a crash cut off count, too.
+/// From this count on, a try without an answer is the last one. Tries that a crash cut off count, too.
 const MAX_TRIES: u8 = 2;
-/// Each crash between request and answer sends a part once more; one that is always in the way of a
-/// crash may be its cause.
+/// Each crash between request and answer sends a part once more. A part that is in flight at every crash
+/// may be their cause.
 const MAX_CRASHES: u8 = 10;
 /// Pause before a part is sent again whose answer is not known.
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(1);
-/// Pause behind what went out in the exchange of its message: the platform gets what follows on another
-/// connection, and nobody tells when it has read the first.
+/// Pause after a part that was the response to the platform's request. The next part takes another
+/// connection, and nothing tells when the platform has read the first.
 const ANSWERED_PAUSE: Duration = Duration::from_secs(1);
 /// Pause before a file is uploaded again.
 const UPLOAD_PAUSE: Duration = Duration::from_secs(30);
-/// Posts that may wait, and the bytes of their content.
+/// Posts that may wait at most, and the bytes of their content.
 pub const MAX_POSTS: usize = 10_000;
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// One request that the lane has to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    /// Of the post.
-    pub key: String,
-    /// Of the part.
-    index: usize,
-    /// Where it goes.
-    pub conversation: String,
-    /// What it says or shows.
-    pub content: Content,
-    /// The event that it begins to answer: of the first part of an answer alone.
-    pub answers: Option<String>,
-    /// The part's own id for the platform.
-    pub client_id: String,
-    /// When the peer had last written, in milliseconds since the Unix epoch.
-    pub since_ms: u64,
-    /// An earlier request with it may have taken effect.
-    pub is_again: bool,
-}
-
-/// What became of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The platform took it, and may have named it.
-    Accepted {
-        /// The platform's id.
-        message_id: Option<String>,
-    },
-    /// It went out in the exchange of the message that it answers, which tells nothing of its fate.
-    Answered,
-    /// Nothing took effect; it will be tried again.
-    NotSent(Error),
-    /// The file that it is could not be uploaded; its conversation waits for it, and no other.
-    NotUploaded(Error),
-    /// It may have taken effect.
-    Unknown(Error),
-    /// Refused for good.
-    Refused(Error),
-    /// The platform does not want it now: of this peer, or of the account.
-    Declined {
-        /// What it said.
-        error: Error,
-        /// It said that there is too much.
-        is_throttle: bool,
-    },
-    /// The credential is not valid; the lane waits for [`Outbox::resume`].
-    LoginRequired(Error),
-}
-
-/// The posts of one conversation that are not settled, in order.
-#[derive(Debug, Default)]
-struct Queue {
-    orders: VecDeque<u64>,
-    /// How many of them are answers.
-    answers: usize,
-}
-
-/// The outbox of one account; all times but those that end in `_ms` are on one monotonic clock.
+/// The outbox of one account. Times are on one monotonic clock; those that end in `_ms` are milliseconds
+/// since the Unix epoch.
 #[derive(Debug)]
 pub struct Outbox {
     posts: BTreeMap<u64, Record>,
     orders: HashMap<String, u64>,
     next_order: u64,
-    /// What the posts that are not settled hold.
+    /// The size of the posts that are not settled.
     bytes: usize,
-    queues: HashMap<String, Queue>,
-    ready: VecDeque<String>,
-    delayed: BTreeSet<(Duration, String)>,
-    /// Conversations that wait for their peer, or for the time of a post to pass.
-    held: HashSet<String>,
+    schedule: Schedule,
+    /// When the waiting posts expire, in milliseconds since the Unix epoch, and which.
     expiries: BTreeSet<(u64, u64)>,
-    /// Of each conversation that has a request under way, the post.
-    in_flight: HashMap<String, u64>,
     settled: Vec<u64>,
-    /// How many of them answer nothing and need no report.
+    /// How many of these answer nothing and need no report.
     settled_alone: usize,
     /// Settled posts whose report this instance has not returned.
     reports: VecDeque<u64>,
-    /// Keys of posts whose caller need not wait any longer.
+    /// Keys of posts whose callers need not wait any longer.
     decided: Vec<String>,
     pace: Pace,
-    brake: Brake,
+    throttle: Throttle,
 }
 
 impl Outbox {
@@ -132,26 +80,22 @@ impl Outbox {
         Outbox {
             posts: BTreeMap::new(),
             orders: HashMap::new(),
-            // No two instances give the same one, also when they overlap.
+            // Two instances never give the same order, even while they overlap.
             next_order: generation << 32,
             bytes: 0,
-            queues: HashMap::new(),
-            ready: VecDeque::new(),
-            delayed: BTreeSet::new(),
-            held: HashSet::new(),
+            schedule: Schedule::default(),
             expiries: BTreeSet::new(),
-            in_flight: HashMap::new(),
             settled: Vec::new(),
             settled_alone: 0,
             reports: VecDeque::new(),
             decided: Vec::new(),
             pace,
-            brake: Brake::default(),
+            throttle: Throttle::default(),
         }
     }
 
-    /// Takes in the stored posts. Returns sentences about what could not be read; such entries are
-    /// left in the store.
+    /// Adds the stored posts. Returns sentences about entries that are unreadable; these stay in the
+    /// store.
     pub fn load(&mut self, entries: &[(String, Vec<u8>)]) -> Vec<String> {
         let mut problems = Vec::new();
         for (key, value) in entries.iter().filter(|(key, _)| key.starts_with(POST)) {
@@ -166,7 +110,7 @@ impl Outbox {
         problems
     }
 
-    /// Ids of the events that stored posts answer.
+    /// The ids of the events that the posts answer.
     pub fn answered(&self) -> BTreeSet<String> {
         let answered = self.posts.values();
         answered
@@ -174,8 +118,8 @@ impl Outbox {
             .collect()
     }
 
-    /// The receipt of a post in memory, if its content is that of `post`; none for one that failed
-    /// as a whole for a reason that passes.
+    /// The receipt of a post in memory with the key and content of `post`. None if there is none, or if it
+    /// failed as a whole for a reason that passes.
     ///
     /// # Errors
     /// `key-conflict` when the key was used for another content.
@@ -184,6 +128,11 @@ impl Outbox {
             Some(receipt) if !receipt.may_be_repeated() => receipt.of(post).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Whether a request of a post is under way.
+    fn is_sending(&self, record: &Record) -> bool {
+        self.schedule.sending(&record.conversation) == Some(record.order)
     }
 
     fn record(&self, key: &str) -> Option<&Record> {
@@ -199,26 +148,28 @@ impl Outbox {
         })
     }
 
-    /// Whether every part of a post in memory is settled or queued; true for one that is not there
-    /// any more.
+    /// Whether every part of a post is settled or queued. True for a post that is not in memory any
+    /// more.
     pub fn is_decided(&self, key: &str) -> bool {
         self.record(key)
             .is_none_or(|record| record.is_settled() || self.is_queued(record))
     }
 
-    /// Keys of posts that have become settled or queued since the last call, and maybe others.
+    /// Keys of posts that may have become settled or queued since the last call.
     pub fn take_decided(&mut self) -> Vec<String> {
         std::mem::take(&mut self.decided)
     }
 
+    /// Whether a post is kept while the platform accepts nothing for it.
     fn is_queued(&self, record: &Record) -> bool {
         record.queue_until_ms.is_some()
             && !record.is_settled()
-            && (self.held.contains(&record.conversation) || self.brake.holds(&record.conversation))
+            && (self.schedule.is_held(&record.conversation)
+                || self.throttle.holds(&record.conversation))
     }
 
-    /// The caller is about to be told of a post: when it is queued, its end will be reported. The
-    /// write comes before the telling.
+    /// The caller is about to get the receipt of a post. If the post is queued, its end will be reported.
+    /// The write is made before the caller gets the receipt.
     pub fn tell(&mut self, key: &str) -> Option<Write> {
         let record = self.record(key)?;
         if record.is_reported || !self.is_queued(record) {
@@ -229,7 +180,7 @@ impl Outbox {
         Some(write(record))
     }
 
-    /// Why no more posts can be taken in.
+    /// Whether one more post can be added.
     ///
     /// # Errors
     /// `transient` when too much waits already.
@@ -252,13 +203,13 @@ impl Outbox {
     /// # Errors
     /// `rate-limited` while the platform wants less.
     pub fn check_throttle(&self, now: Duration, conversation: &str) -> Result<(), Error> {
-        match self.brake.retry_after(now, conversation) {
+        match self.throttle.retry_after(now, conversation) {
             Some(pause) => Err(throttled(pause)),
             None => Ok(()),
         }
     }
 
-    /// What the stored posts tell of what their peers were sent.
+    /// How much the peers were sent, as the posts have noted it.
     pub fn counts(&self) -> Vec<(String, Count)> {
         let records = self.posts.values();
         records
@@ -266,12 +217,12 @@ impl Outbox {
             .collect()
     }
 
-    /// Texts of the stored posts that the platform has named: where, the name, the text.
-    pub fn said(&self) -> impl Iterator<Item = (&str, &str, &str)> {
-        self.posts.values().flat_map(Record::said)
+    /// The texts that the platform has accepted under an id, as (conversation, id, text).
+    pub fn sent_texts(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.posts.values().flat_map(Record::sent_texts)
     }
 
-    /// Takes in a post with its parts and their client ids. The write is its storing.
+    /// Adds a post with its parts and their client ids. The write stores it.
     pub fn accept(
         &mut self,
         now: Duration,
@@ -293,36 +244,33 @@ impl Outbox {
                 .map(|(content, client_id)| StoredPart::new(content, client_id))
                 .collect(),
         };
-        let has_no_room = !room.is_open_to(&record) || self.brake.holds(&record.conversation);
+        let has_no_room = !room.is_open_to(&record) || self.throttle.holds(&record.conversation);
         if record.is_progress && has_no_room {
             record.drop_rest();
         }
         self.forget_failed(&record.key);
-        if self.held.remove(&record.conversation) {
-            self.ready.push_back(record.conversation.clone());
-        }
-        // The mark of the first attempt rides on this write when that attempt starts at once.
-        if self.ready.is_empty()
-            && self.brake.delay(now, &record.conversation).is_none()
-            && !self.queues.contains_key(&record.conversation)
+        let conversation = record.conversation.clone();
+        let is_first = !self.schedule.contains(&conversation);
+        let gets_turn = is_first || self.schedule.release(&conversation);
+        let delay = self.throttle.delay(now, &conversation);
+        // The mark of the first try rides on this write if that try starts at once.
+        if is_first
+            && delay.is_none()
+            && !self.schedule.has_turns()
             && self.wake_after(now).is_none()
             && room.is_open_to(&record)
         {
             record.mark_next();
         }
         let write = write(&record);
-        let conversation = record.conversation.clone();
         self.hold(record);
-        if let Some(until) = self.brake.delay(now, &conversation)
-            && self.ready.back() == Some(&conversation)
-        {
-            self.ready.pop_back();
-            self.delayed.insert((until, conversation));
+        if gets_turn && let Some(until) = delay {
+            self.schedule.delay(&conversation, until);
         }
         write
     }
 
-    /// A key whose post failed as a whole is free again.
+    /// Removes a post that failed as a whole, so that its key can be used again.
     fn forget_failed(&mut self, key: &str) {
         if let Some(order) = self.orders.remove(key)
             && let Some(record) = self.posts.remove(&order)
@@ -333,18 +281,14 @@ impl Outbox {
         }
     }
 
-    /// Settles the progress of a conversation that is not sent yet, and returns its texts: something
-    /// newer is there to be said.
+    /// Drops the progress of a conversation that is not sent yet, because a newer post replaces it. Also
+    /// returns the texts that were dropped.
     pub fn drop_progress(&mut self, conversation: &str) -> (Vec<Write>, Vec<String>) {
-        let Some(queue) = self.queues.get(conversation) else {
-            return Default::default();
-        };
-        let sending = self.in_flight.get(conversation);
-        let orders: Vec<u64> = queue
-            .orders
-            .iter()
-            .copied()
-            .filter(|order| sending != Some(order))
+        let sending = self.schedule.sending(conversation);
+        let orders: Vec<u64> = self
+            .schedule
+            .orders(conversation)
+            .filter(|order| sending != Some(*order))
             .filter(|order| {
                 let record = self.posts.get(order);
                 record.is_some_and(|record| record.is_progress && !record.is_begun())
@@ -381,19 +325,13 @@ impl Outbox {
             if let Some(until_ms) = record.queue_until_ms {
                 self.expiries.insert((until_ms, order));
             }
-            let queue = self.queues.entry(record.conversation.clone()).or_default();
-            if queue.orders.is_empty() {
-                self.ready.push_back(record.conversation.clone());
-            }
-            queue.answers += usize::from(record.answers.is_some());
-            // Stored posts come in the order of their keys, not of their storing.
-            let place = queue.orders.partition_point(|other| *other < order);
-            queue.orders.insert(place, order);
+            self.schedule.add(&record);
         }
         self.posts.insert(order, record);
     }
 
-    /// What was told as queued and is settled now, as far as this instance has not returned it.
+    /// Receipts of posts that were reported as queued and are settled now. Each instance returns each
+    /// once.
     pub fn take_reports(&mut self, limit: usize) -> Vec<Receipt> {
         let count = limit.min(self.reports.len());
         let orders: Vec<u64> = self.reports.drain(..count).collect();
@@ -408,7 +346,7 @@ impl Outbox {
         !self.reports.is_empty()
     }
 
-    /// A report was acknowledged: its post may be retired.
+    /// A report was acknowledged, so its post may be retired.
     pub fn acknowledge(&mut self, key: &str) -> Option<Write> {
         let record = self.posts.get_mut(self.orders.get(key)?)?;
         if !record.is_settled() || !std::mem::replace(&mut record.is_reported, false) {
@@ -418,18 +356,16 @@ impl Outbox {
         Some(write(record))
     }
 
-    /// The platform can be reached again with a valid credential: nothing waits for that any more.
+    /// The platform takes the credential again. What waited for that goes on.
     pub fn resume(&mut self) {
-        self.brake.resume();
+        self.throttle.resume();
     }
 
-    /// Goes on where this instance was before it loaded again: its requests are still under way.
+    /// Continues after this instance has loaded its state again: its requests are still under way.
     pub fn follow(&mut self, before: Outbox) {
-        self.ready
-            .retain(|conversation| !before.in_flight.contains_key(conversation));
-        self.in_flight = before.in_flight;
+        self.schedule.follow(&before.schedule);
         self.pace = before.pace;
-        self.brake = before.brake;
+        self.throttle = before.throttle;
         self.next_order = self.next_order.max(before.next_order);
         let returned = |order: &u64| {
             let was_settled = before.posts.get(order).is_some_and(Record::is_settled);
@@ -438,24 +374,24 @@ impl Outbox {
         self.reports.retain(|order| !returned(order));
     }
 
-    /// The requests under way were given up. Load again after this.
+    /// The requests under way were given up. Load the state again after this.
     pub fn forget_requests(&mut self) {
-        self.in_flight.clear();
+        self.schedule.forget_requests();
     }
 
-    /// Posts that are not settled.
+    /// The number of posts that are not settled.
     pub fn queued(&self) -> usize {
         self.posts.len() - self.settled.len()
     }
 
-    /// Settled posts in memory that acknowledge nothing.
+    /// The number of settled posts that [`Outbox::retire`] can remove.
     pub fn settled(&self) -> usize {
         self.settled_alone
     }
 
-    /// Moves the settled posts to the receipts, but for those that answer an event which is still in
-    /// the journal, since they are its acknowledgement, and those whose report is not acknowledged.
-    /// Also the keys of the receipts.
+    /// Moves settled posts to the receipts. Two kinds stay: answers to an event that is still in the
+    /// journal, because they are its acknowledgement, and posts whose report is not acknowledged. Also
+    /// returns the keys of the new receipts.
     pub fn retire(
         &mut self,
         now_ms: u64,
@@ -483,7 +419,7 @@ impl Outbox {
 }
 
 impl Record {
-    /// Whether nothing but its own end keeps it in the outbox.
+    /// Whether the post may leave the outbox as soon as it is settled.
     fn is_alone(&self) -> bool {
         self.answers.is_none() && !self.is_reported
     }

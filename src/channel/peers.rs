@@ -1,8 +1,8 @@
 //! What is known of each peer: the newest context token, when the peer last wrote, and what was sent
 //! since.
 //!
-//! Only peers that are in use are in memory; the store has them all. The count of sends is a brake and
-//! no proof: what the platform says decides.
+//! Only peers that are in use are in memory; the store has them all. The count of sends limits
+//! what is tried, and proves nothing: the platform's answer decides.
 
 use std::collections::BTreeMap;
 

@@ -1,14 +1,14 @@
-//! Long text in parts that a platform takes.
+//! Splits long text into parts that fit a platform's limits.
 //!
-//! A cut is after a blank line, a line, a sentence or a word, whichever comes first in this order in
-//! the second half of what fits. No cut is inside a grapheme or a URL, nor, in Markdown, inside a row
-//! of a table, unless that alone is over a limit. Put together, the parts give the text back, but for
-//! the fences that are closed and opened again, and the marks.
+//! A cut comes after a blank line, a line, a sentence or a word: the first of these that occurs in the
+//! second half of what fits. A cut is never inside a grapheme or a URL, and in Markdown never inside a
+//! row of a table, unless that element alone is over a limit. The parts put together are the text again,
+//! apart from marks and from fences that are closed and opened again.
 //!
-//! No part is over either limit, and time is linear in the text's length.
+//! No part is over either limit. The time is linear in the length of the text.
 
+mod cut_point;
 mod fence;
-mod place;
 
 use fence::Fence;
 
@@ -24,24 +24,24 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-/// What is added to the parts. With limits under 40 nothing is.
+/// What is added to the parts. With limits under 40 nothing is added.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// The text is Markdown: a block of code that is cut has its fences in each part.
+pub struct SplitOptions {
+    /// The text is Markdown: when a block of code is cut, each part gets its own fences.
     pub fences: bool,
-    /// Each of several parts ends with a line that numbers it: `(1/3)`.
+    /// When there are several parts, each ends with a line that numbers it: `(1/3)`.
     pub marks: bool,
 }
 
 /// Smallest limit with room for fences and marks.
 const MIN_FOR_ADDITIONS: usize = 40;
 
-/// Splits `text`; blank text has no parts.
-pub fn split(text: &str, limits: Limits, options: Options) -> Vec<String> {
+/// Splits `text`. Blank text has no parts.
+pub fn split(text: &str, limits: Limits, options: SplitOptions) -> Vec<String> {
     if text.trim().is_empty() {
         return Vec::new();
     }
-    if place::longest_prefix(text, limits) == text.len() {
+    if cut_point::longest_prefix(text, limits) == text.len() {
         return vec![text.to_owned()];
     }
     let has_room = limits.chars.min(limits.bytes) >= MIN_FOR_ADDITIONS;
@@ -150,15 +150,15 @@ fn cut<'a>(
             fences: &fences,
             is_markdown,
         };
-        let (end, closed) = cutter.cut();
+        let end = cutter.cut();
         parts.push(Part {
-            text: text.get(from..end).unwrap_or_default(),
+            text: text.get(from..end.at).unwrap_or_default(),
             opened,
             is_within_line: !text.get(..from).unwrap_or_default().ends_with('\n'),
-            closed,
+            closed: end.inside,
         });
-        opened = closed;
-        from = end;
+        opened = end.inside;
+        from = end.at;
     }
     parts
 }
@@ -172,23 +172,43 @@ struct Cutter<'a, 'f> {
     is_markdown: bool,
 }
 
-/// An end, and the fence that it is in.
-type End<'a> = (usize, Option<&'a Fence<'a>>);
+/// Where a part ends.
+#[derive(Debug, Clone, Copy)]
+struct CutPoint<'a> {
+    /// Offset in the text.
+    at: usize,
+    /// The block of code that is cut here.
+    inside: Option<&'a Fence<'a>>,
+}
+
+impl<'a> CutPoint<'a> {
+    fn outside(at: usize) -> CutPoint<'a> {
+        CutPoint { at, inside: None }
+    }
+
+    fn inside(fence: &'a Fence<'a>, at: usize) -> CutPoint<'a> {
+        let inside = Some(fence);
+        CutPoint { at, inside }
+    }
+}
 
 impl<'a> Cutter<'a, '_> {
-    fn cut(&self) -> End<'a> {
+    fn cut(&self) -> CutPoint<'a> {
         let rest = self.rest();
         let unclosed = self.fences.last().filter(|fence| fence.is_unclosed());
         let room = unclosed.map_or(self.room, |fence| fence.room_before(self.room));
-        if place::longest_prefix(rest, room) == rest.len() {
-            return (self.text.len(), unclosed.copied());
+        if cut_point::longest_prefix(rest, room) == rest.len() {
+            return CutPoint {
+                at: self.text.len(),
+                inside: unclosed.copied(),
+            };
         }
         let end = self.cut_within(self.room);
-        if end.1.is_none() {
+        if end.inside.is_none() {
             return end;
         }
-        // With room for whichever fence has to be closed.
-        let window = self.from + place::longest_prefix(rest, self.room);
+        // Keeps room for every fence that may have to be closed here.
+        let window = self.from + cut_point::longest_prefix(rest, self.room);
         let first = self
             .fences
             .partition_point(|fence| fence.after <= self.from);
@@ -201,42 +221,42 @@ impl<'a> Cutter<'a, '_> {
         self.cut_within(room)
     }
 
-    fn cut_within(&self, room: Limits) -> End<'a> {
-        let window = place::longest_prefix(self.rest(), room);
-        let mut end = self.from + place::best_cut(self.rest(), window);
+    fn cut_within(&self, room: Limits) -> CutPoint<'a> {
+        let window = cut_point::longest_prefix(self.rest(), room);
+        let mut end = self.from + cut_point::best_cut(self.rest(), window);
         let next = self.fences.partition_point(|fence| fence.after <= end);
         let fence = self.fences.get(next).filter(|fence| fence.start < end);
         let Some(fence) = fence.copied() else {
             if self.is_markdown {
                 end = self.before_row(end);
             }
-            return (end, None);
+            return CutPoint::outside(end);
         };
         if fence.start > self.from && (end <= fence.body || fence.start - self.from > window / 2) {
-            return (fence.start, None);
+            return CutPoint::outside(fence.start);
         }
         if end <= fence.body {
             end = self.from + window;
         }
         if end < fence.end {
-            return (end, Some(fence));
+            return CutPoint::inside(fence, end);
         }
-        // It is the closing fence that does not fit.
-        if place::longest_prefix(self.rest(), self.room) >= fence.after - self.from {
-            return (fence.after, None);
+        // The code fits, and the closing fence does not.
+        if cut_point::longest_prefix(self.rest(), self.room) >= fence.after - self.from {
+            return CutPoint::outside(fence.after);
         }
         let code = self.text.get(self.from.max(fence.body)..fence.end);
         let lines = code
             .and_then(|code| code.strip_suffix('\n'))
             .unwrap_or_default();
         match lines.rfind('\n') {
-            Some(line) => (self.from.max(fence.body) + line + 1, Some(fence)),
-            None if fence.end > self.from => (fence.end, Some(fence)),
-            None => (end, Some(fence)),
+            Some(line) => CutPoint::inside(fence, self.from.max(fence.body) + line + 1),
+            None if fence.end > self.from => CutPoint::inside(fence, fence.end),
+            None => CutPoint::inside(fence, end),
         }
     }
 
-    /// An end that is not inside a row of a table, if the row alone fits.
+    /// The same end, or the start of the table row that it cuts, if that row alone fits.
     fn before_row(&self, end: usize) -> usize {
         let before = self.text.get(self.from..end).unwrap_or_default();
         let Some(line) = before.rfind('\n').map(|start| self.from + start + 1) else {
@@ -244,7 +264,7 @@ impl<'a> Cutter<'a, '_> {
         };
         let rest = self.text.get(line..).unwrap_or_default();
         let (row, after) = rest
-            .split_at_checked(place::longest_prefix(rest, self.room))
+            .split_at_checked(cut_point::longest_prefix(rest, self.room))
             .unwrap_or_default();
         let row = match row.split_once('\n') {
             Some((row, _)) => row,

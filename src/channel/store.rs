@@ -14,7 +14,7 @@
 //! | state | `retired/<time>` | keys of receipts that go 72 h after that time, JSON |
 //! | state | `messages/<time>` | ids of messages that go 30 days after that time, JSON |
 //! | receipts | `<key>` | what became of a post, JSON |
-//! | messages | `<id>` | what was said, for quotes, JSON |
+//! | messages | `<id>` | a message of the history, for quotes, JSON |
 
 /// Version of the layout.
 pub const STATE_VERSION: u32 = 1;
@@ -29,8 +29,8 @@ pub const CURSOR: &str = "cursor";
 pub const JOURNAL: &str = "journal/";
 /// Prefix of the acknowledgements of a batch.
 pub const ACKS: &str = "acks/";
-/// Prefix of the ids of what was acknowledged.
-pub const SEEN: &str = "seen/";
+/// Prefix of the ids of acknowledged events.
+pub const DEDUP: &str = "seen/";
 /// Prefix of peers.
 pub const PEER: &str = "peer/";
 /// Prefix of posts that are not retired.
@@ -40,7 +40,7 @@ pub const POST: &str = "post/";
 pub const BURST: &str = "burst/";
 /// Prefix of the keys of receipts, by time.
 pub const RETIRED: &str = "retired/";
-/// Prefix of the ids of what was said, by time.
+/// Prefix of the ids of messages in the history, by time.
 pub const MESSAGES: &str = "messages/";
 
 /// The three buckets of an account.
@@ -88,7 +88,7 @@ impl Write {
 /// Which of the keys of the state bucket a start reads; the others are read when they are needed.
 pub fn is_read_at_start(key: &str) -> bool {
     key == CURSOR
-        || [JOURNAL, ACKS, SEEN, POST, BURST]
+        || [JOURNAL, ACKS, DEDUP, POST, BURST]
             .iter()
             .any(|prefix| key.starts_with(prefix))
 }

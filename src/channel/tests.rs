@@ -301,8 +301,8 @@ fn what_was_sent_and_said_is_known_after_a_crash() {
     let mut second = channel(&[], &store);
     let peer = second.peers().peer("alice").unwrap();
     assert_eq!((peer.sent, peer.last_message_ms), (1, NOW_MS));
-    assert_eq!(second.messages().find("9").unwrap().text, "hello");
-    assert_eq!(second.messages().find("1").unwrap().text, "hi");
+    assert_eq!(second.history().find("9").unwrap().text, "hello");
+    assert_eq!(second.history().find("1").unwrap().text, "hi");
     apply(&mut store, second.acknowledge(&["1".to_owned()]));
     apply(&mut store, second.retire(NOW_MS, true));
     assert!(store.keys().any(|key| key.starts_with("messages/")));

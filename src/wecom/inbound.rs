@@ -9,9 +9,9 @@ use super::crypto::Refusal;
 use super::media::Handle;
 use super::options::Options;
 use super::xml::{self, Element};
+use crate::channel::dedup::fnv1a;
 use crate::channel::file_name;
 use crate::channel::message::{Body, ChatKind, Conversation, Event, Media, MediaKind, Message};
-use crate::channel::seen::fnv1a;
 use crate::channel::sniff;
 
 /// Longest id of a person or a message: it becomes part of a key of the store. The platform's have up

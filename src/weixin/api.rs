@@ -10,9 +10,9 @@ use super::media::Handle;
 use super::place::percent_encoded;
 use super::wire::{self, Object, Status};
 use super::{CLIENT_VERSION, Options, TOKEN_PLACEHOLDER};
+use crate::channel::dedup::fnv1a;
 use crate::channel::error::{Error, ErrorKind};
 use crate::channel::outbox::{Content, Job, Outcome};
-use crate::channel::seen::fnv1a;
 use crate::http::{Failure, Method, Request, Response};
 
 /// How long the server holds a poll until it says otherwise.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::media::{Handle, KeyIs};
 use super::quote;
 use super::wire::{self, Content, Item, Object, QuoteReference, WeixinMessage};
+use crate::channel::dedup::fnv1a;
 use crate::channel::file_name;
 use crate::channel::message::{Body, ChatKind, Conversation, Event, Media, MediaKind, Message};
-use crate::channel::seen::fnv1a;
 use crate::channel::sniff;
 
 /// Longest id of a person, a group or a message: it becomes part of a key of the store.

@@ -6,21 +6,21 @@ use md5::{Digest, Md5};
 
 use super::inbound::media;
 use super::wire::{Content, QuoteReference, QuotedPart};
+use crate::channel::history::HistoryEntry;
 use crate::channel::message::Quote;
-use crate::channel::said::Said;
 
-/// The quote; `said` is what is known of the message with its id, for when it was not sent along. What
+/// The quote; `known` is what the history has under its id, for when it was not sent along. What
 /// is not known has no text and no media.
-pub fn read(reference: &QuoteReference, said: Option<&Said>) -> Quote {
+pub fn read(reference: &QuoteReference, known: Option<&HistoryEntry>) -> Quote {
     let inline = match &reference.content {
         Content::Text(text) => Some(text.as_str()).filter(|text| !text.is_empty()),
         Content::Voice { text, .. } => text.as_deref(),
         _ => None,
     };
     let inline_media = media(&reference.content);
-    let said = said.filter(|_| inline.is_none() && inline_media.is_none());
-    let known = said.map(|said| said.text.as_str());
-    let whole = inline.or(known.filter(|text| !text.is_empty()));
+    let known = known.filter(|_| inline.is_none() && inline_media.is_none());
+    let known_text = known.map(|entry| entry.text.as_str());
+    let whole = inline.or(known_text.filter(|text| !text.is_empty()));
     let text = match (whole, &reference.part) {
         // A part that can't be found leaves what it is a part of.
         (Some(whole), Some(wanted)) => Some(part(whole, wanted).unwrap_or(whole)),
@@ -30,8 +30,8 @@ pub fn read(reference: &QuoteReference, said: Option<&Said>) -> Quote {
     Quote {
         message_id: reference.id.clone(),
         text: text.or(title).map(str::to_owned),
-        media: match said {
-            Some(said) => said.media.clone(),
+        media: match known {
+            Some(entry) => entry.media.clone(),
             None => inline_media.into_iter().collect(),
         },
     }
@@ -192,8 +192,8 @@ mod tests {
         }
     }
 
-    fn said(text: &str) -> Said {
-        Said {
+    fn entry(text: &str) -> HistoryEntry {
+        HistoryEntry {
             conversation: "alice".into(),
             text: text.into(),
             media: Vec::new(),
@@ -205,13 +205,13 @@ mod tests {
         let inline = reference(Content::Text("inline".into()));
         assert!(!is_by_id_alone(&inline));
         assert_eq!(
-            read(&inline, Some(&said("stored"))).text.as_deref(),
+            read(&inline, Some(&entry("stored"))).text.as_deref(),
             Some("inline")
         );
         let hollow = reference(Content::Hollow);
         assert!(is_by_id_alone(&hollow));
         assert_eq!(
-            read(&hollow, Some(&said("stored"))).text.as_deref(),
+            read(&hollow, Some(&entry("stored"))).text.as_deref(),
             Some("stored")
         );
         let unknown = read(&hollow, None);
@@ -231,9 +231,12 @@ mod tests {
             end_index: 0,
             md5: "5309b9aeda4b4f32464a7e29bb858c4a".into(),
         });
-        let text = |said: &Said| read(&wanted, Some(said)).text;
-        assert_eq!(text(&said("一段部分引用的话")).as_deref(), Some("部分引用"));
-        assert_eq!(text(&said("别的话")).as_deref(), Some("别的话"));
+        let text = |known: &HistoryEntry| read(&wanted, Some(known)).text;
+        assert_eq!(
+            text(&entry("一段部分引用的话")).as_deref(),
+            Some("部分引用")
+        );
+        assert_eq!(text(&entry("别的话")).as_deref(), Some("别的话"));
         assert_eq!(read(&wanted, None).text, None);
     }
 }

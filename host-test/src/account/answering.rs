@@ -1,4 +1,5 @@
-//! What a lane does with its messages: each is given to the agent until it is answered or put aside.
+//! Answers the messages of one conversation: gives each one to the agent until it is answered or put
+//! aside.
 //!
 //! The first message of a conversation is answered before the next one is given to the agent. Where it
 //! fails again and again, the next one shows whether that is its own fault: if that one is answered and
@@ -13,7 +14,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio::sync::Notify;
 
-use super::lanes::Arrived;
+use super::conversation_queue::Arrived;
 use super::{PutAside, Shared};
 use crate::agent::health::{Case, FIRST_PAUSE, LONGEST_PAUSE, LONGEST_WISH};
 use crate::agent::message::{Message, Reply};
@@ -26,7 +27,7 @@ type Answer = Result<Option<Reply>, AgentError>;
 /// Shown until it is dropped.
 type Typing = Pin<Box<dyn Future<Output = Infallible> + Send>>;
 
-/// A message that the lane has taken from its queue.
+/// A message that was taken from its queue.
 struct Held {
     message: Message,
     came: Duration,
@@ -37,9 +38,9 @@ struct Held {
     error: Option<AgentError>,
 }
 
-/// The lane of a conversation.
-struct Lane {
-    conversation: String,
+/// A conversation that has messages.
+struct Conversation {
+    id: String,
     /// Oldest first. Only the first one is given to the agent, unless it is a suspect.
     held: Vec<Held>,
     /// Messages came that may be witnesses.
@@ -48,14 +49,14 @@ struct Lane {
     is_told: bool,
 }
 
-impl Lane {
+impl Conversation {
     /// Whether another message has to show whose fault the failures are.
     fn wants_witness(&self) -> bool {
         !self.held.is_empty() && self.held.iter().all(|held| held.case.is_suspect())
     }
 }
 
-/// What comes next in a lane.
+/// What comes next in a conversation.
 enum Next {
     /// The message at this place may be given to the agent.
     Ask(usize),
@@ -68,33 +69,28 @@ enum Next {
 
 impl Shared {
     /// Answers the messages of a conversation until none is left.
-    pub(super) async fn converse(
-        self: Arc<Self>,
-        conversation: String,
-        first: Arrived,
-        others: Arc<Notify>,
-    ) {
-        let mut lane = Lane {
-            held: vec![self.hold(&conversation, first)],
-            conversation,
+    pub(super) async fn converse(self: Arc<Self>, id: String, first: Arrived, others: Arc<Notify>) {
+        let mut conversation = Conversation {
+            held: vec![self.hold(&id, first)],
+            id,
             others,
             is_told: false,
         };
         loop {
-            if lane.wants_witness()
-                && let Some(witness) = self.lanes.next(&lane.conversation)
+            if conversation.wants_witness()
+                && let Some(witness) = self.queues.next(&conversation.id)
             {
-                lane.held.push(self.hold(&lane.conversation, witness));
+                conversation.held.push(self.hold(&conversation.id, witness));
             }
-            if lane.held.is_empty() {
-                match self.lanes.next_or_close(&lane.conversation) {
-                    Some(next) => lane.held.push(self.hold(&lane.conversation, next)),
+            if conversation.held.is_empty() {
+                match self.queues.next_or_close(&conversation.id) {
+                    Some(next) => conversation.held.push(self.hold(&conversation.id, next)),
                     None => return,
                 }
             }
-            match self.next(&mut lane).await {
-                Next::Ask(place) => self.ask_for(&mut lane, place).await,
-                Next::Tell => self.tell_of_outage(&mut lane),
+            match self.next(&mut conversation).await {
+                Next::Ask(place) => self.ask_for(&mut conversation, place).await,
+                Next::Tell => self.tell_of_outage(&mut conversation),
                 Next::Look => {}
                 Next::Stop => return,
             }
@@ -104,8 +100,8 @@ impl Shared {
         }
     }
 
-    fn hold(&self, conversation: &str, (message, came): Arrived) -> Held {
-        let conversation = format!("{}\0{conversation}", self.id);
+    fn hold(&self, id: &str, (message, came): Arrived) -> Held {
+        let conversation = format!("{}\0{id}", self.id);
         Held {
             message,
             came,
@@ -117,25 +113,25 @@ impl Shared {
     }
 
     /// Waits until there is something to do.
-    async fn next(&self, lane: &mut Lane) -> Next {
-        let wants_witness = lane.wants_witness();
-        let Some(first) = lane.held.first() else {
+    async fn next(&self, conversation: &mut Conversation) -> Next {
+        let wants_witness = conversation.wants_witness();
+        let Some(first) = conversation.held.first() else {
             return Next::Look;
         };
-        let late_at = match lane.is_told || self.words.outage.is_empty() {
+        let late_at = match conversation.is_told || self.words.outage.is_empty() {
             true => None,
             false => Some(first.came.saturating_add(self.words.outage_after)),
         };
         let place = match first.case.is_suspect() {
             true => {
-                let held = lane.held.iter().enumerate();
+                let held = conversation.held.iter().enumerate();
                 held.min_by_key(|(_, held)| held.due)
                     .map_or(0, |(place, _)| place)
             }
             false => 0,
         };
-        let others = &lane.others;
-        let Some(held) = lane.held.get_mut(place) else {
+        let others = &conversation.others;
+        let Some(held) = conversation.held.get_mut(place) else {
             return Next::Look;
         };
         let ready = async {
@@ -164,8 +160,8 @@ impl Shared {
     }
 
     /// Gives a message to the agent, and does what follows from its answer.
-    async fn ask_for(self: &Arc<Self>, lane: &mut Lane, place: usize) {
-        let Some(held) = lane.held.get_mut(place) else {
+    async fn ask_for(self: &Arc<Self>, conversation: &mut Conversation, place: usize) {
+        let Some(held) = conversation.held.get_mut(place) else {
             return;
         };
         let Some((answer, typing)) = self.ask(&held.message).await else {
@@ -181,22 +177,22 @@ impl Shared {
                         "the agent answers again"
                     );
                 }
-                let answered = lane.held.remove(place);
+                let answered = conversation.held.remove(place);
                 // It is the witness against those before it, which are tried once more.
-                for suspect in &mut lane.held {
+                for suspect in &mut conversation.held {
                     suspect.due = self.clock().elapsed();
                 }
-                lane.is_told = lane.is_told && !lane.held.is_empty();
+                conversation.is_told = conversation.is_told && !conversation.held.is_empty();
                 self.reply(&answered.message, answered.case.tries() + 1, reply)
                     .await;
                 drop(typing);
                 self.leave(answered);
             }
             Err(error) if error.fault() == Fault::Final => {
-                self.figures.failed(&error);
+                self.metrics.failed(&error);
                 // The agent is there, and has dealt with it.
                 held.case.answered();
-                let answered = lane.held.remove(place);
+                let answered = conversation.held.remove(place);
                 let tries = answered.case.tries() + 1;
                 self.put_aside(&answered.message, tries, &error.to_string())
                     .await;
@@ -204,9 +200,9 @@ impl Shared {
             }
             Err(error) => {
                 drop(typing);
-                self.figures.failed(&error);
+                self.metrics.failed(&error);
                 self.failed(held, error);
-                self.put_guilty_aside(lane).await;
+                self.put_guilty_aside(conversation).await;
             }
         }
     }
@@ -221,8 +217,8 @@ impl Shared {
         let (progress, lines) = Progress::new();
         let asked = async {
             // The semaphore is never closed.
-            let _permit = self.lanes.with_agent.acquire().await;
-            self.figures.agent_messages.add();
+            let _permit = self.queues.with_agent.acquire().await;
+            self.metrics.agent_messages.add();
             let answer = AssertUnwindSafe(self.agent.answer(message, &progress)).catch_unwind();
             answer.await.unwrap_or(Err(AgentError::Panicked))
         };
@@ -259,9 +255,13 @@ impl Shared {
     }
 
     /// Puts aside what is known to fail for itself.
-    async fn put_guilty_aside(&self, lane: &mut Lane) {
-        while let Some(place) = lane.held.iter().position(|held| held.case.is_guilty()) {
-            let held = lane.held.remove(place);
+    async fn put_guilty_aside(&self, conversation: &mut Conversation) {
+        while let Some(place) = conversation
+            .held
+            .iter()
+            .position(|held| held.case.is_guilty())
+        {
+            let held = conversation.held.remove(place);
             let why = held.error.as_ref().map(AgentError::to_string);
             let why = why.unwrap_or_default();
             self.put_aside(&held.message, held.case.tries(), &why).await;
@@ -301,7 +301,7 @@ impl Shared {
                 "{text}"
             );
         }
-        self.figures.put_aside.add();
+        self.metrics.put_aside.add();
         self.aside.add(PutAside {
             id: message.id.clone(),
             conversation: message.conversation.id.clone(),
@@ -325,14 +325,14 @@ impl Shared {
     }
 
     /// Tells a person, once, that the answer is late. What becomes of that holds up no answer.
-    fn tell_of_outage(self: &Arc<Self>, lane: &mut Lane) {
-        lane.is_told = true;
-        let Some(first) = lane.held.first() else {
+    fn tell_of_outage(self: &Arc<Self>, conversation: &mut Conversation) {
+        conversation.is_told = true;
+        let Some(first) = conversation.held.first() else {
             return;
         };
-        self.figures.outage_notices.add();
+        self.metrics.outage_notices.add();
         let (shared, id) = (Arc::clone(self), first.message.id.clone());
-        let conversation = lane.conversation.clone();
+        let conversation = conversation.id.clone();
         tokio::spawn(async move {
             let told = shared
                 .mention(&id, conversation, &shared.words.outage)
@@ -350,7 +350,7 @@ impl Shared {
     /// The message has been dealt with.
     fn leave(&self, held: Held) {
         let took = self.clock().elapsed().saturating_sub(held.came);
-        self.figures.answers.observe(took);
-        self.lanes.leave(&held.message);
+        self.metrics.answers.observe(took);
+        self.queues.leave(&held.message);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::figures::Figures;
+use super::metrics::Metrics;
 use super::{Health, Phase, Post, PutAside, Receipt, Shared};
 use crate::agent::message::ReplyMedia;
 use crate::bindings::gateway::channel::types::Media;
@@ -81,8 +81,8 @@ impl Handle {
     }
 
     /// What is counted.
-    pub fn figures(&self) -> &Figures {
-        &self.shared.figures
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
     }
 
     /// What the account may take, and what is counted of its requests.
@@ -92,7 +92,7 @@ impl Handle {
 
     /// Messages that wait for the agent or are with it.
     pub fn waiting_messages(&self) -> usize {
-        self.shared.lanes.messages()
+        self.shared.queues.messages()
     }
 
     /// The messages that were last put aside, because the agent has no answer to them; the newest

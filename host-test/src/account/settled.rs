@@ -6,7 +6,7 @@ use crate::instance::describe;
 impl Shared {
     /// Tells and counts what became of a post that was queued.
     pub(super) fn settled(&self, receipt: &Receipt) {
-        self.figures.count(receipt);
+        self.metrics.count(receipt);
         let (account, key) = (&*self.id, receipt.key.as_str());
         let instance = self.instance_number();
         let (state, is_good, why) = outcome(receipt);

@@ -116,7 +116,7 @@ impl Handle {
         let why = loop {
             let status = self.status().await;
             if status.phase == Phase::Connected {
-                shared.figures.swaps.add();
+                shared.metrics.swaps.add();
                 return Ok(());
             }
             if shared.clock().elapsed() >= end {

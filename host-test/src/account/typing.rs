@@ -57,7 +57,7 @@ impl Shared {
             .typing_refresh
             .map_or(REFRESH, Duration::from_millis);
         let (end, mut ended) = watch::channel(());
-        shared.lanes.typing.shown.send_modify(|shown| *shown += 1);
+        shared.queues.typing.shown.send_modify(|shown| *shown += 1);
         tokio::spawn(async move {
             loop {
                 shared.typing(&conversation, true).await;
@@ -69,7 +69,7 @@ impl Shared {
                 }
             }
             shared.typing(&conversation, false).await;
-            shared.lanes.typing.shown.send_modify(|shown| *shown -= 1);
+            shared.queues.typing.shown.send_modify(|shown| *shown -= 1);
         });
         Shown { _end: end }
     }

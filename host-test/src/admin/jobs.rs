@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 
-use super::failure::Failure;
-use super::messages::Wanted;
+use super::api_error::ApiError;
+use super::messages::MessageRequest;
 use crate::account::{Handle, Receipt};
 
-pub type Outcome = Result<Receipt, Failure>;
+pub type Outcome = Result<Receipt, ApiError>;
 
 /// The posts under way, by account and key. Clones share them.
 #[derive(Clone, Default)]
@@ -20,7 +20,7 @@ pub struct Jobs {
 }
 
 struct Job {
-    wanted: Arc<Wanted>,
+    request: Arc<MessageRequest>,
     outcome: Shared<BoxFuture<'static, Outcome>>,
 }
 
@@ -31,21 +31,21 @@ impl Jobs {
     }
 
     /// Starts a post, or joins the same one; waits for what becomes of it.
-    pub async fn outcome(&self, account: Handle, key: String, wanted: Wanted) -> Outcome {
+    pub async fn outcome(&self, account: Handle, key: String, request: MessageRequest) -> Outcome {
         let name = (account.id().to_owned(), key.clone());
         let outcome = {
             let mut jobs = self.lock();
             match jobs.get(&name) {
-                Some(job) if *job.wanted == wanted => job.outcome.clone(),
+                Some(job) if *job.request == request => job.outcome.clone(),
                 Some(_) => {
-                    return Err(Failure::key_conflict(format!(
+                    return Err(ApiError::key_conflict(format!(
                         "the key `{key}` belongs to another post that is on its way: choose a new \
                          key for each post"
                     )));
                 }
                 None => {
-                    let wanted = Arc::new(wanted);
-                    let (jobs_of_all, post) = (self.clone(), Arc::clone(&wanted));
+                    let request = Arc::new(request);
+                    let (jobs_of_all, post) = (self.clone(), Arc::clone(&request));
                     let ended = name.clone();
                     let task = tokio::spawn(async move {
                         let outcome = post.send(&account, key).await;
@@ -54,14 +54,14 @@ impl Jobs {
                     });
                     let outcome = async move {
                         task.await.unwrap_or_else(|error| {
-                            Err(Failure::unknown_outcome(format!(
+                            Err(ApiError::unknown_outcome(format!(
                                 "the host failed: {error}"
                             )))
                         })
                     };
                     let outcome = outcome.boxed().shared();
                     let job = Job {
-                        wanted,
+                        request,
                         outcome: outcome.clone(),
                     };
                     jobs.insert(name, job);

@@ -10,7 +10,7 @@ use axum::extract::{Path, Request, State};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::failure::Failure;
+use super::api_error::ApiError;
 use super::{Admin, MAX_BODY_BYTES, body, in_path};
 use crate::login::{Login, LoginError, Step};
 
@@ -21,11 +21,11 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    fn get(&self, account: &str) -> Result<Arc<Login>, Failure> {
+    fn get(&self, account: &str) -> Result<Arc<Login>, ApiError> {
         let sessions = self.by_account.lock();
         let sessions = sessions.unwrap_or_else(PoisonError::into_inner);
         let login = sessions.get(account).cloned();
-        login.ok_or_else(|| Failure::not_found("no login is under way: begin one with POST"))
+        login.ok_or_else(|| ApiError::not_found("no login is under way: begin one with POST"))
     }
 
     /// Keeps a login, or what replaces it: nothing after its last step.
@@ -43,7 +43,7 @@ impl Sessions {
 type Account = Result<Path<String>, PathRejection>;
 
 /// `POST …/login`: starts over.
-pub async fn begin(State(admin): State<Admin>, path: Account) -> Result<Json<Told>, Failure> {
+pub async fn begin(State(admin): State<Admin>, path: Account) -> Result<Json<LoginStep>, ApiError> {
     let id = in_path(path)?;
     let logins = admin.account(&id)?.logins(admin.gateway.credentials());
     let (login, step) = Login::begin(&logins).await?;
@@ -52,7 +52,7 @@ pub async fn begin(State(admin): State<Admin>, path: Account) -> Result<Json<Tol
 }
 
 /// `GET …/login`: waits for the next step.
-pub async fn next(State(admin): State<Admin>, path: Account) -> Result<Json<Told>, Failure> {
+pub async fn next(State(admin): State<Admin>, path: Account) -> Result<Json<LoginStep>, ApiError> {
     let id = in_path(path)?;
     let login = admin.sessions.get(&id)?;
     let step = login.next().await?;
@@ -65,25 +65,25 @@ pub async fn submit(
     State(admin): State<Admin>,
     path: Account,
     request: Request,
-) -> Result<Json<Told>, Failure> {
+) -> Result<Json<LoginStep>, ApiError> {
     let id = in_path(path)?;
     let body = body(request, MAX_BODY_BYTES).await?;
     let body: Value =
-        serde_json::from_slice(&body).map_err(|_| Failure::invalid("the body is no JSON"))?;
+        serde_json::from_slice(&body).map_err(|_| ApiError::invalid("the body is no JSON"))?;
     let code = body["code"].as_str();
-    let code = code.ok_or_else(|| Failure::invalid("\"code\" must be a string"))?;
+    let code = code.ok_or_else(|| ApiError::invalid("\"code\" must be a string"))?;
     let login = admin.sessions.get(&id)?;
     let step = login.submit(code.to_owned()).await?;
     admin.sessions.after(id, login, &step);
     Ok(Json(step.into()))
 }
 
-impl From<LoginError> for Failure {
-    fn from(error: LoginError) -> Failure {
+impl From<LoginError> for ApiError {
+    fn from(error: LoginError) -> ApiError {
         match error {
-            LoginError::Call(error) => Failure::from(error),
-            LoginError::Start(error) => Failure::invalid(error.to_string()),
-            error @ LoginError::Store(_) => Failure::storage(error.to_string()),
+            LoginError::Call(error) => ApiError::from(error),
+            LoginError::Start(error) => ApiError::invalid(error.to_string()),
+            error @ LoginError::Store(_) => ApiError::storage(error.to_string()),
         }
     }
 }
@@ -91,7 +91,7 @@ impl From<LoginError> for Failure {
 /// A step as the contract has it.
 #[derive(Serialize)]
 #[serde(tag = "step", rename_all = "kebab-case")]
-pub enum Told {
+pub enum LoginStep {
     ShowQr { text: String, until_ms: u64 },
     Confirm,
     EnterCode,
@@ -99,14 +99,14 @@ pub enum Told {
     Failed { reason: String },
 }
 
-impl From<Step> for Told {
-    fn from(step: Step) -> Told {
+impl From<Step> for LoginStep {
+    fn from(step: Step) -> LoginStep {
         match step {
-            Step::ShowQr { text, until_ms } => Told::ShowQr { text, until_ms },
-            Step::Confirm => Told::Confirm,
-            Step::EnterCode => Told::EnterCode,
-            Step::Done { account } => Told::Done { account },
-            Step::Failed { reason } => Told::Failed { reason },
+            Step::ShowQr { text, until_ms } => LoginStep::ShowQr { text, until_ms },
+            Step::Confirm => LoginStep::Confirm,
+            Step::EnterCode => LoginStep::EnterCode,
+            Step::Done { account } => LoginStep::Done { account },
+            Step::Failed { reason } => LoginStep::Failed { reason },
         }
     }
 }
@@ -134,7 +134,10 @@ mod tests {
             (done, r#"{"step":"done","account":"bot@im.bot"}"#),
             (failed, r#"{"step":"failed","reason":"expired"}"#),
         ] {
-            assert_eq!(serde_json::to_string(&Told::from(step)).unwrap(), expected);
+            assert_eq!(
+                serde_json::to_string(&LoginStep::from(step)).unwrap(),
+                expected
+            );
         }
     }
 }

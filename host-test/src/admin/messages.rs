@@ -8,7 +8,7 @@ use axum::extract::{Path, Request, State};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::failure::Failure;
+use super::api_error::ApiError;
 use super::jobs::Outcome;
 use super::{Admin, MAX_MESSAGE_BYTES, body, in_path};
 use crate::account::{Handle, PartState, Post, Receipt, state_name};
@@ -24,18 +24,18 @@ pub async fn send(
     State(admin): State<Admin>,
     path: Result<Path<String>, PathRejection>,
     request: Request,
-) -> Result<Json<Told>, Failure> {
+) -> Result<Json<ReceiptBody>, ApiError> {
     let account = admin.account(&in_path(path)?)?;
     let clock = account.clock().clone();
     let (key, wanted) = {
         let body = body(request, MAX_MESSAGE_BYTES).await?;
-        let (key, wanted) = Wanted::read(&body)?;
+        let (key, wanted) = MessageRequest::read(&body)?;
         (key.unwrap_or_else(new_key), wanted)
     };
     let receipt = tokio::select! {
         outcome = admin.jobs.outcome(account, key.clone(), wanted) => outcome?,
         () = clock.sleep(ANSWER_TIME) => {
-            return Err(Failure::unknown_outcome(format!(
+            return Err(ApiError::unknown_outcome(format!(
                 "the post `{key}` is still on its way: send the same again, with this key, to learn \
                  what becomes of it"
             )));
@@ -47,10 +47,10 @@ pub async fn send(
         .all(|part| part.state == PartState::Failed);
     match receipt.parts.first() {
         Some(first) if is_failed => Err(first.error.as_ref().map_or_else(
-            || Failure::unknown_outcome("the post failed, and nothing says why"),
-            Failure::from,
+            || ApiError::unknown_outcome("the post failed, and nothing says why"),
+            ApiError::from,
         )),
-        _ => Ok(Json(Told::of(receipt))),
+        _ => Ok(Json(ReceiptBody::of(receipt))),
     }
 }
 
@@ -58,18 +58,18 @@ pub async fn send(
 pub async fn find(
     State(admin): State<Admin>,
     path: Result<Path<(String, String)>, PathRejection>,
-) -> Result<Json<Told>, Failure> {
+) -> Result<Json<ReceiptBody>, ApiError> {
     let (account, key) = in_path(path)?;
     let receipt = admin.account(&account)?.find(key.clone()).await?;
     match receipt {
-        Some(receipt) => Ok(Json(Told::of(receipt))),
-        None => Err(Failure::not_found(format!("there is no post `{key}`"))),
+        Some(receipt) => Ok(Json(ReceiptBody::of(receipt))),
+        None => Err(ApiError::not_found(format!("there is no post `{key}`"))),
     }
 }
 
 /// A receipt as the contract has it.
 #[derive(Serialize)]
-pub struct Told {
+pub struct ReceiptBody {
     key: String,
     parts: Vec<Part>,
 }
@@ -78,17 +78,17 @@ pub struct Told {
 struct Part {
     state: &'static str,
     message_id: Option<String>,
-    error: Option<Failure>,
+    error: Option<ApiError>,
 }
 
-impl Told {
-    fn of(receipt: Receipt) -> Told {
+impl ReceiptBody {
+    fn of(receipt: Receipt) -> ReceiptBody {
         let parts = receipt.parts.into_iter().map(|part| Part {
             state: state_name(part.state),
             message_id: part.message_id,
-            error: part.error.as_ref().map(Failure::from),
+            error: part.error.as_ref().map(ApiError::from),
         });
-        Told {
+        ReceiptBody {
             key: receipt.key,
             parts: parts.collect(),
         }
@@ -101,7 +101,7 @@ fn new_key() -> String {
 
 /// What a caller wants to be said.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct MessageRequest {
     conversation: String,
     text: String,
     media: Vec<ReplyMedia>,
@@ -109,44 +109,44 @@ pub struct Wanted {
     queue_until: Option<u64>,
 }
 
-impl Wanted {
+impl MessageRequest {
     /// Reads a body, and the key if it has one.
-    fn read(body: &[u8]) -> Result<(Option<String>, Wanted), Failure> {
+    fn read(body: &[u8]) -> Result<(Option<String>, MessageRequest), ApiError> {
         let mut members = match serde_json::from_slice(body) {
             Ok(Value::Object(members)) => members,
-            Ok(_) => return Err(Failure::invalid("the body is JSON but no object")),
-            Err(_) => return Err(Failure::invalid("the body is no JSON")),
+            Ok(_) => return Err(ApiError::invalid("the body is JSON but no object")),
+            Err(_) => return Err(ApiError::invalid("the body is no JSON")),
         };
         let key = string(&mut members, "key")?;
         if let Some(key) = &key
             && !(1..=MAX_KEY_BYTES).contains(&key.len())
         {
             let message = format!("\"key\" must have 1 to {MAX_KEY_BYTES} bytes");
-            return Err(Failure::invalid(message));
+            return Err(ApiError::invalid(message));
         }
         let conversation = string(&mut members, "conversation")?.filter(|id| !id.is_empty());
-        let wanted = Wanted {
+        let wanted = MessageRequest {
             conversation: conversation.ok_or_else(|| {
-                Failure::invalid("\"conversation\" is missing: name where the message goes")
+                ApiError::invalid("\"conversation\" is missing: name where the message goes")
             })?,
             text: string(&mut members, "text")?.unwrap_or_default(),
             media: media(members.remove("media"))?,
             progress: match members.remove("progress") {
                 None | Some(Value::Null) => false,
                 Some(Value::Bool(progress)) => progress,
-                Some(_) => return Err(Failure::invalid("\"progress\" must be true or false")),
+                Some(_) => return Err(ApiError::invalid("\"progress\" must be true or false")),
             },
             queue_until: match members.remove("queue_until_ms") {
                 None | Some(Value::Null) => None,
                 Some(until) => Some(until.as_u64().ok_or_else(|| {
-                    Failure::invalid(
+                    ApiError::invalid(
                         "\"queue_until_ms\" must be a number: milliseconds since the Unix epoch",
                     )
                 })?),
             },
         };
         if wanted.text.trim().is_empty() && wanted.media.is_empty() {
-            return Err(Failure::invalid(
+            return Err(ApiError::invalid(
                 "\"text\" and \"media\" are both missing or empty: say something",
             ));
         }
@@ -164,7 +164,7 @@ impl Wanted {
         let mut media = Vec::with_capacity(self.media.len());
         for (place, item) in self.media.iter().enumerate() {
             let uploaded = account.upload(&self.conversation, item).await;
-            media.push(uploaded.map_err(|error| Failure::of_upload(place, error))?);
+            media.push(uploaded.map_err(|error| ApiError::of_upload(place, error))?);
         }
         let post = Post {
             key,
@@ -179,31 +179,31 @@ impl Wanted {
     }
 }
 
-fn string(members: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Failure> {
+fn string(members: &mut Map<String, Value>, name: &str) -> Result<Option<String>, ApiError> {
     match members.remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Failure::invalid(format!("\"{name}\" must be a string"))),
+        Some(_) => Err(ApiError::invalid(format!("\"{name}\" must be a string"))),
     }
 }
 
-fn media(items: Option<Value>) -> Result<Vec<ReplyMedia>, Failure> {
+fn media(items: Option<Value>) -> Result<Vec<ReplyMedia>, ApiError> {
     let items = match items {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(items)) => items,
-        Some(_) => return Err(Failure::invalid("\"media\" must be an array")),
+        Some(_) => return Err(ApiError::invalid("\"media\" must be an array")),
     };
     let mut media = Vec::with_capacity(items.len());
     for (place, item) in items.into_iter().enumerate() {
         for name in ["path", "url", "data", "name", "mime"] {
             if !matches!(item.get(name), None | Some(Value::Null | Value::String(_))) {
                 let message = format!("\"media[{place}].{name}\" must be a string");
-                return Err(Failure::invalid(message));
+                return Err(ApiError::invalid(message));
             }
         }
         media.push(ReplyMedia::of(item).ok_or_else(|| {
             let message = format!("\"media[{place}]\" must have a path, a url or data");
-            Failure::invalid(message)
+            ApiError::invalid(message)
         })?);
     }
     Ok(media)
@@ -215,13 +215,13 @@ mod tests {
 
     #[test]
     fn bodies_are_read_and_unknown_members_ignored() {
-        let (key, wanted) = Wanted::read(
+        let (key, wanted) = MessageRequest::read(
             br#"{"key": "k", "conversation": "c", "text": "hi", "new": [1], "progress": true,
                 "queue_until_ms": 1795359559736, "media": [{"path": "/a", "new": 1}]}"#,
         )
         .unwrap();
         assert_eq!(key.as_deref(), Some("k"));
-        let expected = Wanted {
+        let expected = MessageRequest {
             conversation: "c".to_owned(),
             text: "hi".to_owned(),
             media: vec![ReplyMedia::Path("/a".to_owned())],
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(wanted, expected);
         let sparse = br#"{"key": null, "conversation": "c", "text": null, "progress": null,
             "queue_until_ms": null, "media": [{"data": "", "name": null}]}"#;
-        assert!(Wanted::read(sparse).unwrap().0.is_none());
+        assert!(MessageRequest::read(sparse).unwrap().0.is_none());
     }
 
     #[test]
@@ -269,7 +269,7 @@ mod tests {
                 "queue_until_ms",
             ),
         ] {
-            let failure = Wanted::read(body.as_bytes()).unwrap_err();
+            let failure = MessageRequest::read(body.as_bytes()).unwrap_err();
             let failure = serde_json::to_value(failure).unwrap();
             assert_eq!(failure["kind"], "invalid");
             let message = failure["message"].as_str().unwrap();

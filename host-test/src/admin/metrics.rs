@@ -8,7 +8,7 @@ use http::header::CONTENT_TYPE;
 
 use super::Admin;
 use super::health::{PHASES, phase_name};
-use crate::account::figures::Histogram;
+use crate::account::metrics::Histogram;
 use crate::account::{Handle, Status, state_name};
 
 /// The metrics of all accounts.
@@ -127,7 +127,7 @@ fn text(accounts: &[(Handle, Status)]) -> String {
         "Instances that ended and were replaced.",
     );
     for (account, _) in accounts {
-        page.sample(account, None, account.figures().restarts.get());
+        page.sample(account, None, account.metrics().restarts.get());
     }
     page.family(
         "channel_swaps_total",
@@ -135,7 +135,7 @@ fn text(accounts: &[(Handle, Status)]) -> String {
         "Components that took over and connected.",
     );
     for (account, _) in accounts {
-        page.sample(account, None, account.figures().swaps.get());
+        page.sample(account, None, account.metrics().swaps.get());
     }
     page.family(
         "channel_messages_total",
@@ -143,7 +143,7 @@ fn text(accounts: &[(Handle, Status)]) -> String {
         "Messages that the platform brought.",
     );
     for (account, _) in accounts {
-        page.sample(account, None, account.figures().messages.get());
+        page.sample(account, None, account.metrics().messages.get());
     }
     page.family(
         "channel_requests_open",
@@ -169,7 +169,7 @@ fn text(accounts: &[(Handle, Status)]) -> String {
         "From a message's arrival to the end of what its answer took.",
     );
     for (account, _) in accounts {
-        page.histogram(account, &account.figures().answers);
+        page.histogram(account, &account.metrics().answers);
     }
     page.family(
         "channel_agent_messages_total",
@@ -177,7 +177,7 @@ fn text(accounts: &[(Handle, Status)]) -> String {
         "Messages given to the agent; one that is given again counts again.",
     );
     for (account, _) in accounts {
-        page.sample(account, None, account.figures().agent_messages.get());
+        page.sample(account, None, account.metrics().agent_messages.get());
     }
     page.family(
         "channel_agent_failures_total",
@@ -185,7 +185,7 @@ fn text(accounts: &[(Handle, Status)]) -> String {
         "How often the agent did not answer a message.",
     );
     for (account, _) in accounts {
-        page.sample(account, None, account.figures().agent_failures.get());
+        page.sample(account, None, account.metrics().agent_failures.get());
     }
     page.family(
         "channel_agent_errors_total",
@@ -193,7 +193,7 @@ fn text(accounts: &[(Handle, Status)]) -> String {
         "The same by the kind of the failure.",
     );
     for (account, _) in accounts {
-        for (kind, count) in account.figures().agent_errors() {
+        for (kind, count) in account.metrics().agent_errors() {
             page.sample(account, Some(("kind", kind)), count);
         }
     }
@@ -203,7 +203,7 @@ fn text(accounts: &[(Handle, Status)]) -> String {
         "Messages that were put aside, because the agent has no answer to them.",
     );
     for (account, _) in accounts {
-        page.sample(account, None, account.figures().put_aside.get());
+        page.sample(account, None, account.metrics().put_aside.get());
     }
     page.family(
         "channel_outage_notices_total",
@@ -211,7 +211,7 @@ fn text(accounts: &[(Handle, Status)]) -> String {
         "How often a person was told that an answer is late, because the agent fails.",
     );
     for (account, _) in accounts {
-        page.sample(account, None, account.figures().outage_notices.get());
+        page.sample(account, None, account.metrics().outage_notices.get());
     }
     page.family(
         "channel_parts_total",
@@ -219,7 +219,7 @@ fn text(accounts: &[(Handle, Status)]) -> String {
         "Parts of posts by the state that receipts told of; what was queued counts again later.",
     );
     for (account, _) in accounts {
-        for (state, count) in account.figures().parts() {
+        for (state, count) in account.metrics().parts() {
             page.sample(account, Some(("state", state_name(state))), count);
         }
     }

@@ -25,7 +25,7 @@ use super::progress::Progress;
 use super::{ANSWER_TIME, Agent, AgentError, Fault, MAX_ANSWER_BYTES};
 use crate::clock::Clock;
 use crate::egress::client::{TCP_LIMIT, pool};
-use crate::egress::connector::{Connector, Reach, innermost};
+use crate::egress::connector::{AddressPolicy, Connector, innermost};
 use crate::egress::resolver::SystemResolver;
 
 /// An agent behind an `http` or `https` URL that the operator named.
@@ -38,7 +38,11 @@ pub struct HttpAgent {
 impl HttpAgent {
     /// An agent at `url`, with connections of its own.
     pub fn new(url: Uri, clock: Clock) -> HttpAgent {
-        let connector = Connector::new(Arc::new(SystemResolver::new()), Reach::Anywhere, TCP_LIMIT);
+        let connector = Connector::new(
+            Arc::new(SystemResolver::new()),
+            AddressPolicy::Anywhere,
+            TCP_LIMIT,
+        );
         HttpAgent {
             url,
             client: pool(connector),

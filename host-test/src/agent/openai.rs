@@ -31,9 +31,9 @@ use super::progress::Progress;
 use super::{ANSWER_TIME, Agent, AgentError};
 use crate::clock::Clock;
 use crate::egress::client::{TCP_LIMIT, pool};
-use crate::egress::connector::{Connector, Reach, innermost};
+use crate::egress::connector::{AddressPolicy, Connector, innermost};
 use crate::egress::resolver::SystemResolver;
-use completion::{Completion, Failure};
+use completion::{Completion, CompletionError};
 use history::{History, Turn};
 use prompt::Picture;
 use trouble::Trouble;
@@ -98,7 +98,11 @@ impl OpenAiAgent {
     /// The model at `base`, to which `/chat/completions` is added where it is missing, with connections
     /// of its own.
     pub fn new(base: &Uri, settings: Settings, clock: Clock) -> OpenAiAgent {
-        let connector = Connector::new(Arc::new(SystemResolver::new()), Reach::Anywhere, TCP_LIMIT);
+        let connector = Connector::new(
+            Arc::new(SystemResolver::new()),
+            AddressPolicy::Anywhere,
+            TCP_LIMIT,
+        );
         OpenAiAgent {
             urls: base::completions(base),
             place: AtomicUsize::new(0),
@@ -253,8 +257,8 @@ impl OpenAiAgent {
             false => AgentError::Incomplete(innermost(&*error)),
         })?;
         completion::read(&body.to_bytes()).map_err(|failure| match failure {
-            Failure::Unreadable(why) => AgentError::Unreadable(why),
-            Failure::Trouble(trouble) => refused(trouble),
+            CompletionError::Unreadable(why) => AgentError::Unreadable(why),
+            CompletionError::Trouble(trouble) => refused(trouble),
         })
     }
 }

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use redis::RedisError;
 
 use super::redis::KEY;
-use super::{Place, Shared};
+use super::{Backend, Shared};
 use crate::state::redis::address::Address;
 use crate::state::redis::server::is_forbidden;
 use crate::watch::{FileWatch, LOOK};
@@ -25,15 +25,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Signals changes of other processes until the credentials are dropped.
 pub(super) fn start(shared: &Arc<Shared>) {
     let changed = Arc::downgrade(shared);
-    match &shared.place {
+    match &shared.backend {
         // Only this process makes any.
-        Place::Memory(_) => {}
-        Place::Directory(directory) => {
+        Backend::Memory(_) => {}
+        Backend::Directory(directory) => {
             // From now on, and not from when the task is run.
             let file = FileWatch::new(directory.file());
             run(shared, follow_file(file, changed));
         }
-        Place::Redis(server) => run(shared, follow_server(server.address().clone(), changed)),
+        Backend::Redis(server) => run(shared, follow_server(server.address().clone(), changed)),
     }
 }
 

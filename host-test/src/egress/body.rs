@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 
 use super::BoxError;
 use super::connector::innermost;
-use super::error::{EgressError, Failure, Origin};
+use super::error::{EgressError, FailureKind, Origin};
 use crate::clock::Clock;
 
 /// The body of an answer.
@@ -82,14 +82,14 @@ impl EgressBody {
         }
     }
 
-    fn fail(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, EgressError>>> {
+    fn fail(&mut self, failure: FailureKind) -> Poll<Option<Result<Frame<Bytes>, EgressError>>> {
         self.source = Source::Failed;
         self.timer = None;
         Poll::Ready(Some(Err(failure.at(&self.origin))))
     }
 
     /// Ready when the server was waited for too long.
-    fn poll_time_out(&mut self, context: &mut Context<'_>) -> Poll<Failure> {
+    fn poll_time_out(&mut self, context: &mut Context<'_>) -> Poll<FailureKind> {
         let BodyLimits {
             between_bytes,
             started,
@@ -102,10 +102,10 @@ impl EgressBody {
             let pause_ends = since.saturating_add(between_bytes);
             let ends = started.saturating_add(total);
             if ends <= now {
-                return Poll::Ready(Failure::TotalTimeout(total));
+                return Poll::Ready(FailureKind::TotalTimeout(total));
             }
             if pause_ends <= now {
-                return Poll::Ready(Failure::BodyTimeout(between_bytes));
+                return Poll::Ready(FailureKind::BodyTimeout(between_bytes));
             }
             let deadline = pause_ends.min(ends);
             // The timer is kept from one wait to the next: it may fire too early, never too late.
@@ -146,14 +146,14 @@ impl Body for EgressBody {
                 this.received = this.received.saturating_add(length as u64);
                 let (limit, name) = (this.limits.bytes, this.limits.bytes_name);
                 if this.received > limit {
-                    return this.fail(Failure::ResponseTooLarge { limit, name });
+                    return this.fail(FailureKind::ResponseTooLarge { limit, name });
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) if error.is_parse() => {
-                this.fail(Failure::Protocol(innermost(&error)))
+                this.fail(FailureKind::Protocol(innermost(&error)))
             }
-            Poll::Ready(Some(Err(error))) => this.fail(Failure::Incomplete(innermost(&error))),
+            Poll::Ready(Some(Err(error))) => this.fail(FailureKind::Incomplete(innermost(&error))),
             Poll::Ready(None) => Poll::Ready(None),
         }
     }

@@ -20,7 +20,7 @@ use http::{StatusCode, response};
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::credential::Secret;
-use super::json::{Place, Rewriter, strings};
+use super::json::{Rewriter, StringRole, strings};
 use super::rule::RuleError;
 use crate::json;
 
@@ -226,7 +226,7 @@ fn taken_out(
         let token = body.get(text.range.clone()).unwrap_or_default();
         let token: String =
             serde_json::from_slice(token).map_err(|_| "it has a string that is no text")?;
-        let is_name = text.place == Place::Name;
+        let is_name = text.role == StringRole::Name;
         if let Some(clean) = finder.without(&token, is_name) {
             rewriter.replace(text.range, [clean.as_str()]);
         }
@@ -266,7 +266,7 @@ fn values<'a>(
     captures: &'a [Capture],
 ) -> Result<Vec<(&'a Capture, String)>, &'static str> {
     let text = std::str::from_utf8(body).map_err(|_| NO_JSON)?;
-    let wanted: Vec<Wanted> = captures
+    let wanted: Vec<PendingCapture> = captures
         .iter()
         .map(|capture| (capture, capture.pointer.as_slice()))
         .collect();
@@ -364,7 +364,7 @@ fn placeholder(name: &str) -> String {
 }
 
 /// A capture, and what is left of its pointer below some place.
-type Wanted<'a, 'p> = (&'a Capture, &'p [String]);
+type PendingCapture<'a, 'p> = (&'a Capture, &'p [String]);
 
 /// What was found at the pointers.
 #[derive(Default)]
@@ -390,13 +390,13 @@ impl<'a> Found<'a> {
 
 /// Collects the strings at some pointers; more than one for each where members are repeated.
 struct Search<'s, 'a> {
-    wanted: &'s [Wanted<'a, 's>],
+    wanted: &'s [PendingCapture<'a, 's>],
     found: &'s mut Found<'a>,
 }
 
 impl<'s, 'a> Search<'s, 'a> {
     /// What is wanted below a member or an element.
-    fn below(&self, is_step: impl Fn(&str) -> bool) -> Vec<Wanted<'a, 's>> {
+    fn below(&self, is_step: impl Fn(&str) -> bool) -> Vec<PendingCapture<'a, 's>> {
         let wanted = self.wanted.iter().filter_map(|(capture, pointer)| {
             let (step, rest) = pointer.split_first()?;
             is_step(step).then_some((*capture, rest))

@@ -1,7 +1,7 @@
 //! The HTTP client of the process: two pools of connections for all accounts.
 //!
 //! What was connected without a check of its address is never lent to a request that needs one, so
-//! each [`Reach`] has a pool of its own; so has what goes through a proxy. HTTP/1.1 alone; redirects are not followed; idle
+//! each [`AddressPolicy`] has a pool of its own; so has what goes through a proxy. HTTP/1.1 alone; redirects are not followed; idle
 //! connections are few and short-lived, and an answer's head is bounded.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::BoxError;
-use super::connector::{Connector, Reach, Resolve};
+use super::connector::{AddressPolicy, Connector, Resolve};
 use super::proxy::Proxies;
 use super::resolver::SystemResolver;
 
@@ -58,14 +58,17 @@ impl HttpClient {
 
     /// A client with another resolver. What it returns is checked like everything else.
     pub fn with_resolver(resolver: Arc<dyn Resolve>, proxies: Proxies) -> HttpClient {
-        let connector = |reach| Connector::new(resolver.clone(), reach, TCP_LIMIT);
+        let connector = |policy| Connector::new(resolver.clone(), policy, TCP_LIMIT);
         HttpClient::of(&connector, proxies)
     }
 
-    pub(super) fn of(connector: &dyn Fn(Reach) -> Connector, proxies: Proxies) -> HttpClient {
+    pub(super) fn of(
+        connector: &dyn Fn(AddressPolicy) -> Connector,
+        proxies: Proxies,
+    ) -> HttpClient {
         let pools = |proxies: &Proxies| Pools {
-            public: pool(connector(Reach::Public).through(proxies.clone())),
-            anywhere: pool(connector(Reach::Anywhere).through(proxies.clone())),
+            public: pool(connector(AddressPolicy::Public).through(proxies.clone())),
+            anywhere: pool(connector(AddressPolicy::Anywhere).through(proxies.clone())),
         };
         let direct = pools(&Proxies::none());
         HttpClient {
@@ -87,10 +90,10 @@ impl HttpClient {
         }
     }
 
-    pub(super) fn pool(&self, reach: Reach) -> &Client<Connector, RequestBody> {
-        match reach {
-            Reach::Public => &self.pools.public,
-            Reach::Anywhere => &self.pools.anywhere,
+    pub(super) fn pool(&self, policy: AddressPolicy) -> &Client<Connector, RequestBody> {
+        match policy {
+            AddressPolicy::Public => &self.pools.public,
+            AddressPolicy::Anywhere => &self.pools.anywhere,
         }
     }
 }

@@ -7,7 +7,7 @@
 //!   each connection.
 //! - Certificate roots are loaded with the first https connection, not at the start.
 //! - A connector goes direct unless it is told of [`Proxies`]. The way through one is below the
-//!   server's TLS, see `hop.rs`: the check of addresses is then the proxy's.
+//!   server's TLS, see `proxy_connection.rs`: the check of addresses is then the proxy's.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -30,15 +30,15 @@ use tokio::sync::OnceCell;
 use tower_service::Service;
 
 use super::address::is_public;
-use super::hop::{self, Hop, Way};
 use super::proxy::Proxies;
+use super::proxy_connection::{self, ProxyConnection, Route};
 use super::roots::advice;
 use super::share;
 use crate::sandbox::limits::Exceeded;
 
 /// Which addresses may be connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum AddressPolicy {
     /// Those of the public internet.
     Public,
     /// All, for origins that the operator named.
@@ -76,18 +76,18 @@ pub enum ConnectError {
 #[derive(Clone)]
 pub struct Connector {
     direct: Tcp,
-    door: Door,
+    dialer: ProxyDialer,
     proxies: Proxies,
 }
 
 impl Connector {
     /// A connector that gives up on TCP after `limit`, divided among the addresses of a name.
-    pub fn new(resolver: Arc<dyn Resolve>, reach: Reach, limit: Duration) -> Connector {
-        let tcp = |reach| Tcp::new(resolver.clone(), reach, limit);
+    pub fn new(resolver: Arc<dyn Resolve>, policy: AddressPolicy, limit: Duration) -> Connector {
+        let tcp = |policy| Tcp::new(resolver.clone(), policy, limit);
         Connector {
-            direct: tcp(reach),
-            door: Door {
-                tcp: tcp(Reach::Anywhere),
+            direct: tcp(policy),
+            dialer: ProxyDialer {
+                tcp: tcp(AddressPolicy::Anywhere),
                 tls: Tls::default(),
             },
             proxies: Proxies::none(),
@@ -102,13 +102,13 @@ impl Connector {
     /// The same with other certificate roots.
     #[cfg(test)]
     pub(super) fn trusting(mut self, config: Arc<ClientConfig>) -> Connector {
-        self.door.tls = Tls(Some(config));
+        self.dialer.tls = Tls(Some(config));
         self
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<Hop>;
+    type Response = MaybeHttpsStream<ProxyConnection>;
     type Error = ConnectError;
     type Future = BoxFuture<'static, Result<Self::Response, ConnectError>>;
 
@@ -119,19 +119,19 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         // The pool may go on with it in a task of its own.
         let share = share::current();
-        let tls = self.door.tls.clone();
+        let tls = self.dialer.tls.clone();
         let Some(proxy) = self.proxies.of_request(&uri) else {
-            let way = Way::Direct(self.direct.clone());
-            return share::with(share, async move { tls.over(way, uri).await }).boxed();
+            let route = Route::Direct(self.direct.clone());
+            return share::with(share, async move { tls.over(route, uri).await }).boxed();
         };
-        let name = hop::name(&proxy);
-        let way = Way::Through {
+        let name = proxy_connection::name(&proxy);
+        let route = Route::Through {
             proxy,
-            door: self.door.clone(),
-            reach: self.direct.reach,
+            dialer: self.dialer.clone(),
+            policy: self.direct.policy,
         };
         let connecting = async move {
-            tls.over(way, uri).await.map_err(|error| match error {
+            tls.over(route, uri).await.map_err(|error| match error {
                 ConnectError::Tls(why) => {
                     ConnectError::Tls(format!("{why} (through the proxy {name})"))
                 }
@@ -152,7 +152,7 @@ struct Tls(Option<Arc<ClientConfig>>);
 impl Tls {
     async fn over<W>(
         self,
-        mut way: W,
+        mut route: W,
         uri: Uri,
     ) -> Result<MaybeHttpsStream<W::Response>, ConnectError>
     where
@@ -161,13 +161,13 @@ impl Tls {
         W::Future: Send + 'static,
     {
         if uri.scheme() != Some(&Scheme::HTTPS) {
-            return Ok(MaybeHttpsStream::Http(way.call(uri).await?));
+            return Ok(MaybeHttpsStream::Http(route.call(uri).await?));
         }
         let config = match self.0 {
             Some(config) => config,
             None => tls_config().await,
         };
-        let stream = HttpsConnector::from((way, config)).call(uri).await;
+        let stream = HttpsConnector::from((route, config)).call(uri).await;
         stream.map_err(|error| match error.downcast::<ConnectError>() {
             Ok(error) => *error,
             Err(error) if is_cut(&*error) => ConnectError::Cut(innermost(&*error)),
@@ -197,12 +197,12 @@ fn is_cut(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
 
 /// The way to a proxy.
 #[derive(Clone)]
-pub(super) struct Door {
+pub(super) struct ProxyDialer {
     tcp: Tcp,
     tls: Tls,
 }
 
-impl Door {
+impl ProxyDialer {
     pub(super) async fn open(
         self,
         uri: Uri,
@@ -215,12 +215,12 @@ impl Door {
 #[derive(Clone)]
 pub(super) struct Tcp {
     tcp: HttpConnector<Resolver>,
-    reach: Reach,
+    policy: AddressPolicy,
 }
 
 impl Tcp {
-    fn new(resolver: Arc<dyn Resolve>, reach: Reach, limit: Duration) -> Tcp {
-        let mut tcp = HttpConnector::new_with_resolver(Resolver { resolver, reach });
+    fn new(resolver: Arc<dyn Resolve>, policy: AddressPolicy, limit: Duration) -> Tcp {
+        let mut tcp = HttpConnector::new_with_resolver(Resolver { resolver, policy });
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(limit));
@@ -228,7 +228,7 @@ impl Tcp {
         tcp.set_keepalive(Some(Duration::from_secs(15)));
         tcp.set_keepalive_interval(Some(Duration::from_secs(5)));
         tcp.set_keepalive_retries(Some(3));
-        Tcp { tcp, reach }
+        Tcp { tcp, policy }
     }
 }
 
@@ -242,7 +242,7 @@ impl Service<Uri> for Tcp {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        if let Err(error) = self.reach.check_literal(&uri) {
+        if let Err(error) = self.policy.check_literal(&uri) {
             return futures::future::ready(Err(error)).boxed();
         }
         let connecting = self.tcp.call(uri);
@@ -259,9 +259,9 @@ impl Service<Uri> for Tcp {
     }
 }
 
-impl Reach {
+impl AddressPolicy {
     fn includes(self, address: IpAddr) -> bool {
-        self == Reach::Anywhere || is_public(address)
+        self == AddressPolicy::Anywhere || is_public(address)
     }
 
     /// An address in the URL never passes through a resolver.
@@ -279,7 +279,7 @@ impl Reach {
 #[derive(Clone)]
 struct Resolver {
     resolver: Arc<dyn Resolve>,
-    reach: Reach,
+    policy: AddressPolicy,
 }
 
 impl Service<Name> for Resolver {
@@ -293,7 +293,7 @@ impl Service<Name> for Resolver {
 
     fn call(&mut self, name: Name) -> Self::Future {
         let resolving = self.resolver.resolve(name.as_str().to_owned());
-        let reach = self.reach;
+        let policy = self.policy;
         async move {
             let found = resolving
                 .await
@@ -303,7 +303,7 @@ impl Service<Name> for Resolver {
             }
             let allowed: Vec<SocketAddr> = found
                 .into_iter()
-                .filter(|address| reach.includes(*address))
+                .filter(|address| policy.includes(*address))
                 .map(|address| SocketAddr::new(address, 0))
                 .collect();
             if allowed.is_empty() {

@@ -18,8 +18,8 @@ use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
 use super::MAX_JSON_BYTES;
-use super::error::Failure;
-use super::json::{Place, Rewriter, strings};
+use super::error::FailureKind;
+use super::json::{Rewriter, StringRole, strings};
 
 /// How long a placeholder in JSON can be, quotes and escapes included.
 const PLACEHOLDER_BYTES: Range<usize> = 6..512;
@@ -92,13 +92,13 @@ impl Secrets {
         self.value(name).is_ok()
     }
 
-    pub(super) fn value(&self, name: &str) -> Result<Secret, Failure> {
+    pub(super) fn value(&self, name: &str) -> Result<Secret, FailureKind> {
         let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
         values
             .get(name)
             .and_then(|values| values.first())
             .cloned()
-            .ok_or_else(|| Failure::CredentialMissing {
+            .ok_or_else(|| FailureKind::CredentialMissing {
                 name: name.to_owned(),
             })
     }
@@ -116,7 +116,7 @@ pub(super) fn fill_headers(
     headers: &mut HeaderMap,
     secrets: &Secrets,
     allowed: impl Fn(&str) -> bool,
-) -> Result<(), Failure> {
+) -> Result<(), FailureKind> {
     for header in headers.values_mut() {
         if let Some(filled) = filled_header(header.as_bytes(), secrets, &allowed)? {
             *header = filled;
@@ -129,20 +129,20 @@ fn filled_header(
     value: &[u8],
     secrets: &Secrets,
     allowed: impl Fn(&str) -> bool,
-) -> Result<Option<HeaderValue>, Failure> {
+) -> Result<Option<HeaderValue>, FailureKind> {
     let mut filled = Zeroizing::new(Vec::new());
     let mut rest = value;
     let mut last = None;
     while let Some((before, name, after)) = next_placeholder(rest) {
         if !allowed(name) {
-            return Err(Failure::CredentialNotAllowed {
+            return Err(FailureKind::CredentialNotAllowed {
                 name: name.to_owned(),
             });
         }
         filled.extend_from_slice(before);
         filled.extend_from_slice(secrets.value(name)?.expose().as_bytes());
         if filled.len() > MAX_HEADER_BYTES {
-            return Err(Failure::CredentialUnusable {
+            return Err(FailureKind::CredentialUnusable {
                 name: name.to_owned(),
             });
         }
@@ -153,9 +153,10 @@ fn filled_header(
         return Ok(None);
     };
     filled.extend_from_slice(rest);
-    let mut header = HeaderValue::from_bytes(&filled).map_err(|_| Failure::CredentialUnusable {
-        name: name.to_owned(),
-    })?;
+    let mut header =
+        HeaderValue::from_bytes(&filled).map_err(|_| FailureKind::CredentialUnusable {
+            name: name.to_owned(),
+        })?;
     header.set_sensitive(true);
     Ok(Some(header))
 }
@@ -187,14 +188,14 @@ pub(super) fn filled_json(
     body: &[u8],
     secrets: &Secrets,
     allowed: impl Fn(&str) -> bool,
-) -> Result<Option<Vec<u8>>, Failure> {
+) -> Result<Option<Vec<u8>>, FailureKind> {
     // The scan below relies on the syntax being right.
     if serde_json::from_slice::<IgnoredAny>(body).is_err() {
         return Ok(None);
     }
     let mut rewriter = Rewriter::new(body);
     for text in strings(body) {
-        if text.place == Place::Name || !PLACEHOLDER_BYTES.contains(&text.range.len()) {
+        if text.role == StringRole::Name || !PLACEHOLDER_BYTES.contains(&text.range.len()) {
             continue;
         }
         let token = body.get(text.range.clone()).unwrap_or_default();
@@ -209,13 +210,13 @@ pub(super) fn filled_json(
         else {
             continue;
         };
-        let values = match text.place {
-            Place::Element => secrets.values(name),
-            Place::Value | Place::Name => vec![secrets.value(name)?],
+        let values = match text.role {
+            StringRole::Element => secrets.values(name),
+            StringRole::Value | StringRole::Name => vec![secrets.value(name)?],
         };
         rewriter.replace(text.range, values.iter().map(Secret::expose));
         if rewriter.len() > MAX_FILLED_BYTES {
-            return Err(Failure::RequestTooLarge {
+            return Err(FailureKind::RequestTooLarge {
                 limit: MAX_FILLED_BYTES,
             });
         }

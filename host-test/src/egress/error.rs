@@ -17,12 +17,12 @@ pub struct EgressError {
     /// Where the request went, or would have gone.
     pub origin: Origin,
     /// What happened.
-    pub failure: Failure,
+    pub failure: FailureKind,
 }
 
 /// What happened to a request.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum FailureKind {
     /// No rule allows it, or the URL is not one that can be judged safely.
     #[error("refused: {0}")]
     Denied(&'static str),
@@ -107,36 +107,36 @@ pub enum Failure {
     },
 }
 
-impl Failure {
+impl FailureKind {
     /// Whether the host's own policy stopped the request before any connection.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Failure::Denied(_)
-            | Failure::ProhibitedAddress
-            | Failure::CredentialNotAllowed { .. }
-            | Failure::CredentialMissing { .. }
-            | Failure::CredentialUnusable { .. }
-            | Failure::RequestTooLarge { .. }
-            | Failure::OverShare(_)
-            | Failure::RequestOverLimit {
+            FailureKind::Denied(_)
+            | FailureKind::ProhibitedAddress
+            | FailureKind::CredentialNotAllowed { .. }
+            | FailureKind::CredentialMissing { .. }
+            | FailureKind::CredentialUnusable { .. }
+            | FailureKind::RequestTooLarge { .. }
+            | FailureKind::OverShare(_)
+            | FailureKind::RequestOverLimit {
                 is_begun: false, ..
             } => true,
-            Failure::Dns(_)
-            | Failure::Connect(_)
-            | Failure::ConnectTimeout(_)
-            | Failure::Tls(_)
-            | Failure::Proxy(_)
-            | Failure::RequestOverLimit { is_begun: true, .. }
-            | Failure::RequestBody(_)
-            | Failure::NoRoom(_)
-            | Failure::FirstByteTimeout(_)
-            | Failure::BodyTimeout(_)
-            | Failure::TotalTimeout(_)
-            | Failure::ConnectionLost(_)
-            | Failure::Incomplete(_)
-            | Failure::Protocol(_)
-            | Failure::ResponseTooLarge { .. }
-            | Failure::CredentialHidden { .. } => false,
+            FailureKind::Dns(_)
+            | FailureKind::Connect(_)
+            | FailureKind::ConnectTimeout(_)
+            | FailureKind::Tls(_)
+            | FailureKind::Proxy(_)
+            | FailureKind::RequestOverLimit { is_begun: true, .. }
+            | FailureKind::RequestBody(_)
+            | FailureKind::NoRoom(_)
+            | FailureKind::FirstByteTimeout(_)
+            | FailureKind::BodyTimeout(_)
+            | FailureKind::TotalTimeout(_)
+            | FailureKind::ConnectionLost(_)
+            | FailureKind::Incomplete(_)
+            | FailureKind::Protocol(_)
+            | FailureKind::ResponseTooLarge { .. }
+            | FailureKind::CredentialHidden { .. } => false,
         }
     }
 
@@ -145,11 +145,11 @@ impl Failure {
         self.is_refusal()
             || matches!(
                 self,
-                Failure::Dns(_)
-                    | Failure::Connect(_)
-                    | Failure::ConnectTimeout(_)
-                    | Failure::Tls(_)
-                    | Failure::Proxy(_)
+                FailureKind::Dns(_)
+                    | FailureKind::Connect(_)
+                    | FailureKind::ConnectTimeout(_)
+                    | FailureKind::Tls(_)
+                    | FailureKind::Proxy(_)
             )
     }
 
@@ -157,13 +157,15 @@ impl Failure {
     pub fn limit(&self) -> Option<Exceeded> {
         let bytes = |name, what, limit: &u64| Some(Exceeded::count(name, what, limit, "bytes"));
         match self {
-            Failure::RequestOverLimit { limit, name, .. } => {
+            FailureKind::RequestOverLimit { limit, name, .. } => {
                 bytes(name, "it sends a larger body", limit)
             }
-            Failure::ResponseTooLarge { limit, name } => {
+            FailureKind::ResponseTooLarge { limit, name } => {
                 bytes(name, "it gets a larger answer", limit)
             }
-            Failure::OverShare(exceeded) | Failure::NoRoom(exceeded) => Some(exceeded.clone()),
+            FailureKind::OverShare(exceeded) | FailureKind::NoRoom(exceeded) => {
+                Some(exceeded.clone())
+            }
             _ => None,
         }
     }

@@ -16,10 +16,10 @@ use hyper_util::client::proxy::matcher::Intercept;
 
 use super::body::{OverLimit, Progress, Upload};
 use super::client::{HttpClient, RequestBody};
-use super::connector::{ConnectError, Reach, innermost};
-use super::error::Failure;
-use super::hop::Manner;
-use super::{Limits, hop};
+use super::connector::{AddressPolicy, ConnectError, innermost};
+use super::error::FailureKind;
+use super::proxy_connection::Manner;
+use super::{Limits, proxy_connection};
 use crate::clock::Clock;
 
 /// Bodies up to this length are sent at once; longer ones are watched while they go out.
@@ -30,10 +30,10 @@ impl HttpClient {
     pub(super) async fn exchange(
         &self,
         mut request: Request<RequestBody>,
-        reach: Reach,
+        policy: AddressPolicy,
         limits: Limits,
         clock: &Clock,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Incoming>, FailureKind> {
         let proxy = self.proxies.of_request(request.uri());
         let forwarding = proxy
             .as_ref()
@@ -42,25 +42,30 @@ impl HttpClient {
             let headers = request.headers_mut();
             headers.insert(header::PROXY_AUTHORIZATION, credentials.clone());
         }
-        let result = self.head_of(request, reach, limits, clock).await;
+        let result = self.head_of(request, policy, limits, clock).await;
         let result = match (result, &proxy) {
             (Ok(response), _) => match forwarding {
                 Some(proxy) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                    let why = hop::unauthorized(proxy);
-                    Err(Failure::Proxy(format!("{}: {why}", hop::name(proxy))))
+                    let why = proxy_connection::unauthorized(proxy);
+                    Err(FailureKind::Proxy(format!(
+                        "{}: {why}",
+                        proxy_connection::name(proxy)
+                    )))
                 }
                 _ => Ok(response),
             },
-            (Err(Failure::ConnectTimeout(limit)), Some(proxy)) => Err(Failure::Proxy(format!(
-                "{}: no connection through it within {limit:?}",
-                hop::name(proxy)
-            ))),
+            (Err(FailureKind::ConnectTimeout(limit)), Some(proxy)) => {
+                Err(FailureKind::Proxy(format!(
+                    "{}: no connection through it within {limit:?}",
+                    proxy_connection::name(proxy)
+                )))
+            }
             (result, _) => result,
         };
         if proxy.is_some() {
             match &result {
                 Ok(_) => self.proxies.report(None),
-                Err(failure @ Failure::Proxy(_)) => self.proxies.report(Some(failure)),
+                Err(failure @ FailureKind::Proxy(_)) => self.proxies.report(Some(failure)),
                 Err(_) => {}
             }
         }
@@ -70,10 +75,10 @@ impl HttpClient {
     async fn head_of(
         &self,
         request: Request<RequestBody>,
-        reach: Reach,
+        policy: AddressPolicy,
         limits: Limits,
         clock: &Clock,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Incoming>, FailureKind> {
         let progress = Progress::default();
         let short = request.body().size_hint().upper();
         let mut request = match short {
@@ -88,7 +93,7 @@ impl HttpClient {
             }),
         };
         let mut connection = capture_connection(&mut request);
-        let mut response = pin!(self.pool(reach).request(request));
+        let mut response = pin!(self.pool(policy).request(request));
 
         // The answer is looked at first each time, so a connection that is there is not missed.
         let connected = async {
@@ -99,7 +104,7 @@ impl HttpClient {
             result = &mut response => return result.map_err(|error| failure_of(&error)),
             () = connected => {}
             () = clock.sleep(limits.connect) => {
-                return Err(Failure::ConnectTimeout(limits.connect));
+                return Err(FailureKind::ConnectTimeout(limits.connect));
             }
         }
         progress.step(clock.elapsed());
@@ -110,7 +115,7 @@ impl HttpClient {
                 result = &mut response => return result.map_err(|error| failure_of(&error)),
                 () = clock.sleep_until(deadline) => {
                     if progress.last_step().saturating_add(limits.first_byte) <= deadline {
-                        return Err(Failure::FirstByteTimeout(limits.first_byte));
+                        return Err(FailureKind::FirstByteTimeout(limits.first_byte));
                     }
                 }
             }
@@ -118,36 +123,36 @@ impl HttpClient {
     }
 }
 
-pub(super) fn failure_of(error: &legacy::Error) -> Failure {
+pub(super) fn failure_of(error: &legacy::Error) -> FailureKind {
     let source = error.source();
     if error.is_connect() {
         return match source.and_then(|source| source.downcast_ref::<ConnectError>()) {
-            Some(ConnectError::Dns(reason)) => Failure::Dns(reason.clone()),
-            Some(ConnectError::ProhibitedAddress) => Failure::ProhibitedAddress,
+            Some(ConnectError::Dns(reason)) => FailureKind::Dns(reason.clone()),
+            Some(ConnectError::ProhibitedAddress) => FailureKind::ProhibitedAddress,
             Some(ConnectError::Tls(reason) | ConnectError::Cut(reason)) => {
-                Failure::Tls(reason.clone())
+                FailureKind::Tls(reason.clone())
             }
-            Some(ConnectError::Proxy(reason)) => Failure::Proxy(reason.clone()),
-            Some(ConnectError::Tcp(reason)) => Failure::Connect(reason.clone()),
-            Some(ConnectError::Share(exceeded)) => Failure::OverShare(exceeded.clone()),
-            None => Failure::Connect(innermost(error)),
+            Some(ConnectError::Proxy(reason)) => FailureKind::Proxy(reason.clone()),
+            Some(ConnectError::Tcp(reason)) => FailureKind::Connect(reason.clone()),
+            Some(ConnectError::Share(exceeded)) => FailureKind::OverShare(exceeded.clone()),
+            None => FailureKind::Connect(innermost(error)),
         };
     }
     match source.and_then(|source| source.downcast_ref::<hyper::Error>()) {
-        Some(error) if error.is_parse() => Failure::Protocol(innermost(error)),
+        Some(error) if error.is_parse() => FailureKind::Protocol(innermost(error)),
         Some(error) if error.is_user() => {
             match error
                 .source()
                 .and_then(|source| source.downcast_ref::<OverLimit>())
             {
-                Some(OverLimit { limit, name }) => Failure::RequestOverLimit {
+                Some(OverLimit { limit, name }) => FailureKind::RequestOverLimit {
                     limit: *limit,
                     name,
                     is_begun: true,
                 },
-                None => Failure::RequestBody(innermost(error)),
+                None => FailureKind::RequestBody(innermost(error)),
             }
         }
-        _ => Failure::ConnectionLost(innermost(error)),
+        _ => FailureKind::ConnectionLost(innermost(error)),
     }
 }

@@ -9,12 +9,12 @@ use std::ops::Range;
 pub(super) struct Text {
     /// Its bytes, quotes included.
     pub range: Range<usize>,
-    pub place: Place,
+    pub role: StringRole,
 }
 
 /// What a string is in its document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum StringRole {
     /// A member's name.
     Name,
     /// An element of an array.
@@ -45,13 +45,13 @@ pub(super) fn strings(json: &[u8]) -> impl Iterator<Item = Text> {
             at += if *json.get(at)? == b'\\' { 2 } else { 1 };
         }
         at += 1;
-        let place = match open.last() {
-            Some(true) => Place::Element,
-            _ if next(json.get(at..)?) == Some(b':') => Place::Name,
-            _ => Place::Value,
+        let role = match open.last() {
+            Some(true) => StringRole::Element,
+            _ if next(json.get(at..)?) == Some(b':') => StringRole::Name,
+            _ => StringRole::Value,
         };
         let range = start..at;
-        Some(Text { range, place })
+        Some(Text { range, role })
     })
 }
 
@@ -151,25 +151,25 @@ mod tests {
     #[test]
     fn strings_are_told_apart_by_their_place() {
         let json = r#"{"a" : "b", "c": ["d", {"e": "f\"]"}, ["g"], "h"], "\\": 1, "i": {}}"#;
-        let found: Vec<(&str, Place)> = strings(json.as_bytes())
-            .map(|text| (&json[text.range], text.place))
+        let found: Vec<(&str, StringRole)> = strings(json.as_bytes())
+            .map(|text| (&json[text.range], text.role))
             .collect();
         let expected = [
-            (r#""a""#, Place::Name),
-            (r#""b""#, Place::Value),
-            (r#""c""#, Place::Name),
-            (r#""d""#, Place::Element),
-            (r#""e""#, Place::Name),
-            (r#""f\"]""#, Place::Value),
-            (r#""g""#, Place::Element),
-            (r#""h""#, Place::Element),
-            (r#""\\""#, Place::Name),
-            (r#""i""#, Place::Name),
+            (r#""a""#, StringRole::Name),
+            (r#""b""#, StringRole::Value),
+            (r#""c""#, StringRole::Name),
+            (r#""d""#, StringRole::Element),
+            (r#""e""#, StringRole::Name),
+            (r#""f\"]""#, StringRole::Value),
+            (r#""g""#, StringRole::Element),
+            (r#""h""#, StringRole::Element),
+            (r#""\\""#, StringRole::Name),
+            (r#""i""#, StringRole::Name),
         ];
         assert_eq!(found, expected);
         let whole: Vec<Text> = strings(br#" "x" "#).collect();
         assert_eq!(whole.len(), 1);
-        assert_eq!(whole[0].place, Place::Value);
+        assert_eq!(whole[0].role, StringRole::Value);
         assert_eq!(strings(b"[1, {}, null]").count(), 0);
     }
 

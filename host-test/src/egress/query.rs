@@ -9,7 +9,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 
 use super::credential::Secrets;
-use super::error::Failure;
+use super::error::FailureKind;
 
 /// The longest value that is looked at: a placeholder with each character encoded.
 const MAX_VALUE_BYTES: usize = 3 * 512;
@@ -19,7 +19,7 @@ pub(super) fn filled(
     uri: &Uri,
     secrets: &Secrets,
     allowed: impl Fn(&str) -> bool,
-) -> Result<Option<Uri>, Failure> {
+) -> Result<Option<Uri>, FailureKind> {
     let Some(query) = uri.query() else {
         return Ok(None);
     };
@@ -32,7 +32,7 @@ pub(super) fn filled(
         let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let Some(name) = placeholder(value).filter(|_| !key.contains("{{")) else {
             if parameter.contains("{{") {
-                return Err(Failure::Denied(
+                return Err(FailureKind::Denied(
                     "the URL's query holds a placeholder that is no whole value",
                 ));
             }
@@ -40,14 +40,14 @@ pub(super) fn filled(
             continue;
         };
         if !allowed(&name) {
-            return Err(Failure::CredentialNotAllowed { name });
+            return Err(FailureKind::CredentialNotAllowed { name });
         }
         path.push_str(key);
         path.push('=');
         encode(&mut path, secrets.value(&name)?.expose());
         // No URL is longer; a short one may hold many placeholders.
         if path.len() > usize::from(u16::MAX) {
-            return Err(Failure::CredentialUnusable { name });
+            return Err(FailureKind::CredentialUnusable { name });
         }
         last = Some(name);
     }
@@ -55,10 +55,10 @@ pub(super) fn filled(
         return Ok(None);
     };
     // What is too long for a URL.
-    let unusable = |_| Failure::CredentialUnusable { name: name.clone() };
+    let unusable = |_| FailureKind::CredentialUnusable { name: name.clone() };
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(path).map_err(unusable)?);
-    let unusable = |_| Failure::CredentialUnusable { name: name.clone() };
+    let unusable = |_| FailureKind::CredentialUnusable { name: name.clone() };
     Uri::from_parts(parts).map(Some).map_err(unusable)
 }
 
@@ -114,7 +114,7 @@ mod tests {
         secrets
     }
 
-    fn fill(query: &str) -> Result<Option<String>, Failure> {
+    fn fill(query: &str) -> Result<Option<String>, FailureKind> {
         let uri: Uri = format!("https://example.com/p?{query}").parse().unwrap();
         let filled = filled(&uri, &secrets(), |name| name != "other")?;
         Ok(filled.map(|uri| {
@@ -163,24 +163,27 @@ mod tests {
     #[test]
     fn what_would_go_out_as_it_is_fails() {
         for query in ["t=x{{token}}", "{{token}}", "{{token}}=x", "{{a=b}}&c"] {
-            assert!(matches!(fill(query), Err(Failure::Denied(_))), "{query}");
+            assert!(
+                matches!(fill(query), Err(FailureKind::Denied(_))),
+                "{query}"
+            );
         }
         for query in ["t={{other}}", "t=%7B%7Bother%7D%7D"] {
             assert!(
-                matches!(fill(query), Err(Failure::CredentialNotAllowed { name }) if name == "other"),
+                matches!(fill(query), Err(FailureKind::CredentialNotAllowed { name }) if name == "other"),
                 "{query}"
             );
         }
         assert!(matches!(
             fill("t={{absent}}"),
-            Err(Failure::CredentialMissing { name }) if name == "absent"
+            Err(FailureKind::CredentialMissing { name }) if name == "absent"
         ));
         let long = Secrets::default();
         long.set("token", &"x".repeat(70_000));
         let uri: Uri = "https://example.com/p?t={{token}}".parse().unwrap();
         assert!(matches!(
             filled(&uri, &long, |_| true),
-            Err(Failure::CredentialUnusable { .. })
+            Err(FailureKind::CredentialUnusable { .. })
         ));
     }
 

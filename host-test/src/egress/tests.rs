@@ -158,12 +158,12 @@ fn post_json(url: &str, body: &'static str) -> Request<Full<Bytes>> {
         .unwrap()
 }
 
-async fn send(egress: &Egress, url: &str) -> Result<Response<EgressBody>, Failure> {
+async fn send(egress: &Egress, url: &str) -> Result<Response<EgressBody>, FailureKind> {
     let result = egress.send(get(url), Timeouts::default()).await;
     result.map_err(|error| error.failure)
 }
 
-async fn text(response: Response<EgressBody>) -> Result<String, Failure> {
+async fn text(response: Response<EgressBody>) -> Result<String, FailureKind> {
     let body = response.into_body().collect().await;
     let body = body.map_err(|error| error.failure)?.to_bytes();
     Ok(String::from_utf8(body.to_vec()).unwrap())
@@ -299,7 +299,7 @@ async fn what_no_rule_allows_makes_no_connection() {
             .err()
             .unwrap();
         assert!(
-            matches!(error.failure, Failure::Denied(_)),
+            matches!(error.failure, FailureKind::Denied(_)),
             "{url}: {error}"
         );
         assert!(error.failure.nothing_was_sent());
@@ -319,7 +319,7 @@ async fn methods_that_pass_by_the_rules_are_refused() {
             .await
             .err()
             .unwrap();
-        assert!(matches!(error.failure, Failure::Denied(_)));
+        assert!(matches!(error.failure, FailureKind::Denied(_)));
     }
     assert_eq!(server.connections_before_this().await, 0);
 }
@@ -345,7 +345,7 @@ async fn addresses_that_are_not_public_make_no_connection() {
                 .err()
                 .unwrap();
             assert!(
-                matches!(failure, Failure::ProhibitedAddress),
+                matches!(failure, FailureKind::ProhibitedAddress),
                 "{host}: {failure}"
             );
             assert!(failure.nothing_was_sent() && failure.is_refusal());
@@ -361,17 +361,17 @@ async fn unchecked_connections_are_not_lent_to_checked_requests() {
     let url = format!("http://example.com:{}/", server.address.port());
     let request = || Request::get(&url).body(RequestBody::default()).unwrap();
     let response = client
-        .pool(Reach::Anywhere)
+        .pool(AddressPolicy::Anywhere)
         .request(request())
         .await
         .unwrap();
     response.into_body().collect().await.unwrap();
     let error = client
-        .pool(Reach::Public)
+        .pool(AddressPolicy::Public)
         .request(request())
         .await
         .unwrap_err();
-    assert!(matches!(failure_of(&error), Failure::ProhibitedAddress));
+    assert!(matches!(failure_of(&error), FailureKind::ProhibitedAddress));
     assert_eq!(server.connections.load(Ordering::Relaxed), 1);
 }
 
@@ -429,7 +429,7 @@ async fn json_bodies_get_the_credential_where_a_rule_says_so() {
         .err()
         .unwrap();
     assert!(
-        matches!(error.failure, Failure::RequestTooLarge { .. }),
+        matches!(error.failure, FailureKind::RequestTooLarge { .. }),
         "{error}"
     );
 }
@@ -459,8 +459,8 @@ async fn a_placeholder_without_its_credential_is_never_sent() {
             .err()
             .unwrap();
         match &error.failure {
-            Failure::CredentialMissing { name } => assert!(missing && name == "bot-token"),
-            Failure::CredentialNotAllowed { name } => assert!(!missing && name == "bot-token"),
+            FailureKind::CredentialMissing { name } => assert!(missing && name == "bot-token"),
+            FailureKind::CredentialNotAllowed { name } => assert!(!missing && name == "bot-token"),
             failure => panic!("{failure}"),
         }
         assert!(error.failure.nothing_was_sent());
@@ -472,7 +472,10 @@ async fn a_placeholder_without_its_credential_is_never_sent() {
         .await
         .err()
         .unwrap();
-    assert!(matches!(error.failure, Failure::CredentialMissing { .. }));
+    assert!(matches!(
+        error.failure,
+        FailureKind::CredentialMissing { .. }
+    ));
     assert_eq!(server.connections_before_this().await, 0);
 }
 
@@ -513,7 +516,7 @@ async fn failures_before_the_request_say_that_nothing_was_sent() {
     .await;
     let failure = failure.err().unwrap();
     assert!(
-        matches!(failure, Failure::Connect(_)) && failure.nothing_was_sent(),
+        matches!(failure, FailureKind::Connect(_)) && failure.nothing_was_sent(),
         "{failure}"
     );
 
@@ -523,7 +526,7 @@ async fn failures_before_the_request_say_that_nothing_was_sent() {
     let egress = egress(vec![Rule::configured(&url).unwrap()], secrets());
     let failure = send(&egress, &url).await.err().unwrap();
     assert!(
-        matches!(failure, Failure::Tls(_)) && failure.nothing_was_sent(),
+        matches!(failure, FailureKind::Tls(_)) && failure.nothing_was_sent(),
         "{failure}"
     );
 
@@ -544,7 +547,7 @@ async fn failures_before_the_request_say_that_nothing_was_sent() {
     );
     let failure = send(&egress, "https://example.com/").await.err().unwrap();
     assert!(
-        matches!(failure, Failure::Dns(_)) && failure.nothing_was_sent(),
+        matches!(failure, FailureKind::Dns(_)) && failure.nothing_was_sent(),
         "{failure}"
     );
 }
@@ -561,7 +564,10 @@ async fn a_connection_that_does_not_come_about_ends_in_time() {
     };
     let (result, ()) = tokio::join!(send(&egress, "https://example.com/"), wait);
     let failure = result.err().unwrap();
-    assert!(matches!(failure, Failure::ConnectTimeout(_)), "{failure}");
+    assert!(
+        matches!(failure, FailureKind::ConnectTimeout(_)),
+        "{failure}"
+    );
     assert!(failure.nothing_was_sent());
 }
 
@@ -589,7 +595,10 @@ async fn an_answer_that_does_not_begin_ends_in_time() {
     };
     let (result, ()) = tokio::join!(egress.send(get(&url), options), wait);
     let failure = result.err().unwrap().failure;
-    assert!(matches!(failure, Failure::FirstByteTimeout(_)), "{failure}");
+    assert!(
+        matches!(failure, FailureKind::FirstByteTimeout(_)),
+        "{failure}"
+    );
     assert!(!failure.nothing_was_sent());
 }
 
@@ -644,12 +653,12 @@ async fn an_answer_that_pauses_for_too_long_is_an_error() {
         clock.advance(by);
         let failure = body.frame().await.unwrap().unwrap_err().failure;
         assert_eq!(
-            matches!(failure, Failure::BodyTimeout(_)),
+            matches!(failure, FailureKind::BodyTimeout(_)),
             !total,
             "{failure}"
         );
         assert_eq!(
-            matches!(failure, Failure::TotalTimeout(_)),
+            matches!(failure, FailureKind::TotalTimeout(_)),
             total,
             "{failure}"
         );
@@ -668,7 +677,7 @@ async fn answers_that_break_off_are_errors() {
         let egress = egress(vec![server.rule()], Secrets::default());
         let response = send(&egress, &server.url("/")).await.unwrap();
         let failure = text(response).await.unwrap_err();
-        assert!(matches!(failure, Failure::Incomplete(_)), "{failure}");
+        assert!(matches!(failure, FailureKind::Incomplete(_)), "{failure}");
         assert!(!failure.nothing_was_sent());
     }
 }
@@ -678,7 +687,10 @@ async fn a_lost_connection_may_have_taken_effect() {
     let server = Server::start("", Then::Close).await;
     let egress = egress(vec![server.rule()], Secrets::default());
     let failure = send(&egress, &server.url("/")).await.err().unwrap();
-    assert!(matches!(failure, Failure::ConnectionLost(_)), "{failure}");
+    assert!(
+        matches!(failure, FailureKind::ConnectionLost(_)),
+        "{failure}"
+    );
     assert!(!failure.nothing_was_sent());
 }
 
@@ -691,7 +703,7 @@ async fn answers_that_are_no_http_are_errors() {
         let server = Server::start(answer, Then::KeepOpen).await;
         let egress = egress(vec![server.rule()], Secrets::default());
         let failure = send(&egress, &server.url("/")).await.err().unwrap();
-        assert!(matches!(failure, Failure::Protocol(_)), "{failure}");
+        assert!(matches!(failure, FailureKind::Protocol(_)), "{failure}");
         assert!(!failure.nothing_was_sent());
     }
 }
@@ -730,7 +742,7 @@ async fn bodies_are_cut_off_at_the_limits() {
         match result {
             Ok(body) => assert!(fits && body == "ok"),
             Err(failure) => {
-                let named = matches!(failure, Failure::ResponseTooLarge { limit: 1, name: given } if given == name);
+                let named = matches!(failure, FailureKind::ResponseTooLarge { limit: 1, name: given } if given == name);
                 assert!(named && !fits, "{failure}");
             }
         }

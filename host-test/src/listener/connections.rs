@@ -26,7 +26,7 @@ pub(crate) struct Connections {
     /// For the log.
     what: &'static str,
     limits: ListenerLimits,
-    places: Arc<Mutex<Places>>,
+    slots: Arc<Mutex<Slots>>,
     tasks: JoinSet<()>,
     /// Before this time no deadline is due.
     look_at: Duration,
@@ -35,26 +35,26 @@ pub(crate) struct Connections {
 
 /// Who is connected.
 #[derive(Default)]
-struct Places {
+struct Slots {
     taken: u64,
-    open: HashMap<u64, Place>,
+    open: HashMap<u64, Slot>,
 }
 
-struct Place {
+struct Slot {
     /// None: on this machine.
     peer: Option<IpAddr>,
     watch: Arc<Watch>,
 }
 
-/// A place that comes free.
+/// A slot that comes free.
 struct Held {
     id: u64,
-    places: Arc<Mutex<Places>>,
+    slots: Arc<Mutex<Slots>>,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        lock(&self.places).open.remove(&self.id);
+        lock(&self.slots).open.remove(&self.id);
     }
 }
 
@@ -63,7 +63,7 @@ impl Connections {
         Connections {
             what,
             limits,
-            places: Arc::default(),
+            slots: Arc::default(),
             tasks: JoinSet::new(),
             look_at: Duration::ZERO,
             told: None,
@@ -93,14 +93,14 @@ impl Connections {
             local: local.ip(),
         };
         let watch = Arc::new(Watch::new(&self.limits.clock));
-        let taken = lock(&self.places).take(remote.ip(), Arc::clone(&watch), &self.limits);
+        let taken = lock(&self.slots).take(remote.ip(), Arc::clone(&watch), &self.limits);
         let Some(id) = taken else {
             self.tell("as many connections are open as may be, and all are at work");
             return;
         };
         let held = Held {
             id,
-            places: Arc::clone(&self.places),
+            slots: Arc::clone(&self.slots),
         };
         let limits = self.limits.clone();
         self.tasks.spawn(async move {
@@ -119,7 +119,7 @@ impl Connections {
             return;
         }
         // Out of file descriptors, most likely.
-        lock(&self.places).make_room(|_| true);
+        lock(&self.slots).make_room(|_| true);
         self.tell(&error.to_string());
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
@@ -134,7 +134,7 @@ impl Connections {
             if now >= self.look_at {
                 // A deadline that begins later is not due before.
                 let latest = now + self.limits.shortest();
-                let next = lock(&self.places).close_overdue(now, &self.limits);
+                let next = lock(&self.slots).close_overdue(now, &self.limits);
                 self.look_at = next.map_or(latest, |next| next.min(latest));
             }
             tokio::select! {
@@ -159,13 +159,13 @@ impl Connections {
     }
 }
 
-impl Places {
-    /// The number of the place that a connection gets; none where there is no room.
+impl Slots {
+    /// The number of the slot that a connection gets; none where there is no room.
     fn take(&mut self, peer: IpAddr, watch: Arc<Watch>, limits: &ListenerLimits) -> Option<u64> {
         let peer = network(peer);
         if let Some(peer) = peer {
-            let is_its = |place: &Place| place.peer == Some(peer);
-            let its = self.open.values().filter(|place| is_its(place)).count();
+            let is_its = |slot: &Slot| slot.peer == Some(peer);
+            let its = self.open.values().filter(|slot| is_its(slot)).count();
             if its >= limits.connections_per_peer && !self.make_room(is_its) {
                 return None;
             }
@@ -174,32 +174,32 @@ impl Places {
             return None;
         }
         self.taken += 1;
-        self.open.insert(self.taken, Place { peer, watch });
+        self.open.insert(self.taken, Slot { peer, watch });
         Some(self.taken)
     }
 
     /// Closes the one of those that has waited for its client for longest; whether there is one.
-    fn make_room(&mut self, of: impl Fn(&Place) -> bool) -> bool {
-        let those = self.open.iter().filter(|(_, place)| of(place));
+    fn make_room(&mut self, of: impl Fn(&Slot) -> bool) -> bool {
+        let those = self.open.iter().filter(|(_, slot)| of(slot));
         let oldest = those
-            .filter_map(|(id, place)| Some((place.watch.waits()?, *id)))
+            .filter_map(|(id, slot)| Some((slot.watch.waits()?, *id)))
             .min();
-        let place = oldest.and_then(|(_, id)| self.open.remove(&id));
-        if let Some(place) = &place {
-            place.watch.close();
+        let slot = oldest.and_then(|(_, id)| self.open.remove(&id));
+        if let Some(slot) = &slot {
+            slot.watch.close();
         }
-        place.is_some()
+        slot.is_some()
     }
 
     /// Returns the first of the deadlines that are left.
     fn close_overdue(&mut self, now: Duration, limits: &ListenerLimits) -> Option<Duration> {
         let mut next: Option<Duration> = None;
-        self.open.retain(|_, place| {
-            let Some(deadline) = place.watch.deadline(limits) else {
+        self.open.retain(|_, slot| {
+            let Some(deadline) = slot.watch.deadline(limits) else {
                 return true;
             };
             if deadline <= now {
-                place.watch.close();
+                slot.watch.close();
                 return false;
             }
             next = Some(next.map_or(deadline, |next| next.min(deadline)));
@@ -209,9 +209,9 @@ impl Places {
     }
 }
 
-fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
+fn lock(slots: &Mutex<Slots>) -> MutexGuard<'_, Slots> {
     // Each change is whole at any time.
-    places.lock().unwrap_or_else(PoisonError::into_inner)
+    slots.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What counts as one peer; none for this machine.
@@ -230,14 +230,10 @@ fn network(peer: IpAddr) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn taken(
-        places: &mut Places,
-        peer: &str,
-        limits: &ListenerLimits,
-    ) -> Option<(u64, Arc<Watch>)> {
+    fn taken(slots: &mut Slots, peer: &str, limits: &ListenerLimits) -> Option<(u64, Arc<Watch>)> {
         let watch = Arc::new(Watch::new(&limits.clock));
         limits.clock.advance(Duration::from_millis(1));
-        let id = places.take(peer.parse().unwrap(), Arc::clone(&watch), limits)?;
+        let id = slots.take(peer.parse().unwrap(), Arc::clone(&watch), limits)?;
         Some((id, watch))
     }
 
@@ -248,29 +244,29 @@ mod tests {
             connections_per_peer: 2,
             ..ListenerLimits::default()
         };
-        let mut places = Places::default();
+        let mut slots = Slots::default();
         // One network is one peer, however many addresses it has; its own oldest makes room.
-        let neighbour = taken(&mut places, "192.0.2.1", &limits).unwrap().0;
-        let first = taken(&mut places, "2001:db8::1", &limits).unwrap().0;
-        let second = taken(&mut places, "2001:db8::2", &limits).unwrap().0;
-        let third = taken(&mut places, "2001:db8::3", &limits).unwrap().0;
-        let open = |places: &Places| {
-            let mut open: Vec<u64> = places.open.keys().copied().collect();
+        let neighbour = taken(&mut slots, "192.0.2.1", &limits).unwrap().0;
+        let first = taken(&mut slots, "2001:db8::1", &limits).unwrap().0;
+        let second = taken(&mut slots, "2001:db8::2", &limits).unwrap().0;
+        let third = taken(&mut slots, "2001:db8::3", &limits).unwrap().0;
+        let open = |slots: &Slots| {
+            let mut open: Vec<u64> = slots.open.keys().copied().collect();
             open.sort_unstable();
             open
         };
-        assert_eq!(open(&places), [neighbour, second, third]);
-        assert!(!open(&places).contains(&first));
+        assert_eq!(open(&slots), [neighbour, second, third]);
+        assert!(!open(&slots).contains(&first));
         // An address has the same share in each of its spellings.
         for peer in ["::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1"] {
-            taken(&mut places, peer, &limits).unwrap();
+            taken(&mut slots, peer, &limits).unwrap();
         }
-        assert_eq!(places.open.len(), 4);
+        assert_eq!(slots.open.len(), 4);
         // A proxy on this machine may fill what is left, and then the oldest of all go.
         for peer in ["127.0.0.1", "::1", "127.0.0.9"] {
-            taken(&mut places, peer, &limits).unwrap();
+            taken(&mut slots, peer, &limits).unwrap();
         }
-        assert_eq!(places.open.len(), 6);
-        assert!(!open(&places).contains(&second));
+        assert_eq!(slots.open.len(), 6);
+        assert!(!open(&slots).contains(&second));
     }
 }

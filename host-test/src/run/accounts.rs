@@ -176,7 +176,7 @@ async fn start(
         Access::Wecom(_) => WECOM,
     };
     components.ensure(gateway, platform).await?;
-    let started = gateway.add_of(platform, options.clone(), agent).await;
+    let started = gateway.add(platform, options.clone(), agent).await;
     started.map_err(super::other)
 }
 

@@ -75,7 +75,7 @@ impl Components {
     /// # Errors
     /// When it can't be used.
     pub async fn ensure(&self, gateway: &Gateway, platform: &str) -> Result<Plugin, Failure> {
-        if let Some(plugin) = gateway.plugin_of(platform) {
+        if let Some(plugin) = gateway.plugin(platform) {
             return Ok(plugin);
         }
         let plugin = self.find(gateway.runtime(), platform).await?;
@@ -164,7 +164,7 @@ async fn changed(files: &mut BTreeMap<String, (PathBuf, FileWatch)>) -> (String,
 
 /// Swaps a component, unless its file is what serves already, which is told if that is wanted.
 async fn swap(gateway: &Gateway, platform: &str, path: &Path, tells: bool) {
-    let serves = gateway.plugin_of(platform).map(|plugin| plugin.digest);
+    let serves = gateway.plugin(platform).map(|plugin| plugin.digest);
     let plugin = match gateway.runtime().load_other(path, serves.as_deref()).await {
         Ok(Some(plugin)) => plugin,
         Ok(None) => {

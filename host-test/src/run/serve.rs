@@ -159,7 +159,8 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
         Some(plugin) => plugin,
         None => components.find(&runtime, needed).await?,
     };
-    let gateway = Gateway::with_credentials(&runtime, first, state, credentials);
+    let gateway = Gateway::with_credentials(&runtime, state, credentials);
+    gateway.install(first);
     for plugin in plugins {
         gateway.install(plugin);
     }
@@ -303,7 +304,7 @@ impl One {
             let started_ms = clock.unix_ms();
             let current = next.clone();
             let account = gateway
-                .add_of(WEIXIN, next, agents.default())
+                .add(WEIXIN, next, agents.default())
                 .await
                 .map_err(start_failure)?;
             tracing::info!(account = account.id(), "started");

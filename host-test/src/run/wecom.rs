@@ -27,7 +27,7 @@ pub async fn start(
         config: account.config,
         media: media.clone(),
     };
-    let started = gateway.add_of(WECOM, options, agents.default()).await;
+    let started = gateway.add(WECOM, options, agents.default()).await;
     let account = started.map_err(start_failure)?;
     tracing::info!(account = account.id(), "started");
     if !has_webhooks {

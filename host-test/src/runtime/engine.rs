@@ -2,7 +2,7 @@
 
 use wasmtime::{Cache, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::room;
+use super::available_memory;
 use crate::egress::pins::Pins;
 use crate::egress::proxy::Proxies;
 use crate::listener::ListenerLimits;
@@ -100,7 +100,7 @@ pub(super) fn engine(options: &RuntimeOptions) -> wasmtime::Result<(Engine, Allo
             tracing::warn!("compiled components are not kept, so each start compiles: {error:#}");
         }
     }
-    let room = room::address_space();
+    let room = available_memory::address_space();
     let mut why = None;
     for plan in plans(options.allocation) {
         // The rest is for what else the process does: threads, code, messages.
@@ -119,7 +119,7 @@ pub(super) fn engine(options: &RuntimeOptions) -> wasmtime::Result<(Engine, Allo
     }
     Err(why.map_or_else(
         || wasmtime::Error::msg("there is no address space for instances"),
-        |error| match room::want_of_room(&error, Allocation::OnDemand) {
+        |error| match available_memory::out_of_memory(&error, Allocation::OnDemand) {
             Some(why) => wasmtime::Error::msg(why),
             None => error,
         },
@@ -193,7 +193,11 @@ fn configured(config: &Config, (allocation, span): Plan, limits: &Limits) -> Con
 }
 
 /// Says what is made of less room than was wanted.
-fn tell_of(plan: Plan, room: Option<room::AddressSpace>, why: Option<&wasmtime::Error>) {
+fn tell_of(
+    plan: Plan,
+    room: Option<available_memory::AddressSpace>,
+    why: Option<&wasmtime::Error>,
+) {
     let how = match plan.0 {
         Allocation::Pooled(instances) => format!("a pool of {instances} instances is made"),
         Allocation::OnDemand => "each instance takes its memory from the system".to_owned(),

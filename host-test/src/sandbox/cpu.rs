@@ -5,7 +5,7 @@
 //! - At a tick, code that has run for about that long yields to the executor: whoever is ready, and
 //!   the sockets, come first.
 //! - Code that does not return to the host's event loop for longer than `cpu_slice` ends with a trap.
-//! - Who computes for more than a moment goes on on other [threads](super::threads).
+//! - Who computes for more than a moment goes on on other [threads](super::background_pool).
 //! - Who takes more than its share, whatever it does, waits until it has its share again.
 //!
 //! Time is that of the thread's CPU, so a busy machine makes nobody guilty.
@@ -21,9 +21,9 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Sleep;
 use wasmtime::{Engine, EngineWeak, UpdateDeadline};
 
+use super::background_pool::BackgroundPool;
 use super::limits::{Exceeded, Limits};
 use super::tenant::Tenant;
-use super::threads::Threads;
 
 /// The longest time for which an instance computes before others may run.
 pub const TICK: Duration = Duration::from_millis(1);
@@ -41,7 +41,7 @@ const QUIET_TICKS: u32 = 50;
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
     thread: Thread,
-    threads: Threads,
+    pool: BackgroundPool,
 }
 
 #[derive(Default)]
@@ -67,7 +67,7 @@ impl Ticker {
         Ok(Ticker {
             shared,
             thread: thread.thread().clone(),
-            threads: Threads::start()?,
+            pool: BackgroundPool::start()?,
         })
     }
 
@@ -179,8 +179,8 @@ impl Meter {
         }
     }
 
-    pub(super) fn threads(&self) -> &Threads {
-        &self.ticker.threads
+    pub(super) fn pool(&self) -> &BackgroundPool {
+        &self.ticker.pool
     }
 
     /// What code does that runs across a tick.
@@ -233,15 +233,15 @@ impl Meter {
 
 /// What an account may take of the CPU before it has to wait. It belongs to the account, so that a
 /// new instance brings no new credit.
-pub(super) struct Credit {
+pub(super) struct CpuBudget {
     nanoseconds: f64,
     since: Instant,
     is_slowed: bool,
 }
 
-impl Credit {
-    pub fn new(limits: &Limits) -> Credit {
-        Credit {
+impl CpuBudget {
+    pub fn new(limits: &Limits) -> CpuBudget {
+        CpuBudget {
             nanoseconds: limits.cpu_burst.as_nanos() as f64,
             since: Instant::now(),
             is_slowed: false,
@@ -302,9 +302,9 @@ impl<F> Metered<F> {
         flag.store(is_computing, Ordering::Relaxed);
 
         let Tenant { limits, cpu, .. } = &*self.tenant;
-        let mut credit = cpu.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = credit.charge(taken, limits);
-        drop(credit);
+        let mut budget = cpu.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = budget.charge(taken, limits);
+        drop(budget);
         let Some((wait, is_new)) = wait else {
             return;
         };
@@ -353,12 +353,12 @@ mod tests {
             cpu_burst: Duration::from_secs(1),
             ..Limits::default()
         };
-        let mut credit = Credit::new(&limits);
+        let mut budget = CpuBudget::new(&limits);
         let second = 1_000_000_000;
-        assert_eq!(credit.charge(second / 2, &limits), None);
-        let (wait, is_new) = credit.charge(second, &limits).unwrap();
+        assert_eq!(budget.charge(second / 2, &limits), None);
+        let (wait, is_new) = budget.charge(second, &limits).unwrap();
         assert!(is_new && wait > Duration::from_secs(4) && wait < Duration::from_secs(6));
-        assert!(!credit.charge(1, &limits).unwrap().1, "told once");
+        assert!(!budget.charge(1, &limits).unwrap().1, "told once");
     }
 
     #[test]

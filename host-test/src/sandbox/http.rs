@@ -12,7 +12,7 @@ use super::held::weight_of_fields;
 use super::limits::Exceeded;
 use super::requests::Open;
 use super::tenant::Tenant;
-use crate::egress::error::{EgressError, Failure};
+use crate::egress::error::{EgressError, FailureKind};
 use crate::egress::{Egress, Timeouts};
 
 /// What is taken of a request's body at a time, however much the component offers.
@@ -66,7 +66,7 @@ fn tell(tenant: &Tenant, error: &EgressError) {
         tenant.refuse(&exceeded);
         return;
     }
-    let is_hidden = matches!(error.failure, Failure::CredentialHidden { .. });
+    let is_hidden = matches!(error.failure, FailureKind::CredentialHidden { .. });
     if is_hidden || error.failure.is_refusal() {
         tenant.warn(&error.to_string());
     }
@@ -170,33 +170,33 @@ async fn leave_the_stack() {
 struct RequestBodyError(Error);
 
 /// The cases tell the component whether anything was sent.
-fn error_of(failure: Failure) -> Error {
+fn error_of(failure: FailureKind) -> Error {
     match failure {
-        Failure::Denied(_)
-        | Failure::CredentialNotAllowed { .. }
-        | Failure::CredentialMissing { .. }
-        | Failure::CredentialUnusable { .. }
-        | Failure::RequestTooLarge { .. }
-        | Failure::RequestOverLimit {
+        FailureKind::Denied(_)
+        | FailureKind::CredentialNotAllowed { .. }
+        | FailureKind::CredentialMissing { .. }
+        | FailureKind::CredentialUnusable { .. }
+        | FailureKind::RequestTooLarge { .. }
+        | FailureKind::RequestOverLimit {
             is_begun: false, ..
         } => Error::HttpRequestDenied,
-        Failure::ProhibitedAddress => Error::DestinationIpProhibited,
-        Failure::OverShare(_) => Error::ConnectionLimitReached,
-        Failure::Dns(why) => Error::DnsError {
+        FailureKind::ProhibitedAddress => Error::DestinationIpProhibited,
+        FailureKind::OverShare(_) => Error::ConnectionLimitReached,
+        FailureKind::Dns(why) => Error::DnsError {
             rcode: Some(why),
             info_code: None,
         },
-        Failure::Connect(_) | Failure::Proxy(_) => Error::ConnectionRefused,
-        Failure::ConnectTimeout(_) => Error::ConnectionTimeout,
-        Failure::Tls(_) => Error::TlsProtocolError,
-        Failure::RequestOverLimit { is_begun: true, .. }
-        | Failure::RequestBody(_)
-        | Failure::NoRoom(_)
-        | Failure::ConnectionLost(_) => Error::ConnectionTerminated,
-        Failure::FirstByteTimeout(_) => Error::HttpResponseTimeout,
-        Failure::BodyTimeout(_) | Failure::TotalTimeout(_) => Error::ConnectionReadTimeout,
-        Failure::Incomplete(_) => Error::HttpResponseIncomplete,
-        Failure::Protocol(_) | Failure::CredentialHidden { .. } => Error::HttpProtocolError,
-        Failure::ResponseTooLarge { limit, .. } => Error::HttpResponseBodySize(Some(limit)),
+        FailureKind::Connect(_) | FailureKind::Proxy(_) => Error::ConnectionRefused,
+        FailureKind::ConnectTimeout(_) => Error::ConnectionTimeout,
+        FailureKind::Tls(_) => Error::TlsProtocolError,
+        FailureKind::RequestOverLimit { is_begun: true, .. }
+        | FailureKind::RequestBody(_)
+        | FailureKind::NoRoom(_)
+        | FailureKind::ConnectionLost(_) => Error::ConnectionTerminated,
+        FailureKind::FirstByteTimeout(_) => Error::HttpResponseTimeout,
+        FailureKind::BodyTimeout(_) | FailureKind::TotalTimeout(_) => Error::ConnectionReadTimeout,
+        FailureKind::Incomplete(_) => Error::HttpResponseIncomplete,
+        FailureKind::Protocol(_) | FailureKind::CredentialHidden { .. } => Error::HttpProtocolError,
+        FailureKind::ResponseTooLarge { limit, .. } => Error::HttpResponseBodySize(Some(limit)),
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::budget::Budget;
-use super::cpu::Credit;
+use super::cpu::CpuBudget;
 use super::limits::{Exceeded, Limits};
 use super::logging::Volume;
 use super::requests::Requests;
@@ -29,7 +29,7 @@ pub struct Tenant {
     pub share: Arc<Share>,
     /// Requests that may still be opened.
     pub(super) free: Arc<Semaphore>,
-    pub(super) cpu: Mutex<Credit>,
+    pub(super) cpu: Mutex<CpuBudget>,
     pub(super) usage: tokio::sync::Mutex<Usage>,
     pub(super) rate: Mutex<Rate>,
     pub(super) volume: Mutex<Volume>,
@@ -44,7 +44,7 @@ impl Tenant {
             requests: Arc::default(),
             share: Share::new(&limits.egress, Budget::new(limits.host_bytes)),
             free: Arc::new(Semaphore::new(limits.requests.min(Semaphore::MAX_PERMITS))),
-            cpu: Mutex::new(Credit::new(&limits)),
+            cpu: Mutex::new(CpuBudget::new(&limits)),
             usage: tokio::sync::Mutex::new(Usage::new(&limits)),
             rate: Mutex::new(Rate::new(&limits)),
             volume: Mutex::new(Volume::new(&limits)),

@@ -17,7 +17,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
-use super::places::Place;
+use super::watched_path::WatchedPath;
 
 /// Of the directory's files: not their writes, of which there may be many, but their ends. Of the
 /// directory: that it is another one now.
@@ -47,7 +47,7 @@ struct Happening {
 impl Events {
     #[expect(
         deprecated,
-        reason = "what takes its place is unsafe code; this descriptor is owned here, and nobody \
+        reason = "what takes its watched is unsafe code; this descriptor is owned here, and nobody \
                   exchanges it"
     )]
     pub fn new() -> io::Result<Events> {
@@ -87,12 +87,12 @@ impl Events {
     }
 
     /// Waits until something happened at one of the places.
-    pub async fn next(&mut self, places: &BTreeSet<Place>) -> io::Result<()> {
+    pub async fn next(&mut self, paths: &BTreeSet<WatchedPath>) -> io::Result<()> {
         loop {
             let mut is_change = false;
             let mut ready = self.descriptor.readable().await?;
             for happening in read(ready.get_inner())? {
-                is_change |= is_about(&happening, &self.directories, places);
+                is_change |= is_about(&happening, &self.directories, paths);
             }
             ready.clear_ready();
             if is_change {
@@ -126,7 +126,7 @@ fn read(descriptor: &OwnedFd) -> io::Result<Vec<Happening>> {
 fn is_about(
     happening: &Happening,
     directories: &HashMap<i32, PathBuf>,
-    places: &BTreeSet<Place>,
+    paths: &BTreeSet<WatchedPath>,
 ) -> bool {
     // There was more than it could keep.
     if happening.flags.contains(ReadFlags::QUEUE_OVERFLOW) {
@@ -139,11 +139,11 @@ fn is_about(
     let Some(name) = &happening.name else {
         return true;
     };
-    let place = Place {
+    let watched = WatchedPath {
         directory: directory.clone(),
         name: name.clone(),
     };
-    if !places.contains(&place) {
+    if !paths.contains(&watched) {
         return false;
     }
     !happening.flags.contains(ReadFlags::CREATE) || is_whole(&directory.join(name))

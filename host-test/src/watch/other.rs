@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::places::Place;
+use super::watched_path::WatchedPath;
 
 /// Directories of which the system tells.
 pub(super) struct Events {
@@ -47,7 +47,7 @@ impl Events {
     }
 
     /// Waits until something happened at one of the places.
-    pub async fn next(&mut self, places: &BTreeSet<Place>) -> io::Result<()> {
+    pub async fn next(&mut self, paths: &BTreeSet<WatchedPath>) -> io::Result<()> {
         loop {
             let Some(event) = self.told.recv().await else {
                 return Err(io::Error::other("the system's watcher has ended"));
@@ -55,9 +55,9 @@ impl Events {
             let event = event.map_err(io::Error::other)?;
             let is_about = |path: &PathBuf| {
                 self.directories.contains(path)
-                    || places
+                    || paths
                         .iter()
-                        .any(|place| place.directory.join(&place.name) == *path)
+                        .any(|watched| watched.directory.join(&watched.name) == *path)
             };
             let is_reading = matches!(event.kind, EventKind::Access(_));
             if event.need_rescan() || (!is_reading && event.paths.iter().any(is_about)) {

@@ -167,7 +167,7 @@ async fn a_program_that_does_not_run_costs_no_message() {
         harness.simulator.say(person, "two");
     }
     in_steps(&harness, SMALL, async || {
-        account.figures().agent_failures.get() >= 30
+        account.metrics().agent_failures.get() >= 30
     })
     .await;
     std::fs::write(&fixed, "").unwrap();
@@ -212,7 +212,7 @@ async fn a_message_that_a_server_always_fails_is_put_aside() {
             panic!("one was put aside");
         };
         assert!(conversation == ALICE && *tries >= 5, "{status}: {tries}");
-        assert_eq!(account.figures().put_aside.get(), 1);
+        assert_eq!(account.metrics().put_aside.get(), 1);
         let health = account.health().await.unwrap();
         assert_eq!(health.unacknowledged, 0);
         harness.check();
@@ -238,7 +238,7 @@ async fn two_messages_of_a_person_that_fail_are_both_put_aside() {
     let answers = harness.simulator.answers(ALICE);
     assert_eq!(answers.iter().filter(|answer| *answer == SORRY).count(), 2);
     assert!(answers.contains(&"re: after".to_owned()));
-    assert_eq!(account.figures().put_aside.get(), 2);
+    assert_eq!(account.metrics().put_aside.get(), 2);
 }
 
 #[tokio::test]
@@ -282,7 +282,7 @@ async fn an_outage_costs_no_message_and_is_told_once() {
             );
         }
         assert_eq!(aside(&account), []);
-        assert_eq!(account.figures().outage_notices.get(), 2);
+        assert_eq!(account.metrics().outage_notices.get(), 2);
         harness.check();
     }
 }
@@ -348,7 +348,7 @@ async fn every_way_to_fail_ends_in_a_word_and_the_conversation_goes_on() {
         let account = harness.start(recorder, &[]).await;
         harness.simulator.say(ALICE, "poison");
         in_steps(&harness, Duration::from_secs(2), async || {
-            account.figures().agent_failures.get() > 0
+            account.metrics().agent_failures.get() > 0
         })
         .await;
         harness.simulator.say(ALICE, "after");
@@ -359,15 +359,15 @@ async fn every_way_to_fail_ends_in_a_word_and_the_conversation_goes_on() {
             answers.contains(&failed) && answers.contains(&"re: after".to_owned())
         })
         .await;
-        assert_eq!(account.figures().put_aside.get(), 1, "{error}");
+        assert_eq!(account.metrics().put_aside.get(), 1, "{error}");
         let kinds: Vec<u64> = account
-            .figures()
+            .metrics()
             .agent_errors()
             .map(|(_, count)| count)
             .collect();
         assert_eq!(
             kinds.iter().sum::<u64>(),
-            account.figures().agent_failures.get()
+            account.metrics().agent_failures.get()
         );
         in_steps(&harness, Duration::from_secs(2), async || {
             account.health().await.unwrap().unacknowledged == 0

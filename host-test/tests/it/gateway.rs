@@ -53,7 +53,10 @@ async fn add(harness: &Harness, gateway: &Gateway, id: &str) -> Handle {
         ]),
         media: MediaRules::default(),
     };
-    gateway.add(options, Arc::new(EchoAgent)).await.unwrap()
+    gateway
+        .add("weixin", options, Arc::new(EchoAgent))
+        .await
+        .unwrap()
 }
 
 pub fn shown(simulator: &Simulator, account: &str, user: &str) -> Vec<String> {
@@ -81,7 +84,10 @@ async fn swaps_under_load_lose_and_double_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.wasm");
     std::fs::write(&path, another_component()).unwrap();
-    let plugins = [harness.runtime.load(&path).await.unwrap(), gateway.plugin()];
+    let plugins = [
+        harness.runtime.load(&path).await.unwrap(),
+        gateway.plugin("weixin").unwrap(),
+    ];
     let talking = async {
         for number in 0..400 {
             for (place, bot) in bots.iter().enumerate() {
@@ -117,7 +123,7 @@ async fn swaps_under_load_lose_and_double_nothing() {
             eventually(async || shown(&harness.simulator, id, user).len() >= expect.len()).await;
             assert_eq!(shown(&harness.simulator, id, user), expect, "{id} {user}");
         }
-        let asked = gateway.account(id).unwrap().figures().agent_messages.get();
+        let asked = gateway.account(id).unwrap().metrics().agent_messages.get();
         assert_eq!(asked, 400, "{id}: each message is given to the agent once");
     }
     harness.check();
@@ -127,7 +133,7 @@ async fn swaps_under_load_lose_and_double_nothing() {
 async fn a_component_that_reaches_more_is_swapped_in_when_that_is_confirmed() {
     let harness = Harness::new().await;
     let (gateway, account) = harness.serve(Arc::new(EchoAgent), &[]).await;
-    let before = gateway.plugin().digest;
+    let before = gateway.plugin("weixin").unwrap().digest;
     let name = Path::new("wider.wasm");
     let wider = harness
         .runtime
@@ -142,7 +148,10 @@ async fn a_component_that_reaches_more_is_swapped_in_when_that_is_confirmed() {
     let error = account.swap(&wider, DEADLINE, Changes::Refused).await;
     assert!(matches!(error, Err(SwapError::Unconfirmed(_))), "{error:?}");
     assert_eq!(
-        (account.component(), gateway.plugin().digest),
+        (
+            account.component(),
+            gateway.plugin("weixin").unwrap().digest
+        ),
         (before.clone(), before)
     );
     gateway.swap_confirmed(&wider, DEADLINE).await.unwrap();
@@ -204,7 +213,7 @@ async fn a_component_that_does_not_connect_gives_way_to_the_old_one() {
     harness
         .until(|simulator| simulator.answers(ALICE) == ["one"])
         .await;
-    let before = gateway.plugin();
+    let before = gateway.plugin("weixin").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.wasm");
     std::fs::write(&path, another_component()).unwrap();
@@ -223,7 +232,7 @@ async fn a_component_that_does_not_connect_gives_way_to_the_old_one() {
     assert!(matches!(error, SwapError::RolledBack(_)), "{error}");
     assert!(error.to_string().contains("not connected"), "{error}");
     assert_eq!(account.component(), before.digest);
-    assert_eq!(gateway.plugin().digest, before.digest);
+    assert_eq!(gateway.plugin("weixin").unwrap().digest, before.digest);
     harness
         .simulator
         .faults(&json!({"getupdates": null, "notifystart": null}))
@@ -443,7 +452,7 @@ async fn a_neighbour_that_is_slow_dead_or_gone_delays_nobody() {
         config: BTreeMap::from([("base-url".to_owned(), harness.simulator.base_url())]),
         media: MediaRules::default(),
     };
-    gateway.add(options, stuck).await.unwrap();
+    gateway.add("weixin", options, stuck).await.unwrap();
     for number in 0..300 {
         bot(slow).say(ALICE, &format!("{number}"));
     }

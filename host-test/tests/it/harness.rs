@@ -134,14 +134,16 @@ impl Harness {
 
     /// A gateway without accounts.
     pub fn gateway(&self) -> Gateway {
-        Gateway::new(&self.runtime, self.plugin.clone(), Arc::clone(&self.state))
+        let gateway = Gateway::new(&self.runtime, Arc::clone(&self.state));
+        gateway.install(self.plugin.clone());
+        gateway
     }
 
     /// The simulated account in a gateway.
     pub async fn serve(&self, agent: Arc<dyn Agent>, config: &[(&str, &str)]) -> (Gateway, Handle) {
         let gateway = self.gateway();
-        let account = gateway.add(self.options(config), agent).await.unwrap();
-        (gateway, account)
+        let account = gateway.add("weixin", self.options(config), agent).await;
+        (gateway, account.unwrap())
     }
 
     /// An instance that nobody serves yet.

@@ -329,8 +329,8 @@ async fn nothing_that_is_loaded_or_returned_makes_the_host_panic() {
     for _ in 0..20 {
         host.answers().await;
     }
-    assert_eq!(account.figures().restarts.get(), 0);
-    assert!(account.figures().agent_messages.get() > 0);
+    assert_eq!(account.metrics().restarts.get(), 0);
+    assert!(account.metrics().agent_messages.get() > 0);
     drop(account);
     host.end().await;
 }

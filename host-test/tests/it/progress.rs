@@ -114,7 +114,7 @@ async fn repeated_progress_is_shown_once_and_late_progress_never() {
     }
     eventually(async || account.health().await.unwrap().queued == 0).await;
     assert_eq!(harness.simulator.answers(ALICE), ["looking", "done"]);
-    assert_eq!(account.figures().agent_messages.get(), 2);
-    assert_eq!(account.figures().agent_failures.get(), 1);
+    assert_eq!(account.metrics().agent_messages.get(), 2);
+    assert_eq!(account.metrics().agent_failures.get(), 1);
     harness.check();
 }

@@ -113,9 +113,8 @@ impl TenantGateway {
         let harness = Harness::new().await;
         let credentials = Credentials::of(spec);
         let state = Arc::clone(&harness.state);
-        let plugin = harness.plugin.clone();
-        let gateway =
-            Gateway::with_credentials(&harness.runtime, plugin, state, credentials.clone());
+        let gateway = Gateway::with_credentials(&harness.runtime, state, credentials.clone());
+        gateway.install(harness.plugin.clone());
         let server = Server::start().await;
         let options = AccountOptions {
             id: "a".to_owned(),
@@ -123,7 +122,8 @@ impl TenantGateway {
             config: BTreeMap::from([("base-url".to_owned(), server.url.clone())]),
             media: MediaRules::default(),
         };
-        gateway.add(options, Arc::new(EchoAgent)).await.unwrap();
+        let agent = Arc::new(EchoAgent);
+        gateway.add("weixin", options, agent).await.unwrap();
         // Tenants with servers of their own, with the same one, and the operator.
         let platform = Home::at("weixin", []);
         let here = server.home();
@@ -370,7 +370,8 @@ async fn a_component_of_another_platform_gets_no_account_of_this_one() {
 async fn a_store_and_an_id_belong_to_one_platform() {
     let harness = Harness::new().await;
     let gateway = harness.gateway();
-    let account = gateway.add(harness.options(&[]), Arc::new(EchoAgent)).await;
+    let agent = Arc::new(EchoAgent);
+    let account = gateway.add("weixin", harness.options(&[]), agent).await;
     let id = account.unwrap().id().to_owned();
     let hostile = harness
         .runtime
@@ -384,18 +385,14 @@ async fn a_store_and_an_id_belong_to_one_platform() {
         ..harness.options(&[])
     };
     // The one that runs stays.
-    let refused = gateway
-        .add_of(&platform, options(), Arc::new(EchoAgent))
-        .await;
+    let refused = gateway.add(&platform, options(), Arc::new(EchoAgent)).await;
     let error = refused.err().unwrap();
     assert!(matches!(error, StartError::Invalid(_)), "{error}");
     assert!(error.to_string().contains("another id"), "{error}");
     assert!(gateway.account(&id).is_some());
     gateway.stop().await;
     // What it stored is not opened either.
-    let refused = gateway
-        .add_of(&platform, options(), Arc::new(EchoAgent))
-        .await;
+    let refused = gateway.add(&platform, options(), Arc::new(EchoAgent)).await;
     let error = refused.err().unwrap();
     assert!(matches!(error, StartError::Invalid(_)), "{error}");
     assert!(
@@ -416,7 +413,7 @@ async fn a_store_and_an_id_belong_to_one_platform() {
     assert!(matches!(refused.err(), Some(StartError::Invalid(_))));
     // Its own is, again and again.
     gateway
-        .add(harness.options(&[]), Arc::new(EchoAgent))
+        .add("weixin", harness.options(&[]), Arc::new(EchoAgent))
         .await
         .unwrap();
     gateway.stop().await;

@@ -57,7 +57,7 @@ async fn both(id: &str) -> (Harness, Gateway, Handle, String) {
     let harness = Harness::new().await;
     let (gateway, _) = harness.serve(Arc::new(EchoAgent), &[]).await;
     assert!(gateway.install(plugin(&harness).await));
-    let account = gateway.add_of("wecom", app(id), Arc::new(EchoAgent)).await;
+    let account = gateway.add("wecom", app(id), Arc::new(EchoAgent)).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(webhooks::serve(listener, gateway.clone()));
@@ -257,9 +257,9 @@ async fn a_swap_concerns_its_platform_and_loses_no_webhook() {
     std::fs::write(&path, bytes).unwrap();
     let plugins = [
         harness.runtime.load(&path).await.unwrap(),
-        gateway.plugin_of("wecom").unwrap(),
+        gateway.plugin("wecom").unwrap(),
     ];
-    let first = gateway.plugin().digest;
+    let first = gateway.plugin("weixin").unwrap().digest;
     let swapping = async {
         for number in 0..21 {
             let plugin = &plugins[number % 2];
@@ -277,16 +277,13 @@ async fn a_swap_concerns_its_platform_and_loses_no_webhook() {
         () = asking => {}
     }
     assert_eq!(account.component(), plugins[0].digest);
-    assert_eq!(
-        gateway.plugin_of("wecom").unwrap().digest,
-        plugins[0].digest
-    );
-    assert_eq!(gateway.plugin().digest, first);
+    assert_eq!(gateway.plugin("wecom").unwrap().digest, plugins[0].digest);
+    assert_eq!(gateway.plugin("weixin").unwrap().digest, first);
     let id = harness.simulator.account_id();
     assert_eq!(gateway.account(&id).unwrap().component(), first);
     assert_eq!(harness.simulator.counters().starts, 1);
     assert!(!gateway.install(plugins[1].clone()), "it has one");
-    let unknown = gateway.add_of("qq", app("q"), Arc::new(EchoAgent)).await;
+    let unknown = gateway.add("qq", app("q"), Arc::new(EchoAgent)).await;
     let error = unknown.err().unwrap().to_string();
     assert!(error.contains("platform qq"), "{error}");
 

@@ -209,7 +209,7 @@ fn the_last_block_waits_for_the_end() {
 fn a_buffer_with_headroom_never_grows() {
     let window = 4096;
     let mut buffer = Vec::with_capacity(window + HEADROOM);
-    let place = (buffer.as_ptr(), buffer.capacity());
+    let allocation = (buffer.as_ptr(), buffer.capacity());
     let mut encryptor = Encryptor::new(&KEY);
     let mut decryptor = Decryptor::new(&KEY);
     for length in [window, 1, window, 15, 16, window] {
@@ -223,7 +223,7 @@ fn a_buffer_with_headroom_never_grows() {
     encryptor.reuse(&mut buffer);
     buffer.resize(window, 7);
     encryptor.finish(&mut buffer);
-    assert_eq!((buffer.as_ptr(), buffer.capacity()), place);
+    assert_eq!((buffer.as_ptr(), buffer.capacity()), allocation);
 }
 
 #[test]

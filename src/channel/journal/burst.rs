@@ -104,12 +104,12 @@ impl Bursts {
                 unripe.push(event);
                 continue;
             }
-            let place = open
+            let burst = open
                 .get(&conversation)
                 .and_then(|index| joined.get_mut(*index))
-                .filter(|place| place.ids.len() < MAX_MESSAGES);
-            match (place, event.message()) {
-                (Some(place), Some(message)) => place.add(&event.id, message),
+                .filter(|burst| burst.ids.len() < MAX_MESSAGES);
+            match (burst, event.message()) {
+                (Some(burst), Some(message)) => burst.add(&event.id, message),
                 (_, Some(_)) => {
                     open.insert(conversation, joined.len());
                     joined.push(Joined::of(event));
@@ -138,9 +138,9 @@ impl Bursts {
         let mut open: HashMap<&String, usize> = HashMap::new();
         for event in events {
             let last = self.last_of.get(&event.id);
-            let place = last.and_then(|last| joined.get_mut(*open.get(last)?));
-            match (place, event.message()) {
-                (Some(place), Some(message)) => place.add(&event.id, message),
+            let burst = last.and_then(|last| joined.get_mut(*open.get(last)?));
+            match (burst, event.message()) {
+                (Some(burst), Some(message)) => burst.add(&event.id, message),
                 _ => {
                     if let Some(last) = last {
                         open.insert(last, joined.len());

@@ -81,7 +81,7 @@ pub fn hints(markdown: &str) -> Vec<(usize, Hint)> {
 }
 
 impl<'a> Run<'a> {
-    /// The run that begins at a place. An escaped delimiter is none of it; it may be all.
+    /// The run that begins at an offset. An escaped delimiter is none of it; it may be all.
     fn at(text: &'a str, at: usize) -> Option<Run<'a>> {
         let (outside, inside) = text.split_at_checked(at)?;
         let delimiter = *inside.as_bytes().first()?;

@@ -29,8 +29,8 @@ pub fn flatten<'a>(
         headers_left: source.len(),
         ..Writer::default()
     };
-    for (event, place) in events {
-        writer.event(event, place);
+    for (event, range) in events {
+        writer.event(event, range);
     }
     writer.notes.write(&mut writer.page);
     writer.page.into_text()
@@ -81,17 +81,17 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn event(&mut self, event: Event<'a>, place: Range<usize>) {
+    fn event(&mut self, event: Event<'a>, range: Range<usize>) {
         match event {
             Event::Text(text) if self.is_code => self.raw.push_str(&text),
             // An entity may be a line's end.
             Event::Text(text) if text.starts_with('\n') => self.page.line_break(),
             Event::Text(text) | Event::Code(text) => self.text(&text),
-            Event::Start(tag) => self.start(tag, &place),
+            Event::Start(tag) => self.start(tag, &range),
             Event::End(tag) => self.end(tag),
             Event::SoftBreak | Event::HardBreak => {
                 self.page.line_break();
-                self.indent(place.end);
+                self.indent(range.end);
             }
             Event::Html(html) => self.raw.push_str(&html),
             Event::InlineHtml(html) => match html::tag_as_text(&html) {
@@ -123,14 +123,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn start(&mut self, tag: Tag<'a>, place: &Range<usize>) {
+    fn start(&mut self, tag: Tag<'a>, range: &Range<usize>) {
         match tag {
             Tag::Paragraph => {
                 if let Some(Container::Item(item)) = self.containers.last_mut() {
                     item.is_loose = true;
                 }
                 self.page.flush();
-                let blanks = self.source.get(..place.start).unwrap_or_default();
+                let blanks = self.source.get(..range.start).unwrap_or_default();
                 let line = blanks.trim_end_matches([' ', '\t']).len();
                 self.indent(line);
             }
@@ -144,7 +144,7 @@ impl<'a> Writer<'a> {
                 self.containers.push(Container::List(first));
             }
             Tag::Heading { .. } => self.begin_block(),
-            Tag::Item => self.start_item(place.start),
+            Tag::Item => self.start_item(range.start),
             Tag::CodeBlock(kind) => {
                 self.raw.clear();
                 self.is_code = true;
@@ -222,12 +222,12 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn start_item(&mut self, place: usize) {
+    fn start_item(&mut self, offset: usize) {
         let outside = match self.containers.last_mut() {
             Some(Container::List(Some(number))) => {
                 let delimiter = self
                     .source
-                    .get(place..)
+                    .get(offset..)
                     .and_then(|item| item.chars().find(|char| !char.is_ascii_digit()))
                     .unwrap_or('.');
                 let mut marker = String::new();
@@ -302,11 +302,11 @@ impl<'a> Writer<'a> {
         });
     }
 
-    /// Keeps the indentation that begins at a place of the source: of plain text alone, since within
+    /// Keeps the indentation that begins at an offset of the source, of plain text alone, since within
     /// a list it is the list's.
-    fn indent(&mut self, place: usize) {
+    fn indent(&mut self, offset: usize) {
         if self.containers.is_empty() && self.outer.is_empty() {
-            let line = self.source.get(place..).unwrap_or_default();
+            let line = self.source.get(offset..).unwrap_or_default();
             let blanks = line.len() - line.trim_start_matches([' ', '\t']).len();
             self.page.text(line.get(..blanks).unwrap_or_default());
         }

@@ -50,7 +50,7 @@ impl Inline {
                 let start = page.len();
                 page.text(&html::attribute(tag, "alt").unwrap_or_default());
                 let address = html::attribute(tag, "src").unwrap_or_default();
-                // What is drawn by its own address is no place to go to.
+                // A `data:` address holds the image itself, so there is nothing to link to.
                 if !address.starts_with("data:") {
                     write_address(page, start, &address);
                 }

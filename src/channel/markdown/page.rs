@@ -56,12 +56,12 @@ impl Page {
         self.text.get(start..).unwrap_or_default()
     }
 
-    /// The character before a place of the text, in the same line.
-    pub fn char_before(&self, place: usize) -> Option<char> {
-        self.text.get(self.content..place)?.chars().next_back()
+    /// The character before an offset of the text, in the same line.
+    pub fn char_before(&self, offset: usize) -> Option<char> {
+        self.text.get(self.content..offset)?.chars().next_back()
     }
 
-    /// Writes something in the place of what was written since the text was `start` bytes long. What
+    /// Replaces what was written since the text was `start` bytes long. What
     /// is in several lines stays.
     pub fn replace_since(&mut self, start: usize, text: &str) {
         if start >= self.content && !self.since(start).contains('\n') {
@@ -161,7 +161,7 @@ impl Page {
         self.prefix.truncate(outside);
     }
 
-    /// Puts `new` in the place of `old` if that is what was written last, else behind it.
+    /// Puts `new` instead of `old` if that is what was written last, else behind it.
     pub fn replace_or_append(&mut self, old: &str, new: &str) {
         self.flush();
         if self.text.ends_with(old) {

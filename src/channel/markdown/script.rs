@@ -109,28 +109,28 @@ pub struct Scripts {
 }
 
 impl Scripts {
-    /// Takes in the tag at a place. Returns what is to be replaced; none for another tag.
+    /// Handles the tag at a range. Returns the replacements; none for a tag of another kind.
     pub fn tag(
         &mut self,
         source: &str,
-        place: &Range<usize>,
+        range: &Range<usize>,
     ) -> Option<Vec<(Range<usize>, String)>> {
-        let tag = source.get(place.clone()).unwrap_or_default();
+        let tag = source.get(range.clone()).unwrap_or_default();
         let script = Script::of(tag)?;
         if !tag.starts_with("</") {
-            self.open.push((script, place.clone()));
+            self.open.push((script, range.clone()));
             return Some(Vec::new());
         }
         let Some((script, opening)) = self.open.pop() else {
             return Some(Vec::new());
         };
-        let inner = source.get(opening.end..place.start).unwrap_or_default();
+        let inner = source.get(opening.end..range.start).unwrap_or_default();
         let before = source.get(..opening.start).unwrap_or_default();
         let before = before.chars().next_back();
         let is_short = inner.len() <= MAX_BYTES;
         let has_markup = is_short && inner.contains(['*', '_', '`', '[', '<', '&', '\\', '~', '|']);
         if !has_markup && let Some(written) = script.write(inner, before) {
-            return Some(vec![(opening.start..place.end, written)]);
+            return Some(vec![(opening.start..range.end, written)]);
         }
         // A reference as a link stays one.
         let is_attached = before.is_some_and(char::is_alphanumeric) && !inner.starts_with('[');
@@ -138,6 +138,6 @@ impl Scripts {
             true => (format!("{}(", script.mark()), ")".to_owned()),
             false => Default::default(),
         };
-        Some(vec![(opening, marks.0), (place.clone(), marks.1)])
+        Some(vec![(opening, marks.0), (range.clone(), marks.1)])
     }
 }

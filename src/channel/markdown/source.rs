@@ -12,7 +12,7 @@ use pulldown_cmark::Event;
 
 use super::{delimiters, tags};
 
-/// What is put in at a place.
+/// What is inserted at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hint {
     /// Beside a run of delimiters stands a letter, whatever stands there.
@@ -63,13 +63,13 @@ impl<'a> Source<'a> {
                 text: Cow::Borrowed(markdown),
             };
         }
-        hints.sort_by_key(|(place, _)| *place);
+        hints.sort_by_key(|(offset, _)| *offset);
         let mut text = String::with_capacity(markdown.len() + 4 * hints.len());
         let mut done = 0;
-        for (place, hint) in hints {
-            push_foreign(markdown.get(done..place).unwrap_or_default(), &mut text);
+        for (offset, hint) in hints {
+            push_foreign(markdown.get(done..offset).unwrap_or_default(), &mut text);
             text.push_str(hint.text());
-            done = place;
+            done = offset;
         }
         push_foreign(markdown.get(done..).unwrap_or_default(), &mut text);
         Source {
@@ -77,7 +77,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// What the parser reads; the places of its events are places in it.
+    /// What the parser reads; the ranges of its events are ranges of this text.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -115,7 +115,7 @@ pub fn is_hint(char: char) -> bool {
     matches!(char, LETTER | TEXT | BLANK)
 }
 
-/// The place of the next of our characters; all begin with the same byte.
+/// The offset of the next of our characters. All of them begin with the same byte.
 fn next_hint(text: &str, from: usize) -> Option<(usize, char)> {
     let rest = text.as_bytes().get(from..)?;
     memchr::memchr_iter(0xef, rest).find_map(|at| {

@@ -11,7 +11,7 @@ use super::source::Hint;
 /// A tag of an element of HTML.
 #[derive(Debug)]
 struct Tag {
-    place: usize,
+    offset: usize,
     role: Role,
     /// Its end tag may be left out where another element ends.
     is_optional: bool,
@@ -33,15 +33,15 @@ pub fn hints(markdown: &str) -> Vec<(usize, Hint)> {
         return Vec::new();
     }
     let mut tags = Tags::default();
-    for (event, place) in super::events(markdown).into_iter().flatten() {
+    for (event, range) in super::events(markdown).into_iter().flatten() {
         if !matches!(
             event,
             Event::InlineHtml(_) | Event::Start(Markdown::HtmlBlock)
         ) {
             continue;
         }
-        let mut start = place.start;
-        for piece in html::pieces(markdown.get(place).unwrap_or_default()) {
+        let mut start = range.start;
+        for piece in html::pieces(markdown.get(range).unwrap_or_default()) {
             let text = match piece {
                 Piece::Tag(tag) => {
                     tags.take(start, tag);
@@ -71,7 +71,7 @@ struct Tags {
 }
 
 impl Tags {
-    fn take(&mut self, place: usize, tag: &str) {
+    fn take(&mut self, offset: usize, tag: &str) {
         let name = html::name(tag).to_ascii_lowercase();
         if name.is_empty() {
             return;
@@ -100,7 +100,7 @@ impl Tags {
             Role::Alone => {}
         }
         self.tags.push(Tag {
-            place,
+            offset,
             role,
             is_optional: html::is_one_of(&name, OPTIONAL),
             is_used,
@@ -118,7 +118,7 @@ impl Tags {
             }
             let is_inside = tag.is_optional && depth > 0;
             if !tag.is_used && !is_inside {
-                hints.push((tag.place, Hint::Text));
+                hints.push((tag.offset, Hint::Text));
             }
         }
         hints

@@ -51,8 +51,8 @@ fn the_text_of_each_example_of_the_specifications_is_there_once_and_in_order() {
 /// A text whose tags that are not used are escaped.
 fn escaped(markdown: &str) -> String {
     let mut text = markdown.to_owned();
-    for (place, _) in tags::hints(markdown).into_iter().rev() {
-        text.insert(place, '\\');
+    for (offset, _) in tags::hints(markdown).into_iter().rev() {
+        text.insert(offset, '\\');
     }
     text
 }

@@ -3,26 +3,27 @@
 use serde::{Deserialize, Serialize};
 
 use super::not_reached;
+use crate::channel::dedup::fnv1a;
 use crate::channel::error::{Error, ErrorKind};
-use crate::channel::seen::fnv1a;
 use crate::channel::store::{Bucket, Write, to_json};
 
-/// What is to be said.
+/// A post as the caller gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPost {
     /// Chosen by the caller.
     pub key: String,
     /// The conversation's id.
     pub conversation: String,
-    /// The event that it answers.
+    /// The id of the event that it answers.
     pub answers: Option<String>,
-    /// As the caller wrote it.
+    /// Markdown, as the caller wrote it.
     pub text: String,
-    /// Handles of what follows the text.
+    /// Handles of the media that follow the text.
     pub media: Vec<String>,
-    /// It may be left out to keep room for the answer.
+    /// It tells of progress, and may be left out to keep room for the answer.
     pub is_progress: bool,
-    /// Keep it until then, in milliseconds since the Unix epoch, if the platform accepts nothing.
+    /// How long to keep it while the platform accepts nothing, in milliseconds since the Unix epoch. None
+    /// fails it instead.
     pub queue_until_ms: Option<u64>,
 }
 
@@ -44,7 +45,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// What it takes in memory.
+    /// Its size in memory.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Content::Text(text) | Content::Media(text) => text.len(),
@@ -54,7 +55,7 @@ impl Content {
 }
 
 impl NewPost {
-    /// Tells one content from another.
+    /// A hash that tells one content from another.
     pub(super) fn fingerprint(&self) -> u64 {
         let content = (&self.conversation, &self.answers, &self.text, &self.media);
         fnv1a(&to_json(&content))
@@ -71,9 +72,9 @@ pub enum PartState {
     Accepted,
     /// Accepted without a platform id: it may not arrive.
     Unconfirmed,
-    /// Waits until the platform accepts messages for this peer again. Told, never stored.
+    /// Waits until the platform accepts messages for this peer again. Reported, never stored.
     Queued,
-    /// Left out (progress only).
+    /// Left out. Only progress is.
     Dropped,
     /// Refused for good, or its time has passed.
     Failed,
@@ -81,20 +82,20 @@ pub enum PartState {
     Unknown,
 }
 
-/// What is told of one part.
+/// How far one part has come, as the caller sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// How far it has come.
+    /// The state of the part.
     pub state: PartState,
-    /// The platform's id of what it accepted.
+    /// The platform's id of the accepted message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
-    /// Why it is not accepted.
+    /// Why the part is not accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Error>,
 }
 
-/// What became of a post, also as it is stored.
+/// What became of a post. Also its stored form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The post's key.
@@ -171,8 +172,7 @@ pub(super) struct Record {
     pub is_progress: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_until_ms: Option<u64>,
-    /// The caller was told that it is queued: what becomes of it is an event, until that is
-    /// acknowledged.
+    /// The caller was told that the post is queued. Its end is an event, until that is acknowledged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_reported: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,12 +180,13 @@ pub(super) struct Record {
     pub parts: Vec<StoredPart>,
 }
 
-/// What the peer had been sent when a part was accepted: a crash forgets no send.
+/// How much the peer had been sent when a part was accepted. It is stored with the part, so that a crash
+/// forgets no send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// When the peer had last written, in milliseconds since the Unix epoch.
     pub since_ms: u64,
-    /// What was accepted for it since then.
+    /// How many messages were accepted for it since then.
     pub sent: u32,
 }
 
@@ -194,10 +195,10 @@ pub struct Count {
 pub(super) struct StoredPart {
     pub content: Content,
     pub client_id: String,
-    /// How often it may have been sent, also just now.
+    /// How often the part may have been sent, the try under way included.
     tries: u8,
-    /// Whether a try is counted whose request this instance has not made yet. An instance that finds
-    /// a counted try in the store can't know, and takes it for made.
+    /// The last counted try has not been made by this instance yet. An instance that loads a counted
+    /// try can't know, and assumes that it was made.
     #[serde(skip)]
     is_marked: bool,
     part: Part,
@@ -218,7 +219,7 @@ impl StoredPart {
         }
     }
 
-    /// Whether the try that was begun is not the first one that counts.
+    /// Whether a try before the present one counts.
     pub fn is_again(&self) -> bool {
         self.tries > 1
     }
@@ -234,7 +235,7 @@ impl Record {
         }
     }
 
-    /// The same while the platform accepts nothing.
+    /// The receipt while the platform accepts nothing.
     pub fn queued_receipt(&self) -> Receipt {
         let mut receipt = self.receipt();
         for part in &mut receipt.parts {
@@ -249,7 +250,7 @@ impl Record {
         self.next_part().is_none()
     }
 
-    /// Whether some of it has reached the platform, or may have: then the rest belongs to it.
+    /// Whether a part has reached the platform, or may have. Then the rest has to follow.
     pub fn is_begun(&self) -> bool {
         self.parts.iter().any(|part| {
             let tries = part.tries.saturating_sub(u8::from(part.is_marked));
@@ -257,7 +258,7 @@ impl Record {
         })
     }
 
-    /// Whether it fails when the platform accepts nothing for now, instead of waiting.
+    /// Whether the post fails, instead of waiting, while the platform accepts nothing.
     pub fn is_impatient(&self) -> bool {
         self.answers.is_none() && self.queue_until_ms.is_none() && !self.is_begun()
     }
@@ -267,8 +268,8 @@ impl Record {
         self.queue_until_ms.is_some_and(|until| now_ms >= until)
     }
 
-    /// Texts that the platform has named: where, the name, the text.
-    pub fn said(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+    /// The texts that the platform has accepted under an id, as (conversation, id, text).
+    pub fn sent_texts(&self) -> impl Iterator<Item = (&str, &str, &str)> {
         self.parts.iter().filter_map(|part| match &part.content {
             Content::Text(text) => {
                 let id = part.part.message_id.as_deref()?;
@@ -282,7 +283,7 @@ impl Record {
         self.parts.iter().map(|part| part.content.bytes()).sum()
     }
 
-    /// Settles what is not sent yet as left out.
+    /// Settles the parts that are not sent yet as left out.
     pub fn drop_rest(&mut self) {
         for part in &mut self.parts {
             if part.part.state == PartState::Pending {
@@ -291,7 +292,7 @@ impl Record {
         }
     }
 
-    /// Fails what is not sent yet, all for the same reason.
+    /// Fails the parts that are not sent yet, all with the same error.
     pub fn fail_rest(&mut self, error: &Error) {
         for part in &mut self.parts {
             if part.part.state == PartState::Pending {
@@ -314,7 +315,7 @@ impl Record {
             .find(|part| part.part.state == PartState::Pending)
     }
 
-    /// Counts the try that is about to start, on a write that is made anyway.
+    /// Counts the next try ahead, so that a write that is made anyway stores its count.
     pub fn mark_next(&mut self) {
         if let Some(part) = self.next_part_mut()
             && !part.is_marked
@@ -324,7 +325,7 @@ impl Record {
         }
     }
 
-    /// Starts a try; true when its count has to be written first.
+    /// Starts a try. True when its count has to be written first.
     pub fn begin(&mut self) -> bool {
         let was_marked = self.next_part_mut().is_some_and(|part| part.is_marked);
         self.mark_next();
@@ -347,8 +348,8 @@ impl Record {
         }
     }
 
-    /// Fails a part and those behind it: a text with a hole is worse than one that ends. Where a
-    /// try before this one may have taken effect, the part's fate stays unknown.
+    /// Fails a part and those behind it, because a text that ends early is better than one with a hole.
+    /// If an earlier try of the part may have taken effect, its fate stays unknown.
     pub fn fail(&mut self, index: usize, error: &Error) {
         for (other, part) in self.parts.iter_mut().enumerate().skip(index) {
             let is_retry = other == index && part.tries > 1;
@@ -368,7 +369,7 @@ impl Record {
         }
     }
 
-    /// True when that was the last try: the part's fate stays unknown.
+    /// Notes a try without an answer. True when it was the last one: the part's fate stays unknown.
     pub fn not_answered(&mut self, index: usize, error: Error, max_tries: u8) -> bool {
         let Some(part) = self.parts.get_mut(index) else {
             return false;
@@ -381,7 +382,7 @@ impl Record {
         is_last
     }
 
-    /// The try had no effect: it does not count.
+    /// Notes a try without an effect, which does not count.
     pub fn not_sent(&mut self, index: usize, error: Error) {
         if let Some(part) = self.parts.get_mut(index) {
             part.part.error = Some(error);
@@ -396,7 +397,7 @@ impl Record {
             .is_some_and(|part| part.part.state == PartState::Pending)
     }
 
-    /// Gives up on what instances before this one died with too often.
+    /// Gives up on a part that too many instances died with.
     pub fn give_up_on_unknown(&mut self, max_crashes: u8) {
         for part in &mut self.parts {
             if part.part.state == PartState::Pending && part.tries >= max_crashes {

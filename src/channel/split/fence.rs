@@ -29,9 +29,9 @@ pub fn fences(markdown: &str) -> Vec<Fence<'_>> {
     let events = markdown::events(markdown).into_iter().flatten();
     let text_end = markdown.trim_end().len();
     events
-        .filter_map(|(event, place)| match event {
+        .filter_map(|(event, range)| match event {
             Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(_))) => {
-                fence(markdown, place.start, place.end, text_end)
+                fence(markdown, range.start, range.end, text_end)
             }
             _ => None,
         })

@@ -3,15 +3,15 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::*;
 
-const PLAIN: Options = Options {
+const PLAIN: SplitOptions = SplitOptions {
     fences: false,
     marks: false,
 };
-const MARKDOWN: Options = Options {
+const MARKDOWN: SplitOptions = SplitOptions {
     fences: true,
     marks: false,
 };
-const MARKED: Options = Options {
+const MARKED: SplitOptions = SplitOptions {
     fences: true,
     marks: true,
 };
@@ -21,7 +21,7 @@ fn check(text: &str, chars: usize, expect: &[&str]) {
     assert_eq!(split(text, limits, PLAIN), expect);
 }
 
-fn check_markdown(text: &str, chars: usize, options: Options, expect: &[&str]) {
+fn check_markdown(text: &str, chars: usize, options: SplitOptions, expect: &[&str]) {
     let limits = Limits { chars, bytes: 400 };
     assert_eq!(split(text, limits, options), expect);
 }
@@ -218,7 +218,7 @@ fn parts_are_numbered() {
 }
 
 /// Checks what holds for every text, and returns the parts.
-fn check_any(text: &str, limits: Limits, options: Options) -> Vec<String> {
+fn check_any(text: &str, limits: Limits, options: SplitOptions) -> Vec<String> {
     let parts = split(text, limits, options);
     for part in &parts {
         assert!(!part.is_empty());
@@ -334,7 +334,7 @@ proptest! {
         fences: bool,
         marks: bool,
     ) {
-        check_any(&text, Limits { chars, bytes }, Options { fences, marks });
+        check_any(&text, Limits { chars, bytes }, SplitOptions { fences, marks });
     }
 
     #[test]
@@ -359,7 +359,7 @@ proptest! {
         bytes in 120usize..600,
         marks: bool,
     ) {
-        let parts = check_any(&text, Limits { chars, bytes }, Options { fences: true, marks });
+        let parts = check_any(&text, Limits { chars, bytes }, SplitOptions { fences: true, marks });
         for part in &parts {
             prop_assert!(!is_open_at_end(part), "{}", part);
         }

@@ -178,12 +178,12 @@ impl Instance {
             writes.push(chunk);
             self.store(writes)?;
         }
-        let due = self.channel.borrow_mut().messages().due(now_ms);
+        let due = self.channel.borrow_mut().history().due(now_ms);
         if let Some(key) = due {
             let value = self.buckets.get(Bucket::State, &key)?;
             let writes = {
                 let mut channel = self.channel.borrow_mut();
-                channel.messages().forget(&key, value.as_deref())
+                channel.history().forget(&key, value.as_deref())
             };
             self.store(writes)?;
         }

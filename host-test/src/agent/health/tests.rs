@@ -4,14 +4,14 @@ const BROKEN: AgentError = AgentError::Status(500);
 const AWAY: AgentError = AgentError::Status(503);
 const FORBIDDEN: AgentError = AgentError::Status(403);
 
-struct World {
+struct HealthHarness {
     health: Arc<Health>,
     clock: Clock,
 }
 
-impl World {
-    fn new() -> World {
-        World {
+impl HealthHarness {
+    fn new() -> HealthHarness {
+        HealthHarness {
             health: Arc::default(),
             clock: Clock::new(),
         }
@@ -33,11 +33,11 @@ impl World {
 }
 
 /// Fails with `error` until the message is a suspect.
-async fn suspect(world: &World, error: &AgentError, tries: u32) -> Case {
-    let mut case = world.case("bad");
+async fn suspect(harness: &HealthHarness, error: &AgentError, tries: u32) -> Case {
+    let mut case = harness.case("bad");
     for _ in 0..tries {
         assert!(!case.is_suspect() && !case.is_guilty());
-        world.fail(&mut case, error).await;
+        harness.fail(&mut case, error).await;
     }
     assert!(case.is_suspect());
     case
@@ -45,11 +45,11 @@ async fn suspect(world: &World, error: &AgentError, tries: u32) -> Case {
 
 #[tokio::test]
 async fn a_limit_of_the_rate_is_no_fault_of_a_message() {
-    let world = World::new();
-    let mut case = world.case("late");
+    let harness = HealthHarness::new();
+    let mut case = harness.case("late");
     for _ in 0..2 * OUTAGE_TRIES {
-        world.fail(&mut case, &AgentError::Status(429)).await;
-        world.answer(&mut world.case("other")).await;
+        harness.fail(&mut case, &AgentError::Status(429)).await;
+        harness.answer(&mut harness.case("other")).await;
     }
     assert!(!case.is_suspect() && !case.is_guilty());
 }
@@ -66,95 +66,101 @@ async fn a_message_that_fails_while_others_are_answered_is_guilty() {
         (AWAY, OUTAGE_TRIES),
         (AgentError::TimedOut, OUTAGE_TRIES),
     ] {
-        let world = World::new();
-        let mut case = suspect(&world, &error, tries).await;
+        let harness = HealthHarness::new();
+        let mut case = suspect(&harness, &error, tries).await;
         assert!(!case.is_guilty(), "{error}: nobody else was answered");
-        world.answer(&mut world.case("good")).await;
+        harness.answer(&mut harness.case("good")).await;
         assert!(!case.is_guilty(), "{error}: the agent may be back");
-        world.fail(&mut case, &error).await;
+        harness.fail(&mut case, &error).await;
         assert!(case.is_guilty(), "{error}");
     }
 }
 
 #[tokio::test]
 async fn where_every_message_fails_none_is_guilty() {
-    let world = World::new();
-    world.answer(&mut world.case("before")).await;
+    let harness = HealthHarness::new();
+    harness.answer(&mut harness.case("before")).await;
     // It was on its way when the outage began.
-    let mut early = world.case("early");
-    early.pass(&world.clock).await;
-    let mut cases: Vec<Case> = (0..3).map(|n| world.case(&n.to_string())).collect();
+    let mut early = harness.case("early");
+    early.pass(&harness.clock).await;
+    let mut cases: Vec<Case> = (0..3).map(|n| harness.case(&n.to_string())).collect();
     for case in &mut cases {
         for _ in 0..20 {
-            world.fail(case, &BROKEN).await;
+            harness.fail(case, &BROKEN).await;
         }
     }
     early.answered();
     assert!(cases.iter().all(Case::is_suspect) && !cases.iter().any(Case::is_guilty));
     // One that comes later and is answered shows that they are, if they still fail.
-    world.answer(&mut world.case("late")).await;
+    harness.answer(&mut harness.case("late")).await;
     for case in &mut cases {
-        world.fail(case, &BROKEN).await;
+        harness.fail(case, &BROKEN).await;
     }
     assert!(cases.iter().all(Case::is_guilty));
     // Unless another outage follows.
-    let mut fresh = world.case("fresh");
-    world.fail(&mut fresh, &BROKEN).await;
+    let mut fresh = harness.case("fresh");
+    harness.fail(&mut fresh, &BROKEN).await;
     assert!(!cases.iter().any(Case::is_guilty));
 }
 
 #[tokio::test]
 async fn a_process_that_ends_with_it_alone_is_enough_where_no_other_fails() {
-    let world = World::new();
-    let mut case = world.case("bad");
-    world.fail(&mut case, &AgentError::ProcessEnded).await;
+    let harness = HealthHarness::new();
+    let mut case = harness.case("bad");
+    harness.fail(&mut case, &AgentError::ProcessEnded).await;
     for _ in 1..TRIES {
-        world.fail(&mut case, &AgentError::ProcessEndedAlone).await;
+        harness
+            .fail(&mut case, &AgentError::ProcessEndedAlone)
+            .await;
     }
     assert!(case.is_guilty());
-    let mut other = world.case("other");
-    world.fail(&mut other, &AgentError::ProcessEndedAlone).await;
+    let mut other = harness.case("other");
+    harness
+        .fail(&mut other, &AgentError::ProcessEndedAlone)
+        .await;
     assert!(!case.is_guilty(), "the agent may be broken");
-    world.answer(&mut other).await;
-    world.fail(&mut case, &AgentError::ProcessEndedAlone).await;
+    harness.answer(&mut other).await;
+    harness
+        .fail(&mut case, &AgentError::ProcessEndedAlone)
+        .await;
     assert!(case.is_guilty());
 }
 
 #[tokio::test]
 async fn each_new_reason_is_told_once_with_who_waits() {
-    let world = World::new();
-    let mut cases: Vec<Case> = (0..12).map(|n| world.case(&n.to_string())).collect();
+    let harness = HealthHarness::new();
+    let mut cases: Vec<Case> = (0..12).map(|n| harness.case(&n.to_string())).collect();
     let mut told = Vec::new();
     for case in &mut cases {
         told.extend(
-            world
+            harness
                 .fail(case, &AWAY)
                 .await
                 .map(|notice| notice.conversations),
         );
     }
     assert_eq!(told, [1, 10]);
-    assert_eq!(world.fail(&mut cases[0], &AWAY).await, None);
-    let other = world.fail(&mut cases[0], &BROKEN).await;
+    assert_eq!(harness.fail(&mut cases[0], &AWAY).await, None);
+    let other = harness.fail(&mut cases[0], &BROKEN).await;
     assert_eq!(other, Some(Notice { conversations: 1 }));
     // Back to the first, which is known.
-    assert_eq!(world.fail(&mut cases[0], &AWAY).await, None);
-    assert_eq!(world.health.failing_conversations(), 12);
+    assert_eq!(harness.fail(&mut cases[0], &AWAY).await, None);
+    assert_eq!(harness.health.failing_conversations(), 12);
     let mut healed = 0;
     for case in &mut cases {
-        healed += usize::from(world.answer(case).await);
+        healed += usize::from(harness.answer(case).await);
     }
-    assert_eq!((healed, world.health.failing_conversations()), (1, 0));
+    assert_eq!((healed, harness.health.failing_conversations()), (1, 0));
     assert!(
-        world.fail(&mut cases[0], &AWAY).await.is_some(),
+        harness.fail(&mut cases[0], &AWAY).await.is_some(),
         "an outage of its own"
     );
 }
 
 #[tokio::test]
 async fn numbers_and_ids_make_no_new_reason() {
-    let world = World::new();
-    let mut case = world.case("a");
+    let harness = HealthHarness::new();
+    let mut case = harness.case("a");
     let refused = |status, reason: &str| AgentError::Refused {
         server: "http://h/v1".to_owned(),
         status,
@@ -169,7 +175,7 @@ async fn numbers_and_ids_make_no_new_reason() {
         (refused(429, "no such model"), true),
     ] {
         assert_eq!(
-            world.fail(&mut case, &error).await.is_some(),
+            harness.fail(&mut case, &error).await.is_some(),
             is_new,
             "{error}"
         );
@@ -181,21 +187,26 @@ async fn numbers_and_ids_make_no_new_reason() {
             .bytes()
             .map(|byte| char::from(byte + 49))
             .collect();
-        told += usize::from(world.fail(&mut case, &refused(429, &words)).await.is_some());
+        told += usize::from(
+            harness
+                .fail(&mut case, &refused(429, &words))
+                .await
+                .is_some(),
+        );
     }
     assert!(told <= MAX_REASONS, "{told}");
 }
 
 #[tokio::test]
 async fn what_lasts_is_tried_by_one_message_at_a_time() {
-    let world = World::new();
-    let mut first = world.case("0");
-    assert!(world.fail(&mut first, &FORBIDDEN).await.is_some());
+    let harness = HealthHarness::new();
+    let mut first = harness.case("0");
+    assert!(harness.fail(&mut first, &FORBIDDEN).await.is_some());
     assert!(first.waits_at_gate());
     let tries = Arc::new(Mutex::new(Vec::new()));
     let mut tasks = tokio::task::JoinSet::new();
     for number in 1..=20 {
-        let (mut case, clock) = (world.case(&number.to_string()), world.clock.clone());
+        let (mut case, clock) = (harness.case(&number.to_string()), harness.clock.clone());
         let tries = Arc::clone(&tries);
         tasks.spawn(async move {
             loop {
@@ -211,11 +222,11 @@ async fn what_lasts_is_tried_by_one_message_at_a_time() {
     }
     let count = || tries.lock().unwrap().len();
     for (so_far, pause) in [1, 2, 4, 8, 16, 32, 60, 60].into_iter().enumerate() {
-        while world.health.state().gate.waiting.len() < 20 {
+        while harness.health.state().gate.waiting.len() < 20 {
             tokio::task::yield_now().await;
         }
         assert_eq!(count(), so_far);
-        world.clock.advance(Duration::from_secs(pause));
+        harness.clock.advance(Duration::from_secs(pause));
         while count() == so_far {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -225,7 +236,7 @@ async fn what_lasts_is_tried_by_one_message_at_a_time() {
     probes.sort_unstable();
     probes.dedup();
     assert_eq!(probes.len(), 8);
-    world.clock.advance(Duration::from_secs(1000));
+    harness.clock.advance(Duration::from_secs(1000));
     while let Some(ended) = tasks.join_next().await {
         ended.unwrap();
     }
@@ -235,22 +246,22 @@ async fn what_lasts_is_tried_by_one_message_at_a_time() {
 
 #[tokio::test]
 async fn a_message_that_alone_is_refused_holds_up_no_other() {
-    let world = World::new();
-    let mut bad = world.case("bad");
-    world.fail(&mut bad, &FORBIDDEN).await;
-    world.clock.advance(FIRST_PAUSE);
-    world.answer(&mut world.case("good")).await;
+    let harness = HealthHarness::new();
+    let mut bad = harness.case("bad");
+    harness.fail(&mut bad, &FORBIDDEN).await;
+    harness.clock.advance(FIRST_PAUSE);
+    harness.answer(&mut harness.case("good")).await;
     for _ in 1..TRIES {
-        world.fail(&mut bad, &FORBIDDEN).await;
+        harness.fail(&mut bad, &FORBIDDEN).await;
         assert!(!bad.waits_at_gate());
-        world.answer(&mut world.case("good")).await;
+        harness.answer(&mut harness.case("good")).await;
     }
     assert!(bad.is_guilty());
 }
 
 #[tokio::test]
 async fn a_wish_of_the_server_is_kept_and_a_probe_that_goes_away_makes_room() {
-    let world = World::new();
+    let harness = HealthHarness::new();
     let error = AgentError::Refused {
         server: String::new(),
         status: 402,
@@ -258,16 +269,16 @@ async fn a_wish_of_the_server_is_kept_and_a_probe_that_goes_away_makes_room() {
         fault: Fault::Lasting,
         retry_after: Some(Duration::from_secs(3600)),
     };
-    let mut first = world.case("a");
-    world.fail(&mut first, &error).await;
-    world.clock.advance(LONGEST_WISH);
-    first.pass(&world.clock).await;
-    let mut second = world.case("b");
+    let mut first = harness.case("a");
+    harness.fail(&mut first, &error).await;
+    harness.clock.advance(LONGEST_WISH);
+    first.pass(&harness.clock).await;
+    let mut second = harness.case("b");
     tokio::select! {
         biased;
-        () = second.pass(&world.clock) => panic!("there is a probe"),
+        () = second.pass(&harness.clock) => panic!("there is a probe"),
         () = std::future::ready(()) => {}
     }
     drop(first);
-    second.pass(&world.clock).await;
+    second.pass(&harness.clock).await;
 }

@@ -24,7 +24,7 @@ pub enum Completion {
 
 /// Why an answer is none.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum CompletionError {
     /// It can't be read.
     Unreadable(&'static str),
     /// The server tells of an error.
@@ -35,7 +35,7 @@ pub enum Failure {
 ///
 /// # Errors
 /// What is wrong with the answer.
-pub fn read(body: &[u8]) -> Result<Completion, Failure> {
+pub fn read(body: &[u8]) -> Result<Completion, CompletionError> {
     let body = json::skip_noise(body);
     let mut gathered = Gathered::default();
     let is_events = body
@@ -47,10 +47,10 @@ pub fn read(body: &[u8]) -> Result<Completion, Failure> {
         false => objects(body, &mut gathered),
     };
     if let Some(trouble) = gathered.trouble.take() {
-        return Err(Failure::Trouble(trouble));
+        return Err(CompletionError::Trouble(trouble));
     }
     match result {
-        Err(why) if !gathered.is_whole() => Err(Failure::Unreadable(why)),
+        Err(why) if !gathered.is_whole() => Err(CompletionError::Unreadable(why)),
         // What follows a whole answer is nothing to it.
         _ => gathered.completion(),
     }
@@ -183,9 +183,9 @@ impl Gathered {
         }
     }
 
-    fn completion(self) -> Result<Completion, Failure> {
+    fn completion(self) -> Result<Completion, CompletionError> {
         if !self.is_seen {
-            return Err(Failure::Unreadable("it has no choices[0].message"));
+            return Err(CompletionError::Unreadable("it has no choices[0].message"));
         }
         let said = thought::without(&self.text);
         if !said.trim().is_empty() {
@@ -310,7 +310,7 @@ mod tests {
         ] {
             let body = format!("{begun}\n\n{end}");
             assert!(
-                matches!(read(body.as_bytes()), Err(Failure::Unreadable(_))),
+                matches!(read(body.as_bytes()), Err(CompletionError::Unreadable(_))),
                 "{body}"
             );
         }
@@ -329,7 +329,7 @@ mod tests {
             r#"{"choices":[{"error":{"code":429,"message":"slow down"},"message":{"content":"half an"}}]}"#,
         ] {
             assert!(
-                matches!(read(body.as_bytes()), Err(Failure::Trouble(_))),
+                matches!(read(body.as_bytes()), Err(CompletionError::Trouble(_))),
                 "{body}"
             );
         }
@@ -453,7 +453,7 @@ mod tests {
         ] {
             let result = read(body.as_bytes());
             assert!(
-                matches!(result, Err(Failure::Unreadable(_))),
+                matches!(result, Err(CompletionError::Unreadable(_))),
                 "{body}: {result:?}"
             );
         }
@@ -464,7 +464,7 @@ mod tests {
         ] {
             let result = read(body.as_bytes());
             assert!(
-                matches!(result, Err(Failure::Trouble(_))),
+                matches!(result, Err(CompletionError::Trouble(_))),
                 "{body}: {result:?}"
             );
         }

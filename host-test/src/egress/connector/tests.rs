@@ -25,7 +25,7 @@ async fn every_answer_of_the_resolver_is_checked() {
     ];
     let mut resolver = Resolver {
         resolver: Arc::new(Changing(Mutex::new(answers))),
-        reach: Reach::Public,
+        policy: AddressPolicy::Public,
     };
     let name = || "example.com".parse::<Name>().unwrap();
     let only_public = vec!["1.1.1.1:0".parse::<SocketAddr>().unwrap()];

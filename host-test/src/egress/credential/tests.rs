@@ -8,7 +8,7 @@ fn secrets() -> Secrets {
     secrets
 }
 
-fn header(value: &str) -> Result<Option<String>, Failure> {
+fn header(value: &str) -> Result<Option<String>, FailureKind> {
     let allowed = |name: &str| name != "other";
     let filled = filled_header(value.as_bytes(), &secrets(), allowed)?;
     Ok(filled.map(|value| value.to_str().unwrap().to_owned()))
@@ -48,18 +48,18 @@ fn filled_headers_are_not_shown() {
 fn placeholders_that_can_not_be_filled_are_errors() {
     assert!(matches!(
         header("x {{other}}"),
-        Err(Failure::CredentialNotAllowed { name }) if name == "other"
+        Err(FailureKind::CredentialNotAllowed { name }) if name == "other"
     ));
     assert!(matches!(
         header("{{bot-token}} {{absent}}"),
-        Err(Failure::CredentialMissing { name }) if name == "absent"
+        Err(FailureKind::CredentialMissing { name }) if name == "absent"
     ));
     secrets().set("bot-token", "x");
     let broken = Secrets::default();
     broken.set("bot-token", "a\r\nb");
     assert!(matches!(
         filled_header(b"{{bot-token}}", &broken, |_| true),
-        Err(Failure::CredentialUnusable { .. })
+        Err(FailureKind::CredentialUnusable { .. })
     ));
 }
 
@@ -110,23 +110,29 @@ fn a_short_request_does_not_become_a_huge_one() {
     let body = format!("[{}1]", "\"{{t}}\",".repeat(100_000));
     let filled = filled_json(body.as_bytes(), &secrets, |_| true);
     assert!(
-        matches!(filled, Err(Failure::RequestTooLarge { .. })),
+        matches!(filled, Err(FailureKind::RequestTooLarge { .. })),
         "{filled:?}"
     );
     let header = "{{t}}".repeat(10_000);
     let filled = filled_header(header.as_bytes(), &secrets, |_| true);
-    assert!(matches!(filled, Err(Failure::CredentialUnusable { .. })));
+    assert!(matches!(
+        filled,
+        Err(FailureKind::CredentialUnusable { .. })
+    ));
     let query = "a={{t}}&".repeat(5_000);
     let uri = format!("https://example.com/?{query}").parse().unwrap();
     let filled = crate::egress::query::filled(&uri, &secrets, |_| true);
-    assert!(matches!(filled, Err(Failure::CredentialUnusable { .. })));
+    assert!(matches!(
+        filled,
+        Err(FailureKind::CredentialUnusable { .. })
+    ));
 }
 
 #[test]
 fn a_missing_credential_in_json_is_an_error() {
     for body in [r#"{"a":"{{bot-token}}"}"#, r#""{{bot-token}}""#] {
         let result = filled_json(body.as_bytes(), &Secrets::default(), |_| true);
-        assert!(matches!(result, Err(Failure::CredentialMissing { .. })));
+        assert!(matches!(result, Err(FailureKind::CredentialMissing { .. })));
     }
 }
 

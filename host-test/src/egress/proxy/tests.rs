@@ -12,7 +12,7 @@ fn reading(variables: &[(&str, &str)]) -> Result<Proxies, ProxyError> {
 /// Where a request goes, `-` when it goes direct.
 fn way(proxies: &Proxies, url: &str) -> String {
     match proxies.of_request(&url.parse().unwrap()) {
-        Some(proxy) => crate::egress::hop::name(&proxy),
+        Some(proxy) => crate::egress::proxy_connection::name(&proxy),
         None => "-".to_owned(),
     }
 }

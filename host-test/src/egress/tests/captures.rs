@@ -173,7 +173,7 @@ async fn what_may_hide_a_token_is_not_handed_on() {
             .await;
         let error = error.err().unwrap();
         assert!(
-            matches!(error.failure, Failure::CredentialHidden { .. }),
+            matches!(error.failure, FailureKind::CredentialHidden { .. }),
             "{error}"
         );
         assert!(!error.failure.nothing_was_sent());
@@ -196,7 +196,7 @@ async fn an_answer_that_breaks_off_gives_nothing() {
     );
     let (server, egress) = capturing(answer).await;
     let failure = send(&egress, &server.url(PATH)).await.err().unwrap();
-    assert!(matches!(failure, Failure::Incomplete(_)), "{failure}");
+    assert!(matches!(failure, FailureKind::Incomplete(_)), "{failure}");
     assert_eq!(egress.take_captured("bot-token"), None);
 }
 

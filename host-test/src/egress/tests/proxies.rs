@@ -10,8 +10,8 @@ use super::*;
 use crate::egress::connector::Connector;
 
 fn through(proxies: Proxies, rule: Rule, config: Option<Arc<ClientConfig>>) -> Egress {
-    let connector = |reach| {
-        let connector = Connector::new(Arc::new(TheProxyAlone), reach, client::TCP_LIMIT);
+    let connector = |policy| {
+        let connector = Connector::new(Arc::new(TheProxyAlone), policy, client::TCP_LIMIT);
         match &config {
             Some(config) => connector.trusting(config.clone()),
             None => connector,
@@ -111,7 +111,7 @@ async fn https_goes_through_a_tunnel_whose_ends_are_ours_and_the_servers() {
     let egress = through(plain.everything(), rule, Some(config));
     let failure = send(&egress, "https://example.org/").await.err().unwrap();
     assert!(
-        matches!(&failure, Failure::Tls(why) if why.contains("proxy")),
+        matches!(&failure, FailureKind::Tls(why) if why.contains("proxy")),
         "{failure}"
     );
     assert!(failure.nothing_was_sent());
@@ -124,7 +124,10 @@ async fn names_are_the_proxys_to_resolve_and_addresses_are_still_checked() {
     let address = Rule::new("https", "10.0.0.1", None, "").unwrap();
     let egress = through(proxy.everything(), address, None);
     let failure = send(&egress, "https://10.0.0.1/").await.err().unwrap();
-    assert!(matches!(failure, Failure::ProhibitedAddress), "{failure}");
+    assert!(
+        matches!(failure, FailureKind::ProhibitedAddress),
+        "{failure}"
+    );
     assert_eq!(proxy.heads().len(), 0);
 
     // Without the proxy the name would be resolved, and is not.
@@ -133,7 +136,7 @@ async fn names_are_the_proxys_to_resolve_and_addresses_are_still_checked() {
         "https://example.com/",
     )
     .await;
-    assert!(matches!(failure.err().unwrap(), Failure::Dns(_)));
+    assert!(matches!(failure.err().unwrap(), FailureKind::Dns(_)));
     let direct = through(proxy.everything(), example(), None)
         .shared
         .client
@@ -141,7 +144,7 @@ async fn names_are_the_proxys_to_resolve_and_addresses_are_still_checked() {
     let limits = Limits::default();
     let direct = Egress::new(direct, vec![example()], secrets(), limits, Clock::new());
     let failure = send(&direct, "https://example.com/").await.err().unwrap();
-    assert!(matches!(failure, Failure::Dns(_)), "{failure}");
+    assert!(matches!(failure, FailureKind::Dns(_)), "{failure}");
     assert_eq!(proxy.heads().len(), 0);
 }
 
@@ -198,7 +201,7 @@ async fn a_proxy_that_fails_is_named_and_nothing_was_sent() {
             };
             let egress = through(proxies, rule, Some(config.clone()));
             let failure = send(&egress, url).await.err().unwrap();
-            assert!(matches!(failure, Failure::Proxy(_)), "{failure}");
+            assert!(matches!(failure, FailureKind::Proxy(_)), "{failure}");
             assert!(failure.nothing_was_sent() && !failure.is_refusal());
             let shown = failure.to_string();
             let start = format!("proxy http://{}: ", proxy.address);
@@ -218,7 +221,7 @@ async fn a_proxy_that_fails_is_named_and_nothing_was_sent() {
         let proxies = Proxies::everything_through(url).unwrap();
         let egress = through(proxies, example(), Some(config.clone()));
         let failure = send(&egress, "https://example.com/").await.err().unwrap();
-        assert!(matches!(failure, Failure::Proxy(_)), "{failure}");
+        assert!(matches!(failure, FailureKind::Proxy(_)), "{failure}");
         assert!(failure.to_string().contains(expected), "{failure}");
     }
     assert_eq!(server.connections_before_this().await, 0);
@@ -240,7 +243,7 @@ async fn a_proxy_that_does_not_answer_ends_in_time() {
     };
     let (result, _) = tokio::join!(send(&egress, "https://example.com/"), wait);
     let failure = result.err().unwrap();
-    assert!(matches!(failure, Failure::Proxy(_)), "{failure}");
+    assert!(matches!(failure, FailureKind::Proxy(_)), "{failure}");
     assert!(failure.nothing_was_sent());
 }
 
@@ -252,7 +255,10 @@ async fn a_tunnel_that_ends_after_the_request_may_have_taken_effect() {
     let proxy = TestProxy::start(upstream, Treats::Well).await;
     let egress = through(proxy.everything(), example(), Some(config));
     let failure = send(&egress, "https://example.com/").await.err().unwrap();
-    assert!(matches!(failure, Failure::ConnectionLost(_)), "{failure}");
+    assert!(
+        matches!(failure, FailureKind::ConnectionLost(_)),
+        "{failure}"
+    );
     assert!(!failure.nothing_was_sent());
 }
 

@@ -40,7 +40,7 @@ async fn a_captured_token_is_used_by_the_next_request_at_once() {
     let egress = egress(rules(&server), secrets.clone());
     let send_url = server.url("/send?access_token=%7B%7Baccess-token%7D%7D&type=file");
     let early = send(&egress, &send_url).await.err().unwrap();
-    assert!(matches!(early, Failure::CredentialMissing { .. }));
+    assert!(matches!(early, FailureKind::CredentialMissing { .. }));
 
     let url = server.url("/gettoken?corpid=ww1&corpsecret={{corp-secret}}");
     let response = send(&egress, &url).await.unwrap();
@@ -76,12 +76,12 @@ async fn each_credential_stays_at_its_own_path_and_in_the_query() {
         "/sendmore?t={{access-token}}",
     ] {
         let failure = send(&egress, &server.url(path)).await.err().unwrap();
-        let is_refused = matches!(failure, Failure::CredentialNotAllowed { .. });
+        let is_refused = matches!(failure, FailureKind::CredentialNotAllowed { .. });
         assert!(is_refused && failure.nothing_was_sent(), "{path}");
     }
     for path in ["/send/{{access-token}}", "/send?t=x{{access-token}}"] {
         let failure = send(&egress, &server.url(path)).await.err().unwrap();
-        assert!(matches!(failure, Failure::Denied(_)), "{path}");
+        assert!(matches!(failure, FailureKind::Denied(_)), "{path}");
     }
     let mut request = get(&server.url("/send"));
     let placeholder = "{{access-token}}".parse().unwrap();
@@ -90,7 +90,7 @@ async fn each_credential_stays_at_its_own_path_and_in_the_query() {
         .insert(header::AUTHORIZATION, placeholder);
     let error = egress.send(request, Timeouts::default()).await.err();
     let failure = error.unwrap().failure;
-    assert!(matches!(failure, Failure::CredentialNotAllowed { .. }));
+    assert!(matches!(failure, FailureKind::CredentialNotAllowed { .. }));
     assert_eq!(server.connections_before_this().await, 0);
 
     let chat = r#"{"text":"{{access-token}}"}"#;

@@ -276,7 +276,7 @@ async fn who_writes_without_end_waits_alone() {
     for _ in 0..20 {
         host.answers().await;
     }
-    assert_eq!(account.figures().restarts.get(), 0);
+    assert_eq!(account.metrics().restarts.get(), 0);
     drop(account);
     host.end().await;
 }

@@ -107,7 +107,7 @@ async fn open_ended_calls_have_no_limit() {
         let account = host.try_start("sleep", call, short()).await.unwrap();
         tokio::time::sleep(2 * LIMIT).await;
         host.answers().await;
-        assert_eq!(account.figures().restarts.get(), 0, "{call}");
+        assert_eq!(account.metrics().restarts.get(), 0, "{call}");
         assert_eq!(account.status().await.reason, None);
     }
     host.end().await;

@@ -101,8 +101,10 @@ impl Corp {
     /// The account in a gateway whose URL the corp has verified.
     pub async fn serve(&self, agent: Arc<dyn Agent>, config: &[(&str, &str)]) -> Served {
         let state = Arc::clone(&self.state);
-        let gateway = Gateway::new(&self.runtime, self.plugin.clone(), state);
-        let account = gateway.add(self.options(config), agent).await.unwrap();
+        let gateway = Gateway::new(&self.runtime, state);
+        gateway.install(self.plugin.clone());
+        let account = gateway.add("wecom", self.options(config), agent).await;
+        let account = account.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(webhooks::serve(listener, gateway.clone()));

@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 
 use super::*;
+use crate::channel::dedup::fnv1a;
 use crate::channel::health::OPEN_LONG_ENOUGH;
+use crate::channel::history::HistoryEntry;
 use crate::channel::message::Body;
-use crate::channel::said::Said;
-use crate::channel::seen::fnv1a;
 use crate::http::Failure;
 use crate::weixin::inbound::{self, Reading};
 use crate::weixin::quote;
@@ -268,12 +268,14 @@ impl Instance {
                         && let Body::Message(message) = &mut event.body
                     {
                         let id = reference.id.as_deref().unwrap_or_default();
-                        let said = match said_in(&events, id) {
-                            Some(said) => Some(said),
-                            None => self.said(id)?,
+                        let known = match entry_in(&events, id) {
+                            Some(entry) => Some(entry),
+                            None => self.history_entry(id)?,
                         };
-                        let said = said.filter(|said| said.conversation == message.conversation.id);
-                        message.quote = Some(quote::read(&reference, said.as_ref()));
+                        let is_here =
+                            |entry: &HistoryEntry| entry.conversation == message.conversation.id;
+                        let known = known.filter(is_here);
+                        message.quote = Some(quote::read(&reference, known.as_ref()));
                     }
                     events.push(*event);
                 }
@@ -297,21 +299,21 @@ impl Instance {
         }
     }
 
-    /// What was said under an id, as far as it is remembered.
-    fn said(&self, id: &str) -> Result<Option<Said>, Error> {
-        if let Some(said) = self.channel.borrow_mut().messages().find(id) {
-            return Ok(Some(said.clone()));
+    /// What the history has under an id.
+    fn history_entry(&self, id: &str) -> Result<Option<HistoryEntry>, Error> {
+        if let Some(entry) = self.channel.borrow_mut().history().find(id) {
+            return Ok(Some(entry.clone()));
         }
         let value = self.buckets.get(Bucket::Messages, id)?;
         Ok(value.and_then(|value| serde_json::from_slice(&value).ok()))
     }
 }
 
-/// What a message of the same batch says.
-fn said_in(events: &[Event], id: &str) -> Option<Said> {
+/// The entry that a message of the same batch will be.
+fn entry_in(events: &[Event], id: &str) -> Option<HistoryEntry> {
     let event = events.iter().find(|event| event.id == id)?;
     let message = event.message()?;
-    Some(Said {
+    Some(HistoryEntry {
         conversation: message.conversation.id.clone(),
         text: message.text.clone(),
         media: message.media.clone(),
