@@ -1,6 +1,6 @@
 //! Flattening of Markdown: MB/s of typical answers natively and in the sandbox.
 //!
-//! `cargo bench --bench markdown` builds `examples/markdown.rs` for both, and runs it; nothing is
+//! `cargo bench --bench markdown` builds the example of the crate `weixin` for both, and runs it; nothing is
 //! asserted.
 
 mod example;
