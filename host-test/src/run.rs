@@ -23,7 +23,7 @@ use gateway_host::egress::proxy::Proxies;
 use gateway_host::egress::roots;
 use gateway_host::listener::Names;
 use gateway_host::runtime::{Allocation, Plugin, Runtime, RuntimeOptions};
-use gateway_simulator::{Options, Simulator};
+use gateway_simulator::{Simulator, SimulatorOptions};
 
 pub use login::login;
 pub use serve::{run, talks_to_a_person};
@@ -164,11 +164,11 @@ pub async fn simulator(
     token: Option<String>,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let simulator = Simulator::start(Options {
+    let simulator = Simulator::start(SimulatorOptions {
         listen,
         names,
         control_token: token,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .map_err(|error| Failure::Usage(format!("--listen {listen}: {error}")))?;

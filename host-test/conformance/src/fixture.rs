@@ -23,7 +23,7 @@ use gateway_host::instance::{CallError, Instance, kind_name};
 use gateway_host::media::MediaRules;
 use gateway_host::runtime::{Plugin, Runtime};
 use gateway_host::state::State;
-use gateway_simulator::{Options, Simulator};
+use gateway_simulator::{Simulator, SimulatorOptions};
 
 /// A check's result: a sentence where a promise is not kept.
 pub type Outcome = Result<(), String>;
@@ -135,7 +135,7 @@ pub fn messages(events: &[Event]) -> Vec<&Message> {
 }
 
 /// One account of one server, with a store and a clock of its own.
-pub struct World {
+pub struct Fixture {
     /// The platform.
     pub simulator: Simulator,
     /// The time of all.
@@ -144,19 +144,19 @@ pub struct World {
     pub state: Arc<dyn State>,
     /// What all checks share.
     pub ledger: Ledger,
-    /// Runs the component, by this world's clock.
+    /// Runs the component, by this fixture's clock.
     pub runtime: Runtime,
     /// The component.
     pub plugin: Plugin,
 }
 
-impl World {
-    /// A world for a check of this suite.
-    pub async fn new(suite: &Suite) -> Result<World, String> {
+impl Fixture {
+    /// A fixture for a check of this suite.
+    pub async fn new(suite: &Suite) -> Result<Fixture, String> {
         let clock = Clock::new();
-        let options = Options {
+        let options = SimulatorOptions {
             clock: clock.clone(),
-            ..Options::default()
+            ..SimulatorOptions::default()
         };
         let simulator = Simulator::start(options)
             .await
@@ -165,7 +165,7 @@ impl World {
         let mut runtime = suite.runtime.clone();
         runtime.clock = clock.clone();
         suite.ledger.secret(simulator.token());
-        Ok(World {
+        Ok(Fixture {
             simulator,
             clock,
             state: (suite.store)(),
@@ -184,7 +184,7 @@ impl World {
         ])
     }
 
-    /// An instance over the world's store; its `start` is still to be called.
+    /// An instance over the fixture's store; its `start` is still to be called.
     pub async fn instance(&self) -> Result<Instance, String> {
         self.instance_over(Arc::clone(&self.state), self.config())
             .await

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::fixture::{
-    ALICE, Outcome, World, answered, expect, messages, refused, same, within, words,
+    ALICE, Fixture, Outcome, answered, expect, messages, refused, same, within, words,
 };
 use super::held::Writes;
 use gateway_host::bindings::exports::gateway::channel::lifecycle::Phase;
@@ -17,12 +17,12 @@ const PAUSE_AT: u32 = 10_000;
 /// Far longer than the next poll or a write takes.
 const A_WHILE: Duration = Duration::from_millis(60);
 
-pub async fn members(world: &World) -> Outcome {
-    let running = world.start().await?;
-    let first = world.say("the first");
+pub async fn members(fixture: &Fixture) -> Outcome {
+    let running = fixture.start().await?;
+    let first = fixture.say("the first");
     running.receive_only(&first).await?;
     let quoted: serde_json::Value = serde_json::from_str(&first).unwrap_or_default();
-    let said = world.simulator.push(
+    let said = fixture.simulator.push(
         ALICE,
         vec![json!({
             "type": 1,
@@ -46,7 +46,7 @@ pub async fn members(world: &World) -> Outcome {
     same("the quoted id", quote.message_id, Some(first))?;
     same("the quoted text", quote.text, Some(words("the first")))?;
 
-    let said = world
+    let said = fixture
         .simulator
         .send_file(ALICE, SentKind::File, "报告.pdf", vec![1; 100]);
     let message = running
@@ -61,12 +61,12 @@ pub async fn members(world: &World) -> Outcome {
     expect(media.handle.is_some(), || "it has no handle".to_owned())
 }
 
-pub async fn until_acknowledged(world: &World) -> Outcome {
-    world.say_nothing_twice()?;
-    let id = world.say("hello");
+pub async fn until_acknowledged(fixture: &Fixture) -> Outcome {
+    fixture.say_nothing_twice()?;
+    let id = fixture.say("hello");
     let mut event = String::new();
     for _ in 0..3 {
-        let running = world.start().await?;
+        let running = fixture.start().await?;
         let events = running.receive().await?;
         let ids: Vec<&str> = messages(&events)
             .iter()
@@ -82,25 +82,25 @@ pub async fn until_acknowledged(world: &World) -> Outcome {
         })?;
         event = again;
     }
-    let running = world.start().await?;
+    let running = fixture.start().await?;
     running.receive().await?;
     running.ack("unknown to everybody").await?;
     running.ack(&event).await?;
-    world.kill(running).await?;
-    let running = world.start().await?;
-    let other = world.say("other");
+    fixture.kill(running).await?;
+    let running = fixture.start().await?;
+    let other = fixture.say("other");
     running.receive_only(&other).await.map(drop)
 }
 
-pub async fn store_first(world: &World) -> Outcome {
-    let (running, held) = world.start_held().await?;
+pub async fn store_first(fixture: &Fixture) -> Outcome {
+    let (running, held) = fixture.start_held().await?;
     let mut receiving = running.receiving();
-    world.until_polling().await?;
+    fixture.until_polling().await?;
     held.set(Writes::Wait);
-    let polls = world.simulator.counters().polls;
-    let id = world.say("hello");
+    let polls = fixture.simulator.counters().polls;
+    let id = fixture.say("hello");
     let early = tokio::time::timeout(A_WHILE, &mut receiving).await;
-    let early_poll = world.simulator.counters().polls > polls;
+    let early_poll = fixture.simulator.counters().polls > polls;
     held.set(Writes::Pass);
     expect(early.is_err(), || {
         "receive returns the message before it is stored".to_owned()
@@ -118,30 +118,30 @@ pub async fn store_first(world: &World) -> Outcome {
     same("what is returned after that", ids, vec![id.as_str()])
 }
 
-pub async fn killed_after_the_write(world: &World) -> Outcome {
-    world.say_nothing_twice()?;
-    let (running, held) = world.start_held().await?;
+pub async fn killed_after_the_write(fixture: &Fixture) -> Outcome {
+    fixture.say_nothing_twice()?;
+    let (running, held) = fixture.start_held().await?;
     let receiving = running.receiving();
-    world.until_polling().await?;
+    fixture.until_polling().await?;
     held.set(Writes::Hang);
-    let id = world.say("hello");
+    let id = fixture.say("hello");
     within("storing the message", held.hung()).await?;
     receiving.abort();
-    world.kill(running).await?;
-    let running = world.start().await?;
+    fixture.kill(running).await?;
+    let running = fixture.start().await?;
     let result = running.receive_only(&id).await;
     // Only now does the killed one find out.
     held.set(Writes::Pass);
     result.map(drop)
 }
 
-pub async fn failed_write(world: &World) -> Outcome {
-    world.say_nothing_twice()?;
-    let (running, held) = world.start_held().await?;
+pub async fn failed_write(fixture: &Fixture) -> Outcome {
+    fixture.say_nothing_twice()?;
+    let (running, held) = fixture.start_held().await?;
     let receiving = running.receiving();
-    world.until_polling().await?;
+    fixture.until_polling().await?;
     held.set(Writes::Fail);
-    let id = world.say("hello");
+    let id = fixture.say("hello");
     match within("receive with a store that fails", receiving).await? {
         Ok(Err(gateway_host::instance::CallError::Channel(error)))
             if error.kind == ErrorKind::Storage => {}
@@ -154,44 +154,44 @@ pub async fn failed_write(world: &World) -> Outcome {
     }
     held.set(Writes::Pass);
     running.receive_only(&id).await?;
-    world.kill(running).await?;
-    world.start().await?.receive_only(&id).await.map(drop)
+    fixture.kill(running).await?;
+    fixture.start().await?.receive_only(&id).await.map(drop)
 }
 
-pub async fn repeats(world: &World) -> Outcome {
-    let running = world.start().await?;
-    let said = world.simulator.say(ALICE, &words("ok"));
+pub async fn repeats(fixture: &Fixture) -> Outcome {
+    let running = fixture.start().await?;
+    let said = fixture.simulator.say(ALICE, &words("ok"));
     let message = running
         .receive_only(&said["message_id"].to_string())
         .await?;
-    let account = world.simulator.first();
+    let account = fixture.simulator.first();
     // Before and after the acknowledgement, and after a kill.
     account.repeat(&said, Repeat::SameId);
-    let second = world.say("ok");
+    let second = fixture.say("ok");
     running.receive_only(&second).await?;
     running.ack(&message.id).await?;
     account.repeat(&said, Repeat::NewToken);
-    let third = world.say("ok");
+    let third = fixture.say("ok");
     running.receive_only(&third).await?;
     running.ack(&second).await?;
     running.ack(&third).await?;
-    world.kill(running).await?;
-    let running = world.start().await?;
+    fixture.kill(running).await?;
+    let running = fixture.start().await?;
     account.repeat(&said, Repeat::SameId);
-    let fourth = world.say("ok");
+    let fourth = fixture.say("ok");
     running.receive_only(&fourth).await.map(drop)
 }
 
-pub async fn backlog(world: &World) -> Outcome {
+pub async fn backlog(fixture: &Fixture) -> Outcome {
     let ids: Vec<String> = (0..350)
-        .map(|number| world.say(&number.to_string()))
+        .map(|number| fixture.say(&number.to_string()))
         .collect();
-    let running = world.start().await?;
+    let running = fixture.start().await?;
     let first = running.receive().await?;
     expect(!first.is_empty(), || "receive returns nothing".to_owned())?;
-    world.kill(running).await?;
+    fixture.kill(running).await?;
     // Nothing is acknowledged, so the next one returns all.
-    let running = world.start().await?;
+    let running = fixture.start().await?;
     let events = running.receive_all(ids.len()).await?;
     let found: Vec<String> = messages(&events).iter().map(|one| one.id.clone()).collect();
     expect(found == ids, || {
@@ -199,13 +199,13 @@ pub async fn backlog(world: &World) -> Outcome {
     })
 }
 
-pub async fn second_receive(world: &World) -> Outcome {
-    let running = world.start().await?;
+pub async fn second_receive(fixture: &Fixture) -> Outcome {
+    let running = fixture.start().await?;
     let receiving = running.receiving();
-    world.until_polling().await?;
+    fixture.until_polling().await?;
     let second = running.instance.receive();
     refused("the second receive", &[ErrorKind::Invalid], second).await?;
-    let id = world.say("hello");
+    let id = fixture.say("hello");
     let events = within("the first receive", receiving).await?;
     let events = events.map_err(|error| error.to_string())?;
     let events = events.map_err(|error| format!("the first receive fails: {error}"))?;
@@ -216,33 +216,33 @@ pub async fn second_receive(world: &World) -> Outcome {
     )
 }
 
-pub async fn bad_polls(world: &World) -> Outcome {
-    world.faults(json!({"getupdates": [
+pub async fn bad_polls(fixture: &Fixture) -> Outcome {
+    fixture.faults(json!({"getupdates": [
         {"status": 502, "times": 1},
         {"body": "<html>busy</html>", "times": 1},
         {"truncated": true, "times": 1},
         {"cut": "before", "times": 1},
         {"ret": -1, "times": 1},
     ]}))?;
-    let running = world.start().await?;
-    let id = world.say("hello");
-    world.flying(running.receive_only(&id)).await?;
-    let polls = world.simulator.counters().polls;
+    let running = fixture.start().await?;
+    let id = fixture.say("hello");
+    fixture.flying(running.receive_only(&id)).await?;
+    let polls = fixture.simulator.counters().polls;
     expect(polls <= 12, || format!("{polls} polls where 6 were enough"))
 }
 
-pub async fn pause(world: &World) -> Outcome {
-    world.faults(json!({"batch": 1000}))?;
+pub async fn pause(fixture: &Fixture) -> Outcome {
+    fixture.faults(json!({"batch": 1000}))?;
     for number in 0..PAUSE_AT + 2_000 {
-        world.say(&number.to_string());
+        fixture.say(&number.to_string());
     }
-    let running = world.start().await?;
+    let running = fixture.start().await?;
     let mut events = Vec::new();
     while events.len() < PAUSE_AT as usize {
         events.extend(running.receive().await?);
     }
     let receiving = running.receiving();
-    world
+    fixture
         .moving("pausing", Duration::ZERO, async || {
             Ok(running.health().await?.phase == Phase::Paused)
         })

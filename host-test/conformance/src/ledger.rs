@@ -8,7 +8,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, Registry};
 
-use super::fixture::{Outcome, World, expect};
+use super::fixture::{Fixture, Outcome, expect};
 
 /// Is in each text that people and agents say, and must be in no line of the log.
 pub const CANARY: &str = "pelican7d1f";
@@ -43,15 +43,15 @@ impl Ledger {
     }
 
     /// What the server saw in a check.
-    pub fn note(&self, world: &World) {
-        let violations = world.simulator.violations();
+    pub fn note(&self, fixture: &Fixture) {
+        let violations = fixture.simulator.violations();
         self.notes().violations.extend(violations);
     }
 }
 
 /// The host refused nothing that the component asked for.
-pub async fn no_refusals(world: &World) -> Outcome {
-    let notes = world.ledger.notes();
+pub async fn no_refusals(fixture: &Fixture) -> Outcome {
+    let notes = fixture.ledger.notes();
     expect(notes.refusals.is_empty(), || {
         let first = notes.refusals.first().map_or("", String::as_str);
         format!("{} requests were refused: {first}", notes.refusals.len())
@@ -59,8 +59,8 @@ pub async fn no_refusals(world: &World) -> Outcome {
 }
 
 /// The server saw nothing that no client may do.
-pub async fn no_violations(world: &World) -> Outcome {
-    let notes = world.ledger.notes();
+pub async fn no_violations(fixture: &Fixture) -> Outcome {
+    let notes = fixture.ledger.notes();
     expect(notes.violations.is_empty(), || {
         let first = notes.violations.first().map_or("", String::as_str);
         format!("{} times, first: {first}", notes.violations.len())
@@ -68,8 +68,8 @@ pub async fn no_violations(world: &World) -> Outcome {
 }
 
 /// No line has a token or a text.
-pub async fn no_secrets(world: &World) -> Outcome {
-    let notes = world.ledger.notes();
+pub async fn no_secrets(fixture: &Fixture) -> Outcome {
+    let notes = fixture.ledger.notes();
     for line in &notes.lines {
         // The line itself is not repeated: this may be printed anywhere.
         let begin: String = line.chars().take(24).collect();

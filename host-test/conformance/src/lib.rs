@@ -29,7 +29,7 @@ use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 use tracing::instrument::WithSubscriber;
 
-use fixture::{Outcome, World};
+use fixture::{Fixture, Outcome};
 use gateway_host::runtime::{Plugin, Runtime};
 use gateway_host::state::State;
 use gateway_host::state::memory::MemoryState;
@@ -44,7 +44,7 @@ pub struct Check {
     pub name: &'static str,
     /// Whether it needs the platform's server.
     pub needs_server: bool,
-    run: for<'a> fn(&'a World) -> LocalBoxFuture<'a, Outcome>,
+    run: for<'a> fn(&'a Fixture) -> LocalBoxFuture<'a, Outcome>,
 }
 
 macro_rules! checks {
@@ -52,7 +52,7 @@ macro_rules! checks {
         &[$(Check {
             name: $name,
             needs_server: checks!(@$needs),
-            run: |world| Box::pin($run(world)),
+            run: |fixture| Box::pin($run(fixture)),
         }),*]
     };
     (@alone) => { false };
@@ -169,10 +169,10 @@ impl Suite {
     /// A sentence that says which promise is not kept.
     pub async fn run(&self, check: &Check) -> Result<(), String> {
         let running = async {
-            let world = World::new(self).await?;
+            let fixture = Fixture::new(self).await?;
             // A mistake of this suite must not end the other checks.
-            let outcome = AssertUnwindSafe((check.run)(&world)).catch_unwind().await;
-            self.ledger.note(&world);
+            let outcome = AssertUnwindSafe((check.run)(&fixture)).catch_unwind().await;
+            self.ledger.note(&fixture);
             outcome.unwrap_or_else(|_| Err("the check itself failed".to_owned()))
         };
         running.with_subscriber(self.ledger.subscriber()).await

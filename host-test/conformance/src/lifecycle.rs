@@ -2,14 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::fixture::{ALICE, Outcome, World, answered, expect, post, refused, same, within, words};
+use super::fixture::{
+    ALICE, Fixture, Outcome, answered, expect, post, refused, same, within, words,
+};
 use gateway_host::bindings::exports::gateway::channel::lifecycle::Phase;
 use gateway_host::bindings::gateway::channel::types::ErrorKind;
 use gateway_host::instance::CallError;
 
-pub async fn description(world: &World) -> Outcome {
-    let about = &*world.plugin.descriptor;
-    let again = within("describe", world.plugin.describe(&world.runtime)).await?;
+pub async fn description(fixture: &Fixture) -> Outcome {
+    let about = &*fixture.plugin.descriptor;
+    let again = within("describe", fixture.plugin.describe(&fixture.runtime)).await?;
     let again = again.map_err(|error| format!("describe fails: {error:#}"))?;
     expect(format!("{about:?}") == format!("{again:?}"), || {
         "it says something else the second time".to_owned()
@@ -36,11 +38,11 @@ pub async fn description(world: &World) -> Outcome {
         )?;
     }
     // Rules that a host can't hold are refused here.
-    world.instance().await.map(drop)
+    fixture.instance().await.map(drop)
 }
 
-pub async fn too_early(world: &World) -> Outcome {
-    let instance = world.instance().await?;
+pub async fn too_early(fixture: &Fixture) -> Outcome {
+    let instance = fixture.instance().await?;
     let invalid = &[ErrorKind::Invalid];
     refused("receive before start", invalid, instance.receive()).await?;
     refused("run before start", invalid, instance.run()).await?;
@@ -50,9 +52,9 @@ pub async fn too_early(world: &World) -> Outcome {
     same("the phase before start", health.phase, Phase::Starting)
 }
 
-pub async fn wrong_configuration(world: &World) -> Outcome {
+pub async fn wrong_configuration(fixture: &Fixture) -> Outcome {
     let schema: Value =
-        serde_json::from_str(&world.plugin.descriptor.config_schema).unwrap_or_default();
+        serde_json::from_str(&fixture.plugin.descriptor.config_schema).unwrap_or_default();
     let properties = schema["properties"].as_object();
     let choice = properties
         .into_iter()
@@ -62,33 +64,33 @@ pub async fn wrong_configuration(world: &World) -> Outcome {
     let Some((key, _)) = choice else {
         return Ok(());
     };
-    let mut config = world.config();
+    let mut config = fixture.config();
     config.insert(key.clone(), "no such choice".to_owned());
-    let instance = world.instance_over(world.state.clone(), config).await?;
+    let instance = fixture.instance_over(fixture.state.clone(), config).await?;
     let error = refused("start", &[ErrorKind::Invalid], instance.start()).await?;
     expect(error.message.contains(key), || {
         format!("the error does not name the key {key}")
     })
 }
 
-pub async fn second_start(world: &World) -> Outcome {
-    let running = world.start().await?;
+pub async fn second_start(fixture: &Fixture) -> Outcome {
+    let running = fixture.start().await?;
     refused(
         "the second start",
         &[ErrorKind::Invalid],
         running.instance.start(),
     )
     .await?;
-    let id = world.say("hello");
+    let id = fixture.say("hello");
     running.receive_only(&id).await.map(drop)
 }
 
-pub async fn announcements(world: &World) -> Outcome {
-    let running = world.start().await?;
+pub async fn announcements(fixture: &Fixture) -> Outcome {
+    let running = fixture.start().await?;
     answered("drain", running.instance.drain(500)).await?;
     answered("stop", running.instance.stop()).await?;
     answered("the second stop", running.instance.stop()).await?;
-    let counters = world.simulator.counters();
+    let counters = fixture.simulator.counters();
     same(
         "announced starts and stops",
         (counters.starts, counters.stops),
@@ -97,15 +99,15 @@ pub async fn announcements(world: &World) -> Outcome {
     same("the phase", running.health().await?.phase, Phase::Stopped)
 }
 
-pub async fn health(world: &World) -> Outcome {
-    let running = world.start().await?;
-    let id = world.say("hello");
+pub async fn health(fixture: &Fixture) -> Outcome {
+    let running = fixture.start().await?;
+    let id = fixture.say("hello");
     running.receive_only(&id).await?;
     let receiving = running.receiving();
-    world.until_polling().await?;
-    let polls = polls(world);
+    fixture.until_polling().await?;
+    let polls = polls(fixture);
     let health = running.health().await?;
-    same("polls that check waits for", self::polls(world), polls)?;
+    same("polls that check waits for", self::polls(fixture), polls)?;
     same("the phase", health.phase, Phase::Connected)?;
     same("unacknowledged messages", health.unacknowledged, 1)?;
     expect(
@@ -116,13 +118,13 @@ pub async fn health(world: &World) -> Outcome {
     Ok(())
 }
 
-pub async fn drain(world: &World) -> Outcome {
-    let running = world.start_without_lane().await?;
+pub async fn drain(fixture: &Fixture) -> Outcome {
+    let running = fixture.start_without_lane().await?;
     let receiving = running.receiving();
     let lane = running.instance.clone();
     let lane = tokio::spawn(async move { lane.run().await });
-    world.until_polling().await?;
-    let polls = polls(world);
+    fixture.until_polling().await?;
+    let polls = polls(fixture);
     answered("drain", running.instance.drain(1000)).await?;
     let left = within("receive that is drained", receiving).await?;
     let left = left.map_err(|error| error.to_string())?;
@@ -133,40 +135,40 @@ pub async fn drain(world: &World) -> Outcome {
         .map_err(|error| error.to_string())?
         .map_err(|error| format!("run that is drained fails: {error}"))?;
     // The open poll is broken off.
-    same("polls that drain waits for", self::polls(world), polls)?;
+    same("polls that drain waits for", self::polls(fixture), polls)?;
     same("events after that", running.receive().await?.len(), 0)?;
     let late = running.instance.send(post("late", ALICE, "late"));
     refused("send after drain", &[ErrorKind::Draining], late).await?;
     Ok(())
 }
 
-pub async fn drain_in_time(world: &World) -> Outcome {
-    world.faults(json!({"sendmessage": {"stall": "before"}}))?;
-    let mut running = world.start().await?;
-    let id = world.say("hello");
+pub async fn drain_in_time(fixture: &Fixture) -> Outcome {
+    fixture.faults(json!({"sendmessage": {"stall": "before"}}))?;
+    let mut running = fixture.start().await?;
+    let id = fixture.say("hello");
     running.receive_only(&id).await?;
     running.sending(post("k", ALICE, "news"));
     let is_sent = |simulator: &gateway_simulator::Simulator| simulator.counters().sends == 1;
-    world.until("sending", is_sent).await?;
+    fixture.until("sending", is_sent).await?;
     // No answer ever comes, so a drain that waits for one is given up.
     answered("drain with 200 ms", running.instance.drain(200)).await
 }
 
 /// Polls that the server has ended by itself.
-fn polls(world: &World) -> usize {
-    let log = world.simulator.log();
+fn polls(fixture: &Fixture) -> usize {
+    let log = fixture.simulator.log();
     let polls = log.iter().filter(|entry| entry["endpoint"] == "getupdates");
     polls.filter(|entry| entry["status"] == 200).count()
 }
 
-pub async fn fence(world: &World) -> Outcome {
-    world.say_nothing_twice()?;
-    let old = world.start().await?;
+pub async fn fence(fixture: &Fixture) -> Outcome {
+    fixture.say_nothing_twice()?;
+    let old = fixture.start().await?;
     let receiving = old.receiving();
-    world.until_polling().await?;
-    let new = world.start().await?;
+    fixture.until_polling().await?;
+    let new = fixture.start().await?;
     // What the open poll of the older one brings is stored by it, and returned by the newer one.
-    let id = world.say("hello");
+    let id = fixture.say("hello");
     match within("receive of the older instance", receiving).await? {
         Ok(Err(CallError::Channel(error))) if error.kind == ErrorKind::Fenced => {}
         other => {
@@ -179,8 +181,8 @@ pub async fn fence(world: &World) -> Outcome {
     let late = old.instance.send(post("late", ALICE, "late"));
     let kinds = &[ErrorKind::Fenced, ErrorKind::Draining];
     refused("send of the older instance", kinds, late).await?;
-    world.flying(new.receive_only(&id)).await?;
-    let shown = world.shown();
+    fixture.flying(new.receive_only(&id)).await?;
+    let shown = fixture.shown();
     expect(!shown.contains(&words("late")), || {
         "the older instance sends".to_owned()
     })

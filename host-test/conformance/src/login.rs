@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::fixture::{ALICE, Outcome, World, answered, expect, refused, same, within};
+use super::fixture::{ALICE, Fixture, Outcome, answered, expect, refused, same, within};
 use gateway_host::account::Setup;
 use gateway_host::bindings::exports::gateway::channel::login::Identity;
 use gateway_host::bindings::gateway::channel::types::ErrorKind;
@@ -19,41 +19,41 @@ struct Begun {
     instance: Instance,
 }
 
-fn setup(world: &World) -> Result<Setup, String> {
+fn setup(fixture: &Fixture) -> Result<Setup, String> {
     let secrets = Secrets::default();
-    for capture in &world.plugin.descriptor.captures {
+    for capture in &fixture.plugin.descriptor.captures {
         secrets.set_all(&capture.credential, &[] as &[&str]);
     }
     let made = Setup::with_secrets(
-        &world.runtime,
-        &world.plugin,
-        world.state.clone(),
+        &fixture.runtime,
+        &fixture.plugin,
+        fixture.state.clone(),
         "login".to_owned(),
         secrets,
-        world.config(),
+        fixture.config(),
         MediaRules::default(),
     );
     made.map_err(|error| error.to_string())
 }
 
-async fn begin(world: &World) -> Result<Begun, String> {
-    let setup = setup(world)?;
+async fn begin(fixture: &Fixture) -> Result<Begun, String> {
+    let setup = setup(fixture)?;
     let instance = within("making an instance", setup.instance()).await?;
     let instance = instance.map_err(|error| error.to_string())?;
     let code = match answered("begin", instance.begin_login()).await? {
         Step::ShowQr(qr) => qr,
         other => return Err(format!("begin shows no code, but {}", name(&other))),
     };
-    let newest = newest(world)?;
+    let newest = newest(fixture)?;
     same("what the code says", &code.text, &newest.url)?;
-    expect(code.until > world.clock.unix_ms(), || {
+    expect(code.until > fixture.clock.unix_ms(), || {
         "the code is of no use any more".to_owned()
     })?;
     Ok(Begun { setup, instance })
 }
 
-fn newest(world: &World) -> Result<QrCode, String> {
-    let codes = world.simulator.qr_codes();
+fn newest(fixture: &Fixture) -> Result<QrCode, String> {
+    let codes = fixture.simulator.qr_codes();
     codes
         .into_iter()
         .next_back()
@@ -72,20 +72,20 @@ fn name(step: &Step) -> String {
 }
 
 impl Begun {
-    async fn next(&self, world: &World) -> Result<Step, String> {
+    async fn next(&self, fixture: &Fixture) -> Result<Step, String> {
         let next = answered("next", self.instance.next_login_step());
-        world.flying(next).await
+        fixture.flying(next).await
     }
 
-    async fn expect(&self, world: &World, wanted: &str) -> Outcome {
-        let step = self.next(world).await?;
+    async fn expect(&self, fixture: &Fixture, wanted: &str) -> Outcome {
+        let step = self.next(fixture).await?;
         same("the next step", name(&step).as_str(), wanted)
     }
 
     /// The person confirms, and the login is done.
-    async fn confirmed(&self, world: &World) -> Result<Identity, String> {
-        let code = world.simulator.login(ALICE, Act::Confirm)?;
-        let identity = match self.next(world).await? {
+    async fn confirmed(&self, fixture: &Fixture) -> Result<Identity, String> {
+        let code = fixture.simulator.login(ALICE, Act::Confirm)?;
+        let identity = match self.next(fixture).await? {
             Step::Done(identity) => identity,
             other => return Err(format!("{} instead of done", name(&other))),
         };
@@ -98,22 +98,22 @@ impl Begun {
     }
 }
 
-pub async fn steps(world: &World) -> Outcome {
-    let login = begin(world).await?;
-    world.simulator.login(ALICE, Act::Expire)?;
-    login.expect(world, "show-qr").await?;
-    world.simulator.login(ALICE, Act::Scan)?;
-    login.expect(world, "confirm").await?;
-    let identity = login.confirmed(world).await?;
+pub async fn steps(fixture: &Fixture) -> Outcome {
+    let login = begin(fixture).await?;
+    fixture.simulator.login(ALICE, Act::Expire)?;
+    login.expect(fixture, "show-qr").await?;
+    fixture.simulator.login(ALICE, Act::Scan)?;
+    login.expect(fixture, "confirm").await?;
+    let identity = login.confirmed(fixture).await?;
     same("the owner", identity.owner.as_deref(), Some(ALICE))?;
-    let bot = world.simulator.account(&identity.account);
+    let bot = fixture.simulator.account(&identity.account);
     let token = bot.ok_or("there is no such account")?.token();
-    world.ledger.secret(token.clone());
+    fixture.ledger.secret(token.clone());
     let told = format!("{identity:?}");
     expect(!told.contains(&token), || {
         "the component has the token".to_owned()
     })?;
-    let captures = &world.plugin.descriptor.captures;
+    let captures = &fixture.plugin.descriptor.captures;
     let is_kept = captures.iter().any(|capture| {
         let captured = login.setup.take_captured(&capture.credential);
         captured.is_some_and(|secret| secret.expose() == token)
@@ -125,36 +125,36 @@ pub async fn steps(world: &World) -> Outcome {
         .map(drop)
 }
 
-pub async fn digits(world: &World) -> Outcome {
-    let login = begin(world).await?;
-    let code = world.simulator.login(ALICE, Act::ScanWithDigits)?;
-    login.expect(world, "enter-code").await?;
+pub async fn digits(fixture: &Fixture) -> Outcome {
+    let login = begin(fixture).await?;
+    let code = fixture.simulator.login(ALICE, Act::ScanWithDigits)?;
+    login.expect(fixture, "enter-code").await?;
     let digits = code.digits.ok_or("the phone shows no digits")?;
     let wrong = match digits.as_str() {
         "000000" => "111111",
         _ => "000000",
     };
     let submitting = answered("submit", login.instance.submit_login_code(wrong.to_owned()));
-    let step = world.flying(submitting).await?;
+    let step = fixture.flying(submitting).await?;
     same(
         "the step after wrong digits",
         name(&step).as_str(),
         "enter-code",
     )?;
     let confirming = async {
-        let is_known = async || Ok(newest(world)?.status == "scaned");
-        world
+        let is_known = async || Ok(newest(fixture)?.status == "scaned");
+        fixture
             .moving("sending the digits", Duration::ZERO, is_known)
             .await?;
-        world.simulator.login(ALICE, Act::Confirm)
+        fixture.simulator.login(ALICE, Act::Confirm)
     };
     let submitting = answered("submit", login.instance.submit_login_code(digits));
     let both = async { tokio::join!(submitting, confirming) };
-    let (step, code) = world.flying_by(Duration::from_millis(100), both).await;
+    let (step, code) = fixture.flying_by(Duration::from_millis(100), both).await;
     let account = code?.account;
     // Whether the person is to be told once more is the component's to say.
     let step = match step? {
-        Step::Confirm => login.next(world).await?,
+        Step::Confirm => login.next(fixture).await?,
         step => step,
     };
     match step {
@@ -163,26 +163,26 @@ pub async fn digits(world: &World) -> Outcome {
     }
 }
 
-pub async fn elsewhere(world: &World) -> Outcome {
-    world.faults(json!({"baseurl": "https://elsewhere.example"}))?;
-    let login = begin(world).await?;
-    world.simulator.login(ALICE, Act::Confirm)?;
-    let step = login.next(world).await?;
+pub async fn elsewhere(fixture: &Fixture) -> Outcome {
+    fixture.faults(json!({"baseurl": "https://elsewhere.example"}))?;
+    let login = begin(fixture).await?;
+    fixture.simulator.login(ALICE, Act::Confirm)?;
+    let step = login.next(fixture).await?;
     expect(name(&step).starts_with("failed"), || {
         format!("a foreign API leads to {}", name(&step))
     })?;
-    world.faults(json!({"baseurl": null}))?;
-    let login = begin(world).await?;
+    fixture.faults(json!({"baseurl": null}))?;
+    let login = begin(fixture).await?;
     let redirect = Act::Redirect(Some("elsewhere.example".to_owned()));
-    world.simulator.login(ALICE, redirect)?;
-    let step = login.next(world).await?;
+    fixture.simulator.login(ALICE, redirect)?;
+    let step = login.next(fixture).await?;
     expect(name(&step).starts_with("failed"), || {
         format!("a foreign host leads to {}", name(&step))
     })
 }
 
-pub async fn nothing_begun(world: &World) -> Outcome {
-    let setup = setup(world)?;
+pub async fn nothing_begun(fixture: &Fixture) -> Outcome {
+    let setup = setup(fixture)?;
     let instance = within("making an instance", setup.instance()).await?;
     let instance = instance.map_err(|error| error.to_string())?;
     let kinds = &[ErrorKind::Invalid];

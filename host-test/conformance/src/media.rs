@@ -8,7 +8,9 @@ use futures::stream::BoxStream;
 use md5::{Digest, Md5};
 use serde_json::json;
 
-use super::fixture::{ALICE, Outcome, World, answered, expect, part, post, refused, same, within};
+use super::fixture::{
+    ALICE, Fixture, Outcome, answered, expect, part, post, refused, same, within,
+};
 use gateway_host::account::Post;
 use gateway_host::bindings::exports::gateway::channel::media_transfer::Upload;
 use gateway_host::bindings::gateway::channel::types::{ErrorKind, PartState};
@@ -24,9 +26,9 @@ fn content(size: usize) -> Vec<u8> {
 }
 
 /// Sends a file to the bot; the handle with which it is opened.
-async fn handle(world: &World, bytes: Vec<u8>) -> Result<String, String> {
-    let running = world.start().await?;
-    let said = world
+async fn handle(fixture: &Fixture, bytes: Vec<u8>) -> Result<String, String> {
+    let running = fixture.start().await?;
+    let said = fixture
         .simulator
         .send_file(ALICE, MediaKind::File, "a.bin", bytes);
     let id = said["message_id"].to_string();
@@ -48,11 +50,11 @@ async fn read(instance: &Instance, handle: &str) -> Result<(Vec<u8>, bool), Stri
     Ok((bytes, matches!(done, Ok(Ok(())))))
 }
 
-pub async fn fetched(world: &World) -> Outcome {
+pub async fn fetched(fixture: &Fixture) -> Outcome {
     for size in SIZES {
         // Of another instance than the one that reads.
-        let handle = handle(world, content(size)).await?;
-        let running = world.start().await?;
+        let handle = handle(fixture, content(size)).await?;
+        let running = fixture.start().await?;
         let (bytes, is_whole) = read(&running.instance, &handle).await?;
         expect(bytes == content(size) && is_whole, || {
             format!("{size} bytes: {} came, whole: {is_whole}", bytes.len())
@@ -61,15 +63,15 @@ pub async fn fetched(world: &World) -> Outcome {
     Ok(())
 }
 
-pub async fn broken(world: &World) -> Outcome {
-    let handle = handle(world, content(100_000)).await?;
-    let running = world.start().await?;
+pub async fn broken(fixture: &Fixture) -> Outcome {
+    let handle = handle(fixture, content(100_000)).await?;
+    let running = fixture.start().await?;
     for fault in [
         json!({"wrong_key": true}),
         json!({"bad_padding": true}),
         json!({"cut": "body"}),
     ] {
-        world.faults(json!({"download": fault}))?;
+        fixture.faults(json!({"download": fault}))?;
         let content = within("fetch", running.instance.fetch(handle.clone())).await?;
         // An error of the call is as good a word as one of the content.
         let Ok(mut content) = content else {
@@ -84,26 +86,26 @@ pub async fn broken(world: &World) -> Outcome {
             format!("it is told to be whole although the server has {fault}")
         })?;
     }
-    world.faults(json!({"download": null}))?;
+    fixture.faults(json!({"download": null}))?;
     let (bytes, is_whole) = read(&running.instance, &handle).await?;
     expect(bytes == content(100_000) && is_whole, || {
         "it can't be opened after that".to_owned()
     })
 }
 
-pub async fn elsewhere(world: &World) -> Outcome {
-    let running = world.start().await?;
+pub async fn elsewhere(fixture: &Fixture) -> Outcome {
+    let running = fixture.start().await?;
     let kinds = &[ErrorKind::NotFound, ErrorKind::Invalid];
     let invented = running.instance.fetch("no handle at all".to_owned());
     refused("fetch of what is no handle", kinds, invented).await?;
-    world.kill(running).await?;
+    fixture.kill(running).await?;
     let files = json!({"reference": "full-url", "full_url": "https://elsewhere.example/a.bin"});
-    world.faults(json!({"files": files}))?;
+    fixture.faults(json!({"files": files}))?;
     // One that has no handle leads nowhere, which is as good.
-    let Ok(handle) = handle(world, content(10)).await else {
+    let Ok(handle) = handle(fixture, content(10)).await else {
         return Ok(());
     };
-    let running = world.start().await?;
+    let running = fixture.start().await?;
     let fetching = running.instance.fetch(handle);
     refused("fetch", &[ErrorKind::Forbidden], fetching)
         .await
@@ -129,9 +131,9 @@ fn stream(bytes: &[u8]) -> BoxStream<'static, io::Result<Bytes>> {
     futures::stream::iter(windows).boxed()
 }
 
-pub async fn put(world: &World) -> Outcome {
-    let running = world.start().await?;
-    let id = world.say("hello");
+pub async fn put(fixture: &Fixture) -> Outcome {
+    let running = fixture.start().await?;
+    let id = fixture.say("hello");
     running.receive_only(&id).await?;
     for size in SIZES {
         let bytes = content(size);
@@ -148,19 +150,19 @@ pub async fn put(world: &World) -> Outcome {
         let file = id
             .parse()
             .ok()
-            .and_then(|id| world.simulator.phone_file(id));
+            .and_then(|id| fixture.simulator.phone_file(id));
         expect(file.as_deref() == Some(bytes.as_slice()), || {
             format!("{size} bytes: another content is at the phone")
         })?;
     }
-    let phone = world.simulator.phone();
+    let phone = fixture.simulator.phone();
     let broken = phone.iter().find_map(|bubble| bubble["broken"].as_str());
     same("what the phone can't show", broken, None)
 }
 
-pub async fn wrong_length(world: &World) -> Outcome {
-    let running = world.start().await?;
-    let id = world.say("hello");
+pub async fn wrong_length(fixture: &Fixture) -> Outcome {
+    let running = fixture.start().await?;
+    let id = fixture.say("hello");
     running.receive_only(&id).await?;
     let bytes = content(50_000);
     for announced in [49_999, 50_001, 0] {

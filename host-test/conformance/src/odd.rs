@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::fixture::{ALICE, Outcome, World, answered, expect, messages, post, same, words};
+use super::fixture::{ALICE, Fixture, Outcome, answered, expect, messages, post, same, words};
 
 /// A message as the platform sends it, with this id and more members.
 fn message(id: Value, more: Value) -> Value {
@@ -18,8 +18,8 @@ fn message(id: Value, more: Value) -> Value {
     message
 }
 
-pub async fn ids_and_fields(world: &World) -> Outcome {
-    let running = world.start().await?;
+pub async fn ids_and_fields(fixture: &Fixture) -> Outcome {
+    let running = fixture.start().await?;
     let ids = [
         json!(18_446_744_073_709_551_615_u64),
         json!(9_007_199_254_740_993_u64),
@@ -28,12 +28,12 @@ pub async fn ids_and_fields(world: &World) -> Outcome {
     ];
     let unknown = json!({"of_the_future": {"a": [1, null]}, "message_state": 77});
     for id in &ids {
-        world
+        fixture
             .simulator
             .push_raw(message(id.clone(), unknown.clone()));
     }
-    world.faults(json!({"inbound": {"string_ids": true}}))?;
-    let last = world
+    fixture.faults(json!({"inbound": {"string_ids": true}}))?;
+    let last = fixture
         .say("with ids as strings")
         .trim_matches('"')
         .to_owned();
@@ -47,8 +47,8 @@ pub async fn ids_and_fields(world: &World) -> Outcome {
     same("the ids", found, wanted)
 }
 
-pub async fn poison(world: &World) -> Outcome {
-    let running = world.start().await?;
+pub async fn poison(fixture: &Fixture) -> Outcome {
+    let running = fixture.start().await?;
     let deep = (0..100).fold(json!(1), |value, _| json!([value]));
     for odd in [
         json!(5),
@@ -61,11 +61,11 @@ pub async fn poison(world: &World) -> Outcome {
         message(json!("odd"), json!({"item_list": deep})),
         message(json!("of a bot"), json!({"message_type": 2})),
     ] {
-        world.simulator.push_raw(odd);
+        fixture.simulator.push_raw(odd);
     }
     let unknown = json!({"type": 99, "future_item": {"x": 1}});
-    world.simulator.push(ALICE, vec![unknown]);
-    let last = world.say("after all that");
+    fixture.simulator.push(ALICE, vec![unknown]);
+    let last = fixture.say("after all that");
     let mut found: Vec<String> = Vec::new();
     while found.last() != Some(&last) {
         let events = running.receive().await?;
@@ -80,19 +80,19 @@ pub async fn poison(world: &World) -> Outcome {
         running.instance.send(post("k", ALICE, "still here")),
     )
     .await?;
-    expect(world.shown().len() == 1, || {
+    expect(fixture.shown().len() == 1, || {
         "nothing is sent after it".to_owned()
     })
 }
 
-pub async fn redirects(world: &World) -> Outcome {
+pub async fn redirects(fixture: &Fixture) -> Outcome {
     let elsewhere = json!({"redirect": "http://127.0.0.1:9/elsewhere", "times": 2});
-    world.faults(json!({"getupdates": elsewhere, "sendmessage": elsewhere}))?;
-    let running = world.start().await?;
-    let id = world.say("hello");
-    world.flying(running.receive_only(&id)).await?;
+    fixture.faults(json!({"getupdates": elsewhere, "sendmessage": elsewhere}))?;
+    let running = fixture.start().await?;
+    let id = fixture.say("hello");
+    fixture.flying(running.receive_only(&id)).await?;
     let sending = running.send(post("k", ALICE, "news"));
-    world.flying(sending).await?;
-    world.clock.advance(Duration::from_secs(1));
+    fixture.flying(sending).await?;
+    fixture.clock.advance(Duration::from_secs(1));
     Ok(())
 }

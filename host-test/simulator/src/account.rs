@@ -20,7 +20,7 @@ use super::files::{File, MediaKind};
 use super::people::{self, Repeat};
 use super::recent::Recent;
 use super::stamp::mark;
-use super::{Content, Running, World, files, lock};
+use super::{Content, Running, ServerState, files, lock};
 use bucket::Bucket;
 use inbox::Inbox;
 
@@ -31,7 +31,7 @@ const CLIENT_IDS: usize = 65_536;
 #[derive(Clone)]
 pub struct Account {
     pub(super) bot: Arc<Bot>,
-    pub(super) world: Arc<World>,
+    pub(super) server: Arc<ServerState>,
     pub(super) running: Arc<Running>,
 }
 
@@ -87,10 +87,10 @@ pub struct Typing {
 }
 
 impl Account {
-    pub(super) fn new(bot: Arc<Bot>, world: Arc<World>, running: Arc<Running>) -> Account {
+    pub(super) fn new(bot: Arc<Bot>, server: Arc<ServerState>, running: Arc<Running>) -> Account {
         Account {
             bot,
-            world,
+            server,
             running,
         }
     }
@@ -108,7 +108,7 @@ impl Account {
     /// Gives the account a new token, as a new login does: the old one is answered with -14, and
     /// an expired session is over.
     pub fn replace_token(&self) -> String {
-        self.world.add(&self.bot.account);
+        self.server.add(&self.bot.account);
         self.token()
     }
 
@@ -120,7 +120,7 @@ impl Account {
     /// Binds the account to this person, as a login does. The session of the one that they had
     /// before ends.
     pub fn bind(&self, user: &str) {
-        self.world.bind(&self.bot, user);
+        self.server.bind(&self.bot, user);
     }
 
     /// Whether the account's person was not bound to another one since.
@@ -136,7 +136,7 @@ impl Account {
     /// A person sends items; returns the stored message. What the server adds to an item is
     /// added where it is missing.
     pub fn push(&self, user: &str, items: Vec<Value>) -> Value {
-        people::store(&self.world, &self.bot, user, items)
+        people::store(&self.server, &self.bot, user, items)
     }
 
     /// A person sends a file; returns the stored message.
@@ -161,17 +161,17 @@ impl Account {
     /// Puts a file on the CDN; returns the item that refers to it, as the account's `files` rule
     /// wants it, for [`Account::push`] or as a part of another item.
     pub fn place(&self, file: &File) -> Value {
-        files::place(&self.world, &self.bot, file)
+        files::place(&self.server, &self.bot, file)
     }
 
     /// Puts any JSON at all among the next messages.
     pub fn push_raw(&self, message: Value) {
-        people::store_raw(&self.world, &self.bot, &message);
+        people::store_raw(&self.server, &self.bot, &message);
     }
 
     /// Delivers a message of [`Account::push`] again; returns it as it is delivered.
     pub fn repeat(&self, message: &Value, how: Repeat) -> Value {
-        people::repeat(&self.world, &self.bot, message, how)
+        people::repeat(&self.server, &self.bot, message, how)
     }
 
     /// Messages that are not behind a cursor that came back: the client may not have them yet.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use super::account::Bot;
-use super::{Account, Simulator, World, lock};
+use super::{Account, ServerState, Simulator, lock};
 
 /// Bots with a later one in their place that are remembered. The answer to the token of one that
 /// is not is the same, and only that it was counted is lost.
@@ -56,7 +56,7 @@ impl Bots {
     }
 }
 
-impl World {
+impl ServerState {
     pub(super) fn bot(&self, account_id: &str) -> Option<Arc<Bot>> {
         self.bots().by_account.get(account_id).cloned()
     }
@@ -137,13 +137,13 @@ impl Simulator {
     /// The account that this person writes to: their own live one, else the first, and if a login
     /// has ended the first one's session, the one that was bound last.
     pub fn bot_of(&self, user: &str) -> Account {
-        self.handle(self.world().bot_of(user))
+        self.handle(self.server().bot_of(user))
     }
 
     /// Binds a new bot to this person, as a login with another client does: the one before gets
     /// -14 from now on.
     pub fn log_in_elsewhere(&self, user: &str) -> Account {
-        self.handle(self.world().bind_new(user))
+        self.handle(self.server().bind_new(user))
     }
 }
 
@@ -156,14 +156,14 @@ mod tests {
     use serde_json::json;
 
     use super::super::client::{Client, strict_simulator, texts};
-    use super::super::{DEFAULT_USER, Options};
+    use super::super::{DEFAULT_USER, SimulatorOptions};
     use super::*;
 
     const BOB: &str = "wxid_bob@im.wechat";
 
     #[tokio::test]
     async fn a_binding_ends_the_one_before_and_its_open_poll() {
-        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
         let first = simulator.first().clone();
         assert_eq!(first.owner().as_deref(), Some(DEFAULT_USER));
         simulator.say(DEFAULT_USER, "to the first");
@@ -195,7 +195,7 @@ mod tests {
         // The rule of the older sessions is not the new one's.
         simulator
             .first()
-            .world
+            .server
             .clock
             .advance(std::time::Duration::from_secs(61));
         simulator.say(DEFAULT_USER, "to the second");
@@ -230,12 +230,12 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_newest_of_the_displaced_are_remembered() {
-        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
         let first = Client::new(&simulator);
         for _ in 0..DISPLACED + 5 {
             simulator.log_in_elsewhere(DEFAULT_USER);
         }
-        assert_eq!(simulator.world().all_bots().len(), DISPLACED + 1);
+        assert_eq!(simulator.server().all_bots().len(), DISPLACED + 1);
         assert_eq!(first.poll("").await["errcode"], -14);
         assert_eq!(simulator.counters().polls, 0);
     }

@@ -266,7 +266,7 @@ mod tests {
         assert!(!sending.is_finished());
         simulator
             .first()
-            .world
+            .server
             .clock
             .advance(Duration::from_secs(60));
         assert_eq!(sending.await.unwrap()["ret"], 0);

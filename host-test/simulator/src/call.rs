@@ -16,11 +16,11 @@ use super::endpoint::Endpoint;
 use super::faults::{Break, Fault, Kind, SentAs, UploadUrl};
 use super::server::json_answer;
 use super::wire::Exchange;
-use super::{World, polling, sending, strict, typing, upload_url};
+use super::{ServerState, polling, sending, strict, typing, upload_url};
 
 /// One request to an endpoint.
 pub(super) struct Call {
-    pub(super) world: Arc<World>,
+    pub(super) server: Arc<ServerState>,
     pub(super) at: Duration,
     pub(super) at_ms: u64,
     /// The name that the client has for the server.
@@ -32,18 +32,18 @@ pub(super) struct Call {
 impl Call {
     /// Authorizes, lets the request take effect, and answers, each as far as its fault allows.
     pub(super) async fn answer(self, head: &Parts) -> Result<Response<AnswerBody>, Cut> {
-        let Some(bot) = bearer(&head.headers).and_then(|token| self.world.bot_of_token(token))
+        let Some(bot) = bearer(&head.headers).and_then(|token| self.server.bot_of_token(token))
         else {
             let answer = json_answer(StatusCode::OK, Bytes::from_static(STALE.as_bytes()));
             self.record(None, Some(StatusCode::OK), STALE.as_bytes());
             return Ok(answer);
         };
         let _open =
-            (self.endpoint == Endpoint::GetUpdates).then(|| OpenPoll::new(&self.world, &bot));
+            (self.endpoint == Endpoint::GetUpdates).then(|| OpenPoll::new(&self.server, &bot));
         // A body that is no JSON is null: every field is missing then.
         let body = serde_json::from_slice(&self.body).unwrap_or(Value::Null);
         let (fault, shown_at_all) = self.arrive(&bot, &head.headers, &body);
-        self.world.changed.notify_waiters();
+        self.server.changed.notify_waiters();
         let fault = fault.unwrap_or_default();
         let edge = bot.lock().rules.edge;
         let effect = self.process(&bot, &body, &fault.kind, shown_at_all);
@@ -58,7 +58,7 @@ impl Call {
         edge: Option<Duration>,
         effect: impl Future<Output = String>,
     ) -> Result<Response<AnswerBody>, Cut> {
-        let clock = &self.world.clock;
+        let clock = &self.server.clock;
         let cut_off = async {
             match edge.filter(|_| self.endpoint.is_poll()) {
                 Some(edge) => clock.sleep_until(self.at.saturating_add(edge)).await,
@@ -77,7 +77,7 @@ impl Call {
             clock.sleep(fault.delay).await;
         }
         let answer = self.give(bot, fault, truth).await;
-        self.world.changed.notify_waiters();
+        self.server.changed.notify_waiters();
         answer
     }
 
@@ -110,7 +110,7 @@ impl Call {
         }
         drop(state);
         for violation in violations {
-            self.world
+            self.server
                 .violation(format!("{}: {violation}", self.endpoint.name()));
         }
         (fault, shown_at_all)
@@ -124,31 +124,31 @@ impl Call {
         kind: &Kind,
         shown_at_all: bool,
     ) -> String {
-        let world = &*self.world;
+        let server = &*self.server;
         let stale = bot
             .lock()
-            .session_answer(self.endpoint, world.clock.elapsed());
+            .session_answer(self.endpoint, server.clock.elapsed());
         if let Some(stale) = stale {
             return stale.to_owned();
         }
         if !body.is_object() {
-            world.violation(format!(
+            server.violation(format!(
                 "{}: the body is no JSON object",
                 self.endpoint.name()
             ));
             return sending::INVALID.to_owned();
         }
         match self.endpoint {
-            Endpoint::GetUpdates => polling::getupdates(world, bot, body).await,
+            Endpoint::GetUpdates => polling::getupdates(server, bot, body).await,
             Endpoint::SendMessage => {
                 let sent_as = match kind {
                     Kind::Sent(sent_as) => *sent_as,
                     _ => SentAs::Id,
                 };
-                sending::sendmessage(world, bot, body, sent_as, shown_at_all)
+                sending::sendmessage(server, bot, body, sent_as, shown_at_all)
             }
-            Endpoint::GetConfig => typing::getconfig(world, bot, body),
-            Endpoint::SendTyping => typing::sendtyping(world, bot, body).to_owned(),
+            Endpoint::GetConfig => typing::getconfig(server, bot, body),
+            Endpoint::SendTyping => typing::sendtyping(server, bot, body).to_owned(),
             Endpoint::NotifyStart => typing::notifystart(bot).to_owned(),
             Endpoint::NotifyStop => typing::notifystop(bot).to_owned(),
             Endpoint::GetUploadUrl => {
@@ -156,7 +156,7 @@ impl Call {
                     Kind::UploadUrl(given) => given.clone(),
                     _ => UploadUrl::default(),
                 };
-                upload_url::getuploadurl(world, bot, body, &given)
+                upload_url::getuploadurl(server, bot, body, &given)
             }
             // The login answers its own, and no path of the API leads to the CDN.
             Endpoint::GetBotQrcode
@@ -194,7 +194,7 @@ impl Call {
             Kind::Stall(Break::Before) => std::future::pending().await,
             Kind::Stall(Break::After) => stalled(&bytes, 0),
             Kind::Stall(Break::Body) => stalled(&bytes, length / 2),
-            Kind::Drip(every) => dripping(bytes.clone(), *every, self.world.clock.clone()),
+            Kind::Drip(every) => dripping(bytes.clone(), *every, self.server.clock.clone()),
             _ => whole(bytes.clone()),
         };
         let mut response = Response::new(body);
@@ -217,7 +217,7 @@ impl Call {
     }
 
     fn record(&self, bot: Option<&Bot>, status: Option<StatusCode>, response: &[u8]) {
-        self.world.wire.record(|| Exchange {
+        self.server.wire.record(|| Exchange {
             at: self.at,
             at_ms: self.at_ms,
             host: self.host.clone(),
@@ -232,19 +232,19 @@ impl Call {
 
 /// A poll that is open, for the counters; a client that goes away closes it.
 struct OpenPoll<'a> {
-    world: &'a World,
+    server: &'a ServerState,
     bot: &'a Bot,
 }
 
 impl<'a> OpenPoll<'a> {
-    fn new(world: &'a World, bot: &'a Bot) -> OpenPoll<'a> {
+    fn new(server: &'a ServerState, bot: &'a Bot) -> OpenPoll<'a> {
         let state = &mut *bot.lock();
         let counters = &mut state.counters;
         counters.polls_open += 1;
         counters.polls_open_max = counters.polls_open_max.max(counters.polls_open);
         let starts = counters.starts;
-        state.handovers.opened(starts, world.clock.elapsed());
-        OpenPoll { world, bot }
+        state.handovers.opened(starts, server.clock.elapsed());
+        OpenPoll { server, bot }
     }
 }
 
@@ -252,9 +252,9 @@ impl Drop for OpenPoll<'_> {
     fn drop(&mut self) {
         let mut state = self.bot.lock();
         state.counters.polls_open -= 1;
-        state.handovers.ended = Some(self.world.clock.elapsed());
+        state.handovers.ended = Some(self.server.clock.elapsed());
         drop(state);
-        self.world.changed.notify_waiters();
+        self.server.changed.notify_waiters();
     }
 }
 

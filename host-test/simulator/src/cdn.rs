@@ -27,14 +27,14 @@ use serde_json::{Map, Value, json};
 use super::account::Bot;
 use super::breakage::{AnswerBody, Cut, whole};
 use super::cipher::Key;
-use super::content::Place;
+use super::content::Storage;
 use super::endpoint::Endpoint;
 use super::faults::Fault;
 use super::media::payload_key;
 use super::query::{escaped, parameter};
 use super::recent::Recent;
 use super::wire::Exchange;
-use super::{Content, MediaKind, World, lock};
+use super::{Content, MediaKind, ServerState, lock};
 use gateway_listener::Received;
 
 /// Files, announcements and shown files that are remembered.
@@ -147,12 +147,12 @@ impl Cdn {
     pub(super) fn store(&self, blob: Blob) -> String {
         let ticket = new_ticket();
         let mut shelf = lock(&self.shelf);
-        let (size, place) = (blob.content.size(), blob.content.place());
+        let (size, storage) = (blob.content.size(), blob.content.storage());
         shelf.blobs.remember(ticket.clone(), Arc::new(blob));
-        let gone = match place {
-            Place::Memory => shelf.in_memory.add(&ticket, size),
-            Place::Disk => shelf.on_disk.add(&ticket, size),
-            Place::Elsewhere => Vec::new(),
+        let gone = match storage {
+            Storage::Memory => shelf.in_memory.add(&ticket, size),
+            Storage::Disk => shelf.on_disk.add(&ticket, size),
+            Storage::Elsewhere => Vec::new(),
         };
         for oldest in gone {
             if let Some(blob) = shelf.blobs.find_mut(&oldest) {
@@ -208,7 +208,7 @@ impl Blob {
     }
 }
 
-impl World {
+impl ServerState {
     /// A full URL to put a file at.
     pub(super) fn upload_url(&self, base: Option<&str>, ticket: &str, filekey: &str) -> String {
         let base = self.cdn_base(base);
@@ -241,17 +241,17 @@ fn new_ticket() -> String {
 
 /// Answers a path below `/c2c/`.
 pub(super) async fn answer(
-    world: Arc<World>,
+    server: Arc<ServerState>,
     head: Parts,
     body: Received,
 ) -> Result<Response<AnswerBody>, Cut> {
     let path = head.uri.path().strip_prefix("/c2c/").unwrap_or_default();
     match (path, head.method.as_str()) {
-        ("upload", "POST") => upload::upload(world, head, body).await,
-        ("download", "GET") => download::download(world, head).await,
+        ("upload", "POST") => upload::upload(server, head, body).await,
+        ("download", "GET") => download::download(server, head).await,
         (_, method) => {
             if matches!(path, "upload" | "download") {
-                world.violation(format!("{path}: the CDN takes no {method} here"));
+                server.violation(format!("{path}: the CDN takes no {method} here"));
             }
             Ok(refusal(StatusCode::NOT_FOUND, "not found"))
         }
@@ -260,7 +260,7 @@ pub(super) async fn answer(
 
 /// One request to the CDN, for the checks and the wire log.
 struct Visit {
-    world: Arc<World>,
+    server: Arc<ServerState>,
     endpoint: Endpoint,
     at: Duration,
     at_ms: u64,
@@ -272,21 +272,21 @@ struct Visit {
 impl Visit {
     /// Counts and checks the request, and tells its fault. `owner` is the bot whose file it is.
     fn arrive(
-        world: Arc<World>,
+        server: Arc<ServerState>,
         endpoint: Endpoint,
         head: Parts,
         owner: Option<&Arc<Bot>>,
     ) -> (Visit, Fault) {
-        let bot = owner.unwrap_or(&world.first).clone();
+        let bot = owner.unwrap_or(&server.first).clone();
         let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
         let visit = Visit {
-            at: world.clock.elapsed(),
-            at_ms: world.clock.unix_ms(),
+            at: server.clock.elapsed(),
+            at_ms: server.clock.unix_ms(),
             host: host.map(str::to_owned),
             headers: head.headers,
             endpoint,
             bot,
-            world,
+            server,
         };
         let (fault, strict) = {
             let mut state = visit.bot.lock();
@@ -294,7 +294,7 @@ impl Visit {
             (state.rules.fault(endpoint), state.rules.strict)
         };
         visit.check(strict, head.uri.query().unwrap_or_default());
-        visit.world.changed.notify_waiters();
+        visit.server.changed.notify_waiters();
         (visit, fault.unwrap_or_default())
     }
 
@@ -327,13 +327,13 @@ impl Visit {
 
     fn violation(&self, sentence: &str) {
         let endpoint = self.endpoint.name();
-        self.world.violation(format!("{endpoint}: {sentence}"));
+        self.server.violation(format!("{endpoint}: {sentence}"));
     }
 
     /// Records the exchange without the bodies: how many bytes, from which host, and which
     /// headers of the API came along.
     fn record(&self, status: Option<StatusCode>, received: u64, sent: u64, error: Option<&str>) {
-        self.world.wire.record(|| {
+        self.server.wire.record(|| {
             let names = self.headers.keys().map(|name| name.as_str());
             let of_api: Vec<&str> = names.filter(|name| API_HEADERS.contains(name)).collect();
             let request = json!({"host": self.host, "api_headers": of_api, "bytes": received});
@@ -352,7 +352,7 @@ impl Visit {
                 response: Value::Object(response).to_string().into_bytes().into(),
             }
         });
-        self.world.changed.notify_waiters();
+        self.server.changed.notify_waiters();
     }
 }
 

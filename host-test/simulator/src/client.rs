@@ -312,10 +312,10 @@ pub(super) fn cursor(answer: &Value) -> &str {
 
 /// A simulator in strict mode with a short hold.
 pub(super) async fn strict_simulator() -> Simulator {
-    let options = super::Options {
+    let options = super::SimulatorOptions {
         strict: true,
         hold: Duration::from_millis(300),
-        ..super::Options::default()
+        ..super::SimulatorOptions::default()
     };
     Simulator::start(options)
         .await

@@ -38,7 +38,7 @@ enum Source {
 
 /// What a content takes up.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Storage {
     Memory,
     Disk,
     /// Nothing of ours.
@@ -165,11 +165,11 @@ impl Content {
         }
     }
 
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn storage(&self) -> Storage {
         match &self.source {
-            Source::Bytes(_) => Place::Memory,
-            Source::Unnamed(_) => Place::Disk,
-            Source::Path(_) | Source::Generated(_) | Source::Gone => Place::Elsewhere,
+            Source::Bytes(_) => Storage::Memory,
+            Source::Unnamed(_) => Storage::Disk,
+            Source::Path(_) | Source::Generated(_) | Source::Gone => Storage::Elsewhere,
         }
     }
 

@@ -47,7 +47,7 @@ use serde_json::{Map, Value, json};
 use super::account::Bot;
 use super::content::NotReceived;
 use super::query::{names, parameter};
-use super::{Content, DEFAULT_USER, File, World, files, lock, login, people};
+use super::{Content, DEFAULT_USER, File, ServerState, files, lock, login, people};
 use gateway_listener::Received;
 
 /// A clock moved further could overflow.
@@ -57,18 +57,18 @@ type Problem = (StatusCode, String);
 
 /// Answers the control path after `/sim/`.
 pub(super) fn answer(
-    world: &World,
+    server: &ServerState,
     method: &Method,
     path: &str,
     body: &[u8],
 ) -> Result<Value, Problem> {
     match (path, method.as_str()) {
-        ("messages", "GET") => Ok(lock(&world.phone).iter().cloned().collect()),
-        ("messages", "POST") => speak(world, &object(body)?),
-        ("login", "GET") => Ok(login::list(world)),
-        ("login", "POST") => login::control(world, &object(body)?).map_err(bad),
+        ("messages", "GET") => Ok(lock(&server.phone).iter().cloned().collect()),
+        ("messages", "POST") => speak(server, &object(body)?),
+        ("login", "GET") => Ok(login::list(server)),
+        ("login", "POST") => login::control(server, &object(body)?).map_err(bad),
         ("faults", "POST") => {
-            world.switch(&Value::Object(object(body)?)).map_err(bad)?;
+            server.switch(&Value::Object(object(body)?)).map_err(bad)?;
             Ok(json!({}))
         }
         ("clock", "POST") => {
@@ -76,11 +76,11 @@ pub(super) fn answer(
             let advance = advance.filter(|advance| *advance <= CENTURY_MS).ok_or_else(|| {
                 bad("`advance_ms` must be milliseconds, from 0 to a hundred years.".to_owned())
             })?;
-            world.clock.advance(Duration::from_millis(advance));
-            Ok(json!({"now_ms": world.clock.unix_ms()}))
+            server.clock.advance(Duration::from_millis(advance));
+            Ok(json!({"now_ms": server.clock.unix_ms()}))
         }
-        ("log", "GET") => Ok(world.wire.entries().into()),
-        ("violations", "GET") => Ok(lock(&world.violations).clone().into()),
+        ("log", "GET") => Ok(server.wire.entries().into()),
+        ("violations", "GET") => Ok(lock(&server.violations).clone().into()),
         ("messages" | "files" | "login" | "faults" | "clock" | "log" | "violations", _) => {
             Err((StatusCode::METHOD_NOT_ALLOWED, format!("/sim/{path} does not take {method}.")))
         }
@@ -91,7 +91,7 @@ pub(super) fn answer(
     }
 }
 
-fn speak(world: &World, request: &Map<String, Value>) -> Result<Value, Problem> {
+fn speak(server: &ServerState, request: &Map<String, Value>) -> Result<Value, Problem> {
     if let Some(unknown) = request
         .keys()
         .find(|key| !["account", "user", "text", "items", "files", "raw"].contains(&key.as_str()))
@@ -105,7 +105,7 @@ fn speak(world: &World, request: &Map<String, Value>) -> Result<Value, Problem> 
             .filter(|user| !user.is_empty())
             .ok_or_else(|| bad("`user` must be a person's id.".to_owned()))?,
     };
-    let bot = addressed(world, request.get("account"), user)?;
+    let bot = addressed(server, request.get("account"), user)?;
     let items = match (
         request.get("text"),
         request.get("items"),
@@ -119,14 +119,14 @@ fn speak(world: &World, request: &Map<String, Value>) -> Result<Value, Problem> 
             let read: Result<Vec<File>, String> = list.iter().map(File::read).collect();
             let read = read.map_err(bad)?;
             let text = request.get("text").and_then(Value::as_str);
-            let placed = read.iter().map(|file| files::place(world, &bot, file));
+            let placed = read.iter().map(|file| files::place(server, &bot, file));
             text.map(people::text_item)
                 .into_iter()
                 .chain(placed)
                 .collect()
         }
         (None, None, None, Some(raw)) => {
-            people::store_raw(world, &bot, raw);
+            people::store_raw(server, &bot, raw);
             return Ok(raw.clone());
         }
         _ => {
@@ -137,12 +137,12 @@ fn speak(world: &World, request: &Map<String, Value>) -> Result<Value, Problem> 
             ));
         }
     };
-    Ok(people::store(world, &bot, user, items))
+    Ok(people::store(server, &bot, user, items))
 }
 
 /// Answers `POST /sim/files`: the body is the file.
 pub(super) async fn take_file(
-    world: &World,
+    server: &ServerState,
     query: Option<&str>,
     body: Received,
 ) -> Result<Value, Problem> {
@@ -158,10 +158,10 @@ pub(super) async fn take_file(
     if let Some(unknown) = names(query).find(|name| !known.contains(name)) {
         return Err(bad(format!("`{unknown}` is no parameter of a file.")));
     }
-    let said = |name: &str| Some(parameter(query, name)).filter(|value| !value.is_empty());
-    let user = said("user").unwrap_or_else(|| DEFAULT_USER.to_owned());
-    let account = said("account").map(Value::from);
-    let bot = addressed(world, account.as_ref(), &user)?;
+    let given = |name: &str| Some(parameter(query, name)).filter(|value| !value.is_empty());
+    let user = given("user").unwrap_or_else(|| DEFAULT_USER.to_owned());
+    let account = given("account").map(Value::from);
+    let bot = addressed(server, account.as_ref(), &user)?;
     let file = File::of_query(query).map_err(bad)?;
     let content = Content::received(body, files::LARGEST).await;
     let content = content.map_err(|why| match why {
@@ -175,19 +175,23 @@ pub(super) async fn take_file(
             (StatusCode::INTERNAL_SERVER_ERROR, sentence)
         }
     })?;
-    let placed = files::place(world, &bot, &File { content, ..file });
-    let text = said("text").map(|text| people::text_item(&text));
+    let placed = files::place(server, &bot, &File { content, ..file });
+    let text = given("text").map(|text| people::text_item(&text));
     let items = text.into_iter().chain([placed]).collect();
-    Ok(people::store(world, &bot, &user, items))
+    Ok(people::store(server, &bot, &user, items))
 }
 
 /// The account that is named, or the one that this person writes to.
-fn addressed(world: &World, account: Option<&Value>, user: &str) -> Result<Arc<Bot>, Problem> {
+fn addressed(
+    server: &ServerState,
+    account: Option<&Value>,
+    user: &str,
+) -> Result<Arc<Bot>, Problem> {
     match account {
-        None => Ok(world.bot_of(user)),
+        None => Ok(server.bot_of(user)),
         Some(account) => account
             .as_str()
-            .and_then(|account_id| world.bot(account_id))
+            .and_then(|account_id| server.bot(account_id))
             .ok_or_else(|| bad(format!("There is no account {account}."))),
     }
 }
@@ -334,7 +338,7 @@ mod tests {
                 .await["ret"],
             -1
         );
-        let before = simulator.first().world.clock.unix_ms();
+        let before = simulator.first().server.clock.unix_ms();
         let advance = json!({"advance_ms": 86_400_000});
         let (_, now) = client.control(Method::POST, "/sim/clock", advance).await;
         assert!(now["now_ms"].as_u64() >= Some(before + 86_400_000));

@@ -15,7 +15,7 @@ use super::account::Bot;
 use super::cdn::Blob;
 use super::cipher::{Key, padded};
 use super::faults::one_of;
-use super::{Content, World};
+use super::{Content, ServerState};
 pub(super) use reading::LARGEST;
 
 /// A file that a person sends.
@@ -182,14 +182,14 @@ impl Reference {
 }
 
 /// Puts a file on the CDN; returns the item that refers to it.
-pub(super) fn place(world: &World, bot: &Arc<Bot>, file: &File) -> Value {
+pub(super) fn place(server: &ServerState, bot: &Arc<Bot>, file: &File) -> Value {
     let (form, base) = {
         let mut state = bot.lock();
         (state.rules.form(), state.rules.cdn_base_url.clone())
     };
     let key = Key::random();
     let is_plain = form.key == KeyForm::None && file.kind == MediaKind::Image;
-    let ticket = world.cdn.store(Blob {
+    let ticket = server.cdn.store(Blob {
         bot: bot.clone(),
         key: (!is_plain).then_some(key),
         kind: file.kind,
@@ -208,7 +208,7 @@ pub(super) fn place(world: &World, bot: &Arc<Bot>, file: &File) -> Value {
     if let Some(hostile) = form.full_url {
         media.insert("full_url".to_owned(), hostile.into());
     } else if form.reference.has_full_url() {
-        let url = world.download_url(base.as_deref(), &ticket);
+        let url = server.download_url(base.as_deref(), &ticket);
         media.insert("full_url".to_owned(), url.into());
     }
     let own_key = matches!(form.key, KeyForm::Usual | KeyForm::Hex).then(|| key.hex());

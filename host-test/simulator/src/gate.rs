@@ -14,7 +14,7 @@ use gateway_listener::{Foreign, Names, Peer, Token, has_origin};
 pub(super) struct Gate {
     names: Names,
     token: String,
-    wanted: Token,
+    expected_token: Token,
 }
 
 /// Why a request is not obeyed.
@@ -26,12 +26,13 @@ pub(super) struct Refusal {
 impl Gate {
     /// With this token for the control paths; `None` and an empty one draw one.
     pub(super) fn new(names: Names, token: Option<String>) -> Gate {
-        let given = token.and_then(|token| Token::new(&token).map(|wanted| (token, wanted)));
-        let (token, wanted) = given.unwrap_or_else(Token::draw);
+        let given = token
+            .and_then(|token| Token::new(&token).map(|expected_token| (token, expected_token)));
+        let (token, expected_token) = given.unwrap_or_else(Token::draw);
         Gate {
             names,
             token,
-            wanted,
+            expected_token,
         }
     }
 
@@ -59,7 +60,7 @@ impl Gate {
             let sentence = "the control paths are for this machine only";
             return Err(Refusal::new(StatusCode::FORBIDDEN, sentence));
         }
-        if !self.wanted.is_in(&head.headers) {
+        if !self.expected_token.is_in(&head.headers) {
             let sentence = "send the header `Authorization: Bearer` with the value of WEIXIN_SIM_TOKEN, \
                  which the simulator prints at its start";
             return Err(Refusal::new(StatusCode::UNAUTHORIZED, sentence));

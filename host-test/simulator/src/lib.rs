@@ -29,20 +29,20 @@ mod files;
 mod gate;
 mod login;
 mod media;
+mod outage;
 mod people;
 mod polling;
 mod query;
-mod reach;
 mod recent;
 mod sending;
 mod server;
+mod server_state;
 mod stamp;
 mod strict;
 mod typing;
 mod upload_url;
 pub mod wecom;
 mod wire;
-mod world;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
@@ -67,10 +67,10 @@ use gateway_listener::clock::Clock;
 use gateway_listener::{ListenerLimits, Names};
 use login::Login;
 pub use login::{Act, LoginCounters, QrCode};
+use outage::Command;
 pub use people::Repeat;
-use reach::Order;
+use server_state::{ServerState, lock};
 use wire::Wire;
-use world::{World, lock};
 
 /// The person who writes when a request names none.
 pub const DEFAULT_USER: &str = "wxid_alice@im.wechat";
@@ -80,7 +80,7 @@ pub const DEFAULT_USER: &str = "wxid_alice@im.wechat";
 const MESSAGE_ID_BASE: u64 = 7_497_484_083_968_569_736;
 
 /// How a simulator starts.
-pub struct Options {
+pub struct SimulatorOptions {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
     /// The time that every rule goes by.
@@ -109,9 +109,9 @@ pub struct Options {
     pub limits: ListenerLimits,
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options {
+impl Default for SimulatorOptions {
+    fn default() -> SimulatorOptions {
+        SimulatorOptions {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             clock: Clock::new(),
             strict: false,
@@ -155,7 +155,7 @@ impl Simulator {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn start(options: Options) -> std::io::Result<Simulator> {
+    pub async fn start(options: SimulatorOptions) -> std::io::Result<Simulator> {
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         let (late, late_entries) = mpsc::unbounded_channel();
@@ -176,7 +176,7 @@ impl Simulator {
         if let Some(owner) = &options.owner {
             bots.bind(&first, owner);
         }
-        let world = Arc::new(World {
+        let server = Arc::new(ServerState {
             address,
             gate: Gate::new(options.names, options.control_token),
             first: first.clone(),
@@ -198,10 +198,10 @@ impl Simulator {
             clock: options.clock,
         });
         let (stop, stopped) = watch::channel(false);
-        let (orders, to_obey) = mpsc::unbounded_channel();
+        let (commands, to_obey) = mpsc::unbounded_channel();
         let task = tokio::spawn(server::serve(
             listener,
-            world.clone(),
+            server.clone(),
             options.limits,
             late_entries,
             to_obey,
@@ -209,27 +209,27 @@ impl Simulator {
         ));
         let running = Arc::new(Running {
             stop,
-            orders,
+            commands,
             task: Mutex::new(Some(task)),
         });
         Ok(Simulator {
-            first: Account::new(first, world, running),
+            first: Account::new(first, server, running),
         })
     }
 
     /// `http://HOST:PORT`, what a client takes as the API's base URL.
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.world().address_to_call())
+        format!("http://{}", self.server().address_to_call())
     }
 
     /// `http://HOST:PORT/c2c`, what a client takes as the CDN's base URL.
     pub fn cdn_base_url(&self) -> String {
-        format!("http://{}/c2c", self.world().address_to_call())
+        format!("http://{}/c2c", self.server().address_to_call())
     }
 
     /// What the control paths want as a bearer token.
     pub fn control_token(&self) -> &str {
-        self.world().gate.token()
+        self.server().gate.token()
     }
 
     /// The first account. Most of its methods are also the simulator's, for a test with one bot.
@@ -239,13 +239,13 @@ impl Simulator {
 
     /// The account with this id.
     pub fn account(&self, account_id: &str) -> Option<Account> {
-        Some(self.handle(self.world().bot(account_id)?))
+        Some(self.handle(self.server().bot(account_id)?))
     }
 
     /// Adds an account with a token of its own, under the rules that hold for all. Adding one
     /// that exists gives it a new token.
     pub fn add_account(&self, account_id: &str) -> Account {
-        self.handle(self.world().add(account_id))
+        self.handle(self.server().add(account_id))
     }
 
     /// The first account's bot token.
@@ -303,18 +303,18 @@ impl Simulator {
     /// `{"kind", "name", "size", "md5"}`; where the phone could not show what a bot sent, `broken`
     /// says why.
     pub fn phone(&self) -> Vec<Value> {
-        lock(&self.world().phone).iter().cloned().collect()
+        lock(&self.server().phone).iter().cloned().collect()
     }
 
     /// The file that this message of a bot shows; `None` when it shows none, or the file was too
     /// large to be kept.
     pub fn phone_file(&self, message_id: u64) -> Option<Vec<u8>> {
-        Some(self.world().cdn.shown(message_id)?.into())
+        Some(self.server().cdn.shown(message_id)?.into())
     }
 
     /// The texts of the bots' bubbles at this person's phone, in order.
     pub fn answers(&self, user: &str) -> Vec<String> {
-        let phone = lock(&self.world().phone);
+        let phone = lock(&self.server().phone);
         let entries = phone
             .iter()
             .filter(|entry| entry["user"] == user && entry["from"] == "bot");
@@ -328,7 +328,7 @@ impl Simulator {
     /// # Errors
     /// A sentence that names what was wrong; nothing is changed then.
     pub fn faults(&self, changes: &Value) -> Result<(), String> {
-        self.world().switch(changes)
+        self.server().switch(changes)
     }
 
     /// The wire, oldest first, secrets masked:
@@ -336,30 +336,30 @@ impl Simulator {
     /// null where the connection was closed without an answer, `at_ms` is the request's arrival,
     /// and `request` of `get_qrcode_status` is its parameters.
     pub fn log(&self) -> Vec<Value> {
-        self.world().wire.entries()
+        self.server().wire.entries()
     }
 
     /// Exchanges that the wire log holds of the last `within`: of one endpoint, or of all.
     pub fn requests(&self, endpoint: Option<&str>, within: Duration) -> usize {
-        let since = self.world().clock.elapsed().saturating_sub(within);
-        self.world().wire.count(endpoint, since)
+        let since = self.server().clock.elapsed().saturating_sub(within);
+        self.server().wire.count(endpoint, since)
     }
 
     /// What clients did that they must not do, and in strict mode what the official client does
     /// otherwise; one sentence each, in order.
     pub fn violations(&self) -> Vec<String> {
-        lock(&self.world().violations).clone()
+        lock(&self.server().violations).clone()
     }
 
     /// Events from now on. A receiver that lags loses the oldest of more than 1024.
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.world().events.subscribe()
+        self.server().events.subscribe()
     }
 
     /// Waits until `what` is true; looks again after each request, answer and message.
     pub async fn wait_for(&self, mut what: impl FnMut(&Simulator) -> bool) {
         loop {
-            let changed = self.world().changed.notified();
+            let changed = self.server().changed.notified();
             tokio::pin!(changed);
             // Registered before the look, so that a change in between is not missed.
             changed.as_mut().enable();
@@ -383,17 +383,17 @@ impl Simulator {
     }
 
     fn handle(&self, bot: Arc<Bot>) -> Account {
-        Account::new(bot, self.first.world.clone(), self.first.running.clone())
+        Account::new(bot, self.first.server.clone(), self.first.running.clone())
     }
 
-    fn world(&self) -> &World {
-        &self.first.world
+    fn server(&self) -> &ServerState {
+        &self.first.server
     }
 }
 
 /// Keeps the server alive; dropping it drops the sender, which the server takes for a stop.
 struct Running {
     stop: watch::Sender<bool>,
-    orders: mpsc::UnboundedSender<Order>,
+    commands: mpsc::UnboundedSender<Command>,
     task: Mutex<Option<JoinHandle<()>>>,
 }

@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
 use super::faults::{flag, optional, text};
-use super::{DEFAULT_USER, Simulator, World, lock};
+use super::{DEFAULT_USER, ServerState, Simulator, lock};
 pub(super) use answer::answer;
 pub(super) use rules::LoginRules;
 use session::Session;
@@ -117,7 +117,7 @@ impl Desk {
     }
 }
 
-impl World {
+impl ServerState {
     /// A person acts at the phone: on this code, or on the newest.
     fn act(&self, qrcode: Option<&str>, user: Option<&str>, act: Act) -> Result<QrCode, String> {
         let rules = lock(&self.rules).login.clone();
@@ -152,7 +152,7 @@ impl Simulator {
     /// # Errors
     /// A sentence that says why it is not possible; nothing is changed then.
     pub fn login(&self, user: &str, act: Act) -> Result<QrCode, String> {
-        self.world().act(None, Some(user), act)
+        self.server().act(None, Some(user), act)
     }
 
     /// A person does something with this QR code, given as its value or its URL; returns the code
@@ -161,36 +161,36 @@ impl Simulator {
     /// # Errors
     /// A sentence that says why it is not possible; nothing is changed then.
     pub fn login_at(&self, qrcode: &str, user: &str, act: Act) -> Result<QrCode, String> {
-        self.world().act(Some(qrcode), Some(user), act)
+        self.server().act(Some(qrcode), Some(user), act)
     }
 
     /// The QR codes that are remembered, oldest first.
     pub fn qr_codes(&self) -> Vec<QrCode> {
-        self.world().qr_codes()
+        self.server().qr_codes()
     }
 
     /// What the login has counted.
     pub fn login_counters(&self) -> LoginCounters {
-        *lock(&self.world().login.counters)
+        *lock(&self.server().login.counters)
     }
 }
 
 /// Whether a client was sent here by the name that this request asks for.
-pub(super) fn sends_to(world: &World, head: &Parts) -> bool {
+pub(super) fn sends_to(server: &ServerState, head: &Parts) -> bool {
     let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let desk = lock(&world.login.desk);
+    let desk = lock(&server.login.desk);
     let mut sessions = desk.sessions.iter();
     host.is_some_and(|host| sessions.any(|session| session.sends_to(host)))
 }
 
 /// Answers `GET /sim/login`.
-pub(super) fn list(world: &World) -> Value {
-    world.qr_codes().iter().map(QrCode::json).collect()
+pub(super) fn list(server: &ServerState) -> Value {
+    server.qr_codes().iter().map(QrCode::json).collect()
 }
 
 /// Answers `POST /sim/login`; [`super::control`] has the shape.
-pub(super) fn control(world: &World, request: &Map<String, Value>) -> Result<Value, String> {
-    let own_host = || Some(world.address_to_call().to_string());
+pub(super) fn control(server: &ServerState, request: &Map<String, Value>) -> Result<Value, String> {
+    let own_host = || Some(server.address_to_call().to_string());
     let (mut user, mut qrcode, mut what) = (None, None, "");
     let (mut digits, mut host) = (None, None);
     for (key, value) in request {
@@ -216,7 +216,7 @@ pub(super) fn control(world: &World, request: &Map<String, Value>) -> Result<Val
         "expire" => Act::Expire,
         "elsewhere" => {
             let user = user.as_deref().unwrap_or(DEFAULT_USER);
-            let bot = world.bind_new(user);
+            let bot = server.bind_new(user);
             return Ok(json!({"user": user, "account": &*bot.account}));
         }
         _ => {
@@ -227,7 +227,7 @@ pub(super) fn control(world: &World, request: &Map<String, Value>) -> Result<Val
             );
         }
     };
-    let code = world.act(qrcode.as_deref(), user.as_deref(), act)?;
+    let code = server.act(qrcode.as_deref(), user.as_deref(), act)?;
     Ok(code.json())
 }
 

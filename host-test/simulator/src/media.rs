@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::World;
+use super::ServerState;
 use super::account::Bot;
 use super::cdn::Blob;
 use super::cipher::{BLOCK, padded};
@@ -19,7 +19,7 @@ use super::files::MediaKind;
 /// What a phone shows of a sent item with media: `item`, and `broken` where it would show a grey
 /// field.
 pub(super) fn bubble(
-    world: &World,
+    server: &ServerState,
     bot: &Bot,
     user: &str,
     kind: MediaKind,
@@ -29,14 +29,14 @@ pub(super) fn bubble(
     let payload = &item[payload_key(kind)];
     let media = &payload["media"];
     let ticket = media["encrypt_query_param"].as_str().unwrap_or_default();
-    let blob = world.cdn.find(ticket);
+    let blob = server.cdn.find(ticket);
     let name = payload["file_name"].as_str();
     let mut entry = Map::new();
     let broken = match &blob {
         None => Some("encrypt_query_param is no upload's"),
         Some(blob) => {
             for sentence in deviations(blob, kind, payload) {
-                world.violation(format!("sendmessage: {sentence}"));
+                server.violation(format!("sendmessage: {sentence}"));
             }
             broken(bot, user, blob, kind, payload)
         }
@@ -46,10 +46,10 @@ pub(super) fn bubble(
         (Some(blob), None) => {
             shown["size"] = blob.content.size().into();
             shown["md5"] = blob.content.md5().into();
-            world.cdn.shows(message_id, ticket);
+            server.cdn.shows(message_id, ticket);
         }
         (_, Some(reason)) => {
-            world.violation(format!(
+            server.violation(format!(
                 "sendmessage: a phone cannot show this {}: {reason}",
                 kind.name()
             ));

@@ -5,28 +5,28 @@
 
 use serde_json::{Map, Value, json};
 
-use super::World;
+use super::ServerState;
 use super::account::{Bot, State};
 use super::faults::{Inbound, one_of};
 use super::stamp::{Kind, Stamp, mark};
 
 /// Stores a person's message and wakes the poll; returns the message.
-pub(super) fn store(world: &World, bot: &Bot, user: &str, items: Vec<Value>) -> Value {
-    let now_ms = world.clock.unix_ms();
+pub(super) fn store(server: &ServerState, bot: &Bot, user: &str, items: Vec<Value>) -> Value {
+    let now_ms = server.clock.unix_ms();
     let mut state = bot.lock();
     // Drawn under the lock, so that an account's ids grow with its positions.
-    let id = world.next_message_id();
+    let id = server.next_message_id();
     let items: Vec<Value> = items
         .into_iter()
         .map(|item| completed(item, now_ms, id))
         .collect();
     for item in &items {
         let mut entry = entry(bot, user, "user", id);
-        entry.extend([own(world, item)]);
-        world.show(entry.into());
+        entry.extend([own(server, item)]);
+        server.show(entry.into());
     }
     let person = state.people.entry(user.to_owned()).or_default();
-    person.wrote_at = Some(world.clock.elapsed());
+    person.wrote_at = Some(server.clock.elapsed());
     person.sent = 0;
     let mut message = json!({
         "seq": state.inbox.end() + 1,
@@ -41,7 +41,7 @@ pub(super) fn store(world: &World, bot: &Bot, user: &str, items: Vec<Value>) -> 
         "message_type": 1,
         "message_state": 2,
         "item_list": items,
-        "context_token": state.context_token(world, bot, user),
+        "context_token": state.context_token(server, bot, user),
     });
     let altered = state.rules.inbound();
     if let Some(inbound) = &altered {
@@ -51,20 +51,20 @@ pub(super) fn store(world: &World, bot: &Bot, user: &str, items: Vec<Value>) -> 
     let duplicate = altered.and_then(|inbound| inbound.duplicate);
     drop(state);
     if let Some(how) = duplicate {
-        repeat(world, bot, &message, how);
+        repeat(server, bot, &message, how);
     }
-    announce(world, bot);
+    announce(server, bot);
     message
 }
 
 /// Stores any JSON as a message.
-pub(super) fn store_raw(world: &World, bot: &Bot, message: &Value) {
+pub(super) fn store_raw(server: &ServerState, bot: &Bot, message: &Value) {
     bot.lock().inbox.append(message);
-    announce(world, bot);
+    announce(server, bot);
 }
 
 /// Stores a message once more; returns it as stored.
-pub(super) fn repeat(world: &World, bot: &Bot, message: &Value, how: Repeat) -> Value {
+pub(super) fn repeat(server: &ServerState, bot: &Bot, message: &Value, how: Repeat) -> Value {
     let mut message = message.clone();
     let mut state = bot.lock();
     if how != Repeat::SameId && message.is_object() {
@@ -72,15 +72,15 @@ pub(super) fn repeat(world: &World, bot: &Bot, message: &Value, how: Repeat) -> 
             .as_str()
             .unwrap_or_default()
             .to_owned();
-        message["context_token"] = state.context_token(world, bot, &user).into();
+        message["context_token"] = state.context_token(server, bot, &user).into();
         if how == Repeat::NewId {
             message["seq"] = (state.inbox.end() + 1).into();
-            set_ids(&mut message, &world.next_message_id().into());
+            set_ids(&mut message, &server.next_message_id().into());
         }
     }
     state.inbox.append(&message);
     drop(state);
-    announce(world, bot);
+    announce(server, bot);
     message
 }
 
@@ -100,11 +100,11 @@ pub(super) fn entry(bot: &Bot, user: &str, from: &str, message_id: u64) -> Map<S
 }
 
 /// What a phone shows of an item that a person sent.
-fn own(world: &World, item: &Value) -> (String, Value) {
+fn own(server: &ServerState, item: &Value) -> (String, Value) {
     match item["text_item"]["text"].as_str() {
         Some(text) if item["type"] == 1 => ("text".to_owned(), text.into()),
         _ => {
-            let blob = world.cdn.of_item(item);
+            let blob = server.cdn.of_item(item);
             let shown = blob.map_or_else(|| item.clone(), |blob| blob.summary());
             ("item".to_owned(), shown)
         }
@@ -135,7 +135,7 @@ impl Repeat {
 
 impl State {
     /// A new context token of this person, which is their newest now.
-    fn context_token(&mut self, world: &World, bot: &Bot, user: &str) -> String {
+    fn context_token(&mut self, server: &ServerState, bot: &Bot, user: &str) -> String {
         let person = self.people.entry(user.to_owned()).or_default();
         person.context += 1;
         let number = person.context;
@@ -145,13 +145,13 @@ impl State {
             user: mark(user),
             number,
         }
-        .seal(world.start)
+        .seal(server.start)
     }
 }
 
-fn announce(world: &World, bot: &Bot) {
+fn announce(server: &ServerState, bot: &Bot) {
     bot.arrived.notify_waiters();
-    world.changed.notify_waiters();
+    server.changed.notify_waiters();
 }
 
 /// Adds what the server adds to an item, unless it is there. An item that is no object stays.
@@ -195,7 +195,7 @@ fn set_ids(message: &mut Value, id: &Value) {
 #[cfg(test)]
 mod tests {
     use super::super::client::{Client, strict_simulator};
-    use super::super::{Clock, Options, Simulator};
+    use super::super::{Clock, Simulator, SimulatorOptions};
     use super::*;
 
     const ALICE: &str = "wxid_alice@im.wechat";
@@ -237,9 +237,9 @@ mod tests {
         let earlier = strict_simulator().await.say(ALICE, "one");
         let clock = Clock::new();
         clock.advance(std::time::Duration::from_millis(1));
-        let later = Simulator::start(Options {
+        let later = Simulator::start(SimulatorOptions {
             clock,
-            ..Options::default()
+            ..SimulatorOptions::default()
         });
         let later = later.await.unwrap().say(ALICE, "one");
         assert!(earlier["message_id"].as_u64() < later["message_id"].as_u64());

@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::World;
+use super::ServerState;
 use super::account::{Bot, State};
 use super::endpoint::Endpoint;
 use super::faults::{Cursors, Rules};
 use super::stamp::{Kind, Stamp};
 
 /// Answers `getupdates`, after the hold if nothing comes.
-pub(super) async fn getupdates(world: &World, bot: &Bot, body: &Value) -> String {
+pub(super) async fn getupdates(server: &ServerState, bot: &Bot, body: &Value) -> String {
     let cursor = body["get_updates_buf"].as_str().unwrap_or_default();
-    let position = cursor_position(world, bot, cursor);
-    let began = world.clock.elapsed();
+    let position = cursor_position(server, bot, cursor);
+    let began = server.clock.elapsed();
     let own = {
         let mut state = bot.lock();
         let acknowledged = position.unwrap_or(0).min(state.inbox.end());
@@ -36,7 +36,7 @@ pub(super) async fn getupdates(world: &World, bot: &Bot, body: &Value) -> String
         arrived.as_mut().enable();
         let deadline = {
             let mut state = bot.lock();
-            let now = world.clock.elapsed();
+            let now = server.clock.elapsed();
             if let Some(stale) = state.session_answer(Endpoint::GetUpdates, now) {
                 return stale.to_owned();
             }
@@ -45,7 +45,7 @@ pub(super) async fn getupdates(world: &World, bot: &Bot, body: &Value) -> String
             }
             let from = state.next_delivery(position);
             if from < state.inbox.end() {
-                return state.batch(world, bot, from);
+                return state.batch(server, bot, from);
             }
             let deadline = began.saturating_add(state.rules.held());
             if now >= deadline {
@@ -55,7 +55,7 @@ pub(super) async fn getupdates(world: &World, bot: &Bot, body: &Value) -> String
         };
         tokio::select! {
             () = arrived => {}
-            () = world.clock.sleep_until(deadline) => {}
+            () = server.clock.sleep_until(deadline) => {}
         }
     }
 }
@@ -72,7 +72,7 @@ impl State {
         from.max(self.inbox.first())
     }
 
-    fn batch(&mut self, world: &World, bot: &Bot, from: u64) -> String {
+    fn batch(&mut self, server: &ServerState, bot: &Bot, from: u64) -> String {
         let messages = self.inbox.from(from);
         let count = messages.len().min(self.rules.batch);
         let messages: Vec<&str> = messages.take(count).collect();
@@ -85,7 +85,7 @@ impl State {
         };
         let answer = self
             .rules
-            .poll_answer(&messages.join(","), &cursor.seal(world.start).into());
+            .poll_answer(&messages.join(","), &cursor.seal(server.start).into());
         self.inbox.delivered = self.inbox.delivered.max(next);
         self.counters.delivered += count as u64;
         answer
@@ -116,10 +116,10 @@ impl Rules {
 }
 
 /// The position of a cursor; `None` for an empty one and for one of an earlier start.
-fn cursor_position(world: &World, bot: &Bot, cursor: &str) -> Option<u64> {
-    let stamp = Stamp::open(Kind::Cursor, world.start, cursor)?;
+fn cursor_position(server: &ServerState, bot: &Bot, cursor: &str) -> Option<u64> {
+    let stamp = Stamp::open(Kind::Cursor, server.start, cursor)?;
     if stamp.account != bot.mark {
-        world.violation(format!(
+        server.violation(format!(
             "getupdates: {} polls with another account's cursor",
             bot.account
         ));
@@ -134,13 +134,13 @@ mod tests {
     use tokio::time::Instant;
 
     use super::super::client::{Client, cursor, strict_simulator, texts};
-    use super::super::{Options, Simulator};
+    use super::super::{Simulator, SimulatorOptions};
     use super::*;
 
     const ALICE: &str = "wxid_alice@im.wechat";
 
     async fn simulator() -> (Simulator, Client) {
-        let simulator = Simulator::start(Options::default())
+        let simulator = Simulator::start(SimulatorOptions::default())
             .await
             .expect("a free port is there");
         let client = Client::new(&simulator);
@@ -194,7 +194,7 @@ mod tests {
             .await;
         simulator
             .first()
-            .world
+            .server
             .clock
             .advance(Duration::from_secs(34));
         assert_eq!(poll.await.unwrap()["msgs"], json!([]));
@@ -211,7 +211,7 @@ mod tests {
         simulator
             .wait_for(|simulator| simulator.counters().polls_open == 1)
             .await;
-        let clock = simulator.first().world.clock.clone();
+        let clock = simulator.first().server.clock.clone();
         clock.advance(Duration::from_secs(16));
         assert!(!poll.is_finished());
         clock.advance(Duration::from_secs(1));

@@ -14,7 +14,7 @@ use super::faults::SentAs;
 use super::files::MediaKind;
 use super::people::entry;
 use super::stamp::{Kind, Stamp, mark};
-use super::{World, media};
+use super::{ServerState, media};
 
 /// UTF-8 bytes of a text that the real server takes.
 const TEXT_BYTES: usize = 16_384;
@@ -26,7 +26,7 @@ const REFUSED: &str = r#"{"ret":-2,"errmsg":"prepare failed"}"#;
 
 /// Answers `sendmessage`. With `shown_at_all` false the send is accepted and lost.
 pub(super) fn sendmessage(
-    world: &World,
+    server: &ServerState,
     bot: &Bot,
     body: &Value,
     sent_as: SentAs,
@@ -37,14 +37,14 @@ pub(super) fn sendmessage(
         state.counters.refused += 1;
         return INVALID.to_owned();
     };
-    let context = context(world, bot, &state, &send);
+    let context = context(server, bot, &state, &send);
     if context == "other-peer" {
-        world.violation(format!(
+        server.violation(format!(
             "sendmessage: a send to {} carries another person's context token",
             send.user
         ));
     }
-    if let Some(refusal) = state.refusal(world, &send) {
+    if let Some(refusal) = state.refusal(server, &send) {
         state.counters.refused += 1;
         return refusal.to_owned();
     }
@@ -53,14 +53,14 @@ pub(super) fn sendmessage(
         return String::new();
     }
     let content = Sent {
-        message_id: world.next_message_id(),
+        message_id: server.next_message_id(),
         mark: mark(send.user) ^ mark(&send.item.to_string()),
     };
     let before = state.client_ids.find(send.client_id).copied();
     if let Some(before) = before {
         state.counters.repeats += 1;
         if before.mark != content.mark {
-            world.violation(format!(
+            server.violation(format!(
                 "sendmessage: client_id {} is used for two different messages",
                 send.client_id
             ));
@@ -80,9 +80,9 @@ pub(super) fn sendmessage(
             let mut entry = entry(bot, send.user, "bot", id);
             entry.insert("client_id".to_owned(), send.client_id.into());
             entry.insert("context".to_owned(), context.into());
-            if let Some(shown) = shown(world, bot, &send, id) {
+            if let Some(shown) = shown(server, bot, &send, id) {
                 entry.extend(shown);
-                world.show_after(entry.into(), state.rules.delivery_delay);
+                server.show_after(entry.into(), state.rules.delivery_delay);
             }
         }
     }
@@ -96,10 +96,10 @@ pub(super) fn sendmessage(
 }
 
 /// What a phone shows of an item that a bot sent; nothing of voice, whatever is in it.
-fn shown(world: &World, bot: &Bot, send: &Send<'_>, id: u64) -> Option<Map<String, Value>> {
+fn shown(server: &ServerState, bot: &Bot, send: &Send<'_>, id: u64) -> Option<Map<String, Value>> {
     match MediaKind::of_item(send.kind) {
         Some(MediaKind::Voice) => None,
-        Some(kind) => Some(media::bubble(world, bot, send.user, kind, send.item, id)),
+        Some(kind) => Some(media::bubble(server, bot, send.user, kind, send.item, id)),
         None => {
             let text = send.item["text_item"]["text"].clone();
             Some(Map::from_iter([("text".to_owned(), text)]))
@@ -156,8 +156,8 @@ fn payload_key(kind: u64) -> Option<&'static str> {
 }
 
 impl State {
-    fn refusal(&mut self, world: &World, send: &Send<'_>) -> Option<&'static str> {
-        let now = world.clock.elapsed();
+    fn refusal(&mut self, server: &ServerState, send: &Send<'_>) -> Option<&'static str> {
+        let now = server.clock.elapsed();
         let text = send.item["text_item"]["text"].as_str().unwrap_or_default();
         if text.len() > TEXT_BYTES {
             return Some(TOO_LONG);
@@ -185,11 +185,11 @@ impl State {
 }
 
 /// What a send's context token is to its recipient.
-fn context(world: &World, bot: &Bot, state: &State, send: &Send<'_>) -> &'static str {
+fn context(server: &ServerState, bot: &Bot, state: &State, send: &Send<'_>) -> &'static str {
     if send.context_token.is_empty() {
         return "absent";
     }
-    match Stamp::open(Kind::Context, world.start, send.context_token) {
+    match Stamp::open(Kind::Context, server.start, send.context_token) {
         None => "unknown",
         Some(stamp) if stamp.account != bot.mark || stamp.user != mark(send.user) => "other-peer",
         Some(stamp) => match state.people.get(send.user) {
@@ -199,7 +199,7 @@ fn context(world: &World, bot: &Bot, state: &State, send: &Send<'_>) -> &'static
     }
 }
 
-impl World {
+impl ServerState {
     /// Shows an entry now, or later and then in order.
     fn show_after(&self, entry: Value, delay: Duration) {
         if delay.is_zero() {

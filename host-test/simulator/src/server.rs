@@ -19,8 +19,8 @@ use tokio::task::JoinSet;
 use super::breakage::{AnswerBody, Cut, date, whole};
 use super::call::Call;
 use super::endpoint::Endpoint;
-use super::reach::{Door, Order};
-use super::{World, cdn, control, login};
+use super::outage::{Acceptor, Command};
+use super::{ServerState, cdn, control, login};
 use gateway_listener::{Connections, ListenerLimits, Peer, Received};
 
 /// Bytes of a request's body that are read.
@@ -29,36 +29,36 @@ pub(super) const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// Serves until `stopped`; closes every connection then.
 pub(super) async fn serve(
     listener: TcpListener,
-    world: Arc<World>,
+    server: Arc<ServerState>,
     limits: ListenerLimits,
     late: mpsc::UnboundedReceiver<(Duration, Value)>,
-    mut orders: mpsc::UnboundedReceiver<Order>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
     mut stopped: watch::Receiver<bool>,
 ) {
     // Dropping a set ends what is in it.
     let mut showing = JoinSet::new();
-    showing.spawn(show_late(world.clone(), late));
+    showing.spawn(show_late(server.clone(), late));
     let mut connections = Connections::new("the simulator", limits);
-    let mut door = Door::Open(listener);
+    let mut acceptor = Acceptor::Open(listener);
     loop {
         tokio::select! {
             // Told to stop, or the last handle is gone.
             _ = stopped.changed() => break,
-            Some(order) = orders.recv() => match order {
-                // Who gave the order may have stopped waiting for it.
-                Order::GoDark(done) => {
-                    door.close(world.address);
+            Some(command) = commands.recv() => match command {
+                // Who gave the command may have stopped waiting for it.
+                Command::GoOffline(done) => {
+                    acceptor.close(server.address);
                     connections.shutdown().await;
                     let _ = done.send(());
                 }
-                Order::ComeBack(done) => {
-                    let _ = done.send(door.open(world.address));
+                Command::ComeOnline(done) => {
+                    let _ = done.send(acceptor.open(server.address));
                 }
             },
-            accepted = door.accept() => match accepted {
+            accepted = acceptor.accept() => match accepted {
                 Ok((stream, remote)) => {
-                    let world = world.clone();
-                    let answer = move |request, peer| dated(world.clone(), peer, request);
+                    let server = server.clone();
+                    let answer = move |request, peer| dated(server.clone(), peer, request);
                     connections.take(stream, remote, None, answer);
                 }
                 Err(error) => connections.cannot_accept(&error).await,
@@ -72,39 +72,39 @@ pub(super) async fn serve(
 
 /// An answer with the time of the simulated server's own clock.
 async fn dated(
-    world: Arc<World>,
+    server: Arc<ServerState>,
     peer: Peer,
     request: Request<Received>,
 ) -> Result<Response<AnswerBody>, Cut> {
-    let date = date(&world.clock);
-    let mut response = answer(world, peer, request).await?;
+    let date = date(&server.clock);
+    let mut response = answer(server, peer, request).await?;
     response.headers_mut().insert(DATE, date);
     Ok(response)
 }
 
 /// Shows late entries when their time has come, in order.
-async fn show_late(world: Arc<World>, mut late: mpsc::UnboundedReceiver<(Duration, Value)>) {
+async fn show_late(server: Arc<ServerState>, mut late: mpsc::UnboundedReceiver<(Duration, Value)>) {
     while let Some((due, entry)) = late.recv().await {
-        world.clock.sleep_until(due).await;
-        world.show(entry);
+        server.clock.sleep_until(due).await;
+        server.show(entry);
     }
 }
 
 async fn answer(
-    world: Arc<World>,
+    server: Arc<ServerState>,
     peer: Peer,
     request: Request<Received>,
 ) -> Result<Response<AnswerBody>, Cut> {
     let (head, body) = request.into_parts();
-    let sent_here = || login::sends_to(&world, &head);
-    if let Err(refusal) = world.gate.check(peer, &head, sent_here) {
+    let sent_here = || login::sends_to(&server, &head);
+    if let Err(refusal) = server.gate.check(peer, &head, sent_here) {
         return Ok(refusal.answer());
     }
     if let Some(path) = head.uri.path().strip_prefix("/sim/") {
-        return Ok(controlled(&world, path, &head, body).await);
+        return Ok(controlled(&server, path, &head, body).await);
     }
     if head.uri.path().starts_with("/c2c/") {
-        return cdn::answer(world, head, body).await;
+        return cdn::answer(server, head, body).await;
     }
     let Some(body) = whole_body(body).await else {
         return Ok(too_large());
@@ -121,9 +121,9 @@ async fn answer(
     }
     let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
     let call = Call {
-        at: world.clock.elapsed(),
-        at_ms: world.clock.unix_ms(),
-        world,
+        at: server.clock.elapsed(),
+        at_ms: server.clock.unix_ms(),
+        server,
         host: host.map(Box::from),
         endpoint,
         body,
@@ -135,22 +135,23 @@ async fn answer(
 }
 
 async fn controlled(
-    world: &Arc<World>,
+    server: &Arc<ServerState>,
     path: &str,
     head: &Parts,
     body: Received,
 ) -> Response<AnswerBody> {
     let answered = match (path, head.method.as_str()) {
-        ("files", "POST") => control::take_file(world, head.uri.query(), body).await,
+        ("files", "POST") => control::take_file(server, head.uri.query(), body).await,
         _ => {
             let Some(body) = whole_body(body).await else {
                 return too_large();
             };
             // To make up the content of a file takes its time.
-            let (world, path) = (world.clone(), path.to_owned());
+            let (server, path) = (server.clone(), path.to_owned());
             let method = head.method.clone();
-            let answering =
-                tokio::task::spawn_blocking(move || control::answer(&world, &method, &path, &body));
+            let answering = tokio::task::spawn_blocking(move || {
+                control::answer(&server, &method, &path, &body)
+            });
             answering.await.unwrap_or_else(|_| {
                 let sentence = "The simulator failed over this request.".to_owned();
                 Err((StatusCode::INTERNAL_SERVER_ERROR, sentence))
@@ -189,12 +190,12 @@ fn problem(status: StatusCode, sentence: &str) -> Response<AnswerBody> {
 #[cfg(test)]
 mod tests {
     use super::super::client::Client;
-    use super::super::{Options, Simulator};
+    use super::super::{Simulator, SimulatorOptions};
     use super::*;
 
     #[tokio::test]
     async fn shutdown_ends_open_polls_and_frees_the_port() {
-        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
         let client = Client::new(&simulator);
         let poll = tokio::spawn(async move {
             client
@@ -207,10 +208,10 @@ mod tests {
         simulator.shutdown().await;
         assert!(poll.await.unwrap().is_err());
         assert_eq!(simulator.counters().polls_open, 0);
-        let listen = simulator.first().world.address;
-        let again = Simulator::start(Options {
+        let listen = simulator.first().server.address;
+        let again = Simulator::start(SimulatorOptions {
             listen,
-            ..Options::default()
+            ..SimulatorOptions::default()
         })
         .await;
         assert_eq!(again.unwrap().base_url(), simulator.base_url());
@@ -218,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_server_ends_with_its_last_handle() {
-        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
         let client = Client::new(&simulator);
         let account = simulator.first().clone();
         drop(simulator);

@@ -85,10 +85,10 @@ pub(super) fn body(endpoint: Endpoint, body: &Value) -> Vec<String> {
         // Looked at with their headers.
         Endpoint::GetBotQrcode | Endpoint::GetQrcodeStatus => return found.0,
     };
-    let wanted: Vec<&str> = own.0.iter().copied().chain(["base_info"]).collect();
+    let required: Vec<&str> = own.0.iter().copied().chain(["base_info"]).collect();
     let wrapped = Value::Object(Map::from_iter([("the body".to_owned(), body.clone())]));
     if found
-        .members(&wrapped, "the body", &wanted, own.1)
+        .members(&wrapped, "the body", &required, own.1)
         .is_none()
     {
         return found.0;
@@ -108,7 +108,7 @@ pub(super) fn body(endpoint: Endpoint, body: &Value) -> Vec<String> {
 }
 
 fn message(body: &Value, found: &mut Found) {
-    let wanted = [
+    let required = [
         "from_user_id",
         "to_user_id",
         "client_id",
@@ -116,7 +116,7 @@ fn message(body: &Value, found: &mut Found) {
         "message_state",
         "item_list",
     ];
-    let Some(message) = found.members(body, "msg", &wanted, &["context_token", "run_id"]) else {
+    let Some(message) = found.members(body, "msg", &required, &["context_token", "run_id"]) else {
         return;
     };
     for key in [
@@ -175,7 +175,7 @@ impl Found {
         &mut self,
         of: &'a Value,
         key: &str,
-        wanted: &[&str],
+        required: &[&str],
         optional: &[&str],
     ) -> Option<&'a Value> {
         let value = &of[key];
@@ -183,14 +183,14 @@ impl Found {
             self.add(format!("{key} is no JSON object"));
             return None;
         };
-        for wanted in wanted
+        for required in required
             .iter()
-            .filter(|wanted| !members.contains_key(**wanted))
+            .filter(|required| !members.contains_key(**required))
         {
-            self.add(format!("{key} lacks {wanted}"));
+            self.add(format!("{key} lacks {required}"));
         }
         for name in members.keys() {
-            if !wanted.contains(&name.as_str()) && !optional.contains(&name.as_str()) {
+            if !required.contains(&name.as_str()) && !optional.contains(&name.as_str()) {
                 self.add(format!("{key} has an unknown member {name}"));
             }
         }

@@ -6,25 +6,25 @@ use serde_json::Value;
 use super::account::Bot;
 use super::sending::INVALID;
 use super::stamp::{Kind, Stamp, mark};
-use super::{Event, World};
+use super::{Event, ServerState};
 
 const OK: &str = r#"{"ret":0}"#;
 const NO_TICKET: &str = r#"{"ret":-1,"errmsg":"invalid typing ticket"}"#;
 
 /// Answers `getconfig` with a ticket for this person's indicator.
-pub(super) fn getconfig(world: &World, bot: &Bot, body: &Value) -> String {
+pub(super) fn getconfig(server: &ServerState, bot: &Bot, body: &Value) -> String {
     let Some(user) = person(body) else {
         return INVALID.to_owned();
     };
     if let Some(token) = body["context_token"].as_str()
-        && let Some(stamp) = Stamp::open(Kind::Context, world.start, token)
+        && let Some(stamp) = Stamp::open(Kind::Context, server.start, token)
         && (stamp.account != bot.mark || stamp.user != mark(user))
     {
-        world.violation(format!(
+        server.violation(format!(
             "getconfig: a request for {user} carries another person's context token"
         ));
     }
-    let number = u64::try_from(world.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let number = u64::try_from(server.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     let ticket = Stamp {
         kind: Kind::Ticket,
         account: bot.mark,
@@ -33,12 +33,12 @@ pub(super) fn getconfig(world: &World, bot: &Bot, body: &Value) -> String {
     };
     format!(
         r#"{{"ret":0,"typing_ticket":"{}"}}"#,
-        ticket.seal(world.start)
+        ticket.seal(server.start)
     )
 }
 
 /// Answers `sendtyping`, if the ticket is this person's and still good.
-pub(super) fn sendtyping(world: &World, bot: &Bot, body: &Value) -> &'static str {
+pub(super) fn sendtyping(server: &ServerState, bot: &Bot, body: &Value) -> &'static str {
     let Some(user) = person(body) else {
         return INVALID;
     };
@@ -48,17 +48,17 @@ pub(super) fn sendtyping(world: &World, bot: &Bot, body: &Value) -> &'static str
         _ => return INVALID,
     };
     let ticket = body["typing_ticket"].as_str().unwrap_or_default();
-    let Some(ticket) = Stamp::open(Kind::Ticket, world.start, ticket) else {
+    let Some(ticket) = Stamp::open(Kind::Ticket, server.start, ticket) else {
         return NO_TICKET;
     };
     if ticket.account != bot.mark || ticket.user != mark(user) {
-        world.violation(format!(
+        server.violation(format!(
             "sendtyping: a request for {user} carries another ticket"
         ));
         return NO_TICKET;
     }
     let mut state = bot.lock();
-    let age = world
+    let age = server
         .clock
         .elapsed()
         .as_millis()
@@ -78,14 +78,14 @@ pub(super) fn sendtyping(world: &World, bot: &Bot, body: &Value) -> &'static str
     } += 1;
     let switched = typing.on != on;
     typing.on = on;
-    if switched && world.events.receiver_count() > 0 {
+    if switched && server.events.receiver_count() > 0 {
         let event = Event::Typing {
             account: bot.account.clone(),
             user: user.to_owned(),
             on,
         };
         // A receiver that went away meanwhile misses nothing.
-        let _ = world.events.send(event);
+        let _ = server.events.send(event);
     }
     OK
 }
@@ -177,7 +177,7 @@ mod tests {
         simulator.faults(&json!({"ticket_ms": 60_000})).unwrap();
         simulator
             .first()
-            .world
+            .server
             .clock
             .advance(Duration::from_secs(59));
         assert_eq!(
@@ -186,7 +186,7 @@ mod tests {
         );
         simulator
             .first()
-            .world
+            .server
             .clock
             .advance(Duration::from_secs(2));
         assert_ne!(

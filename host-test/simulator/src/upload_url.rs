@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::World;
+use super::ServerState;
 use super::account::Bot;
 use super::cdn::Announced;
 use super::cipher::{Key, is_hex32, padded};
@@ -20,7 +20,7 @@ const NO_URL: &str = r#"{"ret":0,"upload_param":"","thumb_upload_param":""}"#;
 
 /// Answers `getuploadurl` with what `given` says.
 pub(super) fn getuploadurl(
-    world: &World,
+    server: &ServerState,
     bot: &Arc<Bot>,
     body: &Value,
     given: &UploadUrl,
@@ -53,7 +53,7 @@ pub(super) fn getuploadurl(
         }
     }
     for sentence in &wrong {
-        world.violation(format!("getuploadurl: {sentence}"));
+        server.violation(format!("getuploadurl: {sentence}"));
     }
     let (Some(filekey), true) = (filekey, no_thumb) else {
         return NO_URL.to_owned();
@@ -71,7 +71,7 @@ pub(super) fn getuploadurl(
         }
         state.rules.cdn_base_url.clone()
     };
-    let ticket = world.cdn.announce(Announced {
+    let ticket = server.cdn.announce(Announced {
         bot: bot.clone(),
         user: user.to_owned(),
         filekey: filekey.clone(),
@@ -87,7 +87,7 @@ pub(super) fn getuploadurl(
     if let Some(hostile) = &given.full_url {
         answer["upload_full_url"] = hostile.as_str().into();
     } else if given.reference.has_full_url() {
-        let url = world.upload_url(base.as_deref(), &ticket, &filekey);
+        let url = server.upload_url(base.as_deref(), &ticket, &filekey);
         answer["upload_full_url"] = url.into();
     }
     answer.to_string()

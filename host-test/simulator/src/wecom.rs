@@ -15,9 +15,9 @@ mod people;
 pub mod rules;
 mod seal;
 mod server;
+mod state;
 #[cfg(test)]
 mod tests;
-mod world;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -33,18 +33,18 @@ use tokio::task::JoinHandle;
 use super::gate::Gate;
 use super::lock;
 use callbacks::Callback;
-pub use callbacks::Post;
+pub use callbacks::SealedCallback;
 pub use counters::Counters;
 use gateway_listener::clock::Clock;
 use gateway_listener::{ListenerLimits, Names};
 use seal::Seal;
-use world::{App, File, World, random_text};
+use state::{App, File, WecomState, random_text};
 
 /// The person who writes when nobody is named.
 pub const DEFAULT_USER: &str = "alice";
 
 /// How a simulated WeCom starts.
-pub struct Options {
+pub struct WecomOptions {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
     /// The time that every rule goes by.
@@ -67,9 +67,9 @@ pub struct Options {
     pub limits: ListenerLimits,
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options {
+impl Default for WecomOptions {
+    fn default() -> WecomOptions {
+        WecomOptions {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             clock: Clock::new(),
             corp_id: "ww1234567890abcdef".to_owned(),
@@ -86,7 +86,7 @@ impl Default for Options {
 
 /// How a person sends a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MediaKind {
     /// A picture.
     Image,
     /// A voice message.
@@ -97,21 +97,21 @@ pub enum Kind {
     File,
 }
 
-impl Kind {
+impl MediaKind {
     fn name(self) -> &'static str {
         match self {
-            Kind::Image => "image",
-            Kind::Voice => "voice",
-            Kind::Video => "video",
-            Kind::File => "file",
+            MediaKind::Image => "image",
+            MediaKind::Voice => "voice",
+            MediaKind::Video => "video",
+            MediaKind::File => "file",
         }
     }
 }
 
 /// A running simulated WeCom. Clones share it; the last handle to go ends it.
 #[derive(Clone)]
-pub struct WeCom {
-    world: Arc<World>,
+pub struct WecomSimulator {
+    server: Arc<WecomState>,
     running: Arc<Running>,
 }
 
@@ -121,12 +121,12 @@ struct Running {
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl WeCom {
-    /// Binds and serves. Callbacks go nowhere until [`WeCom::verify`] or [`WeCom::callback_to`].
+impl WecomSimulator {
+    /// Binds and serves. Callbacks go nowhere until [`WecomSimulator::verify`] or [`WecomSimulator::callback_to`].
     ///
     /// # Errors
     /// When the address cannot be bound, or the key is none.
-    pub async fn start(options: Options) -> std::io::Result<WeCom> {
+    pub async fn start(options: WecomOptions) -> std::io::Result<WecomSimulator> {
         let seal = Seal {
             token: options
                 .token
@@ -150,12 +150,12 @@ impl WeCom {
         let http = Client::builder(TokioExecutor::new()).build_http();
         let address = listener.local_addr()?;
         let gate = Gate::new(options.names, options.control_token);
-        let world = World::new(address, gate, options.clock, app, callbacks, http);
-        let world = Arc::new(world);
+        let server = WecomState::new(address, gate, options.clock, app, callbacks, http);
+        let server = Arc::new(server);
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(server::serve(
             listener,
-            world.clone(),
+            server.clone(),
             options.limits,
             to_deliver,
             stopped,
@@ -164,45 +164,45 @@ impl WeCom {
             stop,
             task: Mutex::new(Some(task)),
         };
-        Ok(WeCom {
-            world,
+        Ok(WecomSimulator {
+            server,
             running: Arc::new(running),
         })
     }
 
     /// `http://HOST:PORT`, what a client takes as the API's base URL.
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.world.address)
+        format!("http://{}", self.server.address)
     }
 
     /// What the control paths want as a bearer token.
     pub fn control_token(&self) -> &str {
-        self.world.gate.token()
+        self.server.gate.token()
     }
 
     /// The corp's id.
     pub fn corp_id(&self) -> &str {
-        &self.world.app.corp_id
+        &self.server.app.corp_id
     }
 
     /// The app's id.
     pub fn agent_id(&self) -> u64 {
-        self.world.app.agent_id
+        self.server.app.agent_id
     }
 
     /// The app's secret.
     pub fn secret(&self) -> &str {
-        &self.world.app.secret
+        &self.server.app.secret
     }
 
     /// The Token of the callback settings.
     pub fn token(&self) -> &str {
-        &self.world.app.seal.token
+        &self.server.app.seal.token
     }
 
     /// The EncodingAESKey of the callback settings.
     pub fn encoding_aes_key(&self) -> &str {
-        &self.world.app.seal.encoding_aes_key
+        &self.server.app.seal.encoding_aes_key
     }
 
     /// Saves the callback settings as the console does: asks the URL to prove that it knows them.
@@ -210,47 +210,47 @@ impl WeCom {
     /// # Errors
     /// What the console would say; the URL is then what it was.
     pub async fn verify(&self, url: &str) -> Result<(), String> {
-        callbacks::verify(&self.world, url).await?;
+        callbacks::verify(&self.server, url).await?;
         self.callback_to(url);
         Ok(())
     }
 
     /// Where callbacks go from now on, redeliveries too.
     pub fn callback_to(&self, url: &str) {
-        lock(&self.world.state).callback_url = Some(url.to_owned());
+        lock(&self.server.records).callback_url = Some(url.to_owned());
     }
 
     /// A person writes; returns the message's id.
     pub fn say(&self, user: &str, text: &str) -> String {
-        speak(&self.world, user, &people::text(text), true)
+        speak(&self.server, user, &people::text(text), true)
     }
 
     /// A person sends a file; returns the message's id.
     pub fn send_file(
         &self,
         user: &str,
-        kind: Kind,
+        kind: MediaKind,
         name: &str,
         mime: &str,
         bytes: impl Into<Bytes>,
     ) -> String {
         let bytes = bytes.into();
         let size = bytes.len();
-        let media_id = self.world.keep(File {
+        let media_id = self.server.keep(File {
             kind: kind.name().to_owned(),
             name: name.to_owned(),
             mime: mime.to_owned(),
             bytes,
-            since: self.world.clock.elapsed(),
+            since: self.server.clock.elapsed(),
         });
         let elements = people::file(kind.name(), name, &media_id, size);
-        speak(&self.world, user, &elements, true)
+        speak(&self.server, user, &elements, true)
     }
 
     /// A person sends a place; returns the message's id.
     pub fn send_location(&self, user: &str, latitude: f64, longitude: f64, label: &str) -> String {
         speak(
-            &self.world,
+            &self.server,
             user,
             &people::location(latitude, longitude, label),
             true,
@@ -260,7 +260,7 @@ impl WeCom {
     /// A person sends a link; returns the message's id.
     pub fn send_link(&self, user: &str, title: &str, description: &str, url: &str) -> String {
         speak(
-            &self.world,
+            &self.server,
             user,
             &people::link(title, description, url),
             true,
@@ -270,18 +270,18 @@ impl WeCom {
     /// Something happens that is no message (`enter_agent`, `subscribe`, `click` with a key); returns
     /// the name of its deliveries.
     pub fn happen(&self, user: &str, event: &str, key: &str) -> String {
-        speak(&self.world, user, &people::event(event, key), false)
+        speak(&self.server, user, &people::event(event, key), false)
     }
 
     /// A person sends a message of these elements, such as `<MsgType>hologram</MsgType>`; returns its
     /// id.
     pub fn push_elements(&self, user: &str, elements: &str) -> String {
-        speak(&self.world, user, elements, true)
+        speak(&self.server, user, elements, true)
     }
 
     /// A callback with this XML in it as it would be posted now, to be posted by the test.
-    pub fn sealed(&self, xml: &str) -> Post {
-        callbacks::sealed(&self.world, xml, None)
+    pub fn sealed(&self, xml: &str) -> SealedCallback {
+        callbacks::sealed(&self.server, xml, None)
     }
 
     /// The text of the reply in this answer to a callback of a person, which is not shown to anybody.
@@ -289,17 +289,17 @@ impl WeCom {
     /// # Errors
     /// Why it would not be shown.
     pub fn opened(&self, user: &str, answer: &[u8]) -> Result<String, String> {
-        callbacks::open_reply(&self.world, user, &String::from_utf8_lossy(answer))
+        callbacks::open_reply(&self.server, user, &String::from_utf8_lossy(answer))
     }
 
     /// Ends the life of the access token that was given last: 42001.
     pub fn expire_token(&self) {
-        let mut state = lock(&self.world.state);
-        let Some(token) = state.token.take() else {
+        let mut records = lock(&self.server.records);
+        let Some(token) = records.token.take() else {
             return;
         };
-        let now = self.world.clock.elapsed();
-        if let Some(until) = state.tokens.find_mut(&token) {
+        let now = self.server.clock.elapsed();
+        if let Some(until) = records.tokens.find_mut(&token) {
             *until = now;
         }
     }
@@ -308,18 +308,18 @@ impl WeCom {
     /// "message_id", "at_ms"}`; a reply in the answer to a callback has `"passive": true`. An `item`
     /// is `{"kind", "name", "size"}`.
     pub fn phone(&self) -> Vec<Value> {
-        lock(&self.world.state).phone.iter().cloned().collect()
+        lock(&self.server.records).phone.iter().cloned().collect()
     }
 
     /// The file that this message of the app shows.
     pub fn phone_file(&self, message_id: &str) -> Option<Bytes> {
-        lock(&self.world.state).shown.find(message_id).cloned()
+        lock(&self.server.records).shown.find(message_id).cloned()
     }
 
     /// The texts of the app's bubbles at this person's phone, in order.
     pub fn answers(&self, user: &str) -> Vec<String> {
-        let state = lock(&self.world.state);
-        let entries = state
+        let records = lock(&self.server.records);
+        let entries = records
             .phone
             .iter()
             .filter(|entry| entry["user"] == user && entry["from"] == "app");
@@ -333,12 +333,16 @@ impl WeCom {
     /// Each delivery of each callback, in order: `{"id", "user", "delivery": 1…, "status", "error",
     /// "reply", "at_ms"}`. `status` is null where there was no answer in time.
     pub fn deliveries(&self) -> Vec<Value> {
-        lock(&self.world.state).deliveries.iter().cloned().collect()
+        lock(&self.server.records)
+            .deliveries
+            .iter()
+            .cloned()
+            .collect()
     }
 
     /// Whether a callback was answered with 200 in time.
     pub fn is_answered(&self, id: &str) -> bool {
-        lock(&self.world.state).answered.find(id).is_some()
+        lock(&self.server.records).answered.find(id).is_some()
     }
 
     /// Switches rules and faults; [`rules`] has the shape.
@@ -346,29 +350,29 @@ impl WeCom {
     /// # Errors
     /// A sentence that names what was wrong; nothing is changed then.
     pub fn faults(&self, changes: &Value) -> Result<(), String> {
-        self.world.switch(changes)
+        self.server.switch(changes)
     }
 
     /// The API's wire, oldest first, without secrets: `{"endpoint", "status", "request", "response",
     /// "at_ms"}`. `status` is null where the connection was closed without an answer.
     pub fn log(&self) -> Vec<Value> {
-        lock(&self.world.state).log.iter().cloned().collect()
+        lock(&self.server.records).log.iter().cloned().collect()
     }
 
     /// What was counted.
     pub fn counters(&self) -> Counters {
-        lock(&self.world.state).counters
+        lock(&self.server.records).counters
     }
 
     /// What clients did that they must not do; one sentence each, in order.
     pub fn violations(&self) -> Vec<String> {
-        lock(&self.world.state).violations.clone()
+        lock(&self.server.records).violations.clone()
     }
 
     /// Waits until `what` is true; looks again after each request, answer, delivery and message.
-    pub async fn wait_for(&self, mut what: impl FnMut(&WeCom) -> bool) {
+    pub async fn wait_for(&self, mut what: impl FnMut(&WecomSimulator) -> bool) {
         loop {
-            let changed = self.world.changed.notified();
+            let changed = self.server.changed.notified();
             tokio::pin!(changed);
             // Registered before the look, so that a change in between is not missed.
             changed.as_mut().enable();
@@ -392,18 +396,18 @@ impl WeCom {
 
 /// A person sends something: it is shown and called back. Returns the id of its deliveries, which for a
 /// message is that of the message.
-fn speak(world: &World, user: &str, elements: &str, is_message: bool) -> String {
-    let number = world.next_message_id();
+fn speak(server: &WecomState, user: &str, elements: &str, is_message: bool) -> String {
+    let number = server.next_message_id();
     let frame = people::Frame {
-        corp_id: &world.app.corp_id,
-        agent_id: world.app.agent_id,
+        corp_id: &server.app.corp_id,
+        agent_id: server.app.agent_id,
         user,
-        at_s: world.clock.unix().as_secs(),
+        at_s: server.clock.unix().as_secs(),
         message_id: is_message.then_some(number),
     };
     if is_message {
         let entry = people::entry(user, elements, number);
-        world.note(entry, |state| &mut state.phone);
+        server.note(entry, |records| &mut records.phone);
     }
     let callback = Callback {
         user: user.to_owned(),
@@ -411,6 +415,6 @@ fn speak(world: &World, user: &str, elements: &str, is_message: bool) -> String 
         xml: frame.around(elements),
     };
     // A server that was shut down posts nothing.
-    let _ = world.callbacks.send(callback);
+    let _ = server.callbacks.send(callback);
     number.to_string()
 }

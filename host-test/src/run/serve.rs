@@ -28,7 +28,7 @@ use gateway_host::media::MediaRules;
 use gateway_host::media::folder::Folder;
 use gateway_host::state::{StateError, StateSpec};
 use gateway_host::webhooks;
-use gateway_simulator::{Options, Simulator};
+use gateway_simulator::{Simulator, SimulatorOptions};
 
 /// Whether a person will talk to the simulated server at the terminal: then the log is quieter.
 pub fn talks_to_a_person(options: &RunOptions) -> bool {
@@ -465,13 +465,13 @@ async fn built_in_simulator(
 ) -> Result<Simulator, Failure> {
     // A new account each time: what an earlier run left in the state is not this person's.
     let account_id = format!("{:012x}@im.bot", rand::random::<u64>() >> 16);
-    Simulator::start(Options {
+    Simulator::start(SimulatorOptions {
         clock: clock.clone(),
         account_id,
         control_token,
         // Files that the agent sends are saved for the person.
         whole_bytes: 100 * 1024 * 1024,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .map_err(|error| Failure::Other(format!("the simulated server can't be started: {error}")))

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::client::{Client, strict_simulator};
 use crate::server::REQUEST_BYTES;
-use crate::{Options, Simulator};
+use crate::{Simulator, SimulatorOptions};
 
 #[tokio::test]
 async fn a_missing_or_unknown_token_is_a_stale_session() {
@@ -63,7 +63,7 @@ async fn strict_mode_reports_what_the_official_client_does_otherwise() {
 
 #[tokio::test]
 async fn a_lax_server_takes_a_bare_client() {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
     let mut client = Client::new(&simulator);
     let bearer = client
         .headers
@@ -122,7 +122,7 @@ async fn the_log_counts_requests_of_the_last_while() {
     client.call("msg/notifystart", json!({})).await;
     simulator
         .first()
-        .world
+        .server
         .clock
         .advance(Duration::from_secs(60));
     client.call("msg/notifystop", json!({})).await;

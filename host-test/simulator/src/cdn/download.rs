@@ -11,7 +11,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
 use super::{Blob, Visit, refusal};
-use crate::World;
+use crate::ServerState;
 use crate::breakage::{AnswerBody, Cut, streamed, whole};
 use crate::cipher::{Key, Sealing, padded};
 use crate::content::{PIECE, Reader};
@@ -22,13 +22,16 @@ use crate::query::parameter;
 /// Bytes that drip at once.
 const DROP: usize = 1024;
 
-pub(super) async fn download(world: Arc<World>, head: Parts) -> Result<Response<AnswerBody>, Cut> {
+pub(super) async fn download(
+    server: Arc<ServerState>,
+    head: Parts,
+) -> Result<Response<AnswerBody>, Cut> {
     let ticket = parameter(head.uri.query(), "encrypted_query_param");
-    let blob = world.cdn.find(&ticket);
+    let blob = server.cdn.find(&ticket);
     let owner = blob.as_ref().map(|blob| &blob.bot);
-    let (visit, fault) = Visit::arrive(world, Endpoint::Download, head, owner);
+    let (visit, fault) = Visit::arrive(server, Endpoint::Download, head, owner);
     if !fault.delay.is_zero() {
-        visit.world.clock.sleep(fault.delay).await;
+        visit.server.clock.sleep(fault.delay).await;
     }
     let instead = match &fault.kind {
         Kind::Cut(Break::Before | Break::After) => {
@@ -143,13 +146,13 @@ impl Served {
                         Err(cut) => return Some(Err(cut)),
                     };
                 }
-                self.visit.world.clock.sleep(every).await;
+                self.visit.server.clock.sleep(every).await;
                 Ok(self.waiting.split_to(self.waiting.len().min(DROP)))
             }
         };
         if let Ok(piece) = &piece {
             self.visit.bot.lock().counters.downloaded_bytes += piece.len() as u64;
-            self.visit.world.changed.notify_waiters();
+            self.visit.server.changed.notify_waiters();
         }
         Some(piece)
     }

@@ -5,7 +5,7 @@ use http::{HeaderValue, Method};
 
 use super::*;
 use crate::client::{Client, announcement, sealed, strict_simulator};
-use crate::{Options, Simulator};
+use crate::{Simulator, SimulatorOptions};
 
 const ALICE: &str = "wxid_alice@im.wechat";
 const TEXT: &[u8] = b"what is in the file";
@@ -52,7 +52,7 @@ async fn what_was_uploaded_can_be_downloaded() {
         });
         assert_ne!(tickets[0], tickets[1]);
         for ticket in tickets {
-            let url = simulator.first().world.download_url(None, &ticket);
+            let url = simulator.first().server.download_url(None, &ticket);
             let response = client.download(&url).await.unwrap();
             assert_eq!(response.body(), &sealed(plain));
         }
@@ -290,7 +290,7 @@ async fn a_slow_or_stalled_upload_hangs() {
         while !upload.is_finished() {
             simulator
                 .first()
-                .world
+                .server
                 .clock
                 .advance(Duration::from_secs(60));
             tokio::task::yield_now().await;
@@ -373,9 +373,9 @@ async fn a_stalled_download_ends_with_the_server() {
 
 #[tokio::test]
 async fn a_large_upload_is_checked_and_not_kept() {
-    let options = Options {
+    let options = SimulatorOptions {
         whole_bytes: 1000,
-        ..Options::default()
+        ..SimulatorOptions::default()
     };
     let simulator = Simulator::start(options).await.unwrap();
     let client = Client::new(&simulator);
@@ -385,11 +385,11 @@ async fn a_large_upload_is_checked_and_not_kept() {
         let url = upload_url(&client, &plain).await;
         let response = client.upload(&url, sealed(&plain)).await.unwrap();
         let ticket = header(&response, "x-encrypted-param");
-        let world = &simulator.first().world;
-        let blob = world.cdn.find(ticket).expect("it is known");
+        let server = &simulator.first().server;
+        let blob = server.cdn.find(ticket).expect("it is known");
         assert_eq!(blob.content.size(), size as u64);
         assert_eq!(blob.content.md5(), Content::bytes(plain).md5());
-        let url = world.download_url(None, ticket);
+        let url = server.download_url(None, ticket);
         let status = client.download(&url).await.unwrap().status();
         assert_eq!(status == 200, kept, "{status}");
     }
@@ -398,7 +398,7 @@ async fn a_large_upload_is_checked_and_not_kept() {
 #[tokio::test]
 async fn contents_in_memory_are_bounded_and_the_newest_stays() {
     let simulator = strict_simulator().await;
-    let world = &simulator.first().world;
+    let server = &simulator.first().server;
     let place = |size: u64| {
         let bytes = vec![0; size as usize];
         let file = crate::File::new(MediaKind::File, "f", Content::bytes(bytes));
@@ -407,7 +407,7 @@ async fn contents_in_memory_are_bounded_and_the_newest_stays() {
     let small = place(1000);
     let large = place(IN_MEMORY - 500);
     let kept = |item: &Value| {
-        let blob = world.cdn.of_item(item).expect("it is known");
+        let blob = server.cdn.of_item(item).expect("it is known");
         blob.content.in_memory().is_some()
     };
     assert!(!kept(&small) && kept(&large));

@@ -16,7 +16,8 @@ use crate::cipher::{Opened, Opening, padded};
 use crate::endpoint::Endpoint;
 use crate::faults::{Break, Fault, Kind};
 use crate::query::parameter;
-use crate::{Content, World};
+use crate::{Content, ServerState};
+use gateway_listener;
 
 /// Bytes past the announced end that are read, so that a client that sends too many gets to see
 /// the answer.
@@ -38,17 +39,17 @@ struct Refusal {
 }
 
 pub(super) async fn upload(
-    world: Arc<World>,
+    server: Arc<ServerState>,
     head: Parts,
     body: gateway_listener::Received,
 ) -> Result<Response<AnswerBody>, Cut> {
     let query = head.uri.query();
-    let announced = world
+    let announced = server
         .cdn
         .announced(&parameter(query, "encrypted_query_param"));
     let filekey = parameter(query, "filekey");
     let owner = announced.as_ref().map(|announced| &announced.bot);
-    let (visit, fault) = Visit::arrive(world, Endpoint::Upload, head, owner);
+    let (visit, fault) = Visit::arrive(server, Endpoint::Upload, head, owner);
     let received = receive(&visit, announced.as_deref(), body, &fault).await?;
     let bytes = received.bytes;
     let truth = if fault.takes_effect() {
@@ -58,7 +59,7 @@ pub(super) async fn upload(
         Ok(String::new())
     };
     if !fault.delay.is_zero() {
-        visit.world.clock.sleep(fault.delay).await;
+        visit.server.clock.sleep(fault.delay).await;
     }
     give(&visit, fault, truth, bytes).await
 }
@@ -70,10 +71,10 @@ async fn receive(
     mut body: gateway_listener::Received,
     fault: &Fault,
 ) -> Result<Received, Cut> {
-    let world = &visit.world;
+    let server = &visit.server;
     let expected = announced.map_or(0, |announced| padded(announced.size));
     let mut opening = announced
-        .map(|announced| Opening::new(announced.key, announced.size <= world.cdn.whole_bytes));
+        .map(|announced| Opening::new(announced.key, announced.size <= server.cdn.whole_bytes));
     let mut bytes = 0;
     loop {
         let breaks_at = match fault.kind {
@@ -93,7 +94,7 @@ async fn receive(
             return Err(Cut);
         }
         if let Kind::SlowRead(every) = fault.kind {
-            world.clock.sleep(every).await;
+            server.clock.sleep(every).await;
         }
         let frame = match body.frame().await {
             None => break,
@@ -175,7 +176,7 @@ fn check(
         Some(bytes) => Content::bytes(bytes),
         None => Content::gone(opened.size, opened.md5),
     };
-    Ok(visit.world.cdn.store(Blob {
+    Ok(visit.server.cdn.store(Blob {
         bot: announced.bot.clone(),
         key: Some(announced.key),
         kind: announced.kind,

@@ -64,20 +64,20 @@ pub(super) fn fault(of: &str, value: &Value) -> Result<Limited<Fault>, String> {
             "truncated" => kinds.extend(flag(name, value)?.then_some(Kind::Truncated)),
             "mangled" => kinds.push(Kind::Mangled(Mangle::read(name, value)?)),
             "cut" => {
-                let places = [
+                let names = [
                     ("before", Break::Before),
                     ("after", Break::After),
                     ("body", Break::Body),
                 ];
-                kinds.push(Kind::Cut(one_of(name, value, &places)?));
+                kinds.push(Kind::Cut(one_of(name, value, &names)?));
             }
             "stall" => {
-                let places = [
+                let names = [
                     ("before", Break::Before),
                     ("headers", Break::After),
                     ("body", Break::Body),
                 ];
-                kinds.push(Kind::Stall(one_of(name, value, &places)?));
+                kinds.push(Kind::Stall(one_of(name, value, &names)?));
             }
             "drip_ms" => kinds.push(Kind::Drip(milliseconds(name, value)?)),
             "answer" if of == "sendmessage" => {

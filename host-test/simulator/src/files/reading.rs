@@ -68,15 +68,15 @@ impl File {
     /// What the query of `POST /sim/files` says of a file: `name`, `kind`, `mime` and `transcript`, all of
     /// which may be missing. The content is still to come.
     pub(crate) fn of_query(query: Option<&str>) -> Result<File, String> {
-        let said = |name: &str| Some(parameter(query, name)).filter(|value| !value.is_empty());
-        let name = said("name").unwrap_or_else(|| UNNAMED.to_owned());
-        let kind = match (said("kind"), said("mime")) {
+        let given = |name: &str| Some(parameter(query, name)).filter(|value| !value.is_empty());
+        let name = given("name").unwrap_or_else(|| UNNAMED.to_owned());
+        let kind = match (given("kind"), given("mime")) {
             (Some(kind), _) => one_of("kind", &kind.into(), &MediaKind::ALL)?,
             (None, Some(mime)) => of_mime(&mime),
             (None, None) => MediaKind::of_name(&name),
         };
         Ok(File {
-            transcript: said("transcript"),
+            transcript: given("transcript"),
             ..File::new(kind, &name, Content::bytes(Vec::new()))
         })
     }

@@ -19,7 +19,7 @@ async fn opened(simulator: &Simulator, payload: &Value, form: &str) -> Vec<u8> {
             let ticket = media["encrypt_query_param"]
                 .as_str()
                 .expect("it has a reference");
-            simulator.first().world.download_url(None, ticket)
+            simulator.first().server.download_url(None, ticket)
         }
     };
     let client = Client::new(simulator);

@@ -12,7 +12,7 @@ use crate::call::Call;
 use crate::endpoint::Endpoint;
 use crate::query::{names, parameter};
 use crate::sending::INVALID;
-use crate::{World, lock, strict};
+use crate::{ServerState, lock, strict};
 
 /// Tokens that a client may name.
 const TOKENS: usize = 10;
@@ -23,7 +23,7 @@ const OTHER_TYPE: &str = r#"{"ret":2}"#;
 
 /// Answers a request of the login, so far as its fault allows.
 pub(crate) async fn answer(mut call: Call, head: &Parts) -> Result<Response<AnswerBody>, Cut> {
-    let world = call.world.clone();
+    let server = call.server.clone();
     let query = head.uri.query();
     let body = match call.body.is_empty() {
         true => json!({}),
@@ -34,13 +34,13 @@ pub(crate) async fn answer(mut call: Call, head: &Parts) -> Result<Response<Answ
         // What the wire log is to show.
         call.body = known_parameters(query);
     }
-    let _open = is_status.then(|| OpenPoll::new(&world));
+    let _open = is_status.then(|| OpenPoll::new(&server));
     let (fault, edge, is_strict) = {
-        let mut rules = lock(&world.rules);
+        let mut rules = lock(&server.rules);
         (rules.fault(call.endpoint), rules.edge, rules.strict)
     };
     {
-        let mut counters = lock(&world.login.counters);
+        let mut counters = lock(&server.login.counters);
         *match is_status {
             true => &mut counters.status_polls,
             false => &mut counters.qr_codes,
@@ -49,41 +49,41 @@ pub(crate) async fn answer(mut call: Call, head: &Parts) -> Result<Response<Answ
     if is_strict {
         let (method, headers) = (&head.method, &head.headers);
         for sentence in strict::login(call.endpoint, method, headers, query, &body) {
-            violation(&world, call.endpoint, &sentence);
+            violation(&server, call.endpoint, &sentence);
         }
     }
-    world.changed.notify_waiters();
+    server.changed.notify_waiters();
     let host = call.host.as_deref().unwrap_or_default();
     let effect = async {
         match is_status {
-            true => get_qrcode_status(&world, query, host).await,
-            false => get_bot_qrcode(&world, query, &body),
+            true => get_qrcode_status(&server, query, host).await,
+            false => get_bot_qrcode(&server, query, &body),
         }
     };
     let fault = fault.unwrap_or_default();
     call.perform(None, fault, edge, effect).await
 }
 
-fn get_bot_qrcode(world: &World, query: Option<&str>, body: &Value) -> String {
+fn get_bot_qrcode(server: &ServerState, query: Option<&str>, body: &Value) -> String {
     if parameter(query, "bot_type") != "3" {
         return OTHER_TYPE.to_owned();
     }
     let mut tokens = match tokens(body) {
         Ok(tokens) => tokens,
         Err(sentence) => {
-            violation(world, Endpoint::GetBotQrcode, sentence);
+            violation(server, Endpoint::GetBotQrcode, sentence);
             return INVALID.to_owned();
         }
     };
-    let rules = lock(&world.rules).login.clone();
+    let rules = lock(&server.rules).login.clone();
     if rules.refuses_tokens && !tokens.is_empty() {
         return TOKENS_REFUSED.to_owned();
     }
     // Others never become a bot's.
-    tokens.retain(|token| world.bot_of_token(token).is_some());
-    let session = Session::new(world, &rules, tokens);
+    tokens.retain(|token| server.bot_of_token(token).is_some());
+    let session = Session::new(server, &rules, tokens);
     let answer = json!({"qrcode": session.qrcode(), "qrcode_img_content": session.url()});
-    lock(&world.login.desk).add(session);
+    lock(&server.login.desk).add(session);
     answer.to_string()
 }
 
@@ -103,45 +103,45 @@ fn tokens(body: &Value) -> Result<Vec<String>, &'static str> {
 }
 
 /// Waits while nobody has scanned the code, at most for the hold.
-async fn get_qrcode_status(world: &World, query: Option<&str>, host: &str) -> String {
+async fn get_qrcode_status(server: &ServerState, query: Option<&str>, host: &str) -> String {
     let qrcode = parameter(query, "qrcode");
     let digits = parameter(query, "verify_code");
-    let began = world.clock.elapsed();
+    let began = server.clock.elapsed();
     let mut first = true;
     loop {
-        let changed = world.login.changed.notified();
+        let changed = server.login.changed.notified();
         tokio::pin!(changed);
         // Registered before the look, so that an act in between is not missed.
         changed.as_mut().enable();
-        let rules = lock(&world.rules).login.clone();
+        let rules = lock(&server.rules).login.clone();
         let (status, due) = {
-            let mut desk = lock(&world.login.desk);
+            let mut desk = lock(&server.login.desk);
             match desk.find(&qrcode) {
                 None => (Status::Expired, began),
                 Some(session) => {
-                    session.catch_up(world, &rules);
+                    session.catch_up(server, &rules);
                     if first && !digits.is_empty() && !session.asks() {
                         let sentence = "verify_code is sent for a QR code that asks for none";
-                        violation(world, Endpoint::GetQrcodeStatus, sentence);
+                        violation(server, Endpoint::GetQrcodeStatus, sentence);
                     }
-                    let status = session.look(world, &rules, host, &digits);
+                    let status = session.look(server, &rules, host, &digits);
                     (status, session.due(&rules))
                 }
             }
         };
         let deadline = began.saturating_add(rules.hold);
-        if !matches!(status, Status::Wait) || world.clock.elapsed() >= deadline {
-            return rendered(world, &rules, status);
+        if !matches!(status, Status::Wait) || server.clock.elapsed() >= deadline {
+            return rendered(server, &rules, status);
         }
         first = false;
         tokio::select! {
             () = changed => {}
-            () = world.clock.sleep_until(deadline.min(due)) => {}
+            () = server.clock.sleep_until(deadline.min(due)) => {}
         }
     }
 }
 
-fn rendered(world: &World, rules: &LoginRules, status: Status) -> String {
+fn rendered(server: &ServerState, rules: &LoginRules, status: Status) -> String {
     let mut answer = json!({"status": status.name()});
     match status {
         Status::Redirected(Some(host)) => answer["redirect_host"] = host.into(),
@@ -151,7 +151,7 @@ fn rendered(world: &World, rules: &LoginRules, status: Status) -> String {
             answer["ilink_user_id"] = user.into();
             match &rules.base_url {
                 BaseUrl::Own => {
-                    answer["baseurl"] = format!("http://{}", world.address_to_call()).into()
+                    answer["baseurl"] = format!("http://{}", server.address_to_call()).into()
                 }
                 BaseUrl::Absent => {}
                 BaseUrl::Given(url) => answer["baseurl"] = url.as_str().into(),
@@ -171,17 +171,17 @@ fn known_parameters(query: Option<&str>) -> Bytes {
     Value::Object(values).to_string().into()
 }
 
-fn violation(world: &World, endpoint: Endpoint, sentence: &str) {
-    world.violation(format!("{}: {sentence}", endpoint.name()));
+fn violation(server: &ServerState, endpoint: Endpoint, sentence: &str) {
+    server.violation(format!("{}: {sentence}", endpoint.name()));
 }
 
 /// A status poll that is open, for the counters; a client that goes away closes it.
-struct OpenPoll<'a>(&'a World);
+struct OpenPoll<'a>(&'a ServerState);
 
 impl<'a> OpenPoll<'a> {
-    fn new(world: &'a World) -> OpenPoll<'a> {
-        lock(&world.login.counters).status_polls_open += 1;
-        OpenPoll(world)
+    fn new(server: &'a ServerState) -> OpenPoll<'a> {
+        lock(&server.login.counters).status_polls_open += 1;
+        OpenPoll(server)
     }
 }
 

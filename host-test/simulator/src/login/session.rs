@@ -14,7 +14,7 @@ use super::rules::LoginRules;
 use super::{Act, QrCode};
 use crate::account::Bot;
 use crate::query::escaped;
-use crate::{DEFAULT_USER, World, lock};
+use crate::{DEFAULT_USER, ServerState, lock};
 
 /// One QR code and what became of it.
 pub(super) struct Session {
@@ -53,7 +53,7 @@ pub(super) struct Confirmed {
 
 struct Redirect {
     host: Option<String>,
-    told: bool,
+    asked: bool,
 }
 
 /// What a poll is told.
@@ -86,11 +86,11 @@ impl Status {
 
 impl Session {
     /// A new code for a client that said to have these tokens.
-    pub(super) fn new(world: &World, rules: &LoginRules, tokens: Vec<String>) -> Session {
+    pub(super) fn new(server: &ServerState, rules: &LoginRules, tokens: Vec<String>) -> Session {
         let qrcode = new_qrcode();
         let page = rand::random::<u32>();
         let shown = escaped(&qrcode);
-        let made = world.clock.elapsed();
+        let made = server.clock.elapsed();
         Session {
             url: format!("https://liteapp.weixin.qq.com/q/{page:08x}?qrcode={shown}&bot_type=3"),
             qrcode,
@@ -131,8 +131,8 @@ impl Session {
     }
 
     /// Lets happen what happens by itself with time.
-    pub(super) fn catch_up(&mut self, world: &World, rules: &LoginRules) {
-        let now = world.clock.elapsed();
+    pub(super) fn catch_up(&mut self, server: &ServerState, rules: &LoginRules) {
+        let now = server.clock.elapsed();
         if now >= self.ends {
             self.step = Step::Expired;
         }
@@ -142,17 +142,17 @@ impl Session {
         let age = now.saturating_sub(self.made);
         // What is not possible, such as to confirm what another person scanned, does not happen.
         if matches!(self.step, Step::Waiting) && age >= auto.after {
-            let _ = self.act(world, rules, Some(&auto.user), Act::Scan);
+            let _ = self.act(server, rules, Some(&auto.user), Act::Scan);
         }
         if matches!(self.step, Step::Scanned) && age >= auto.after.saturating_mul(2) {
-            let _ = self.act(world, rules, Some(&auto.user), Act::Confirm);
+            let _ = self.act(server, rules, Some(&auto.user), Act::Confirm);
         }
     }
 
     /// A person acts. On an error nothing has changed.
     pub(super) fn act(
         &mut self,
-        world: &World,
+        server: &ServerState,
         rules: &LoginRules,
         user: Option<&str>,
         act: Act,
@@ -179,8 +179,8 @@ impl Session {
         }
         if waited && act != Act::Block {
             self.step = Step::Scanned;
-            if act != Act::Bound && self.has_bot_of(world, &user) {
-                self.end(world, rules, Step::Bound);
+            if act != Act::Bound && self.has_bot_of(server, &user) {
+                self.end(server, rules, Step::Bound);
             }
         }
         self.user = Some(user.clone());
@@ -193,32 +193,32 @@ impl Session {
                 self.digits = Some(format!("{:04}", rand::rng().random_range(0..10_000)));
                 self.step = Step::Asking(0);
             }
-            Act::Redirect(host) => self.redirect = Some(Redirect { host, told: false }),
+            Act::Redirect(host) => self.redirect = Some(Redirect { host, asked: false }),
             Act::Confirm => {
-                let bot = world.bind_new(&user);
-                lock(&world.login.counters).logins += 1;
+                let bot = server.bind_new(&user);
+                lock(&server.login.counters).logins += 1;
                 let token = bot.lock().token.clone();
                 let confirmed = Confirmed { bot, token, user };
-                self.end(world, rules, Step::Confirmed(confirmed));
+                self.end(server, rules, Step::Confirmed(confirmed));
             }
-            Act::Bound => self.end(world, rules, Step::Bound),
-            Act::Block => self.end(world, rules, Step::Blocked),
+            Act::Bound => self.end(server, rules, Step::Bound),
+            Act::Block => self.end(server, rules, Step::Blocked),
         }
         Ok(())
     }
 
-    fn end(&mut self, world: &World, rules: &LoginRules, step: Step) {
+    fn end(&mut self, server: &ServerState, rules: &LoginRules, step: Step) {
         self.step = step;
-        self.ends = world.clock.elapsed().saturating_add(rules.life);
+        self.ends = server.clock.elapsed().saturating_add(rules.life);
     }
 
     /// Whether the client has the token of this person's live bot.
-    fn has_bot_of(&self, world: &World, user: &str) -> bool {
-        let now = world.clock.elapsed();
+    fn has_bot_of(&self, server: &ServerState, user: &str) -> bool {
+        let now = server.clock.elapsed();
         let bots = self
             .tokens
             .iter()
-            .filter_map(|token| world.bot_of_token(token));
+            .filter_map(|token| server.bot_of_token(token));
         bots.into_iter().any(|bot| bot.is_live_of(user, now))
     }
 
@@ -232,7 +232,7 @@ impl Session {
     /// What a poll is told that came to this host, with these digits or an empty text.
     pub(super) fn look(
         &mut self,
-        world: &World,
+        server: &ServerState,
         rules: &LoginRules,
         host: &str,
         digits: &str,
@@ -254,7 +254,7 @@ impl Session {
             } else if wrong + 1 < rules.wrong_codes {
                 self.step = Step::Asking(wrong + 1);
             } else {
-                self.end(world, rules, Step::Blocked);
+                self.end(server, rules, Step::Blocked);
             }
         }
         self.status()
@@ -273,9 +273,9 @@ impl Session {
     }
 
     /// The code as it is now.
-    pub(super) fn snapshot(&self, world: &World) -> QrCode {
-        let left = self.ends.saturating_sub(world.clock.elapsed());
-        let until = world.clock.unix().saturating_add(left);
+    pub(super) fn snapshot(&self, server: &ServerState) -> QrCode {
+        let left = self.ends.saturating_sub(server.clock.elapsed());
+        let until = server.clock.unix().saturating_add(left);
         let redirected = match &self.redirect {
             Some(redirect) if matches!(self.step, Step::Asking(_) | Step::Scanned) => {
                 Some(Status::Redirected(redirect.host.clone()))
@@ -304,7 +304,7 @@ impl Redirect {
         let wanted = self.host.as_deref().unwrap_or_default();
         // A client that is sent nowhere stays where it is.
         let is_there = wanted.is_empty() || wanted.eq_ignore_ascii_case(host);
-        std::mem::replace(&mut self.told, true) && is_there
+        std::mem::replace(&mut self.asked, true) && is_there
     }
 }
 

@@ -22,7 +22,7 @@ async fn simulator() -> (Simulator, Client) {
 }
 
 fn advance(simulator: &Simulator, seconds: u64) {
-    let clock = &simulator.first().world.clock;
+    let clock = &simulator.first().server.clock;
     clock.advance(Duration::from_secs(seconds));
 }
 

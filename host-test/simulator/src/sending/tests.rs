@@ -72,7 +72,7 @@ async fn ten_sends_then_the_person_must_write() {
 #[tokio::test]
 async fn the_window_closes_after_a_day() {
     let (simulator, client) = simulator().await;
-    let clock = simulator.first().world.clock.clone();
+    let clock = simulator.first().server.clock.clone();
     simulator.say(ALICE, "hi");
     clock.advance(Duration::from_secs(22 * 3600));
     assert_eq!(client.send(ALICE, "x", "1").await["ret"], 0);
@@ -85,7 +85,7 @@ async fn the_window_closes_after_a_day() {
 #[tokio::test]
 async fn a_burst_is_throttled_for_long() {
     let (simulator, client) = simulator().await;
-    let clock = simulator.first().world.clock.clone();
+    let clock = simulator.first().server.clock.clone();
     simulator.say(ALICE, "hi");
     let burst = json!({"size": 3, "per_second": 0, "penalty_ms": 3_600_000});
     simulator
@@ -216,7 +216,7 @@ async fn late_deliveries_keep_their_order() {
     assert_eq!(simulator.answers(ALICE), Vec::<String>::new());
     simulator
         .first()
-        .world
+        .server
         .clock
         .advance(Duration::from_secs(7200));
     simulator

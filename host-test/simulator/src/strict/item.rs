@@ -21,9 +21,9 @@ pub(super) fn check(item: &Value, found: &mut Found) {
             return;
         }
     };
-    let wanted: Vec<&str> = beside.iter().copied().chain([payload]).collect();
+    let required: Vec<&str> = beside.iter().copied().chain([payload]).collect();
     let wrapped = Value::Object(Map::from_iter([("the item".to_owned(), item.clone())]));
-    found.members(&wrapped, "the item", &wanted, &[]);
+    found.members(&wrapped, "the item", &required, &[]);
     let members: &[&str] = match payload {
         "text_item" => &["text"],
         "image_item" => &["media", "mid_size"],

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::people::{element, envelope};
 use super::rules::Odd;
 use super::seal::Seal;
-use super::world::World;
+use super::state::WecomState;
 use crate::lock;
 use crate::query::escaped;
 
@@ -32,14 +32,14 @@ const TEXT_BYTES: usize = 2048;
 pub(super) struct Callback {
     /// Whose it is.
     pub(super) user: String,
-    /// Names it in [`super::WeCom::deliveries`].
+    /// Names it in [`super::WecomSimulator::deliveries`].
     pub(super) id: String,
     pub(super) xml: String,
 }
 
 /// A callback as it is posted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Post {
+pub struct SealedCallback {
     /// Without the question mark.
     pub query: String,
     /// XML.
@@ -48,44 +48,44 @@ pub struct Post {
 
 /// Sends out what comes, until the senders are gone.
 pub(super) async fn deliver_all(
-    world: Arc<World>,
+    server: Arc<WecomState>,
     mut incoming: mpsc::UnboundedReceiver<Callback>,
 ) {
-    let mut lanes: HashMap<String, mpsc::UnboundedSender<Callback>> = HashMap::new();
+    let mut queues: HashMap<String, mpsc::UnboundedSender<Callback>> = HashMap::new();
     // Dropping the set ends what is in it.
     let mut running = JoinSet::new();
     while let Some(callback) = incoming.recv().await {
-        let lane = lanes.entry(callback.user.clone()).or_insert_with(|| {
-            let (lane, mut waiting) = mpsc::unbounded_channel();
-            let world = world.clone();
+        let queue = queues.entry(callback.user.clone()).or_insert_with(|| {
+            let (queue, mut waiting) = mpsc::unbounded_channel();
+            let server = server.clone();
             running.spawn(async move {
                 while let Some(callback) = waiting.recv().await {
-                    deliver(&world, callback).await;
+                    deliver(&server, callback).await;
                 }
             });
-            lane
+            queue
         });
-        // The lane lives as long as its sender.
-        let _ = lane.send(callback);
+        // The queue lives as long as its sender.
+        let _ = queue.send(callback);
     }
 }
 
-async fn deliver(world: &World, callback: Callback) {
-    let odd = lock(&world.rules).odd();
-    let mut left = world.rules().redeliveries;
+async fn deliver(server: &WecomState, callback: Callback) {
+    let odd = lock(&server.rules).odd();
+    let mut left = server.rules().redeliveries;
     for delivery in 1u64.. {
-        let began = world.clock.elapsed();
-        let within = world.rules().answer_within;
-        let url = lock(&world.state).callback_url.clone();
-        lock(&world.state).counters.callbacks += 1;
+        let began = server.clock.elapsed();
+        let within = server.rules().answer_within;
+        let url = lock(&server.records).callback_url.clone();
+        lock(&server.records).counters.callbacks += 1;
         let answer = match url {
             None => Err("no callback URL is set".to_owned()),
             Some(url) => {
-                let post = sealed(world, &callback.xml, odd);
-                let exchange = exchange(world, Method::POST, &url, &post.query, post.body);
+                let post = sealed(server, &callback.xml, odd);
+                let exchange = exchange(server, Method::POST, &url, &post.query, post.body);
                 tokio::select! {
                     answer = exchange => answer,
-                    () = world.clock.sleep_until(began.saturating_add(within)) => {
+                    () = server.clock.sleep_until(began.saturating_add(within)) => {
                         Err("no answer in time".to_owned())
                     }
                 }
@@ -106,13 +106,13 @@ async fn deliver(world: &World, callback: Callback) {
         });
         if is_answered {
             if odd != Some(Odd::Unanswered) {
-                take_reply(world, &callback.user, &body);
+                take_reply(server, &callback.user, &body);
             }
-            let mut state = lock(&world.state);
-            state.counters.answered += 1;
-            state.answered.remember(callback.id.clone(), ());
+            let mut records = lock(&server.records);
+            records.counters.answered += 1;
+            records.answered.remember(callback.id.clone(), ());
         }
-        world.note(entry, |state| &mut state.deliveries);
+        server.note(entry, |records| &mut records.deliveries);
         match odd {
             Some(Odd::Duplicate) if is_answered && delivery == 1 => continue,
             Some(Odd::Unanswered) => {}
@@ -120,19 +120,19 @@ async fn deliver(world: &World, callback: Callback) {
             _ => {}
         }
         if left == 0 {
-            lock(&world.state).counters.given_up += 1;
-            world.changed.notify_waiters();
+            lock(&server.records).counters.given_up += 1;
+            server.changed.notify_waiters();
             return;
         }
         left -= 1;
-        world.clock.sleep_until(began.saturating_add(within)).await;
+        server.clock.sleep_until(began.saturating_add(within)).await;
     }
 }
 
 /// Seals a message, with what is to be wrong about it.
-pub(super) fn sealed(world: &World, xml: &str, odd: Option<Odd>) -> Post {
-    let app = &world.app;
-    let now_s = world.clock.unix().as_secs();
+pub(super) fn sealed(server: &WecomState, xml: &str, odd: Option<Odd>) -> SealedCallback {
+    let app = &server.app;
+    let now_s = server.clock.unix().as_secs();
     let at_s = match odd {
         Some(Odd::Time) => now_s.saturating_sub(HOUR_S),
         _ => now_s,
@@ -161,7 +161,7 @@ pub(super) fn sealed(world: &World, xml: &str, odd: Option<Odd>) -> Post {
     if odd == Some(Odd::Signature) {
         signature = seal.sign(&timestamp, &nonce, "another");
     }
-    Post {
+    SealedCallback {
         query: format!("msg_signature={signature}&timestamp={timestamp}&nonce={nonce}"),
         body: envelope(&app.corp_id, app.agent_id, &encrypt),
     }
@@ -171,21 +171,24 @@ pub(super) fn sealed(world: &World, xml: &str, odd: Option<Odd>) -> Post {
 ///
 /// # Errors
 /// What the console would say.
-pub(super) async fn verify(world: &World, url: &str) -> Result<(), String> {
+pub(super) async fn verify(server: &WecomState, url: &str) -> Result<(), String> {
     let echo = rand::random::<u64>().to_string();
-    let app = &world.app;
+    let app = &server.app;
     let encrypt = app.seal.encrypt(rand::random(), echo.as_bytes());
-    let timestamp = world.clock.unix().as_secs().to_string();
+    let timestamp = server.clock.unix().as_secs().to_string();
     let nonce = rand::random::<u32>().to_string();
     let signature = app.seal.sign(&timestamp, &nonce, &encrypt);
     let query = format!(
         "msg_signature={signature}&timestamp={timestamp}&nonce={nonce}&echostr={}",
         escaped(&encrypt)
     );
-    let deadline = world.clock.elapsed().saturating_add(Duration::from_secs(1));
+    let deadline = server
+        .clock
+        .elapsed()
+        .saturating_add(Duration::from_secs(1));
     let answer = tokio::select! {
-        answer = exchange(world, Method::GET, url, &query, String::new()) => answer?,
-        () = world.clock.sleep_until(deadline) => return Err("no answer within a second".to_owned()),
+        answer = exchange(server, Method::GET, url, &query, String::new()) => answer?,
+        () = server.clock.sleep_until(deadline) => return Err("no answer within a second".to_owned()),
     };
     match answer {
         (200, body) if body == echo => Ok(()),
@@ -195,7 +198,7 @@ pub(super) async fn verify(world: &World, url: &str) -> Result<(), String> {
 }
 
 async fn exchange(
-    world: &World,
+    server: &WecomState,
     method: Method,
     url: &str,
     query: &str,
@@ -211,7 +214,7 @@ async fn exchange(
         request.headers_mut().insert(CONTENT_TYPE, xml);
     }
     *request.method_mut() = method;
-    let answer = world.http.request(request).await;
+    let answer = server.http.request(request).await;
     let answer = answer.map_err(|error| format!("no connection: {error}"))?;
     let status = answer.status().as_u16();
     let body = Limited::new(answer.into_body(), ANSWER_BYTES)
@@ -222,34 +225,34 @@ async fn exchange(
 }
 
 /// Opens the reply in an answer, and shows it.
-fn take_reply(world: &World, user: &str, body: &[u8]) {
+fn take_reply(server: &WecomState, user: &str, body: &[u8]) {
     let body = String::from_utf8_lossy(body);
     if matches!(body.trim(), "" | "success") {
         return;
     }
-    match open_reply(world, user, &body) {
+    match open_reply(server, user, &body) {
         Ok(text) => {
-            lock(&world.state).counters.passive += 1;
+            lock(&server.records).counters.passive += 1;
             let entry = json!({"user": user, "from": "app", "text": text, "passive": true});
-            world.note(entry, |state| &mut state.phone);
+            server.note(entry, |records| &mut records.phone);
         }
-        Err(why) => world.violation(format!("a passive reply is not shown: {why}")),
+        Err(why) => server.violation(format!("a passive reply is not shown: {why}")),
     }
 }
 
 /// The text of a reply to this person, if all that is said of it is true.
-pub(super) fn open_reply(world: &World, user: &str, body: &str) -> Result<String, String> {
+pub(super) fn open_reply(server: &WecomState, user: &str, body: &str) -> Result<String, String> {
     let of = |xml: &str, name: &str| element(xml, name).ok_or_else(|| format!("it has no {name}"));
     let encrypt = of(body, "Encrypt")?;
     let signature = of(body, "MsgSignature")?;
-    let seal = &world.app.seal;
+    let seal = &server.app.seal;
     let timestamp = of(body, "TimeStamp")?;
     if seal.sign(&timestamp, &of(body, "Nonce")?, &encrypt) != signature {
         return Err("its signature is wrong".to_owned());
     }
     let is_now = |time: &str| {
         let time: Option<u64> = time.parse().ok();
-        time.is_some_and(|time| world.clock.unix().as_secs().abs_diff(time) < HOUR_S)
+        time.is_some_and(|time| server.clock.unix().as_secs().abs_diff(time) < HOUR_S)
     };
     if !is_now(&timestamp) {
         return Err("its time is not ours".to_owned());
@@ -259,7 +262,7 @@ pub(super) fn open_reply(world: &World, user: &str, body: &str) -> Result<String
     if of(&message, "ToUserName")? != user {
         return Err("it is for somebody else".to_owned());
     }
-    if of(&message, "FromUserName")? != world.app.corp_id {
+    if of(&message, "FromUserName")? != server.app.corp_id {
         return Err("it is from another corp".to_owned());
     }
     if !is_now(&of(&message, "CreateTime")?) {

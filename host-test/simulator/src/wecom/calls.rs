@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::multipart;
-use super::world::{File, State, World, random_text};
+use super::state::{File, Records, WecomState, random_text};
 use crate::lock;
 use crate::query::{escaped, parameter};
 
@@ -40,18 +40,18 @@ impl Answer {
 }
 
 /// `GET /cgi-bin/gettoken`: the valid token, or a new one.
-pub(super) fn gettoken(world: &World, head: &Parts) -> Answer {
+pub(super) fn gettoken(server: &WecomState, head: &Parts) -> Answer {
     let query = head.uri.query();
-    if parameter(query, "corpid") != world.app.corp_id {
+    if parameter(query, "corpid") != server.app.corp_id {
         return Answer::refused(40013, "invalid corpid");
     }
-    if parameter(query, "corpsecret") != world.app.secret {
+    if parameter(query, "corpsecret") != server.app.secret {
         return Answer::refused(40001, "invalid credential");
     }
-    let now = world.clock.elapsed();
-    let life = lock(&world.rules).token_life;
-    let mut state = lock(&world.state);
-    let State { tokens, token, .. } = &mut *state;
+    let now = server.clock.elapsed();
+    let life = lock(&server.rules).token_life;
+    let mut records = lock(&server.records);
+    let Records { tokens, token, .. } = &mut *records;
     let known = token.as_ref().and_then(|token| {
         let until = *tokens.find(token)?;
         (now < until).then(|| (token.clone(), until))
@@ -63,7 +63,7 @@ pub(super) fn gettoken(world: &World, head: &Parts) -> Answer {
         *token = Some(new.clone());
         (new, until)
     });
-    state.counters.tokens += 1;
+    records.counters.tokens += 1;
     Answer::json(&json!({
         "errcode": 0,
         "errmsg": "ok",
@@ -73,13 +73,13 @@ pub(super) fn gettoken(world: &World, head: &Parts) -> Answer {
 }
 
 /// What is wrong with the caller of anything else.
-pub(super) fn check_caller(world: &World, head: &Parts) -> Option<Answer> {
+pub(super) fn check_caller(server: &WecomState, head: &Parts) -> Option<Answer> {
     let token = parameter(head.uri.query(), "access_token");
     if token.is_empty() {
         return Some(Answer::refused(41001, "access_token missing"));
     }
-    let now = world.clock.elapsed();
-    let until = lock(&world.state).tokens.find(&token).copied();
+    let now = server.clock.elapsed();
+    let until = lock(&server.records).tokens.find(&token).copied();
     match until {
         None => return Some(Answer::refused(40014, "invalid access_token")),
         Some(until) if now >= until => {
@@ -87,7 +87,7 @@ pub(super) fn check_caller(world: &World, head: &Parts) -> Option<Answer> {
         }
         Some(_) => {}
     }
-    let address = lock(&world.rules).address.clone()?;
+    let address = lock(&server.rules).address.clone()?;
     let errmsg = format!(
         "not allow to access from your ip, hint: [1700000000_1_0123456789abcdef], from ip: \
          {address}, more info at https://open.work.weixin.qq.com/devtool/query?e=60020"
@@ -96,29 +96,29 @@ pub(super) fn check_caller(world: &World, head: &Parts) -> Option<Answer> {
 }
 
 /// `POST /cgi-bin/message/send`: shows a message.
-pub(super) fn send(world: &World, body: &[u8]) -> Answer {
+pub(super) fn send(server: &WecomState, body: &[u8]) -> Answer {
     let Ok(body) = serde_json::from_slice::<Value>(body) else {
-        world.violation("message/send: the body is no JSON".to_owned());
+        server.violation("message/send: the body is no JSON".to_owned());
         return Answer::refused(47001, "data format error");
     };
-    let now = world.clock.elapsed();
-    let rules = world.rules();
+    let now = server.clock.elapsed();
+    let rules = server.rules();
     if let Some(limit) = rules.send_limit {
-        let mut state = lock(&world.state);
+        let mut records = lock(&server.records);
         let since = now.saturating_sub(limit.within);
-        state.sends.retain(|at| *at > since);
-        if state.sends.len() >= limit.sends {
+        records.sends.retain(|at| *at > since);
+        if records.sends.len() >= limit.sends {
             return Answer::refused(45009, "api freq out of limit");
         }
-        state.sends.push_back(now);
+        records.sends.push_back(now);
     }
-    if body["agentid"].as_u64() != Some(world.app.agent_id) {
+    if body["agentid"].as_u64() != Some(server.app.agent_id) {
         return Answer::refused(301_002, "no permission for this agentid");
     }
     let people = body["touser"].as_str().unwrap_or_default();
     let people: Vec<&str> = people.split('|').filter(|user| !user.is_empty()).collect();
     if people.contains(&"@all") {
-        world.violation("message/send: it goes to everybody".to_owned());
+        server.violation("message/send: it goes to everybody".to_owned());
     }
     let is_known = |user: &&str| match &rules.users {
         None => true,
@@ -129,7 +129,7 @@ pub(super) fn send(world: &World, body: &[u8]) -> Answer {
         return Answer::refused(81013, "user & party & tag all invalid");
     }
     let kind = body["msgtype"].as_str().unwrap_or_default();
-    let (shown, content) = match shown(world, kind, &body[kind]) {
+    let (shown, content) = match shown(server, kind, &body[kind]) {
         Ok(shown) => shown,
         Err((errcode, errmsg)) => return Answer::refused(errcode, errmsg),
     };
@@ -138,20 +138,20 @@ pub(super) fn send(world: &World, body: &[u8]) -> Answer {
     let message_id = random_text("m");
     for user in licensed {
         let what = format!("{user} {kind} {}", body[kind]);
-        if is_repeat(world, &body, &what) {
+        if is_repeat(server, &body, &what) {
             continue;
         }
         if let Some(bytes) = &content {
-            let mut state = lock(&world.state);
-            state.shown.remember(message_id.clone(), bytes.clone());
+            let mut records = lock(&server.records);
+            records.shown.remember(message_id.clone(), bytes.clone());
         }
         let mut entry = json!({"user": user, "from": "app", "message_id": message_id});
         if let (Value::Object(entry), Value::Object(shown)) = (&mut entry, shown.clone()) {
             entry.extend(shown);
         }
-        world.note(entry, |state| &mut state.phone);
+        server.note(entry, |records| &mut records.phone);
     }
-    lock(&world.state).counters.accepted += 1;
+    lock(&server.records).counters.accepted += 1;
     Answer::json(&json!({
         "errcode": 0,
         "errmsg": "ok",
@@ -162,23 +162,23 @@ pub(super) fn send(world: &World, body: &[u8]) -> Answer {
 }
 
 /// Whether the sender asked not to send the same twice, and this is the same.
-fn is_repeat(world: &World, body: &Value, what: &str) -> bool {
-    let now = world.clock.elapsed();
+fn is_repeat(server: &WecomState, body: &Value, what: &str) -> bool {
+    let now = server.clock.elapsed();
     let interval = body["duplicate_check_interval"].as_u64().unwrap_or(1800);
     let since = now.saturating_sub(std::time::Duration::from_secs(interval.min(4 * 3600)));
-    let mut state = lock(&world.state);
+    let mut records = lock(&server.records);
     let is_repeat = body["enable_duplicate_check"] == 1
-        && state
-            .said
+        && records
+            .recent_sends
             .iter()
-            .any(|(at, said)| *at >= since && said == what);
+            .any(|(at, sent)| *at >= since && sent == what);
     if is_repeat {
-        state.counters.repeats += 1;
+        records.counters.repeats += 1;
     } else {
-        if state.said.len() == 10_000 {
-            state.said.pop_front();
+        if records.recent_sends.len() == 10_000 {
+            records.recent_sends.pop_front();
         }
-        state.said.push_back((now, what.to_owned()));
+        records.recent_sends.push_back((now, what.to_owned()));
     }
     is_repeat
 }
@@ -186,7 +186,7 @@ fn is_repeat(world: &World, body: &Value, what: &str) -> bool {
 type Shown = (Value, Option<Bytes>);
 
 /// What a phone shows of a message, and the file in it.
-fn shown(world: &World, kind: &str, content: &Value) -> Result<Shown, (i64, &'static str)> {
+fn shown(server: &WecomState, kind: &str, content: &Value) -> Result<Shown, (i64, &'static str)> {
     match kind {
         "text" | "markdown" => {
             let text = content["content"].as_str().unwrap_or_default();
@@ -194,14 +194,14 @@ fn shown(world: &World, kind: &str, content: &Value) -> Result<Shown, (i64, &'st
                 return Err((44004, "empty content"));
             }
             if text.len() > TEXT_BYTES {
-                world.violation(format!("message/send: a {kind} has {} bytes", text.len()));
+                server.violation(format!("message/send: a {kind} has {} bytes", text.len()));
             }
             let (text, _) = text.split_at(text.floor_char_boundary(TEXT_BYTES));
             Ok((json!({kind: text}), None))
         }
         "image" | "voice" | "video" | "file" => {
             let media_id = content["media_id"].as_str().unwrap_or_default();
-            let file = world
+            let file = server
                 .file(media_id)
                 .filter(|file| file.kind == kind)
                 .ok_or((40007, "invalid media_id"))?;
@@ -213,7 +213,7 @@ fn shown(world: &World, kind: &str, content: &Value) -> Result<Shown, (i64, &'st
 }
 
 /// `POST /cgi-bin/media/upload`: keeps a file.
-pub(super) fn upload(world: &World, head: &Parts, body: &Bytes) -> Answer {
+pub(super) fn upload(server: &WecomState, head: &Parts, body: &Bytes) -> Answer {
     let kind = parameter(head.uri.query(), "type");
     let limit = match kind.as_str() {
         "image" | "video" => 10 * MIB,
@@ -226,19 +226,19 @@ pub(super) fn upload(world: &World, head: &Parts, body: &Bytes) -> Answer {
     let part = match multipart::read(content_type.unwrap_or_default(), body) {
         Ok(part) if part.name == "media" => part,
         Ok(_) => {
-            world.violation("media/upload: the part is not called media".to_owned());
+            server.violation("media/upload: the part is not called media".to_owned());
             return Answer::refused(41005, "media data missing");
         }
         Err(why) => {
-            world.violation(format!("media/upload: {why}"));
+            server.violation(format!("media/upload: {why}"));
             return Answer::refused(41005, "media data missing");
         }
     };
     if part.content.len() < 5 || part.content.len() > limit {
         return Answer::refused(40006, "invalid media size");
     }
-    let now = world.clock.elapsed();
-    let media_id = world.keep(File {
+    let now = server.clock.elapsed();
+    let media_id = server.keep(File {
         kind: kind.clone(),
         name: part.filename,
         mime: part.content_type.unwrap_or_default(),
@@ -250,14 +250,14 @@ pub(super) fn upload(world: &World, head: &Parts, body: &Bytes) -> Answer {
         "errmsg": "",
         "type": kind,
         "media_id": media_id,
-        "created_at": world.clock.unix().as_secs().to_string(),
+        "created_at": server.clock.unix().as_secs().to_string(),
     }))
 }
 
 /// `GET /cgi-bin/media/get`: the bytes of a file, or of a range of it.
-pub(super) fn get(world: &World, head: &Parts) -> Answer {
+pub(super) fn get(server: &WecomState, head: &Parts) -> Answer {
     let media_id = parameter(head.uri.query(), "media_id");
-    let Some(file) = world.file(&media_id) else {
+    let Some(file) = server.file(&media_id) else {
         return Answer::refused(40007, "invalid media_id");
     };
     let mut headers = HeaderMap::new();

@@ -16,7 +16,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::world::World;
+use super::state::WecomState;
 use super::{DEFAULT_USER, callbacks, people, speak};
 use crate::lock;
 
@@ -25,7 +25,7 @@ const CENTURY_MS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
 
 /// Answers the control path after `/sim/`.
 pub(super) async fn answer(
-    world: &World,
+    server: &WecomState,
     method: &Method,
     path: &str,
     body: &[u8],
@@ -39,20 +39,20 @@ pub(super) async fn answer(
     };
     let ring = |entries: &std::collections::VecDeque<Value>| entries.iter().cloned().collect();
     match (path, method.as_str()) {
-        ("messages", "GET") => Ok(ring(&lock(&world.state).phone)),
-        ("deliveries", "GET") => Ok(ring(&lock(&world.state).deliveries)),
-        ("log", "GET") => Ok(ring(&lock(&world.state).log)),
-        ("violations", "GET") => Ok(lock(&world.state).violations.clone().into()),
+        ("messages", "GET") => Ok(ring(&lock(&server.records).phone)),
+        ("deliveries", "GET") => Ok(ring(&lock(&server.records).deliveries)),
+        ("log", "GET") => Ok(ring(&lock(&server.records).log)),
+        ("violations", "GET") => Ok(lock(&server.records).violations.clone().into()),
         ("callback", "POST") => {
             let request = request()?;
             let url = request["url"]
                 .as_str()
                 .ok_or_else(|| bad("`url` must be a URL."))?;
             if request["verify"] != false {
-                let verified = callbacks::verify(world, url).await;
+                let verified = callbacks::verify(server, url).await;
                 verified.map_err(|why| bad(&format!("The URL is not verified: {why}.")))?;
             }
-            lock(&world.state).callback_url = Some(url.to_owned());
+            lock(&server.records).callback_url = Some(url.to_owned());
             Ok(json!({}))
         }
         ("messages", "POST") => {
@@ -60,12 +60,12 @@ pub(super) async fn answer(
             let user = request["user"].as_str().unwrap_or(DEFAULT_USER);
             let text = |name: &str| request[name].as_str();
             let id = match (text("text"), text("event"), text("xml")) {
-                (Some(content), None, None) => speak(world, user, &people::text(content), true),
+                (Some(content), None, None) => speak(server, user, &people::text(content), true),
                 (None, Some(name), None) => {
                     let key = text("key").unwrap_or_default();
-                    speak(world, user, &people::event(name, key), false)
+                    speak(server, user, &people::event(name, key), false)
                 }
-                (None, None, Some(xml)) => speak(world, user, xml, true),
+                (None, None, Some(xml)) => speak(server, user, xml, true),
                 _ => {
                     return Err(bad(
                         "Exactly one of `text`, `event` and `xml` must be given.",
@@ -75,7 +75,7 @@ pub(super) async fn answer(
             Ok(json!({"id": id}))
         }
         ("faults", "POST") => {
-            world.switch(&request()?).map_err(|why| bad(&why))?;
+            server.switch(&request()?).map_err(|why| bad(&why))?;
             Ok(json!({}))
         }
         ("clock", "POST") => {
@@ -83,8 +83,8 @@ pub(super) async fn answer(
             let advance = advance
                 .filter(|advance| *advance <= CENTURY_MS)
                 .ok_or_else(|| bad("`advance_ms` must be milliseconds."))?;
-            world.clock.advance(Duration::from_millis(advance));
-            Ok(json!({"now_ms": world.clock.unix_ms()}))
+            server.clock.advance(Duration::from_millis(advance));
+            Ok(json!({"now_ms": server.clock.unix_ms()}))
         }
         _ => Err((
             StatusCode::NOT_FOUND,

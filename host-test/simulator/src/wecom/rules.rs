@@ -1,6 +1,6 @@
 //! The rules that the simulated WeCom goes by, and its faults.
 //!
-//! One JSON object, given to [`WeCom::faults`](super::WeCom::faults) or to `POST /sim/faults`. Keys
+//! One JSON object, given to [`WecomSimulator::faults`](super::WecomSimulator::faults) or to `POST /sim/faults`. Keys
 //! that are not named stay as they are; a mistake is refused with a sentence, and nothing changes.
 //!
 //! | key | value | default |
@@ -313,20 +313,20 @@ fn fault(of: &str, value: &Value) -> Result<Limited<Fault>, String> {
             "mangled" => kinds.push(Kind::Mangled(Mangle::read(name, value)?)),
             "truncated" => kinds.extend(flag(name, value)?.then_some(Kind::Truncated)),
             "cut" => {
-                let places = [
+                let names = [
                     ("before", Break::Before),
                     ("after", Break::After),
                     ("body", Break::Body),
                 ];
-                kinds.push(Kind::Cut(one_of(name, value, &places)?));
+                kinds.push(Kind::Cut(one_of(name, value, &names)?));
             }
             "stall" => {
-                let places = [
+                let names = [
                     ("before", Break::Before),
                     ("headers", Break::After),
                     ("body", Break::Body),
                 ];
-                kinds.push(Kind::Stall(one_of(name, value, &places)?));
+                kinds.push(Kind::Stall(one_of(name, value, &names)?));
             }
             _ => return Err(format!("`{name}` is nothing that a fault can have.")),
         }

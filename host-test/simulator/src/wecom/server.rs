@@ -15,7 +15,7 @@ use super::callbacks::{Callback, deliver_all};
 use super::calls::{self, Answer};
 use super::control;
 use super::rules::{Endpoint, Fault, Kind};
-use super::world::World;
+use super::state::WecomState;
 use crate::breakage::{AnswerBody, Cut, cut_off, date, stalled, whole};
 use crate::faults::Break;
 use crate::lock;
@@ -29,14 +29,14 @@ const REQUEST_BYTES: usize = 24 * 1024 * 1024;
 /// Serves and posts callbacks until `stopped`; closes every connection then.
 pub(super) async fn serve(
     listener: TcpListener,
-    world: Arc<World>,
+    server: Arc<WecomState>,
     limits: ListenerLimits,
     callbacks: mpsc::UnboundedReceiver<Callback>,
     mut stopped: watch::Receiver<bool>,
 ) {
     // Dropping a set ends what is in it.
     let mut delivering = JoinSet::new();
-    delivering.spawn(deliver_all(world.clone(), callbacks));
+    delivering.spawn(deliver_all(server.clone(), callbacks));
     let mut connections = Connections::new("the simulated WeCom", limits);
     loop {
         tokio::select! {
@@ -44,8 +44,8 @@ pub(super) async fn serve(
             _ = stopped.changed() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
-                    let world = world.clone();
-                    let answer = move |request, peer| dated(world.clone(), peer, request);
+                    let server = server.clone();
+                    let answer = move |request, peer| dated(server.clone(), peer, request);
                     connections.take(stream, remote, None, answer);
                 }
                 Err(error) => connections.cannot_accept(&error).await,
@@ -59,23 +59,23 @@ pub(super) async fn serve(
 
 /// An answer with the time of the simulated server's own clock.
 async fn dated(
-    world: Arc<World>,
+    server: Arc<WecomState>,
     peer: Peer,
     request: Request<Received>,
 ) -> Result<Response<AnswerBody>, Cut> {
-    let date = date(&world.clock);
-    let mut response = answer(world, peer, request).await?;
+    let date = date(&server.clock);
+    let mut response = answer(server, peer, request).await?;
     response.headers_mut().insert(DATE, date);
     Ok(response)
 }
 
 async fn answer(
-    world: Arc<World>,
+    server: Arc<WecomState>,
     peer: Peer,
     request: Request<Received>,
 ) -> Result<Response<AnswerBody>, Cut> {
     let (head, body) = request.into_parts();
-    if let Err(refusal) = world.gate.check(peer, &head, || false) {
+    if let Err(refusal) = server.gate.check(peer, &head, || false) {
         return Ok(refusal.answer());
     }
     let path = head.uri.path().to_owned();
@@ -89,7 +89,7 @@ async fn answer(
     let body = Limited::new(body, REQUEST_BYTES).collect().await;
     let body = body.map_err(|_| Cut)?.to_bytes();
     let Some(endpoint) = endpoint else {
-        let answered = control::answer(&world, &head.method, control.unwrap_or_default(), &body);
+        let answered = control::answer(&server, &head.method, control.unwrap_or_default(), &body);
         return Ok(match answered.await {
             Ok(value) => json_answer(StatusCode::OK, value.to_string().into()),
             Err((status, sentence)) => problem(status, &sentence),
@@ -100,24 +100,26 @@ async fn answer(
         let sentence = format!("This path does not take {}.", head.method);
         return Ok(problem(StatusCode::METHOD_NOT_ALLOWED, &sentence));
     }
-    let fault = lock(&world.rules).fault(endpoint).unwrap_or_default();
-    lock(&world.state).counters.count(endpoint);
+    let fault = lock(&server.rules).fault(endpoint).unwrap_or_default();
+    lock(&server.records).counters.count(endpoint);
     let mut truth = Answer::refused(-1, "system busy");
     if fault.takes_effect() {
         let refusal = match endpoint {
             Endpoint::GetToken => None,
-            Endpoint::Send | Endpoint::Upload | Endpoint::Get => calls::check_caller(&world, &head),
+            Endpoint::Send | Endpoint::Upload | Endpoint::Get => {
+                calls::check_caller(&server, &head)
+            }
         };
         truth = refusal.unwrap_or_else(|| match endpoint {
-            Endpoint::GetToken => calls::gettoken(&world, &head),
-            Endpoint::Send => calls::send(&world, &body),
-            Endpoint::Upload => calls::upload(&world, &head, &body),
-            Endpoint::Get => calls::get(&world, &head),
+            Endpoint::GetToken => calls::gettoken(&server, &head),
+            Endpoint::Send => calls::send(&server, &body),
+            Endpoint::Upload => calls::upload(&server, &head, &body),
+            Endpoint::Get => calls::get(&server, &head),
         });
     }
-    world.changed.notify_waiters();
+    server.changed.notify_waiters();
     if !fault.delay.is_zero() {
-        world.clock.sleep(fault.delay).await;
+        server.clock.sleep(fault.delay).await;
     }
     let request = match endpoint {
         Endpoint::Send => serde_json::from_slice(&body).unwrap_or(Value::Null),
@@ -127,12 +129,12 @@ async fn answer(
             "bytes": body.len(),
         }),
     };
-    give(&world, endpoint, request, fault, truth).await
+    give(&server, endpoint, request, fault, truth).await
 }
 
 /// Puts the fault around the true answer.
 async fn give(
-    world: &World,
+    server: &WecomState,
     endpoint: Endpoint,
     request: Value,
     fault: Fault,
@@ -166,7 +168,7 @@ async fn give(
         Kind::Cut(Break::Before | Break::After) | Kind::Stall(Break::Before)
     );
     record(
-        world,
+        server,
         endpoint,
         request,
         (!is_silent).then_some(status),
@@ -196,7 +198,7 @@ async fn give(
 
 /// Writes the exchange down, without tokens and secrets.
 fn record(
-    world: &World,
+    server: &WecomState,
     endpoint: Endpoint,
     request: Value,
     status: Option<StatusCode>,
@@ -217,7 +219,7 @@ fn record(
         "request": request,
         "response": response,
     });
-    world.note(entry, |state| &mut state.log);
+    server.note(entry, |records| &mut records.log);
 }
 
 fn problem(status: StatusCode, sentence: &str) -> Response<AnswerBody> {

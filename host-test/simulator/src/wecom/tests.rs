@@ -24,22 +24,22 @@ enum Say {
     Nothing,
 }
 
-/// A callback URL: what it is to say, the last of it again and again, and what it was told.
+/// A callback URL: what it is to say, the last of it again and again, and what it was received.
 #[derive(Clone)]
 struct Receiver {
     seal: Seal,
     says: Arc<Mutex<VecDeque<Say>>>,
-    told: Arc<Mutex<Vec<String>>>,
+    received: Arc<Mutex<Vec<String>>>,
     url: String,
 }
 
 impl Receiver {
-    async fn start(wecom: &WeCom, says: impl IntoIterator<Item = Say>) -> Receiver {
+    async fn start(wecom: &WecomSimulator, says: impl IntoIterator<Item = Say>) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let receiver = Receiver {
-            seal: wecom.world.app.seal.clone(),
+            seal: wecom.server.app.seal.clone(),
             says: Arc::new(Mutex::new(says.into_iter().collect())),
-            told: Arc::default(),
+            received: Arc::default(),
             url: format!("http://{}/webhook/a", listener.local_addr().unwrap()),
         };
         let router = Router::new()
@@ -49,9 +49,9 @@ impl Receiver {
         receiver
     }
 
-    /// What was told in the callbacks that were signed.
-    fn told(&self) -> Vec<String> {
-        lock(&self.told).clone()
+    /// What was received in the callbacks that were signed.
+    fn received(&self) -> Vec<String> {
+        lock(&self.received).clone()
     }
 }
 
@@ -70,7 +70,7 @@ async fn hear(
         receiver.seal.sign(&timestamp, &nonce, &encrypt) == parameter(query, "msg_signature");
     let opened = receiver.seal.decrypt(&encrypt);
     let opened = opened.map(|bytes| String::from_utf8(bytes).unwrap());
-    lock(&receiver.told).push(match (is_signed, &opened) {
+    lock(&receiver.received).push(match (is_signed, &opened) {
         (false, _) => "not signed".to_owned(),
         (true, Ok(message)) => message.clone(),
         (true, Err(why)) => (*why).to_owned(),
@@ -90,8 +90,10 @@ async fn hear(
     }
 }
 
-async fn start() -> WeCom {
-    WeCom::start(Options::default()).await.unwrap()
+async fn start() -> WecomSimulator {
+    WecomSimulator::start(WecomOptions::default())
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -112,9 +114,9 @@ async fn a_url_is_verified_by_what_it_answers() {
     assert!(wecom.verify("http://127.0.0.1:1/x").await.is_err());
     assert!(
         receiver
-            .told()
+            .received()
             .iter()
-            .all(|told| told.parse::<u64>().is_ok())
+            .all(|received| received.parse::<u64>().is_ok())
     );
 }
 
@@ -126,7 +128,7 @@ async fn what_people_send_is_called_back_in_order() {
     let first = wecom.say("alice", "hello ]]> <b>");
     wecom.send_file(
         "alice",
-        Kind::File,
+        MediaKind::File,
         "报告.pdf",
         "application/pdf",
         &b"12345"[..],
@@ -136,9 +138,12 @@ async fn what_people_send_is_called_back_in_order() {
     let event = wecom.happen("alice", "enter_agent", "");
     let last = wecom.push_elements("alice", "<MsgType>hologram</MsgType>");
     wecom.wait_for(|wecom| wecom.is_answered(&last)).await;
-    let told = receiver.told();
+    let received = receiver.received();
     let of = |name: &str| -> Vec<Option<String>> {
-        told.iter().map(|told| element(told, name)).collect()
+        received
+            .iter()
+            .map(|received| element(received, name))
+            .collect()
     };
     let kinds: Vec<String> = of("MsgType").into_iter().flatten().collect();
     assert_eq!(
@@ -165,11 +170,11 @@ async fn what_is_not_answered_in_time_comes_again_and_then_no_more() {
     wecom.callback_to(&receiver.url);
     let lost = wecom.say("alice", "hello");
     for delivery in 1..=4 {
-        let has_come = |_: &WeCom| receiver.told().len() == delivery;
+        let has_come = |_: &WecomSimulator| receiver.received().len() == delivery;
         while !has_come(&wecom) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        wecom.world.clock.advance(Duration::from_secs(5));
+        wecom.server.clock.advance(Duration::from_secs(5));
         wecom
             .wait_for(|wecom| wecom.deliveries().len() == delivery)
             .await;
@@ -183,9 +188,9 @@ async fn what_is_not_answered_in_time_comes_again_and_then_no_more() {
         .collect();
     assert_eq!(statuses, [json!(null), json!(500), json!(204), json!(null)]);
     let ids: Vec<Option<String>> = receiver
-        .told()
+        .received()
         .iter()
-        .map(|told| element(told, "MsgId"))
+        .map(|received| element(received, "MsgId"))
         .collect();
     assert!(ids.iter().all(|id| id.as_deref() == Some(&*lost)));
 }
@@ -196,13 +201,13 @@ async fn people_do_not_wait_for_each_other() {
     let receiver = Receiver::start(&wecom, [Say::Nothing, Say::Right]).await;
     wecom.callback_to(&receiver.url);
     let first = wecom.say("alice", "one");
-    while receiver.told().is_empty() {
+    while receiver.received().is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let other = wecom.say("bob", "two");
     wecom.wait_for(|wecom| wecom.is_answered(&other)).await;
     assert!(!wecom.is_answered(&first));
-    wecom.world.clock.advance(Duration::from_secs(5));
+    wecom.server.clock.advance(Duration::from_secs(5));
     wecom.wait_for(|wecom| wecom.is_answered(&first)).await;
 }
 
@@ -221,38 +226,41 @@ async fn callbacks_go_wrong_when_they_are_told_to() {
         wecom.faults(&fault).unwrap();
         let id = wecom.say("alice", "hello");
         wecom.wait_for(|wecom| wecom.is_answered(&id)).await;
-        let told = receiver.told().pop().unwrap();
-        assert!(told.contains(expect), "{wrong}: {told}");
+        let received = receiver.received().pop().unwrap();
+        assert!(received.contains(expect), "{wrong}: {received}");
     }
     let fault = json!({"callback": {"wrong": "content", "times": 1}});
     wecom.faults(&fault).unwrap();
     let id = wecom.say("alice", "hello");
     wecom.wait_for(|wecom| wecom.is_answered(&id)).await;
-    let told = receiver.told().pop().unwrap();
-    assert!(!told.contains("hello") && told != "not signed", "{told}");
+    let received = receiver.received().pop().unwrap();
+    assert!(
+        !received.contains("hello") && received != "not signed",
+        "{received}"
+    );
     for (fault, clock) in [("duplicate", false), ("unanswered", true)] {
         let fault = json!({"redeliveries": 1, "callback": {fault: true, "times": 1}});
         wecom.faults(&fault).unwrap();
-        let before = receiver.told().len();
+        let before = receiver.received().len();
         let id = wecom.say("alice", "twice");
         wecom.wait_for(|wecom| wecom.is_answered(&id)).await;
         if clock {
-            wecom.world.clock.advance(Duration::from_secs(5));
+            wecom.server.clock.advance(Duration::from_secs(5));
         }
-        let deliveries = |wecom: &WeCom| {
+        let deliveries = |wecom: &WecomSimulator| {
             let all = wecom.deliveries();
             all.iter().filter(|delivery| delivery["id"] == id).count()
         };
         wecom.wait_for(|wecom| deliveries(wecom) == 2).await;
-        assert_eq!(receiver.told().len(), before + 2);
+        assert_eq!(receiver.received().len(), before + 2);
     }
 }
 
 #[tokio::test]
 async fn a_reply_in_the_answer_is_shown_when_it_is_sealed_well() {
     let wecom = start().await;
-    let seal = wecom.world.app.seal.clone();
-    let now_s = wecom.world.clock.unix().as_secs().to_string();
+    let seal = wecom.server.app.seal.clone();
+    let now_s = wecom.server.clock.unix().as_secs().to_string();
     let reply_at = |time: &str, message: &str, signed: &str| {
         let encrypt = seal.encrypt([5; 16], message.as_bytes());
         let signed = if signed.is_empty() { &encrypt } else { signed };
@@ -319,7 +327,7 @@ async fn the_terminal_can_do_what_a_test_can() {
         request
             .headers_mut()
             .insert("authorization", bearer.parse().unwrap());
-        let answer = wecom.world.http.request(request).await.unwrap();
+        let answer = wecom.server.http.request(request).await.unwrap();
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice::<Value>(&body).unwrap())
@@ -364,7 +372,7 @@ async fn the_terminal_can_do_what_a_test_can() {
 #[tokio::test]
 async fn it_ends_with_its_last_handle() {
     let wecom = start().await;
-    let address = wecom.world.address;
+    let address = wecom.server.address;
     let clone = wecom.clone();
     drop(wecom);
     assert!(tokio::net::TcpStream::connect(address).await.is_ok());

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::Options;
+use crate::SimulatorOptions;
 
 pub(super) const QR: &str = "/ilink/bot/get_bot_qrcode?bot_type=3";
 
@@ -25,7 +25,7 @@ pub(super) async fn request(
 
 #[tokio::test]
 async fn a_code_is_given_to_posts_and_gets() {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
     let client = Client::new(&simulator);
     let bare = HeaderMap::new;
     let mut given = Vec::new();
@@ -227,10 +227,10 @@ async fn a_status_poll_can_come_late_or_never_and_the_edge_cuts_it() {
         .unwrap();
     let poll = asking(&client, &qr);
     simulator.wait_for(open).await;
-    simulator.go_dark().await;
+    simulator.go_offline().await;
     assert!(poll.await.unwrap().is_err());
     assert!(!open(&simulator));
-    simulator.come_back().await.unwrap();
+    simulator.come_online().await.unwrap();
     simulator
         .faults(&json!({"get_qrcode_status": null}))
         .unwrap();

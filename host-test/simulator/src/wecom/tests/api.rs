@@ -11,14 +11,14 @@ use crate::query::escaped;
 
 /// A raw client of the API.
 struct Caller<'a> {
-    wecom: &'a WeCom,
+    wecom: &'a WecomSimulator,
     token: String,
 }
 
 type Heard = Result<(u16, HeaderMap, Bytes), String>;
 
 impl Caller<'_> {
-    async fn new(wecom: &WeCom) -> Caller<'_> {
+    async fn new(wecom: &WecomSimulator) -> Caller<'_> {
         let mut caller = Caller {
             wecom,
             token: String::new(),
@@ -50,7 +50,7 @@ impl Caller<'_> {
             request.headers_mut().insert(name, value);
         }
         let exchange = async {
-            let answer = self.wecom.world.http.request(request).await;
+            let answer = self.wecom.server.http.request(request).await;
             let answer = answer.map_err(|error| error.to_string())?;
             let (head, body) = answer.into_parts();
             let body = body.collect().await.map_err(|error| error.to_string())?;
@@ -105,7 +105,7 @@ impl Caller<'_> {
     }
 }
 
-fn text(wecom: &WeCom, user: &str, content: &str) -> Value {
+fn text(wecom: &WecomSimulator, user: &str, content: &str) -> Value {
     json!({"touser": user, "msgtype": "text", "agentid": wecom.agent_id(),
         "text": {"content": content}})
 }
@@ -123,7 +123,7 @@ async fn a_token_is_the_same_until_its_time_is_up() {
     assert_eq!(code(wecom.corp_id(), "wrong").await, 40001);
     let hello = text(&wecom, "alice", "hello");
     assert_eq!(caller.send(&hello).await["errcode"], 0);
-    wecom.world.clock.advance(Duration::from_secs(7200));
+    wecom.server.clock.advance(Duration::from_secs(7200));
     assert_eq!(caller.send(&hello).await["errcode"], 42001);
     let new = Caller::new(&wecom).await;
     assert_ne!(caller.token, new.token);
@@ -177,7 +177,7 @@ async fn a_send_is_shown_or_told_why_not() {
         .unwrap();
     assert_eq!(errcode(&good).await, 0);
     assert_eq!(errcode(&good).await, 45009);
-    wecom.world.clock.advance(Duration::from_secs(60));
+    wecom.server.clock.advance(Duration::from_secs(60));
     assert_eq!(errcode(&good).await, 0);
     wecom.faults(&json!({"address": "192.0.2.7"})).unwrap();
     let refused = caller.send(&good).await;
@@ -203,7 +203,7 @@ async fn the_same_is_shown_once_when_the_sender_asks_so() {
         assert_eq!(wecom.answers("alice").len(), shown);
     }
     assert_eq!(wecom.counters().repeats, 1);
-    wecom.world.clock.advance(Duration::from_secs(121));
+    wecom.server.clock.advance(Duration::from_secs(121));
     caller.send(&careful).await;
     assert_eq!(wecom.answers("alice").len(), 3);
 }
@@ -233,10 +233,16 @@ async fn files_go_up_and_down_until_their_time_is_up() {
     assert_eq!((status, &*body), (206, &b"nte"[..]));
     assert_eq!(caller.upload("file", "a", b"1234").await["errcode"], 40006);
     assert_eq!(caller.upload("film", "a", b"12345").await["errcode"], 40004);
-    let received = wecom.send_file("alice", Kind::Image, "a.png", "image/png", &b"image"[..]);
+    let received = wecom.send_file(
+        "alice",
+        MediaKind::Image,
+        "a.png",
+        "image/png",
+        &b"image"[..],
+    );
     assert!(!received.is_empty());
     wecom
-        .world
+        .server
         .clock
         .advance(Duration::from_secs(3 * 24 * 3600));
     let caller = Caller::new(&wecom).await;
@@ -280,7 +286,7 @@ async fn faults_stand_around_the_true_answers() {
     wecom
         .faults(&json!({"message/send": {"delay_ms": 60_000}}))
         .unwrap();
-    let clock = wecom.world.clock.clone();
+    let clock = wecom.server.clock.clone();
     let body = text(&wecom, "alice", "slow");
     let (heard, ()) = tokio::join!(caller.send(&body), async {
         wecom
@@ -305,10 +311,10 @@ async fn a_stalled_exchange_ends_with_the_server() {
         wecom.shutdown().await;
     });
     assert!(heard.is_err());
-    let listen = wecom.world.address;
-    let options = Options {
+    let listen = wecom.server.address;
+    let options = WecomOptions {
         listen,
-        ..Options::default()
+        ..WecomOptions::default()
     };
-    assert!(WeCom::start(options).await.is_ok());
+    assert!(WecomSimulator::start(options).await.is_ok());
 }

@@ -22,8 +22,8 @@ pub fn config(key: &str) -> Option<String> {
 }
 
 /// Does what the word says.
-pub async fn perform(deed: &str) {
-    match deed {
+pub async fn perform(attack: &str) {
+    match attack {
         "spin" => spin(),
         "yield" => loop {
             work(100_000);
@@ -134,7 +134,7 @@ pub async fn perform(deed: &str) {
             black_box(settings::get(&"k".repeat(1024 * 1024)).unwrap());
             black_box(settings::get_all().unwrap());
         },
-        other => panic!("there is no deed {other:?}"),
+        other => panic!("there is no attack {other:?}"),
     }
 }
 
@@ -142,7 +142,7 @@ pub async fn perform(deed: &str) {
 pub async fn events() -> Vec<Event> {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    match config("deed").unwrap_or_default().as_str() {
+    match config("attack").unwrap_or_default().as_str() {
         "list" => {
             // The same memory, said to be many.
             let json = "x".repeat(1024 * 1024);
@@ -417,7 +417,7 @@ fn allocate() {
 }
 
 #[inline(never)]
-#[expect(unconditional_recursion, reason = "that is the deed")]
+#[expect(unconditional_recursion, reason = "that is the attack")]
 fn recurse(depth: u64) -> u64 {
     let here = black_box([depth; 16]);
     black_box(recurse(depth + 1)) + here[3]

@@ -15,39 +15,39 @@ use super::Simulator;
 const BACKLOG: u32 = 1024;
 
 /// What a running server can be told.
-pub(super) enum Order {
-    GoDark(oneshot::Sender<()>),
-    ComeBack(oneshot::Sender<io::Result<()>>),
+pub(super) enum Command {
+    GoOffline(oneshot::Sender<()>),
+    ComeOnline(oneshot::Sender<io::Result<()>>),
 }
 
 /// Where connections come in.
-pub(super) enum Door {
+pub(super) enum Acceptor {
     Open(TcpListener),
     /// With the socket that holds the port; none if it could not be had.
     Closed(Option<TcpSocket>),
 }
 
-impl Door {
-    /// The next connection; never comes while the door is closed.
+impl Acceptor {
+    /// The next connection; never comes while the acceptor is closed.
     pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         match self {
-            Door::Open(listener) => listener.accept().await,
-            Door::Closed(_) => std::future::pending().await,
+            Acceptor::Open(listener) => listener.accept().await,
+            Acceptor::Closed(_) => std::future::pending().await,
         }
     }
 
     pub(super) fn close(&mut self, address: SocketAddr) {
-        if matches!(self, Door::Open(_)) {
+        if matches!(self, Acceptor::Open(_)) {
             // A port that is listened on cannot be bound again, so the listener goes first.
-            *self = Door::Closed(None);
-            *self = Door::Closed(bound(address).ok());
+            *self = Acceptor::Closed(None);
+            *self = Acceptor::Closed(bound(address).ok());
         }
     }
 
     pub(super) fn open(&mut self, address: SocketAddr) -> io::Result<()> {
-        if let Door::Closed(held) = self {
+        if let Acceptor::Closed(held) = self {
             let socket = held.take().map_or_else(|| bound(address), Ok)?;
-            *self = Door::Open(socket.listen(BACKLOG)?);
+            *self = Acceptor::Open(socket.listen(BACKLOG)?);
         }
         Ok(())
     }
@@ -67,12 +67,18 @@ fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
 
 impl Simulator {
     /// Makes the server unreachable: when this returns, every connection is closed and new ones
-    /// are refused, on the control paths too, until [`Simulator::come_back`]. People can write
+    /// are refused, on the control paths too, until [`Simulator::come_online`]. People can write
     /// all the same.
-    pub async fn go_dark(&self) {
+    pub async fn go_offline(&self) {
         let (done, when_done) = oneshot::channel();
         // A server that has ended cannot be reached either.
-        if self.first.running.orders.send(Order::GoDark(done)).is_ok() {
+        if self
+            .first
+            .running
+            .commands
+            .send(Command::GoOffline(done))
+            .is_ok()
+        {
             let _ = when_done.await;
         }
     }
@@ -81,10 +87,10 @@ impl Simulator {
     ///
     /// # Errors
     /// When somebody else took the port, or the server was shut down.
-    pub async fn come_back(&self) -> io::Result<()> {
+    pub async fn come_online(&self) -> io::Result<()> {
         let ended = || io::Error::new(io::ErrorKind::NotConnected, "the simulator has ended");
         let (done, when_done) = oneshot::channel();
-        let sent = self.first.running.orders.send(Order::ComeBack(done));
+        let sent = self.first.running.commands.send(Command::ComeOnline(done));
         sent.map_err(|_| ended())?;
         when_done.await.map_err(|_| ended())?
     }
@@ -95,11 +101,11 @@ mod tests {
     use serde_json::json;
 
     use super::super::client::{Client, texts};
-    use super::super::{Options, Simulator};
+    use super::super::{Simulator, SimulatorOptions};
 
     #[tokio::test]
     async fn the_network_goes_and_comes_back_at_the_same_address() {
-        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
         let client = Client::new(&simulator);
         let waiting = client.clone();
         let empty = json!({"get_updates_buf": ""});
@@ -109,19 +115,19 @@ mod tests {
             .wait_for(|simulator| simulator.counters().polls_open == 1)
             .await;
         for _ in 0..2 {
-            simulator.go_dark().await;
+            simulator.go_offline().await;
             assert_eq!(simulator.counters().polls_open, 0);
             assert!(client.post("getupdates", empty.clone()).await.is_err());
         }
         assert!(poll.await.unwrap().is_err());
         simulator.say("wxid_alice@im.wechat", "in the dark");
         for _ in 0..2 {
-            simulator.come_back().await.unwrap();
+            simulator.come_online().await.unwrap();
             assert_eq!(texts(&client.poll("").await), ["in the dark"]);
         }
-        simulator.go_dark().await;
+        simulator.go_offline().await;
         simulator.shutdown().await;
-        simulator.go_dark().await;
-        assert!(simulator.come_back().await.is_err());
+        simulator.go_offline().await;
+        assert!(simulator.come_online().await.is_err());
     }
 }

@@ -36,13 +36,13 @@ pub(super) struct App {
     pub(super) seal: Seal,
 }
 
-pub(super) struct World {
+pub(super) struct WecomState {
     pub(super) address: SocketAddr,
     pub(super) gate: Gate,
     pub(super) clock: Clock,
     pub(super) app: App,
     pub(super) rules: Mutex<Rules>,
-    pub(super) state: Mutex<State>,
+    pub(super) records: Mutex<Records>,
     pub(super) changed: Notify,
     pub(super) callbacks: mpsc::UnboundedSender<Callback>,
     pub(super) http: Client<HttpConnector, Full<Bytes>>,
@@ -60,7 +60,7 @@ pub(super) struct File {
     pub(super) since: Duration,
 }
 
-pub(super) struct State {
+pub(super) struct Records {
     pub(super) callback_url: Option<String>,
     /// Until when each is valid.
     pub(super) tokens: Recent<String, Duration>,
@@ -74,13 +74,13 @@ pub(super) struct State {
     pub(super) violations: Vec<String>,
     pub(super) sends: VecDeque<Duration>,
     /// What was sent lately: when, to whom, and what.
-    pub(super) said: VecDeque<(Duration, String)>,
+    pub(super) recent_sends: VecDeque<(Duration, String)>,
     /// Callbacks that were answered, by their ids.
     pub(super) answered: Recent<String, ()>,
     pub(super) counters: Counters,
 }
 
-impl World {
+impl WecomState {
     pub(super) fn new(
         address: SocketAddr,
         gate: Gate,
@@ -88,16 +88,16 @@ impl World {
         app: App,
         callbacks: mpsc::UnboundedSender<Callback>,
         http: Client<HttpConnector, Full<Bytes>>,
-    ) -> World {
+    ) -> WecomState {
         // Above 2^53, and above those of an earlier start.
         let first_id = clock.unix_ms().saturating_mul(1_000_000);
-        World {
+        WecomState {
             address,
             gate,
             clock,
             app,
             rules: Mutex::default(),
-            state: Mutex::new(State {
+            records: Mutex::new(Records {
                 callback_url: None,
                 tokens: Recent::new(TOKENS),
                 token: None,
@@ -108,7 +108,7 @@ impl World {
                 log: VecDeque::new(),
                 violations: Vec::new(),
                 sends: VecDeque::new(),
-                said: VecDeque::new(),
+                recent_sends: VecDeque::new(),
                 answered: Recent::new(ENTRIES),
                 counters: Counters::default(),
             }),
@@ -136,30 +136,34 @@ impl World {
     }
 
     pub(super) fn violation(&self, sentence: String) {
-        let mut state = lock(&self.state);
-        if state.violations.len() < VIOLATIONS {
-            state.violations.push(sentence);
+        let mut records = lock(&self.records);
+        if records.violations.len() < VIOLATIONS {
+            records.violations.push(sentence);
         }
     }
 
     /// Adds an entry to a ring, with the time.
-    pub(super) fn note(&self, mut entry: Value, ring: impl Fn(&mut State) -> &mut VecDeque<Value>) {
+    pub(super) fn note(
+        &self,
+        mut entry: Value,
+        ring: impl Fn(&mut Records) -> &mut VecDeque<Value>,
+    ) {
         entry["at_ms"] = self.clock.unix_ms().into();
-        let mut state = lock(&self.state);
-        let ring = ring(&mut state);
+        let mut records = lock(&self.records);
+        let ring = ring(&mut records);
         if ring.len() == ENTRIES {
             ring.pop_front();
         }
         ring.push_back(entry);
-        drop(state);
+        drop(records);
         self.changed.notify_waiters();
     }
 
     /// Keeps a file; returns its media id.
     pub(super) fn keep(&self, file: File) -> String {
         let media_id = random_text("3");
-        let mut state = lock(&self.state);
-        state.files.remember(media_id.clone(), file);
+        let mut records = lock(&self.records);
+        records.files.remember(media_id.clone(), file);
         media_id
     }
 
@@ -167,8 +171,8 @@ impl World {
     pub(super) fn file(&self, media_id: &str) -> Option<File> {
         let life = lock(&self.rules).media_life;
         let now = self.clock.elapsed();
-        let state = lock(&self.state);
-        let file = state.files.find(media_id)?;
+        let records = lock(&self.records);
+        let file = records.files.find(media_id)?;
         (now < file.since.saturating_add(life)).then(|| file.clone())
     }
 }

@@ -26,7 +26,7 @@ const PHONE_ENTRIES: usize = 100_000;
 const VIOLATIONS: usize = 1_000;
 
 /// What all accounts share.
-pub(super) struct World {
+pub(super) struct ServerState {
     pub(super) address: SocketAddr,
     pub(super) gate: Gate,
     pub(super) clock: Clock,
@@ -50,7 +50,7 @@ pub(super) struct World {
     pub(super) late: mpsc::UnboundedSender<(Duration, Value)>,
 }
 
-impl World {
+impl ServerState {
     pub(super) fn switch(&self, changes: &Value) -> Result<(), String> {
         let Some(changes) = changes.as_object() else {
             return Err("faults must be a JSON object, such as {\"hold_ms\": 500}.".to_owned());

@@ -15,7 +15,7 @@ use gateway_host::runtime::{Plugin, Runtime};
 use gateway_host::state::State;
 use gateway_host::state::memory::MemoryState;
 use gateway_host::webhooks;
-use gateway_simulator::wecom::{Options, Post, WeCom};
+use gateway_simulator::wecom::{SealedCallback, WecomOptions, WecomSimulator};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A corp whose app is an account.
 pub struct Corp {
-    pub wecom: WeCom,
+    pub wecom: WecomSimulator,
     pub clock: Clock,
     pub state: Arc<dyn State>,
     pub runtime: Runtime,
@@ -59,14 +59,14 @@ impl Drop for Served {
 impl Corp {
     pub async fn new() -> Corp {
         let clock = Clock::new();
-        let options = Options {
+        let options = WecomOptions {
             clock: clock.clone(),
-            ..Options::default()
+            ..WecomOptions::default()
         };
         let runtime = Runtime::new(clock.clone()).unwrap();
         let plugin = runtime.load(&component_wecom()).await.unwrap();
         Corp {
-            wecom: WeCom::start(options).await.unwrap(),
+            wecom: WecomSimulator::start(options).await.unwrap(),
             clock,
             state: Arc::new(MemoryState::default()),
             runtime,
@@ -181,7 +181,7 @@ impl Corp {
         self.until(|wecom| wecom.answers(user) == answers).await;
     }
 
-    pub async fn until(&self, what: impl FnMut(&WeCom) -> bool) {
+    pub async fn until(&self, what: impl FnMut(&WecomSimulator) -> bool) {
         let waiting = self.wecom.wait_for(what);
         if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
             for line in self.wecom.log().iter().rev().take(20).rev() {
@@ -211,13 +211,13 @@ impl Served {
     }
 
     /// Posts a callback; returns status and body.
-    pub async fn post(&self, post: &Post) -> (u16, Bytes) {
+    pub async fn post(&self, post: &SealedCallback) -> (u16, Bytes) {
         ask(Method::POST, &self.url, &post.query, &post.body).await
     }
 }
 
 /// Posts to an instance itself; returns status and body.
-pub async fn posted(instance: &Instance, post: &Post) -> (u16, Bytes) {
+pub async fn posted(instance: &Instance, post: &SealedCallback) -> (u16, Bytes) {
     let request = Request::post(format!("/webhook/{ACCOUNT}?{}", post.query));
     let request = request.body(Full::from(post.body.clone())).unwrap();
     let answer = instance.handle(request).await.unwrap();
