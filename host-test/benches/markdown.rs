@@ -4,11 +4,11 @@
 //! asserted.
 
 mod example;
-mod figures;
+mod measurements;
 
 #[tokio::main]
 async fn main() {
-    println!("machine: {}", figures::machine());
+    println!("machine: {}", measurements::machine());
     let native = example::natively("markdown");
     let sandbox = example::in_the_sandbox("markdown").await;
     for (native, sandbox) in native.iter().zip(&sandbox) {
