@@ -405,7 +405,10 @@ fn decide(
             record.not_sent(index, error.clone());
             let cause = match peer.explains_refusal && !is_throttle {
                 true => Cause::ClosedPeer,
-                false => throttle.declined(now, random, &record.conversation, is_throttle),
+                false => {
+                    let (conversation, pause) = (&record.conversation, error.retry_after);
+                    throttle.declined(now, random, conversation, is_throttle, pause)
+                }
             };
             let pause = throttle.retry_after(now, &record.conversation);
             declined(record, error, cause, now, pause.unwrap_or_default())

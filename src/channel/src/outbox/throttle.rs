@@ -15,6 +15,8 @@ use crate::backoff::Backoff;
 /// attempt may prolong them.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Longest pause that a platform may ask for.
+const LONGEST_WANTED: Duration = Duration::from_secs(3600);
 /// Conversations whose refusals are remembered at most.
 const MAX_SUSPECTS: usize = 1024;
 
@@ -37,6 +39,8 @@ pub struct Throttle {
     needs_login: bool,
     decline_pauses: Backoff,
     throttled_until: Option<Duration>,
+    /// Until when the platform asked to be left alone.
+    wanted_until: Duration,
     last_decline: Duration,
     /// Refusals without a reason since the last accepted message.
     in_a_row: u32,
@@ -62,6 +66,7 @@ impl Default for Throttle {
             needs_login: false,
             decline_pauses: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
             throttled_until: None,
+            wanted_until: Duration::ZERO,
             last_decline: Duration::ZERO,
             in_a_row: 0,
             accepted: 0,
@@ -134,13 +139,15 @@ impl Throttle {
         self.answered();
     }
 
-    /// The platform declined a message. With `is_throttle` it named the rate as the reason.
+    /// The platform declined a message. With `is_throttle` it named the rate as the reason, and `pause`
+    /// is how long it wants to be left alone, where it said so.
     pub fn declined(
         &mut self,
         now: Duration,
         random: u64,
         conversation: &str,
         is_throttle: bool,
+        pause: Option<Duration>,
     ) -> Cause {
         self.answered();
         let before = self.suspects.get(conversation).copied();
@@ -161,14 +168,17 @@ impl Throttle {
         if !is_throttle && self.in_a_row == 1 {
             return Cause::Unclear(suspect.until);
         }
-        self.throttled_until = Some(now + self.decline_pauses.fail(random));
+        self.wanted_until = now + pause.unwrap_or_default().min(LONGEST_WANTED);
+        let until = now + self.decline_pauses.fail(random);
+        self.throttled_until = Some(until.max(self.wanted_until));
         Cause::Throttle
     }
 
-    /// The peer wrote. Earlier refusals for it mean nothing any more, and the next probe comes soon.
+    /// The peer wrote. Earlier refusals for it mean nothing any more, and the next probe comes as
+    /// soon as the platform wants it.
     pub fn heard(&mut self, conversation: &str) {
         self.suspects.remove(conversation);
-        let soon = self.last_decline + FIRST_PAUSE;
+        let soon = (self.last_decline + FIRST_PAUSE).max(self.wanted_until);
         self.throttled_until = self.throttled_until.map(|until| until.min(soon));
     }
 }
@@ -182,7 +192,7 @@ mod tests {
     #[test]
     fn one_opaque_refusal_holds_up_its_conversation_alone() {
         let mut throttle = Throttle::default();
-        let cause = throttle.declined(SECOND, 0, "alice", false);
+        let cause = throttle.declined(SECOND, 0, "alice", false, None);
         assert_eq!(cause, Cause::Unclear(SECOND + FIRST_PAUSE));
         assert_eq!(throttle.ready_at(SECOND), SECOND);
         assert!(throttle.holds("alice") && !throttle.holds("bob"));
@@ -193,11 +203,14 @@ mod tests {
     #[test]
     fn a_second_one_in_a_row_is_a_throttle_that_grows_to_its_cap() {
         let mut throttle = Throttle::default();
-        throttle.declined(SECOND, 0, "alice", false);
+        throttle.declined(SECOND, 0, "alice", false, None);
         let mut now = SECOND;
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            assert_eq!(throttle.declined(now, 0, "alice", false), Cause::Throttle);
+            assert_eq!(
+                throttle.declined(now, 0, "alice", false, None),
+                Cause::Throttle
+            );
             pauses.push((throttle.ready_at(now) - now).as_secs());
             now = throttle.ready_at(now);
         }
@@ -211,24 +224,38 @@ mod tests {
     #[test]
     fn a_named_throttle_counts_at_once() {
         let mut throttle = Throttle::default();
-        assert_eq!(throttle.declined(SECOND, 0, "alice", true), Cause::Throttle);
+        assert_eq!(
+            throttle.declined(SECOND, 0, "alice", true, None),
+            Cause::Throttle
+        );
         assert_eq!(throttle.retry_after(SECOND, "bob"), Some(FIRST_PAUSE));
+    }
+
+    #[test]
+    fn a_pause_that_the_platform_asks_for_is_kept() {
+        for (wanted, expected) in [(2, 5), (60, 60), (100_000, 3600)] {
+            let mut throttle = Throttle::default();
+            let wanted = Some(SECOND * wanted);
+            throttle.declined(SECOND, 0, "alice", true, wanted);
+            throttle.heard("bob");
+            assert_eq!(throttle.ready_at(SECOND), SECOND + SECOND * expected);
+        }
     }
 
     #[test]
     fn who_is_refused_while_others_are_served_is_closed() {
         let mut throttle = Throttle::default();
-        throttle.declined(SECOND, 0, "alice", false);
+        throttle.declined(SECOND, 0, "alice", false, None);
         throttle.accepted("bob");
         assert_eq!(
-            throttle.declined(SECOND * 6, 0, "alice", false),
+            throttle.declined(SECOND * 6, 0, "alice", false, None),
             Cause::ClosedPeer
         );
         assert!(!throttle.is_throttled());
         // After a message it starts over.
         throttle.heard("alice");
         assert!(matches!(
-            throttle.declined(SECOND * 7, 0, "alice", false),
+            throttle.declined(SECOND * 7, 0, "alice", false, None),
             Cause::Unclear(_)
         ));
     }
@@ -237,7 +264,7 @@ mod tests {
     fn a_message_brings_the_next_probe_forward_but_not_into_a_storm() {
         let mut throttle = Throttle::default();
         for _ in 0..6 {
-            throttle.declined(SECOND, 0, "alice", true);
+            throttle.declined(SECOND, 0, "alice", true, None);
         }
         assert!(throttle.ready_at(SECOND) > SECOND * 100);
         for _ in 0..100 {
@@ -251,7 +278,7 @@ mod tests {
         let mut throttle = Throttle::default();
         throttle.needs_login();
         assert_eq!(throttle.ready_at(SECOND), Duration::MAX);
-        throttle.declined(SECOND, 0, "alice", true);
+        throttle.declined(SECOND, 0, "alice", true, None);
         throttle.unreachable(SECOND, 0);
         throttle.resume();
         assert!(throttle.is_throttled());
@@ -262,7 +289,7 @@ mod tests {
     fn memory_is_bounded() {
         let mut throttle = Throttle::default();
         for number in 0..10_000 {
-            throttle.declined(SECOND, 0, &number.to_string(), true);
+            throttle.declined(SECOND, 0, &number.to_string(), true, None);
         }
         assert!(throttle.suspects.len() <= MAX_SUSPECTS);
     }
