@@ -15,16 +15,16 @@ use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::admin::Token;
-use crate::agent::{self, AgentSpec, Words};
-use crate::egress::pins;
-use crate::egress::rule::RuleError;
-use crate::listener::Names;
-use crate::media::folder::Folder;
-use crate::media::origin::Origin;
-use crate::state::{Durability, StateSpec};
 pub use accounts::{Access, AccountsFile, Defaults, FileAccount, read as read_accounts};
 pub use environment::{PLATFORM as WEIXIN, Wanted};
+use gateway_host::admin::Token;
+use gateway_host::agent::{self, AgentSpec, Words};
+use gateway_host::egress::pins;
+use gateway_host::egress::rule::RuleError;
+use gateway_host::listener::Names;
+use gateway_host::media::folder::Folder;
+use gateway_host::media::origin::Origin;
+use gateway_host::state::{Durability, StateSpec};
 pub use wecom::{PLATFORM as WECOM, WecomAccount};
 
 /// Longest sentence for a person.

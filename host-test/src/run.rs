@@ -14,15 +14,16 @@ use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::check::{self, CHECKS, PLATFORM, Suite};
+use crate::about;
 use crate::cli::{AllowEgress, UsageError};
-use crate::clock::Clock;
-use crate::egress::proxy::Proxies;
-use crate::egress::roots;
-use crate::listener::Names;
-use crate::runtime::{Allocation, Plugin, Runtime, RuntimeOptions};
-use crate::simulator::{Options, Simulator};
 use crate::terminal;
+use gateway_conformance::{CHECKS, PLATFORM, Suite};
+use gateway_host::clock::Clock;
+use gateway_host::egress::proxy::Proxies;
+use gateway_host::egress::roots;
+use gateway_host::listener::Names;
+use gateway_host::runtime::{Allocation, Plugin, Runtime, RuntimeOptions};
+use gateway_simulator::{Simulator, SimulatorOptions};
 
 pub use login::login;
 pub use serve::{run, talks_to_a_person};
@@ -163,11 +164,11 @@ pub async fn simulator(
     token: Option<String>,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let simulator = Simulator::start(Options {
+    let simulator = Simulator::start(SimulatorOptions {
         listen,
         names,
         control_token: token,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .map_err(|error| Failure::Usage(format!("--listen {listen}: {error}")))?;
@@ -201,7 +202,7 @@ pub async fn check(component: &Path, conformance: bool) -> Result<(), Failure> {
     let runtime = Runtime::new(Clock::new()).map_err(other)?;
     let plugin = judged(&runtime, component).await?;
     let size = tokio::fs::metadata(component).await.map_err(other)?.len();
-    let about = check::about(&plugin, size);
+    let about = about::about(&plugin, size);
     say(about.trim_end())?;
     if !conformance {
         return say("this host runs it");
@@ -253,7 +254,7 @@ pub async fn compare(component: &Path, old: &Path) -> Result<(), Failure> {
     let runtime = Runtime::new(Clock::new()).map_err(other)?;
     let old = judged(&runtime, old).await?;
     let new = judged(&runtime, component).await?;
-    let (text, is_fine) = check::difference(&new, &old);
+    let (text, is_fine) = about::difference(&new, &old);
     say(&text)?;
     match is_fine {
         true => Ok(()),

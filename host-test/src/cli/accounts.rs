@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::wecom::{self, WecomAccount};
 use super::{AllowEgress, WECOM, WEIXIN, allow_egress, environment, value};
-use crate::agent::AgentSpec;
+use gateway_host::agent::AgentSpec;
 
 /// Settings that hold where an account has none of its own, by the component's keys.
 #[derive(Default)]

@@ -5,9 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::{UsageError, value};
-use crate::admin::Token;
-use crate::agent::{self, AgentSpec, openai};
-use crate::egress::rule::Rule;
+use gateway_host::admin::Token;
+use gateway_host::agent::{self, AgentSpec, openai};
+use gateway_host::egress::rule::Rule;
 
 /// The platform of the accounts that the `WEIXIN_` variables name.
 pub const PLATFORM: &str = "weixin";

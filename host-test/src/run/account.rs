@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::account::AccountOptions;
 use crate::cli::{WEIXIN, Wanted};
-use crate::credentials::{Credentials, CredentialsError, Home};
-use crate::login::account_of;
-use crate::media::MediaRules;
+use gateway_host::account::AccountOptions;
+use gateway_host::credentials::{Credentials, CredentialsError, Home};
+use gateway_host::login::account_of;
+use gateway_host::media::MediaRules;
 
 /// The name of the credential that `WEIXIN_TOKEN` holds.
 pub const TOKEN: &str = "bot-token";
@@ -66,8 +66,8 @@ pub fn choose(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::{Brought, Holder};
-    use crate::state::StateSpec;
+    use gateway_host::credentials::{Brought, Holder};
+    use gateway_host::state::StateSpec;
 
     const BASE: [(&str, &str); 1] = [("base-url", "http://127.0.0.1:1/")];
 

@@ -12,14 +12,14 @@ use super::Failure;
 use super::account::TOKEN;
 use super::agents::Agents;
 use super::component::Components;
-use crate::account::{AccountOptions, Handle};
-use crate::agent::Agent;
 use crate::cli::{Access, AllowEgress, Defaults, FileAccount, WECOM, WEIXIN, read_accounts};
-use crate::credentials::Home;
-use crate::gateway::Gateway;
-use crate::login::account_of;
-use crate::media::MediaRules;
-use crate::watch::FileWatch;
+use gateway_host::account::{AccountOptions, Handle};
+use gateway_host::agent::Agent;
+use gateway_host::credentials::Home;
+use gateway_host::gateway::Gateway;
+use gateway_host::login::account_of;
+use gateway_host::media::MediaRules;
+use gateway_host::watch::FileWatch;
 
 /// The file is read when it has not changed for so long: an editor writes in several steps.
 const QUIET: Duration = Duration::from_millis(100);
@@ -188,7 +188,7 @@ async fn options_of(
     media: &MediaRules,
 ) -> Result<AccountOptions, String> {
     let credentials = gateway.credentials();
-    let failed = |error: crate::credentials::CredentialsError| error.to_string();
+    let failed = |error: gateway_host::credentials::CredentialsError| error.to_string();
     let token = match &account.access {
         Access::Weixin(token) => token,
         Access::Wecom(secrets) => {

@@ -10,13 +10,13 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use super::component::check_platform;
 use super::serve::held;
 use super::{Failure, Signals, beside_the_binary, other, say};
-use crate::account::StartError;
 use crate::cli::{LoginOptions, WEIXIN};
-use crate::clock::Clock;
-use crate::credentials::Credentials;
-use crate::login::{Login, LoginError, Logins, Step};
-use crate::state::StateSpec;
 use crate::terminal;
+use gateway_host::account::StartError;
+use gateway_host::clock::Clock;
+use gateway_host::credentials::Credentials;
+use gateway_host::login::{Login, LoginError, Logins, Step};
+use gateway_host::state::StateSpec;
 
 /// Logs in, and keeps the credential in the state.
 ///
@@ -97,9 +97,9 @@ pub(super) async fn show(logins: &Logins) -> Result<(), Failure> {
                 step = match login.submit(digits).await {
                     Ok(step) => step,
                     // What can be no digits is asked for again.
-                    Err(LoginError::Call(crate::instance::CallError::Channel(error)))
+                    Err(LoginError::Call(gateway_host::instance::CallError::Channel(error)))
                         if error.kind
-                            == crate::bindings::gateway::channel::types::ErrorKind::Invalid =>
+                            == gateway_host::bindings::gateway::channel::types::ErrorKind::Invalid =>
                     {
                         Step::EnterCode
                     }

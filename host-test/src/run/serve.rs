@@ -15,20 +15,20 @@ use super::agents::Agents;
 use super::component::Components;
 use super::prompt::{self, Ended};
 use super::{Failure, Signals, accounts, login, other, wecom};
-use crate::account::{AccountOptions, Handle, Phase, StartError};
-use crate::admin;
-use crate::agent;
 use crate::cli::{Access, RunOptions, WECOM, WEIXIN, Wanted, read_accounts};
-use crate::clock::Clock;
-use crate::credentials::{Credentials, Holder};
-use crate::gateway::Gateway;
-use crate::listener::{Listener, Tls};
-use crate::login::Logins;
-use crate::media::MediaRules;
-use crate::media::folder::Folder;
-use crate::simulator::{Options, Simulator};
-use crate::state::{StateError, StateSpec};
-use crate::webhooks;
+use gateway_host::account::{AccountOptions, Handle, Phase, StartError};
+use gateway_host::admin;
+use gateway_host::agent;
+use gateway_host::clock::Clock;
+use gateway_host::credentials::{Credentials, Holder};
+use gateway_host::gateway::Gateway;
+use gateway_host::listener::{Listener, Tls};
+use gateway_host::login::Logins;
+use gateway_host::media::MediaRules;
+use gateway_host::media::folder::Folder;
+use gateway_host::state::{StateError, StateSpec};
+use gateway_host::webhooks;
+use gateway_simulator::{Simulator, SimulatorOptions};
 
 /// Whether a person will talk to the simulated server at the terminal: then the log is quieter.
 pub fn talks_to_a_person(options: &RunOptions) -> bool {
@@ -465,13 +465,13 @@ async fn built_in_simulator(
 ) -> Result<Simulator, Failure> {
     // A new account each time: what an earlier run left in the state is not this person's.
     let account_id = format!("{:012x}@im.bot", rand::random::<u64>() >> 16);
-    Simulator::start(Options {
+    Simulator::start(SimulatorOptions {
         clock: clock.clone(),
         account_id,
         control_token,
         // Files that the agent sends are saved for the person.
         whole_bytes: 100 * 1024 * 1024,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .map_err(|error| Failure::Other(format!("the simulated server can't be started: {error}")))

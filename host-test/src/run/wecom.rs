@@ -3,10 +3,10 @@
 use super::agents::Agents;
 use super::serve::start_failure;
 use super::{Failure, component::Components};
-use crate::account::AccountOptions;
 use crate::cli::{WECOM, WecomAccount};
-use crate::gateway::Gateway;
-use crate::media::MediaRules;
+use gateway_host::account::AccountOptions;
+use gateway_host::gateway::Gateway;
+use gateway_host::media::MediaRules;
 
 /// Starts it.
 ///
