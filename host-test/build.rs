@@ -1,5 +1,5 @@
-//! Builds the components and puts them beside the binary as `weixin.wasm` and `wecom.wasm`; with them
-//! the one that the tests do harm with.
+//! Builds the components and puts them beside the binary as `weixin.wasm` and `wecom.wasm`. With them it
+//! builds those that only the tests load: the hostile one, and the example `telegram`.
 //!
 //! They are crates of another target, so this runs a cargo of its own, with a target directory of its
 //! own (two cargos can't share one); each build finds the dependencies of those before. What is missing
@@ -18,6 +18,8 @@ fn main() {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
     println!("cargo::rerun-if-changed=tests/guests");
+    let example = root.join("examples/telegram");
+    println!("cargo::rerun-if-changed={}", example.display());
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     // OUT_DIR is TARGET_DIR/PROFILE/build/PACKAGE/out.
     let profile = out.ancestors().nth(3).expect("OUT_DIR lies in a profile");
@@ -29,6 +31,8 @@ fn main() {
     install_target();
     let hostile = build(root, &target, "hostile");
     println!("cargo::rustc-env=HOSTILE={}", hostile.display());
+    let example = build(root, &target, "telegram");
+    println!("cargo::rustc-env=TELEGRAM={}", example.display());
     for platform in ["wecom", "weixin"] {
         let built = build(root, &target, platform);
         let kept = profile.join(format!("{platform}.wasm"));

@@ -30,6 +30,7 @@ mod redis;
 mod runner;
 mod secrets;
 mod storage;
+mod telegram;
 mod tenants;
 mod typing;
 mod webhooks;

@@ -60,7 +60,8 @@ pub struct Egress {
     pub host: &'static str,
     /// None: the scheme's own port.
     pub port: Option<u16>,
-    /// What the path must start with.
+    /// What the path must start with. With [`Placement::PathSegment`] it holds the placeholder, such as
+    /// `/bot{{token}}/`.
     pub path_prefix: &'static str,
     /// The credential that requests there may carry.
     pub credential: Option<CredentialUse>,
@@ -105,6 +106,8 @@ pub enum Placement {
     JsonBody,
     /// As the whole value of a parameter of the query.
     Query,
+    /// Within one segment of the path, where [`Egress::path_prefix`] has `{{name}}`.
+    PathSegment,
 }
 
 /// A credential that arrives in a JSON response; the record of the WIT's `meta`.
