@@ -440,9 +440,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_user_of_the_readme_listens_and_tells() {
-        let readme = include_str!("../../../README.md");
-        let rules = readme.split('`').find(|code| code.starts_with("~weixin:*"));
+    async fn the_user_of_the_manual_listens_and_tells() {
+        let page = include_str!("../../../docs/en/operate.md");
+        let rules = page.split('`').find(|code| code.starts_with("~weixin:*"));
         let rules: Vec<&str> = rules.unwrap().split(' ').collect();
         let server = RedisServer::start();
         let user = ["ACL", "SETUSER", "bot", "on", ">hunter2"];

@@ -136,9 +136,9 @@ async fn durability_is_asked_for_and_told() {
 }
 
 #[tokio::test]
-async fn the_user_of_the_readme_suffices() {
-    let readme = include_str!("../../../../../README.md");
-    let rules = readme.split('`').find(|code| code.starts_with("~weixin:*"));
+async fn the_user_of_the_manual_suffices() {
+    let page = include_str!("../../../../../docs/en/operate.md");
+    let rules = page.split('`').find(|code| code.starts_with("~weixin:*"));
     let rules: Vec<&str> = rules.unwrap().split(' ').collect();
     let server = RedisServer::start();
     server
