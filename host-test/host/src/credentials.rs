@@ -167,7 +167,7 @@ impl Credentials {
         brought: &Brought,
         in_use: &[String],
     ) -> Result<String, KeepError> {
-        Ok(self.change(|stored| stored.keep(holder, home, brought, in_use))??)
+        self.change(|stored| Ok(stored.keep(holder, home, brought, in_use)?))
     }
 
     /// Notes that values of one of the operator's own accounts are not to be used again.
@@ -180,11 +180,10 @@ impl Credentials {
         home: &Home,
         values: &[String],
     ) -> Result<(), CredentialsError> {
-        let replace = |stored: &mut Stored| {
+        self.change(|stored| {
             stored.replace(account, true, home, values);
-            Ok::<_, Conflict>(())
-        };
-        self.change(replace).map(|_| ())
+            Ok(())
+        })
     }
 
     /// Signals each change, of this process and of others. Must be called within a tokio runtime.
@@ -208,22 +207,20 @@ impl Credentials {
     }
 
     /// Changes them as a whole, unless the change refuses.
-    fn change<T>(
+    fn change<T, E: From<CredentialsError>>(
         &self,
-        change: impl Fn(&mut Stored) -> Result<T, Conflict>,
-    ) -> Result<Result<T, Conflict>, CredentialsError> {
+        change: impl Fn(&mut Stored) -> Result<T, E>,
+    ) -> Result<T, E> {
         let changed = match &self.shared.backend {
             Backend::Memory(stored) => {
                 change(&mut stored.lock().unwrap_or_else(PoisonError::into_inner))
             }
             #[cfg(feature = "dir")]
-            Backend::Directory(directory) => directory.change(change)?,
+            Backend::Directory(directory) => directory.change(change),
             #[cfg(feature = "redis")]
-            Backend::Redis(server) => server.change(change)?,
-        };
-        if changed.is_ok() {
-            self.shared.changed.send_replace(());
-        }
+            Backend::Redis(server) => server.change(change),
+        }?;
+        self.shared.changed.send_replace(());
         Ok(changed)
     }
 }
