@@ -65,6 +65,7 @@ impl From<CredentialUse> for meta::CredentialUse {
                 Placement::Header => meta::Placement::Header,
                 Placement::JsonBody => meta::Placement::JsonBody,
                 Placement::Query => meta::Placement::Query,
+                Placement::PathSegment => meta::Placement::PathSegment,
             },
         }
     }

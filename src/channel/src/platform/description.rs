@@ -105,6 +105,9 @@ pub enum Placement {
     JsonBody,
     /// As the whole value of a parameter of the query.
     Query,
+    /// Within one segment of the path, where the rule's `path_prefix` has the placeholder: the prefix
+    /// `/bot{{token}}/` fits `/bot{{token}}/getMe`.
+    PathSegment,
 }
 
 /// A credential that arrives in a JSON response; the record of the WIT's `meta`.
