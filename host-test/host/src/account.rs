@@ -46,6 +46,7 @@ use trouble::Failing;
 pub use aside::PutAside;
 pub(crate) use changes::of as changes;
 pub use handle::{Handle, Status, UploadError};
+#[cfg(feature = "admin")]
 pub(crate) use settled::state_name;
 pub(crate) use setup::captured_by_logins;
 pub use setup::{AccountOptions, Setup, StartError};

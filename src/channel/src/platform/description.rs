@@ -60,8 +60,7 @@ pub struct Egress {
     pub host: &'static str,
     /// None: the scheme's own port.
     pub port: Option<u16>,
-    /// What the path must start with. With [`Placement::PathSegment`] it holds the placeholder, such as
-    /// `/bot{{token}}/`.
+    /// What the path must start with.
     pub path_prefix: &'static str,
     /// The credential that requests there may carry.
     pub credential: Option<CredentialUse>,
@@ -106,7 +105,8 @@ pub enum Placement {
     JsonBody,
     /// As the whole value of a parameter of the query.
     Query,
-    /// Within one segment of the path, where [`Egress::path_prefix`] has `{{name}}`.
+    /// Within one segment of the path, where the rule's `path_prefix` has the placeholder: the prefix
+    /// `/bot{{token}}/` fits `/bot{{token}}/getMe`.
     PathSegment,
 }
 
