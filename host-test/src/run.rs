@@ -17,7 +17,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::about;
 use crate::cli::{AllowEgress, UsageError};
 use crate::terminal;
-use gateway_conformance::{CHECKS, PLATFORM, Suite};
+use gateway_conformance::weixin::{IlinkPlatform, PLATFORM};
+use gateway_conformance::{CHECKS, Suite};
 use gateway_host::clock::Clock;
 use gateway_host::egress::proxy::Proxies;
 use gateway_host::egress::roots;
@@ -207,7 +208,7 @@ pub async fn check(component: &Path, conformance: bool) -> Result<(), Failure> {
     if !conformance {
         return say("this host runs it");
     }
-    let suite = Suite::new(&runtime, &plugin);
+    let suite = Suite::new(&runtime, &plugin).with_platform(IlinkPlatform::default());
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for check in CHECKS {
         if !suite.can_run(check) {
