@@ -1,13 +1,20 @@
-//! The one lane that sends, and the calls that put something on it.
+//! What is sent: the calls that store posts, and what surrounds the requests of the sender.
+
+use futures::future::select;
 
 use super::*;
+use crate::outbox::{Job, NewPost, Outcome, Receipt};
 
 /// How long `send` waits for the parts to settle.
 const SEND_WAIT: Duration = Duration::from_secs(15);
 
-impl Instance {
-    /// Stores a post and waits until it is settled.
-    pub async fn send(&self, post: NewPost) -> Result<Receipt, Error> {
+impl Account {
+    /// Stores a post that the platform can send, and waits until it is settled.
+    pub async fn send(
+        &self,
+        post: NewPost,
+        check: fn(&NewPost) -> Result<(), Error>,
+    ) -> Result<Receipt, Error> {
         if self.is_draining.get() {
             return Err(Error::new(
                 ErrorKind::Draining,
@@ -16,8 +23,7 @@ impl Instance {
         }
         self.ready()?;
         self.channel.borrow().check(&post)?;
-        platform::check_conversation(&post.conversation)?;
-        check_media(&post)?;
+        check(&post)?;
         let key = post.key.clone();
         let known = self.channel.borrow_mut().outbox().known(&post)?;
         if known.is_none() {
@@ -33,11 +39,13 @@ impl Instance {
             self.check_fence()?;
             let writes = {
                 let mut channel = self.channel.borrow_mut();
-                channel.post(now, now_ms, post, client_id)
+                channel.post(now, now_ms, post, || {
+                    (self.about.client_id)(imports::now_ms(), imports::random())
+                })
             };
             self.store(writes)?;
             self.acknowledged.raise();
-            self.lane.raise();
+            self.outbox.raise();
             self.wake_callers();
         }
         self.decided(&key).await;
@@ -70,13 +78,13 @@ impl Instance {
         }
     }
 
-    pub(super) fn stored_receipt(&self, key: &str) -> Result<Option<Receipt>, Error> {
+    pub fn stored_receipt(&self, key: &str) -> Result<Option<Receipt>, Error> {
         let value = self.buckets.get(Bucket::Receipts, key)?;
         Ok(value.and_then(|value| Receipt::parse(&value)))
     }
 
-    /// Waits until every part of a post is settled or queued, at most [`SEND_WAIT`], or until the lane
-    /// ends.
+    /// Waits until every part of a post is settled or queued, at most [`SEND_WAIT`], or until the
+    /// sender ends.
     async fn decided(&self, key: &str) {
         if self.channel.borrow_mut().outbox().is_decided(key) {
             return;
@@ -88,59 +96,45 @@ impl Instance {
             .or_default()
             .push(sender);
         let timer = std::pin::pin!(imports::sleep_until(imports::now() + SEND_WAIT));
-        // The lane drops its end when it is done with the post.
+        // The sender drops its end when it is done with the post.
         select(receiver, timer).await;
     }
 
-    /// Sends what is stored, until draining.
-    pub async fn run(&self) -> Result<(), Error> {
+    /// There is one sender.
+    pub fn begin_run(&self) -> Result<(), Error> {
         if self.is_running.replace(true) {
             return Err(Error::new(
                 ErrorKind::Invalid,
                 "another call of `run` is open: keep one",
             ));
         }
-        let result = self.send_all().await;
+        Ok(())
+    }
+
+    /// The sender has ended.
+    pub fn end_run(&self, has_failed: bool) {
         self.is_running.set(false);
-        if result.is_err() {
+        if has_failed {
             // Its requests went with it: what they did is for the store's count to tell.
             self.channel.borrow_mut().outbox().forget_requests();
             self.is_stale.set(true);
         }
         self.waiting.borrow_mut().clear();
-        self.lane_ended.raise();
-        result
+        self.sender_ended.raise();
     }
 
-    async fn send_all(&self) -> Result<(), Error> {
-        let mut requests = FuturesUnordered::new();
-        loop {
-            let seen = self.lane.count();
-            self.ready()?;
-            self.look_at_clock();
-            self.expire()?;
-            while !self.is_draining.get()
-                && let Some(job) = self.next_job()?
-            {
-                requests.push(self.perform(job));
-            }
-            self.wake_callers();
-            if self.is_draining.get() && requests.is_empty() {
-                return Ok(());
-            }
-            let news = std::pin::pin!(self.news(seen));
-            let abandoned = std::pin::pin!(self.abandon.wait(0));
-            let done = std::pin::pin!(next(&mut requests));
-            match select(done, select(abandoned, news)).await {
-                Either::Left(((job, outcome), _)) => self.finish(&job, outcome)?,
-                Either::Right((Either::Left(_), _)) => return Ok(()),
-                Either::Right((Either::Right(_), _)) => {}
-            }
+    /// What is done before requests begin.
+    pub fn begin_round(&self) -> Result<(), Error> {
+        self.ready()?;
+        self.look_at_clock();
+        self.expire()
+    }
+
+    /// The next request, whose count is stored; none while draining.
+    pub fn next_job(&self) -> Result<Option<Job>, Error> {
+        if self.is_draining.get() {
+            return Ok(None);
         }
-    }
-
-    /// The next request; its count is stored.
-    fn next_job(&self) -> Result<Option<Job>, Error> {
         loop {
             let now = imports::now();
             let turn = self.channel.borrow_mut().outbox().turn(now);
@@ -170,7 +164,7 @@ impl Instance {
     }
 
     /// Tells callers, and `receive`, of posts that are settled or queued.
-    fn wake_callers(&self) {
+    pub fn wake_callers(&self) {
         let (keys, has_reports) = {
             let mut channel = self.channel.borrow_mut();
             let outbox = channel.outbox();
@@ -187,12 +181,12 @@ impl Instance {
     }
 
     /// Waits until there may be something to send.
-    async fn news(&self, seen: u64) {
+    pub async fn news(&self, seen: u64) {
         let wake_at = {
             let mut channel = self.channel.borrow_mut();
             channel.outbox().wake_at(imports::now(), imports::now_ms())
         };
-        let raised = std::pin::pin!(self.lane.wait(seen));
+        let raised = std::pin::pin!(self.outbox.wait(seen));
         match wake_at {
             Some(at) if !self.is_draining.get() => {
                 let timer = std::pin::pin!(imports::sleep_until(at));
@@ -202,29 +196,8 @@ impl Instance {
         }
     }
 
-    async fn perform(&self, job: Job) -> (Job, Outcome) {
-        let content = match &job.content {
-            Content::Document { name, text } => {
-                let uploaded = self.put_text(&job.conversation, name, text).await;
-                match uploaded {
-                    Ok(handle) => Content::Media(handle),
-                    Err(error) => {
-                        let outcome = match error.kind {
-                            ErrorKind::LoginRequired => Outcome::LoginRequired(error),
-                            ErrorKind::Forbidden => Outcome::Refused(error),
-                            _ => Outcome::NotUploaded(error),
-                        };
-                        return (job, outcome);
-                    }
-                }
-            }
-            content => content.clone(),
-        };
-        let outcome = self.deliver(&job, &content).await;
-        (job, outcome)
-    }
-
-    fn finish(&self, job: &Job, outcome: Outcome) -> Result<(), Error> {
+    /// Takes in what became of a request.
+    pub fn finish(&self, job: &Job, outcome: Outcome) -> Result<(), Error> {
         let now = imports::now();
         self.look_at_clock();
         self.log_outcome(&outcome);
@@ -232,7 +205,7 @@ impl Instance {
             Outcome::Accepted { .. } | Outcome::Answered => {
                 self.last_send_ms.set(Some(imports::now_ms()))
             }
-            Outcome::LoginRequired(error) => self.failed(error.message.clone(), true),
+            Outcome::LoginRequired(error) => self.failed(error),
             Outcome::NotSent(_)
             | Outcome::NotUploaded(_)
             | Outcome::Unknown(_)
@@ -256,7 +229,7 @@ impl Instance {
                 message_id: Some(_),
             } => {
                 if self.send_trouble.replace(None).is_some() {
-                    log(Level::Info, "sends work again");
+                    self.log(Level::Info, "sends work again");
                 }
                 return;
             }
@@ -264,7 +237,7 @@ impl Instance {
                 Level::Warn,
                 format!(
                     "{} accepts messages without an id: they may not arrive, and are not sent again",
-                    platform::NAME
+                    self.about.title
                 ),
             ),
             Outcome::Refused(error) => (Level::Error, format!("a message is refused: {error}")),
@@ -272,7 +245,7 @@ impl Instance {
                 Level::Warn,
                 format!(
                     "{} wants no message now, and is tried again less often: {error}",
-                    platform::NAME
+                    self.about.title
                 ),
             ),
             Outcome::NotUploaded(error) => (
@@ -285,34 +258,8 @@ impl Instance {
             Outcome::Answered | Outcome::LoginRequired(_) => return,
         };
         if self.send_trouble.borrow().as_ref() != Some(&message) {
-            log(level, &message);
+            self.log(level, &message);
             self.send_trouble.replace(Some(message));
         }
     }
-}
-
-/// Only what was uploaded for this conversation can be sent to it.
-fn check_media(post: &NewPost) -> Result<(), Error> {
-    for handle in &post.media {
-        if platform::uploaded_for(handle)? != post.conversation {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "only media that were `put` for this conversation can be sent to it",
-            ));
-        }
-    }
-    Ok(())
-}
-
-async fn next<F: Future>(requests: &mut FuturesUnordered<F>) -> F::Output {
-    match requests.next().await {
-        Some(done) => done,
-        None => std::future::pending().await,
-    }
-}
-
-/// Unique, in the form of WeChat's official client.
-fn client_id() -> String {
-    let random = imports::random() >> 32;
-    format!("{}:{}-{random:08x}", platform::CLIENT, imports::now_ms())
 }

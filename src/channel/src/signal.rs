@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
 /// Counts its raises, so that none is missed between two waits.
-#[derive(Default)]
+#[derive(Default, Debug)]
 pub struct Signal {
     raised: Cell<u64>,
     next_wait: Cell<u64>,

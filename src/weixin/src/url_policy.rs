@@ -1,31 +1,48 @@
-//! Which places the server may name: the platform's hosts over https, and the origins that the operator
-//! configured, as they are.
+//! Which URLs the server may name: those of the platform's hosts over https, and those of the origins
+//! that the operator configured.
 
-use super::Options;
+use super::WeixinConfig;
 use gateway_channel_sdk::error::{Error, ErrorKind};
 
 /// These, and names below them.
 const PLATFORM: [&str; 2] = ["weixin.qq.com", "wechat.com"];
 
-/// The URL, if it leads to the platform or to a configured origin.
-///
-/// # Errors
-/// `forbidden`.
-pub fn checked(options: &Options, url: &str) -> Result<String, Error> {
-    let is_allowed = match origin(url) {
-        Some(("https", authority)) => is_platform(authority),
-        _ => false,
-    };
-    let is_configured = [&options.qr_base_url, &options.cdn_base_url]
-        .into_iter()
-        .any(|base| origin(url).is_some() && origin(url) == origin(base));
-    if is_allowed || is_configured {
-        return Ok(url.to_owned());
+/// The rule for URLs that the server names, under one configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct UrlPolicy<'a>(pub &'a WeixinConfig);
+
+impl UrlPolicy<'_> {
+    /// The URL, if it leads to the platform or to a configured origin.
+    ///
+    /// # Errors
+    /// `forbidden`.
+    pub fn check(self, url: &str) -> Result<String, Error> {
+        let is_allowed = match origin(url) {
+            Some(("https", authority)) => is_platform(authority),
+            _ => false,
+        };
+        let is_configured = [&self.0.qr_base_url, &self.0.cdn_base_url]
+            .into_iter()
+            .any(|base| origin(url).is_some() && origin(url) == origin(base));
+        if is_allowed || is_configured {
+            return Ok(url.to_owned());
+        }
+        Err(Error::new(
+            ErrorKind::Forbidden,
+            "the server named a URL that is neither the platform's nor configured: it is not opened",
+        ))
     }
-    Err(Error::new(
-        ErrorKind::Forbidden,
-        "the server named a URL that is neither the platform's nor configured: it is not opened",
-    ))
+
+    /// The base of an API at a host that the server names: over https for a host of the platform, and
+    /// the configured URL for the host of that URL.
+    pub fn base_of_host(self, host: &str) -> Option<String> {
+        let url = format!("https://{host}/");
+        if is_platform(host) {
+            return Some(url);
+        }
+        let (_, authority) = origin(&self.0.qr_base_url)?;
+        (authority == host).then(|| self.0.qr_base_url.clone())
+    }
 }
 
 /// Scheme and authority; none for what is not plainly a URL of printable ASCII.
@@ -64,23 +81,12 @@ pub fn percent_encoded(text: &str) -> String {
     encoded
 }
 
-/// The base of an API at a host that the server names: over https, or as the configured origin has it
-/// whose host this is.
-pub fn base_of_host(options: &Options, host: &str) -> Option<String> {
-    let url = format!("https://{host}/");
-    if is_platform(host) {
-        return Some(url);
-    }
-    let (_, authority) = origin(&options.qr_base_url)?;
-    (authority == host).then(|| options.qr_base_url.clone())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn options(base_url: &str, cdn_base_url: &str) -> Options {
-        Options {
+    fn config(base_url: &str, cdn_base_url: &str) -> WeixinConfig {
+        WeixinConfig {
             base_url: base_url.into(),
             qr_base_url: base_url.into(),
             cdn_base_url: cdn_base_url.into(),
@@ -88,8 +94,8 @@ mod tests {
         }
     }
 
-    fn platform() -> Options {
-        options(
+    fn platform() -> WeixinConfig {
+        config(
             "https://ilinkai.weixin.qq.com/",
             "https://novac2c.cdn.weixin.qq.com/c2c/",
         )
@@ -102,7 +108,7 @@ mod tests {
             "https://weixin.qq.com/",
             "https://a.wechat.com?x",
         ] {
-            assert!(checked(&platform(), url).is_ok(), "{url}");
+            assert!(UrlPolicy(&platform()).check(url).is_ok(), "{url}");
         }
         for url in [
             "http://novac2c.cdn.weixin.qq.com/",
@@ -126,24 +132,28 @@ mod tests {
             "https://wéixin.qq.com/",
             "",
         ] {
-            let error = checked(&platform(), url).unwrap_err();
+            let error = UrlPolicy(&platform()).check(url).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Forbidden, "{url}");
         }
     }
 
     #[test]
     fn a_configured_origin_is_allowed_as_it_is() {
-        let options = options("http://127.0.0.1:5000/", "http://127.0.0.1:5001/c2c/");
-        assert!(checked(&options, "http://127.0.0.1:5001/other?x").is_ok());
-        assert!(checked(&options, "http://127.0.0.1:5000").is_ok());
-        assert!(checked(&options, "http://127.0.0.1:5002/").is_err());
-        assert!(checked(&options, "https://127.0.0.1:5001/").is_err());
+        let config = config("http://127.0.0.1:5000/", "http://127.0.0.1:5001/c2c/");
+        assert!(
+            UrlPolicy(&config)
+                .check("http://127.0.0.1:5001/other?x")
+                .is_ok()
+        );
+        assert!(UrlPolicy(&config).check("http://127.0.0.1:5000").is_ok());
+        assert!(UrlPolicy(&config).check("http://127.0.0.1:5002/").is_err());
+        assert!(UrlPolicy(&config).check("https://127.0.0.1:5001/").is_err());
     }
 
     #[test]
     fn a_host_of_the_server_must_be_the_platforms_or_the_configured_one() {
-        let options = options("http://127.0.0.1:5000/x/", "http://127.0.0.1:5001/c2c/");
-        let base = |host| base_of_host(&options, host);
+        let config = config("http://127.0.0.1:5000/x/", "http://127.0.0.1:5001/c2c/");
+        let base = |host| UrlPolicy(&config).base_of_host(host);
         assert_eq!(
             base("ilinkai.wechat.com").as_deref(),
             Some("https://ilinkai.wechat.com/")

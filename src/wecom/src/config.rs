@@ -3,17 +3,14 @@
 //! The secret of the app is none of it: the host holds it, as [`super::SECRET_CREDENTIAL`]. The token
 //! and the key of the callbacks have to be inside, because callbacks are opened inside.
 
+use super::DEFAULT_BASE_URL;
 use super::crypto::{Key, Seal};
-use super::{DEFAULT_BASE_URL, MAX_TEXT_BYTES};
 use gateway_channel_sdk::error::Error;
-use gateway_channel_sdk::settings::{Lookup, Settings, flag, invalid};
-
-/// What WeCom does not limit: any number of messages may be sent, whenever a person last wrote.
-const DEFAULTS: [(&str, &str); 2] = [("sends-per-message", "0"), ("reply-window-hours", "0")];
+use gateway_channel_sdk::settings::{Lookup, flag, invalid};
 
 /// What an operator may set for WeCom alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
+pub struct WecomConfig {
     /// Origin of the API, and a path if a proxy has one; ends with `/`.
     pub base_url: String,
     /// The corp's id, such as `ww1234567890abcdef`.
@@ -26,12 +23,12 @@ pub struct Options {
     pub passive_reply: bool,
 }
 
-impl Options {
-    /// Reads the options.
+impl WecomConfig {
+    /// Reads the configuration.
     ///
     /// # Errors
     /// `invalid`, with the key, what was wrong and what would be right; never with a secret value.
-    pub fn read(lookup: Lookup<'_>) -> Result<Options, Error> {
+    pub fn read(lookup: Lookup<'_>) -> Result<WecomConfig, Error> {
         let corp_id = text(
             lookup,
             "corp-id",
@@ -53,7 +50,7 @@ impl Options {
                 format!("is not the 43 letters and digits of the EncodingAESKey {where_from}");
             invalid("encoding-aes-key", &why)
         })?;
-        Ok(Options {
+        Ok(WecomConfig {
             base_url: base_url(lookup)?,
             agent_id,
             seal: Seal {
@@ -65,18 +62,6 @@ impl Options {
             corp_id,
         })
     }
-}
-
-/// The settings that all platforms share, with WeCom's defaults.
-///
-/// # Errors
-/// `invalid`, with the key, what was wrong and what would be right.
-pub fn settings(lookup: Lookup<'_>) -> Result<Settings, Error> {
-    let with_defaults = |key: &str| {
-        let default = DEFAULTS.iter().find(|(name, _)| *name == key);
-        lookup(key).or_else(|| default.map(|(_, value)| (*value).to_owned()))
-    };
-    Settings::read(&with_defaults, MAX_TEXT_BYTES)
 }
 
 fn text(lookup: Lookup<'_>, key: &str, what: &str) -> Result<String, Error> {
@@ -109,7 +94,6 @@ fn base_url(lookup: Lookup<'_>) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gateway_channel_sdk::policy::Policy;
 
     const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
     const GOOD: [(&str, &str); 5] = [
@@ -134,19 +118,19 @@ mod tests {
 
     #[test]
     fn the_platform_is_the_default() {
-        let options = Options::read(&lookup(&[])).unwrap();
-        assert_eq!(options.base_url, "https://qyapi.weixin.qq.com/");
-        assert_eq!(options.agent_id, 1_000_002);
-        assert_eq!(options.seal.receive_id, "ww1234567890abcdef");
-        assert!(!options.passive_reply);
-        let chosen = Options::read(&lookup(&[("passive-reply", "on")])).unwrap();
+        let config = WecomConfig::read(&lookup(&[])).unwrap();
+        assert_eq!(config.base_url, "https://qyapi.weixin.qq.com/");
+        assert_eq!(config.agent_id, 1_000_002);
+        assert_eq!(config.seal.receive_id, "ww1234567890abcdef");
+        assert!(!config.passive_reply);
+        let chosen = WecomConfig::read(&lookup(&[("passive-reply", "on")])).unwrap();
         assert!(chosen.passive_reply);
         for (url, expect) in [
             ("http://proxy:8080", "http://proxy:8080/"),
             ("http://proxy:8080/", "http://proxy:8080/"),
             ("https://proxy/wecom", "https://proxy/wecom/"),
         ] {
-            let proxied = Options::read(&lookup(&[("api-base-url", url)])).unwrap();
+            let proxied = WecomConfig::read(&lookup(&[("api-base-url", url)])).unwrap();
             assert_eq!(proxied.base_url, expect);
         }
     }
@@ -165,7 +149,7 @@ mod tests {
             ("api-base-url", "https://SECRET@q", "leave the rest out"),
             ("passive-reply", "yes", "neither `on` nor `off`"),
         ] {
-            let error = Options::read(&lookup(&[(key, value)])).unwrap_err();
+            let error = WecomConfig::read(&lookup(&[(key, value)])).unwrap_err();
             assert!(error.message.contains(expect), "{error}");
             assert!(!error.message.contains("SECRET"));
         }
@@ -173,21 +157,11 @@ mod tests {
 
     #[test]
     fn no_secret_is_shown_in_debug() {
-        let shown = format!("{:?}", Options::read(&lookup(&[])).unwrap());
+        let shown = format!("{:?}", WecomConfig::read(&lookup(&[])).unwrap());
         assert!(
             !shown.contains("testToken123") && !shown.contains("AAEC"),
             "{shown}"
         );
         assert!(!shown.contains("31"), "{shown}");
-    }
-
-    #[test]
-    fn sends_are_not_counted_unless_asked() {
-        let shared = settings(&lookup(&[])).unwrap();
-        assert_eq!((shared.allowance.sends, shared.allowance.window_ms), (0, 0));
-        assert_eq!(shared.limits.bytes, MAX_TEXT_BYTES);
-        assert_eq!(shared.access.direct, Policy::Open);
-        let counted = settings(&lookup(&[("sends-per-message", "3")])).unwrap();
-        assert_eq!(counted.allowance.sends, 3);
     }
 }

@@ -4,11 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::Options;
-use crate::component::imports;
-use crate::component::signal::Signal;
-use crate::login::{Action, Login, Step};
-use gateway_channel_sdk::error::{Error, ErrorKind};
+use super::imports::{self, Log};
+use crate::error::{Error, ErrorKind};
+use crate::platform::{Action, Login, LoginMachine, Platform, Step};
+use crate::signal::Signal;
 
 /// Failures in a row after which a login is not begun.
 const BEGIN_TRIES: u32 = 3;
@@ -18,7 +17,8 @@ thread_local! {
 }
 
 struct Session {
-    login: RefCell<Login>,
+    title: &'static str,
+    login: RefCell<Box<dyn LoginMachine>>,
     /// Somebody waits for the next step, and does what it takes.
     is_driven: Cell<bool>,
     last: RefCell<Option<Step>>,
@@ -26,10 +26,10 @@ struct Session {
 }
 
 /// Starts over.
-pub async fn begin() -> Result<Step, Error> {
-    let options = Options::read(&imports::config)?;
+pub async fn begin<P: Login>() -> Result<Step, Error> {
     let session = Rc::new(Session {
-        login: RefCell::new(Login::new(options, imports::now())),
+        title: P::TITLE,
+        login: RefCell::new(login::<P>()?),
         is_driven: Cell::new(false),
         last: RefCell::default(),
         stepped: Signal::default(),
@@ -42,22 +42,34 @@ pub async fn begin() -> Result<Step, Error> {
 }
 
 /// Waits for the next step.
-pub async fn next() -> Result<Step, Error> {
-    current()?.step().await
+pub async fn next<P: Login>() -> Result<Step, Error> {
+    current::<P>()?.step().await
 }
 
 /// Hands over the digits, and waits for the next step.
-pub async fn submit(digits: &str) -> Result<Step, Error> {
-    let session = current()?;
+pub async fn submit<P: Login>(digits: &str) -> Result<Step, Error> {
+    let session = current::<P>()?;
     session.login.borrow_mut().submit(digits)?;
     session.step().await
 }
 
-fn current() -> Result<Rc<Session>, Error> {
+fn login<P: Login>() -> Result<Box<dyn LoginMachine>, Error> {
+    let lookup = |key: &str| imports::config(Log(<P as Platform>::NAME), key);
+    P::login(&lookup, imports::now())
+}
+
+fn current<P: Login>() -> Result<Rc<Session>, Error> {
     let session = SESSION.with_borrow(Clone::clone);
-    session
-        .filter(|session| !session.login.borrow().has_ended())
-        .ok_or_else(|| Error::new(ErrorKind::Invalid, "no login is under way: begin one"))
+    if let Some(session) = session.filter(|session| !session.login.borrow().has_ended()) {
+        return Ok(session);
+    }
+    match login::<P>() {
+        Err(error) if error.kind == ErrorKind::Unsupported => Err(error),
+        _ => Err(Error::new(
+            ErrorKind::Invalid,
+            "no login is under way: begin one",
+        )),
+    }
 }
 
 impl Session {
@@ -100,7 +112,7 @@ impl Session {
                 Action::Tell(step) => return Ok(step),
                 Action::Wait(pause) => {
                     if let Some(why) = self.login.borrow().cannot_begin(BEGIN_TRIES) {
-                        let why = format!("WeChat gives no code for a login: {why}");
+                        let why = format!("{} gives no code for a login: {why}", self.title);
                         return Err(Error::new(ErrorKind::Transient, why));
                     }
                     imports::sleep_until(imports::now() + pause).await;
