@@ -1,9 +1,9 @@
 //! Builds the components and puts them beside the binary as `weixin.wasm` and `wecom.wasm`; with them
 //! the one that the tests do harm with.
 //!
-//! They are crates of another target, the first two one crate with a feature for each, so this runs a
-//! cargo of its own, with a target directory of its own (two cargos can't share one); each build finds
-//! the dependencies of those before. What is missing is installed, or named.
+//! They are crates of another target, so this runs a cargo of its own, with a target directory of its
+//! own (two cargos can't share one); each build finds the dependencies of those before. What is missing
+//! is installed, or named.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -27,16 +27,10 @@ fn main() {
         .join("component");
 
     install_target();
-    let hostile = build(root, &target, "hostile", &[]);
+    let hostile = build(root, &target, "hostile");
     println!("cargo::rustc-env=HOSTILE={}", hostile.display());
     for platform in ["wecom", "weixin"] {
-        let built = build(
-            root,
-            &target,
-            "weixin",
-            &["--no-default-features", "--features", platform],
-        );
-        // Both have the crate's name, so the next one takes its place.
+        let built = build(root, &target, platform);
         let kept = profile.join(format!("{platform}.wasm"));
         copy(&built, &kept);
         copy(
@@ -51,15 +45,14 @@ fn main() {
     }
 }
 
-/// Builds the component of a package; returns where it is until the package is built once more.
-fn build(root: &Path, target: &Path, package: &str, features: &[&str]) -> PathBuf {
+/// Builds the component of a package, and returns where it is.
+fn build(root: &Path, target: &Path, package: &str) -> PathBuf {
     let cargo = env::var_os("CARGO").expect("cargo sets it");
     let mut build = Command::new(cargo);
     build
         .current_dir(root)
         .args(["build", "--package", package, "--lib", "--locked"])
         .args(["--profile", "component", "--target", TARGET])
-        .args(features)
         .arg("--target-dir")
         .arg(target);
     // What is meant for the host's build would break or change the component's.

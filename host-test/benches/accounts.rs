@@ -2,8 +2,8 @@
 //! of a message beside the others.
 //!
 //! `cargo bench --bench accounts` runs itself twice more for each size: the accounts in a process
-//! of their own, so that nothing else is in their figures, and the simulated server in another.
-//! They hang in true polls of 35 s. It prints the machine and the figures; nothing is asserted.
+//! of their own, so that nothing else is in their measurements, and the simulated server in another.
+//! They hang in true polls of 35 s. It prints the machine and the measurements; nothing is asserted.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -11,16 +11,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use host_test::account::{Account, AccountOptions};
-use host_test::agent::EchoAgent;
-use host_test::clock::Clock;
-use host_test::media::MediaRules;
-use host_test::runtime::{Allocation, Runtime, RuntimeOptions};
-use host_test::simulator::{Event, Options, Simulator};
-use host_test::state::{Durability, State, StateSpec};
+use gateway_host::account::{Account, AccountOptions};
+use gateway_host::agent::EchoAgent;
+use gateway_host::clock::Clock;
+use gateway_host::media::MediaRules;
+use gateway_host::runtime::{Allocation, Runtime, RuntimeOptions};
+use gateway_host::state::{Durability, State, StateSpec};
+use gateway_simulator::{Event, Simulator, SimulatorOptions};
 use serde_json::json;
 
-mod figures;
+mod measurements;
 
 const SIZES: [usize; 2] = [1_000, 5_000];
 const PERSON: &str = "wxid_alice@im.wechat";
@@ -39,7 +39,7 @@ async fn main() {
         Some(("server", size)) => serve(number(size)).await,
         Some(("accounts", size)) => measure(number(size)).await,
         _ => {
-            println!("machine: {}", figures::machine());
+            println!("machine: {}", measurements::machine());
             println!(
                 "store: dir, --durability process; polls of 35 s to a simulated server in a \
                  process of its own; agent echo"
@@ -140,7 +140,7 @@ async fn measure(size: usize) {
 
 async fn start(
     runtime: &Runtime,
-    plugin: &host_test::runtime::Plugin,
+    plugin: &gateway_host::runtime::Plugin,
     state: Arc<dyn State>,
     options: AccountOptions,
 ) -> Account {
@@ -211,9 +211,9 @@ impl Drop for Server {
 /// The simulated server: prints where it is and its accounts, then answers questions.
 async fn serve(size: usize) {
     let before = Usage::now();
-    let simulator = Simulator::start(Options {
+    let simulator = Simulator::start(SimulatorOptions {
         wire_log: 0,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .expect("a free port");
@@ -268,7 +268,7 @@ async fn messages(simulator: &Simulator) -> String {
         times.push(begun.elapsed());
     }
     times.drain(..MESSAGES / 10);
-    figures::spread(times)
+    measurements::spread(times)
 }
 
 /// Memory of this process in KiB, and its mappings.

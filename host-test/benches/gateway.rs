@@ -1,18 +1,18 @@
 //! What users feel: the start, the way of a message, a backlog, a send beside a poll.
 //!
 //! `cargo bench` runs the runner's binary as a process of its own against the simulated server in
-//! this one, with the durable store on. It prints the machine and the figures; nothing is asserted.
+//! this one, with the durable store on. It prints the machine and the measurements; nothing is asserted.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use axum::routing::post;
 use axum::{Json, Router};
-use host_test::simulator::{Event, Options, Simulator};
+use gateway_simulator::{Event, Simulator, SimulatorOptions};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 
-mod figures;
+mod measurements;
 mod runner;
 
 use runner::Runner;
@@ -25,7 +25,7 @@ const PEOPLE: usize = 50;
 
 #[tokio::main]
 async fn main() {
-    println!("machine: {}", figures::machine());
+    println!("machine: {}", measurements::machine());
     println!("store: dir, --durability process; pace off; strict simulated server in this process");
     start().await;
     let agent = http_agent().await;
@@ -52,7 +52,7 @@ async fn start() {
     }
     // The first one may have compiled the component.
     times.remove(0);
-    println!("start to first poll: {}", figures::spread(times));
+    println!("start to first poll: {}", measurements::spread(times));
 }
 
 /// A message is available, its answer is accepted: one at a time.
@@ -75,7 +75,7 @@ async fn latency(name: &str, agent: &str) {
     times.drain(..MESSAGES / 10);
     println!(
         "message to accepted answer, agent {name}: {}",
-        figures::spread(times)
+        measurements::spread(times)
     );
 }
 
@@ -133,11 +133,11 @@ async fn backlog(name: &str, agent: &str) {
 
 /// Sends through the library while a poll hangs.
 async fn send_beside_a_poll() {
-    use host_test::account::{Account, AccountOptions, Post};
-    use host_test::agent::EchoAgent;
-    use host_test::clock::Clock;
-    use host_test::runtime::Runtime;
-    use host_test::state::memory::MemoryState;
+    use gateway_host::account::{Account, AccountOptions, Post};
+    use gateway_host::agent::EchoAgent;
+    use gateway_host::clock::Clock;
+    use gateway_host::runtime::Runtime;
+    use gateway_host::state::memory::MemoryState;
     use std::sync::Arc;
 
     let simulator = simulator().await;
@@ -153,7 +153,7 @@ async fn send_beside_a_poll() {
             ("sends-per-message".to_owned(), "0".to_owned()),
         ]
         .into(),
-        media: host_test::media::MediaRules::default(),
+        media: gateway_host::media::MediaRules::default(),
     };
     let state = Arc::new(MemoryState::default());
     let account = Account::start(&runtime, &plugin, state, Arc::new(EchoAgent), options)
@@ -184,15 +184,15 @@ async fn send_beside_a_poll() {
     account.stop().await;
     println!(
         "send to its receipt while a poll hangs: {}",
-        figures::spread(times)
+        measurements::spread(times)
     );
 }
 
 async fn simulator() -> Simulator {
-    let simulator = Simulator::start(Options {
+    let simulator = Simulator::start(SimulatorOptions {
         strict: true,
         wire_log: 0,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .expect("a free port");

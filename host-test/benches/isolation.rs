@@ -1,31 +1,31 @@
 //! What an account feels of a hostile neighbour in the same process, and what the isolation costs.
 //!
-//! `cargo bench --bench isolation` prints the machine and the figures; nothing is asserted. An argument
+//! `cargo bench --bench isolation` prints the machine and the measurements; nothing is asserted. An argument
 //! chooses one part: `interruption`, `neighbours` or `instances`.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use host_test::account::{Account, AccountOptions, Setup};
-use host_test::agent::EchoAgent;
-use host_test::clock::Clock;
-use host_test::egress::client::HttpClient;
-use host_test::egress::proxy::Proxies;
-use host_test::egress::resolver::SystemResolver;
-use host_test::instance::Instance;
-use host_test::media::MediaRules;
-use host_test::runtime::{Allocation, Runtime, RuntimeOptions};
-use host_test::sandbox::limits::Limits;
-use host_test::simulator::{Event, Options, Simulator};
-use host_test::state::directory::DirectoryState;
-use host_test::state::memory::MemoryState;
-use host_test::state::{Durability, State};
+use gateway_host::account::{Account, AccountOptions, Setup};
+use gateway_host::agent::EchoAgent;
+use gateway_host::clock::Clock;
+use gateway_host::egress::client::HttpClient;
+use gateway_host::egress::proxy::Proxies;
+use gateway_host::egress::resolver::SystemResolver;
+use gateway_host::instance::Instance;
+use gateway_host::media::MediaRules;
+use gateway_host::runtime::{Allocation, Runtime, RuntimeOptions};
+use gateway_host::sandbox::limits::Limits;
+use gateway_host::state::directory::DirectoryState;
+use gateway_host::state::memory::MemoryState;
+use gateway_host::state::{Durability, State};
+use gateway_simulator::{Event, Simulator, SimulatorOptions};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-mod figures;
+mod measurements;
 
 const PERSON: &str = "wxid_alice@im.wechat";
 /// How long each neighbour is borne.
@@ -34,7 +34,7 @@ const INSTANCES: usize = 300;
 
 #[tokio::main]
 async fn main() {
-    println!("machine: {}", figures::machine());
+    println!("machine: {}", measurements::machine());
     println!("strict simulated server, agent and accounts in one process; pace off");
     let only = std::env::args()
         .nth(1)
@@ -58,16 +58,16 @@ async fn interruption() {
             interruption,
             ..RuntimeOptions::default()
         };
-        let street = Street::new(options).await;
+        let host = SharedHost::new(options).await;
         let name = if interruption { "with" } else { "without" };
         let begun = cpu();
-        let times = street.answers(2000, None).await;
+        let times = host.answers(2000, None).await;
         let each = (cpu() - begun).as_secs_f64() * 1e3 / 2000.0;
         println!(
             "message to answer {name} interruption: {}",
-            figures::spread(times)
+            measurements::spread(times)
         );
-        let instance = street.hostile("work").await;
+        let instance = host.hostile("work").await;
         let begun = cpu();
         for _ in 0..20 {
             let found = instance.find("work".to_owned()).await;
@@ -95,23 +95,23 @@ fn cpu() -> Duration {
 async fn neighbours() {
     let folder = tempfile::tempdir().expect("a directory");
     let opened = DirectoryState::open(folder.path(), Durability::Process);
-    let street = Street::on(
+    let host = SharedHost::on(
         RuntimeOptions::default(),
         Arc::new(opened.expect("a state directory")),
     );
-    let street = street.await;
-    let times = street.answers(usize::MAX, Some(TIME)).await;
+    let host = host.await;
+    let times = host.answers(usize::MAX, Some(TIME)).await;
     println!(
         "message to answer, alone, on disk: {}",
-        figures::spread(times)
+        measurements::spread(times)
     );
-    beside(&street, &[("writes", 1), ("writes", 8), ("cursors", 1)]).await;
-    drop(street);
+    beside(&host, &[("writes", 1), ("writes", 8), ("cursors", 1)]).await;
+    drop(host);
 
-    let mut street = Street::new(RuntimeOptions::default()).await;
-    let times = street.answers(usize::MAX, Some(TIME)).await;
-    println!("message to answer, alone: {}", figures::spread(times));
-    let deeds = [
+    let mut host = SharedHost::new(RuntimeOptions::default()).await;
+    let times = host.answers(usize::MAX, Some(TIME)).await;
+    println!("message to answer, alone: {}", measurements::spread(times));
+    let attacks = [
         ("spin", 1),
         ("spin", 8),
         ("yield", 1),
@@ -135,39 +135,39 @@ async fn neighbours() {
         ("random", 1),
         ("settings", 1),
     ];
-    beside(&street, &deeds).await;
+    beside(&host, &attacks).await;
     // Lookups that never end; the neighbour's server has an address and no name.
     let hanging = SystemResolver::with_lookup(|_| {
         loop {
             std::thread::park();
         }
     });
-    street.runtime.client = HttpClient::with_resolver(Arc::new(hanging), Proxies::none());
-    beside(&street, &[("lookups", 1)]).await;
+    host.runtime.client = HttpClient::with_resolver(Arc::new(hanging), Proxies::none());
+    beside(&host, &[("lookups", 1)]).await;
 }
 
-/// What the neighbour feels of each deed, done by so many accounts.
-async fn beside(street: &Street, deeds: &[(&str, usize)]) {
-    for &(deed, count) in deeds {
+/// What the neighbour feels of each attack, done by so many accounts.
+async fn beside(host: &SharedHost, attacks: &[(&str, usize)]) {
+    for &(attack, count) in attacks {
         let before = memory_kib();
         let mut accounts = Vec::new();
         for number in 0..count {
-            accounts.push(street.account(deed, number).await);
+            accounts.push(host.account(attack, number).await);
         }
-        let times = street.answers(usize::MAX, Some(TIME)).await;
+        let times = host.answers(usize::MAX, Some(TIME)).await;
         let restarts: u64 = accounts
             .iter()
-            .map(|account| account.figures().restarts.get())
+            .map(|account| account.metrics().restarts.get())
             .sum();
         let held: usize = accounts
             .iter()
             .map(|account| account.tenant().budget().used())
             .sum();
         println!(
-            "beside {count} × {deed} ({restarts} ends, {} MiB held, the process {} MiB larger): {}",
+            "beside {count} × {attack} ({restarts} ends, {} MiB held, the process {} MiB larger): {}",
             held / (1024 * 1024),
             memory_kib().saturating_sub(before) / 1024,
-            figures::spread(times)
+            measurements::spread(times)
         );
     }
 }
@@ -185,11 +185,11 @@ async fn instances() {
             copy_on_write,
             ..RuntimeOptions::default()
         };
-        let street = Street::new(options).await;
-        let warm: Vec<Instance> = street.idle(20).await;
+        let host = SharedHost::new(options).await;
+        let warm: Vec<Instance> = host.idle(20).await;
         drop(warm);
         let (maps, memory, begun) = (maps(), memory_kib(), Instant::now());
-        let idle = street.idle(INSTANCES).await;
+        let idle = host.idle(INSTANCES).await;
         let each = begun.elapsed().as_secs_f64() * 1e6 / INSTANCES as f64;
         println!(
             "{allocation:?}, copy on write {copy_on_write}: {each:.0} µs, {:.0} KiB and {:.1} maps \
@@ -202,7 +202,7 @@ async fn instances() {
 }
 
 /// A server, a runtime, and the neighbour.
-struct Street {
+struct SharedHost {
     simulator: Simulator,
     runtime: Runtime,
     state: Arc<dyn State>,
@@ -233,16 +233,16 @@ async fn flood() -> String {
     format!("http://{address}")
 }
 
-impl Street {
-    async fn new(options: RuntimeOptions) -> Street {
-        Street::on(options, Arc::new(MemoryState::default())).await
+impl SharedHost {
+    async fn new(options: RuntimeOptions) -> SharedHost {
+        SharedHost::on(options, Arc::new(MemoryState::default())).await
     }
 
-    async fn on(options: RuntimeOptions, state: Arc<dyn State>) -> Street {
-        let simulator = Simulator::start(Options {
+    async fn on(options: RuntimeOptions, state: Arc<dyn State>) -> SharedHost {
+        let simulator = Simulator::start(SimulatorOptions {
             strict: true,
             wire_log: 0,
-            ..Options::default()
+            ..SimulatorOptions::default()
         })
         .await
         .expect("a free port");
@@ -263,7 +263,7 @@ impl Street {
         };
         let agent = Arc::new(EchoAgent);
         let neighbour = Account::start(&runtime, &plugin, Arc::clone(&state), agent, options);
-        Street {
+        SharedHost {
             _neighbour: neighbour.await.expect("the account starts"),
             state,
             server: flood().await,
@@ -272,20 +272,20 @@ impl Street {
         }
     }
 
-    fn harmful(&self, deed: &str, name: String) -> AccountOptions {
+    fn harmful(&self, attack: &str, name: String) -> AccountOptions {
         AccountOptions {
             id: name,
             secrets: [("bot-token".to_owned(), "its own".to_owned())].into(),
             config: [
                 ("base-url".to_owned(), self.server.clone()),
-                ("deed".to_owned(), deed.to_owned()),
+                ("attack".to_owned(), attack.to_owned()),
             ]
             .into(),
             media: MediaRules::default(),
         }
     }
 
-    async fn account(&self, deed: &str, number: usize) -> Account {
+    async fn account(&self, attack: &str, number: usize) -> Account {
         let limits = Limits {
             // It ends and comes back as often as it can.
             cpu_slice: Duration::from_secs(2),
@@ -295,17 +295,17 @@ impl Street {
         let plugin = runtime.load(Path::new(env!("HOSTILE"))).await;
         let plugin = plugin.expect("the component");
         let state = Arc::clone(&self.state);
-        let options = self.harmful(deed, format!("{deed}-{number}"));
+        let options = self.harmful(attack, format!("{attack}-{number}"));
         Account::start(&runtime, &plugin, state, Arc::new(EchoAgent), options)
             .await
             .expect("the account starts")
     }
 
-    async fn hostile(&self, deed: &str) -> Instance {
+    async fn hostile(&self, attack: &str) -> Instance {
         let plugin = self.runtime.load(Path::new(env!("HOSTILE"))).await;
         let plugin = plugin.expect("the component");
         let state = Arc::new(MemoryState::default());
-        let options = self.harmful(deed, deed.to_owned());
+        let options = self.harmful(attack, attack.to_owned());
         let setup = Setup::new(&self.runtime, &plugin, state, options).expect("a setup");
         setup.instance().await.expect("an instance")
     }
@@ -318,7 +318,7 @@ impl Street {
         for number in 0..count {
             let state = Arc::new(MemoryState::default());
             let mut options = self.harmful("", format!("idle-{number}"));
-            options.config.remove("deed");
+            options.config.remove("attack");
             let server = self.simulator.base_url();
             options.config.insert("base-url".to_owned(), server);
             let setup = Setup::new(&self.runtime, &plugin, state, options).expect("a setup");

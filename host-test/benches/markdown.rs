@@ -1,14 +1,14 @@
 //! Flattening of Markdown: MB/s of typical answers natively and in the sandbox.
 //!
-//! `cargo bench --bench markdown` builds `examples/markdown.rs` for both, and runs it; nothing is
+//! `cargo bench --bench markdown` builds the example of the crate `weixin` for both, and runs it; nothing is
 //! asserted.
 
 mod example;
-mod figures;
+mod measurements;
 
 #[tokio::main]
 async fn main() {
-    println!("machine: {}", figures::machine());
+    println!("machine: {}", measurements::machine());
     let native = example::natively("markdown");
     let sandbox = example::in_the_sandbox("markdown").await;
     for (native, sandbox) in native.iter().zip(&sandbox) {

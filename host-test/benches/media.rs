@@ -1,7 +1,7 @@
 //! 100 MiB in and out through the component: seconds, CPU, memory, and what a send beside it waits.
 //!
 //! `cargo bench` runs the runner's binary as a process of its own against the simulated server and
-//! its CDN in this one. It prints figures; nothing is asserted.
+//! its CDN in this one. It prints measurements; nothing is asserted.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
 use bytes::Bytes;
-use host_test::simulator::{Event, MediaKind, Options, Simulator};
+use gateway_simulator::{Event, MediaKind, Simulator, SimulatorOptions};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 mod example;
-mod figures;
+mod measurements;
 mod runner;
 
 use runner::Runner;
@@ -32,9 +32,9 @@ const ROUNDS: usize = 5;
 
 #[tokio::main]
 async fn main() {
-    println!("machine: {}", figures::machine());
+    println!("machine: {}", measurements::machine());
     let [decrypt, encrypt] = example::in_the_sandbox("cipher").await[..] else {
-        panic!("two figures");
+        panic!("two numbers");
     };
     println!(
         "cipher alone, in the sandbox: decrypt {decrypt:.0} MiB/s, encrypt {encrypt:.0} MiB/s"
@@ -103,18 +103,18 @@ async fn main() {
     .await;
     println!(
         "a message and its answer, alone: {}",
-        figures::spread(alone)
+        measurements::spread(alone)
     );
     println!(
         "a message and its answer beside a download and an upload: {}",
-        figures::spread(beside)
+        measurements::spread(beside)
     );
 }
 
 async fn simulator() -> Simulator {
-    let simulator = Simulator::start(Options {
+    let simulator = Simulator::start(SimulatorOptions {
         wire_log: 0,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .expect("a free port");

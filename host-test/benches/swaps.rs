@@ -3,24 +3,24 @@
 //!
 //! `cargo bench --bench swaps` runs the accounts and the simulated server in this process, with the
 //! durable store on and a message for an account every few milliseconds. It prints the machine and
-//! the figures; it fails where a message is lost, doubled or out of order.
+//! the measurements; it fails where a message is lost, doubled or out of order.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use host_test::account::AccountOptions;
-use host_test::agent::EchoAgent;
-use host_test::clock::Clock;
-use host_test::gateway::Gateway;
-use host_test::media::MediaRules;
-use host_test::runtime::Runtime;
-use host_test::simulator::{Account, Event, Options, Simulator};
-use host_test::state::{Durability, StateSpec};
+use gateway_host::account::AccountOptions;
+use gateway_host::agent::EchoAgent;
+use gateway_host::clock::Clock;
+use gateway_host::gateway::Gateway;
+use gateway_host::media::MediaRules;
+use gateway_host::runtime::Runtime;
+use gateway_host::state::{Durability, StateSpec};
+use gateway_simulator::{Account, Event, Simulator, SimulatorOptions};
 use serde_json::json;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-mod figures;
+mod measurements;
 
 const ACCOUNTS: usize = 20;
 const SWAPS: usize = 1000;
@@ -33,13 +33,13 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() {
-    println!("machine: {}", figures::machine());
+    println!("machine: {}", measurements::machine());
     println!(
         "store: dir, --durability process; agent echo; {ACCOUNTS} accounts, a message every {} ms; \
          strict simulated server in this process",
         PAUSE.as_millis()
     );
-    let simulator = Simulator::start(Options::default())
+    let simulator = Simulator::start(SimulatorOptions::default())
         .await
         .expect("it starts");
     let folder = tempfile::tempdir().expect("a temporary directory");
@@ -102,7 +102,7 @@ async fn main() {
         let got = answers.remove(bot.id()).unwrap_or_default();
         assert_eq!(got, expected, "{}: all, once, in order", bot.id());
         let account = gateway.account(bot.id()).expect("it is there");
-        let asked = account.figures().agent_messages.get();
+        let asked = account.metrics().agent_messages.get();
         assert_eq!(asked, expected.len() as u64, "{}: once each", bot.id());
     }
     println!("nothing was lost, doubled or out of order, and the agent was asked once for each");
@@ -110,7 +110,7 @@ async fn main() {
     let gaps = bots.iter().flat_map(Account::handovers).collect();
     println!(
         "old poll's end to new poll's start: {}",
-        figures::spread(gaps)
+        measurements::spread(gaps)
     );
 }
 

@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench webhooks` runs the runner's binary as a process of its own, with the durable
 //! store on, against the simulated WeCom in this one. Callbacks come at a steady pace, whether those
-//! before them are answered or not. It prints the machine and the figures; nothing is asserted about
+//! before them are answered or not. It prints the machine and the measurements; nothing is asserted about
 //! them.
 
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures::future::join_all;
-use host_test::simulator::wecom::{Kind, Options, Post, WeCom};
+use gateway_simulator::wecom::{MediaKind, SealedCallback, WecomOptions, WecomSimulator};
 use http::Request;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::client::legacy::Client;
@@ -30,7 +30,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-mod figures;
+mod measurements;
 
 /// Of each row; so many take less time than the CPU lasts that an account may take at once.
 const CALLBACKS: u64 = 2500;
@@ -42,20 +42,22 @@ const PEOPLE: u64 = 50;
 
 #[tokio::main]
 async fn main() {
-    println!("machine: {}", figures::machine());
+    println!("machine: {}", measurements::machine());
     println!(
         "store: dir, --durability process; a callback each {} ms of {PEOPLE} people, each given to \
-         an agent over HTTP; simulated WeCom, agent and who reads the media in this process",
+         an agent over HTTP; simulated WecomSimulator, agent and who reads the media in this process",
         PACE.as_millis()
     );
-    let wecom = WeCom::start(Options::default()).await.expect("a free port");
+    let wecom = WecomSimulator::start(WecomOptions::default())
+        .await
+        .expect("a free port");
     let (agent, mut media) = agent().await;
     let folder = tempfile::tempdir().expect("a temporary directory");
     let (_runner, url) = runner(&wecom, folder.path(), &agent).await;
     let content = Bytes::from(vec![7; FILE_BYTES]);
     let mut urls = Vec::new();
     for _ in 0..FILES {
-        wecom.send_file("sender", Kind::File, "a.bin", "", content.clone());
+        wecom.send_file("sender", MediaKind::File, "a.bin", "", content.clone());
         urls.push(media.recv().await.expect("the agent gets it"));
     }
     // What happens once has happened.
@@ -94,7 +96,12 @@ async fn main() {
 
 /// How long so many callbacks took, from the first byte of the request to the last of the answer; none
 /// for one that is told to come again, because too many are open.
-async fn callbacks(wecom: &WeCom, url: &str, round: u64, count: u64) -> Vec<Option<Duration>> {
+async fn callbacks(
+    wecom: &WecomSimulator,
+    url: &str,
+    round: u64,
+    count: u64,
+) -> Vec<Option<Duration>> {
     let client = Arc::new(Client::builder(TokioExecutor::new()).build_http());
     let mut open = JoinSet::new();
     let begun = tokio::time::Instant::now();
@@ -123,7 +130,7 @@ async fn answered(
 }
 
 /// A text of one of several people, as it would be posted now.
-fn sealed(wecom: &WeCom, id: u64) -> Post {
+fn sealed(wecom: &WecomSimulator, id: u64) -> SealedCallback {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now_s = now.expect("after 1970").as_secs();
     wecom.sealed(&format!(
@@ -138,7 +145,7 @@ fn sealed(wecom: &WeCom, id: u64) -> Post {
 }
 
 /// The runner with the app as its account, and where its callbacks go; killed when it is dropped.
-async fn runner(wecom: &WeCom, folder: &Path, agent: &str) -> (Child, String) {
+async fn runner(wecom: &WecomSimulator, folder: &Path, agent: &str) -> (Child, String) {
     let state = format!("dir:{}", folder.join("state").display());
     let mut child = Command::new(env!("CARGO_BIN_EXE_host-test"))
         .args(["run", "--state", &state, "--agent", agent])
@@ -214,5 +221,5 @@ fn report(name: &str, times: Vec<Option<Duration>>) {
     let count = times.len();
     let times: Vec<Duration> = times.into_iter().flatten().collect();
     let refused = count - times.len();
-    println!("{name}: {}, refused {refused}", figures::spread(times));
+    println!("{name}: {}, refused {refused}", measurements::spread(times));
 }

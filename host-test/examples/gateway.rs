@@ -3,15 +3,15 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use host_test::account::{AccountOptions, Post};
-use host_test::agent::message::{Message, Reply};
-use host_test::agent::progress::Progress;
-use host_test::agent::{Agent, AgentError};
-use host_test::clock::Clock;
-use host_test::gateway::Gateway;
-use host_test::media::MediaRules;
-use host_test::runtime::Runtime;
-use host_test::state::{Durability, StateSpec};
+use gateway_host::account::{AccountOptions, Post};
+use gateway_host::agent::message::{Message, Reply};
+use gateway_host::agent::progress::Progress;
+use gateway_host::agent::{Agent, AgentError};
+use gateway_host::clock::Clock;
+use gateway_host::gateway::Gateway;
+use gateway_host::media::MediaRules;
+use gateway_host::runtime::Runtime;
+use gateway_host::state::{Durability, StateSpec};
 
 struct MyAgent;
 

@@ -21,14 +21,14 @@ use clap::FromArgMatches;
 use clap::error::ErrorKind;
 
 use self::arguments::{Arguments, CommandArguments, RunArguments, StateArguments};
-use crate::admin::Token;
-use crate::agent::{self, AgentSpec, Words, openai};
-use crate::listener::Names;
-use crate::media::folder::Folder;
-use crate::media::origin::Origin;
-use crate::state::{Durability, StateSpec};
 pub use accounts::{AccountsFile, ConfiguredAccount, Defaults, read as read_accounts};
 pub use environment::unknown as unknown_variables;
+use gateway_host::admin::Token;
+use gateway_host::agent::{self, AgentSpec, Words, openai};
+use gateway_host::listener::Names;
+use gateway_host::media::folder::Folder;
+use gateway_host::media::origin::Origin;
+use gateway_host::state::{Durability, StateSpec};
 pub use wecom::PLATFORM as WECOM;
 pub use weixin::{PLATFORM as WEIXIN, Selection, account as weixin_account};
 

@@ -15,7 +15,7 @@ const FILES: u64 = 65_536;
 
 fn main() -> ExitCode {
     hide_memory();
-    host_test::runtime::no_backtraces_of_errors();
+    gateway_host::runtime::no_backtraces_of_errors();
     let arguments = std::env::args_os().skip(1);
     let (command, log_format) = match cli::parse(arguments, &|name| std::env::var_os(name)) {
         Ok(parsed) => parsed,

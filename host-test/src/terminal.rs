@@ -16,7 +16,7 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 
-use crate::text::is_obeyed;
+use gateway_host::text::is_obeyed;
 
 /// Text that may have several lines.
 pub fn shown(text: &str) -> Cow<'_, str> {

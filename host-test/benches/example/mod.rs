@@ -23,7 +23,7 @@ impl WasiView for Host {
     }
 }
 
-/// The figures that an example prints in the sandbox.
+/// The numbers that an example prints in the sandbox.
 pub async fn in_the_sandbox(example: &str) -> Vec<f64> {
     let program = built(example, Some(SANDBOX)).with_extension("wasm");
     let engine = Engine::default();
@@ -40,23 +40,23 @@ pub async fn in_the_sandbox(example: &str) -> Vec<f64> {
         .call_run(&mut store)
         .await;
     run.expect("it runs").expect("it succeeds");
-    figures(&out.contents())
+    numbers(&out.contents())
 }
 
-/// The figures that an example prints on the machine itself.
+/// The numbers that an example prints on the machine itself.
 #[allow(
     dead_code,
     reason = "each bench has this module, and not all compare both"
 )]
 pub fn natively(example: &str) -> Vec<f64> {
     let output = Command::new(built(example, None)).output();
-    figures(&output.expect("it runs").stdout)
+    numbers(&output.expect("it runs").stdout)
 }
 
-fn figures(printed: &[u8]) -> Vec<f64> {
+fn numbers(printed: &[u8]) -> Vec<f64> {
     let text = String::from_utf8_lossy(printed);
-    let figures = text.split_whitespace();
-    figures
+    let numbers = text.split_whitespace();
+    numbers
         .map(|figure| figure.parse().expect("a figure"))
         .collect()
 }

@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use host_test::simulator::Simulator;
+use gateway_simulator::Simulator;
 
 /// A runner that talks to a simulated server; killed when it is dropped.
 pub struct Runner(Child);

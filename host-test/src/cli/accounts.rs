@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::{AllowEgress, WECOM, WEIXIN, value, wecom, weixin};
-use crate::agent::AgentSpec;
+use gateway_host::agent::AgentSpec;
 
 /// Settings that hold where an account has none of its own, by the component's keys.
 #[derive(Default)]

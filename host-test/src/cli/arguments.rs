@@ -10,9 +10,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
 use super::value::{self, Text};
 use super::{LogFormat, UsageError};
-use crate::agent::AgentSpec;
-use crate::media::origin::Origin;
-use crate::state::{Durability, StateSpec};
+use gateway_host::agent::AgentSpec;
+use gateway_host::media::origin::Origin;
+use gateway_host::state::{Durability, StateSpec};
 
 /// The command that is meant when none is named.
 const DEFAULT: &str = "run";

@@ -5,8 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::{UsageError, value, wecom, weixin};
-use crate::admin::Token;
-use crate::agent::{self, AgentSpec, openai};
+use gateway_host::admin::Token;
+use gateway_host::agent::{self, AgentSpec, openai};
 
 /// Two names that are at least as similar as this are one name and its misspelling.
 const SIMILAR: f64 = 0.7;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::environment::{Lookup, text};
 use super::{UsageError, value};
-use crate::egress::rule::Rule;
+use gateway_host::egress::rule::Rule;
 
 /// The settings of a platform's accounts.
 pub(super) struct Settings {

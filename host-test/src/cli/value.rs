@@ -8,7 +8,7 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::{WECOM, WEIXIN};
-use crate::egress::pins;
+use gateway_host::egress::pins;
 
 /// Longest sentence for a person.
 const MAX_SENTENCE_CHARS: usize = 500;

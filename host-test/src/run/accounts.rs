@@ -12,13 +12,13 @@ use super::agents::Agents;
 use super::components::Components;
 use super::error::{RunError, other};
 use super::wanted::{Source, WantedAccount};
-use crate::account::AccountOptions;
-use crate::agent::AgentSpec;
 use crate::cli::ConfiguredAccount;
-use crate::credentials::{Credentials, CredentialsError, Home};
-use crate::gateway::Gateway;
-use crate::login::account_of;
-use crate::media::MediaRules;
+use gateway_host::account::AccountOptions;
+use gateway_host::agent::AgentSpec;
+use gateway_host::credentials::{Credentials, CredentialsError, Home};
+use gateway_host::gateway::Gateway;
+use gateway_host::login::account_of;
+use gateway_host::media::MediaRules;
 
 /// An account that did not start is tried again after this.
 const AGAIN: Duration = Duration::from_secs(30);

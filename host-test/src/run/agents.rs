@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::agent::{Agent, AgentSpec, Settings};
-use crate::clock::Clock;
+use gateway_host::agent::{Agent, AgentSpec, Settings};
+use gateway_host::clock::Clock;
 
 /// Agents, started when they are first named. They stay until the end.
 pub struct Agents {

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use super::error::{RunError, other};
-use crate::check::{self, CHECKS, PLATFORM, Suite};
-use crate::clock::Clock;
-use crate::runtime::{Plugin, Runtime};
+use crate::about;
 use crate::terminal;
+use gateway_conformance::{CHECKS, PLATFORM, Suite};
+use gateway_host::clock::Clock;
+use gateway_host::runtime::{Plugin, Runtime};
 
 /// Says what a component is and what it may reach; `conformance`: and whether it keeps the contract.
 ///
@@ -16,7 +17,7 @@ pub async fn check(component: &Path, conformance: bool) -> Result<(), RunError> 
     let runtime = Runtime::new(Clock::new()).map_err(other)?;
     let plugin = judged(&runtime, component).await?;
     let size = tokio::fs::metadata(component).await.map_err(other)?.len();
-    let about = check::about(&plugin, size);
+    let about = about::about(&plugin, size);
     say(about.trim_end())?;
     if !conformance {
         return say("this host runs it");
@@ -68,7 +69,7 @@ pub async fn compare(component: &Path, old: &Path) -> Result<(), RunError> {
     let runtime = Runtime::new(Clock::new()).map_err(other)?;
     let old = judged(&runtime, old).await?;
     let new = judged(&runtime, component).await?;
-    let (text, is_fine) = check::difference(&new, &old);
+    let (text, is_fine) = about::difference(&new, &old);
     say(&text)?;
     match is_fine {
         true => Ok(()),

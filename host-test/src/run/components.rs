@@ -12,11 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::error::{RunError, other};
-use crate::account::SwapError;
 use crate::cli::{WECOM, WEIXIN};
-use crate::gateway::{Gateway, SWAP_DEADLINE};
-use crate::runtime::{LoadError, Plugin, Runtime};
-use crate::watch::FileWatch;
+use gateway_host::account::SwapError;
+use gateway_host::gateway::{Gateway, SWAP_DEADLINE};
+use gateway_host::runtime::{LoadError, Plugin, Runtime};
+use gateway_host::watch::FileWatch;
 
 /// A file is loaded when it has not changed for so long.
 const QUIET: Duration = Duration::from_millis(500);

@@ -2,10 +2,10 @@
 
 use super::error::{RunError, other};
 use crate::cli::AllowEgress;
-use crate::clock::Clock;
-use crate::egress::proxy::Proxies;
-use crate::egress::roots;
-use crate::runtime::{Allocation, Runtime, RuntimeOptions};
+use gateway_host::clock::Clock;
+use gateway_host::egress::proxy::Proxies;
+use gateway_host::egress::roots;
+use gateway_host::runtime::{Allocation, Runtime, RuntimeOptions};
 
 /// Accounts for which instances come from a pool; it has as much room again, for swaps and logins.
 /// The guards of a larger one's stacks alone would take most of the memory mappings that Linux gives

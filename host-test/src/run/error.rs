@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
-use crate::account::StartError;
 use crate::cli::UsageError;
+use gateway_host::account::StartError;
 
 /// Names of accounts that an error has; the rest is counted.
 const NAMED: usize = 3;

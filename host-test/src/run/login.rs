@@ -12,14 +12,14 @@ use super::components::{beside_the_binary, load};
 use super::engine;
 use super::error::{RunError, other};
 use super::signals::Signals;
-use crate::account::StartError;
 use crate::cli::{LoginOptions, Selection, WEIXIN};
-use crate::clock::Clock;
-use crate::credentials::{Credentials, Holder};
-use crate::login::{Login, LoginError, Logins, Step};
-use crate::runtime::{Plugin, Runtime};
-use crate::state::StateSpec;
 use crate::terminal;
+use gateway_host::account::StartError;
+use gateway_host::clock::Clock;
+use gateway_host::credentials::{Credentials, Holder};
+use gateway_host::login::{Login, LoginError, Logins, Step};
+use gateway_host::runtime::{Plugin, Runtime};
+use gateway_host::state::StateSpec;
 
 /// Logs in, and keeps the credential in the state.
 ///
@@ -120,9 +120,9 @@ pub async fn show(logins: &Logins) -> Result<(), RunError> {
                 step = match login.submit(digits).await {
                     Ok(step) => step,
                     // What can be no digits is asked for again.
-                    Err(LoginError::Call(crate::instance::CallError::Channel(error)))
+                    Err(LoginError::Call(gateway_host::instance::CallError::Channel(error)))
                         if error.kind
-                            == crate::bindings::gateway::channel::types::ErrorKind::Invalid =>
+                            == gateway_host::bindings::gateway::channel::types::ErrorKind::Invalid =>
                     {
                         Step::EnterCode
                     }

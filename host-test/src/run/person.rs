@@ -12,9 +12,9 @@ use super::simulator;
 use super::source::environment::{Choice, Environment, without_account};
 use super::stage::Stage;
 use crate::cli::{RunOptions, Selection, WEIXIN, weixin_account};
-use crate::credentials::{Credentials, Home};
-use crate::simulator::Simulator;
 use crate::terminal;
+use gateway_host::credentials::{Credentials, Home};
+use gateway_simulator::Simulator;
 
 /// Whether a person will talk to the simulated server at the terminal: then the log is quieter.
 pub fn talks_to_a_person(options: &RunOptions) -> bool {

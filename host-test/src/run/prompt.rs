@@ -12,9 +12,9 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::{broadcast, mpsc};
 
-use crate::account::Handle;
-use crate::simulator::{Content, DEFAULT_USER, Event, File, MediaKind, Simulator};
 use crate::terminal;
+use gateway_host::account::Handle;
+use gateway_simulator::{Content, DEFAULT_USER, Event, File, MediaKind, Simulator};
 
 /// How often it is looked whether everything is answered.
 const LOOK: Duration = Duration::from_millis(10);

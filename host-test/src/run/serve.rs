@@ -14,15 +14,15 @@ use super::source::environment::{Environment, EnvironmentSource};
 use super::source::file::FileSource;
 use super::source::simulator::SimulatorSource;
 use super::wanted::Source;
-use crate::agent;
 use crate::cli::{RunOptions, read_accounts};
-use crate::clock::Clock;
-use crate::credentials::Credentials;
-use crate::gateway::Gateway;
-use crate::media::MediaRules;
-use crate::media::folder::Folder;
-use crate::media::origin::Origin;
-use crate::state::{StateError, StateSpec};
+use gateway_host::agent;
+use gateway_host::clock::Clock;
+use gateway_host::credentials::Credentials;
+use gateway_host::gateway::Gateway;
+use gateway_host::media::MediaRules;
+use gateway_host::media::folder::Folder;
+use gateway_host::media::origin::Origin;
+use gateway_host::state::{StateError, StateSpec};
 
 /// Runs accounts until SIGINT, SIGTERM or the end of the prompt. `umask` is the user's own, for the
 /// agent's process.

@@ -8,11 +8,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::error::RunError;
-use crate::admin::{self, Token};
-use crate::clock::Clock;
-use crate::gateway::Gateway;
-use crate::listener::{Listener, Names, Tls};
-use crate::webhooks;
+use gateway_host::admin::{self, Token};
+use gateway_host::clock::Clock;
+use gateway_host::gateway::Gateway;
+use gateway_host::listener::{Listener, Names, Tls};
+use gateway_host::webhooks;
 
 /// What an operator is told whose API others can reach.
 const OPEN_ADMIN: &str = "the operator's API is open to other machines without TLS: whoever is on the way \

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use super::error::{RunError, other};
 use super::signals::Signals;
-use crate::clock::Clock;
-use crate::listener::Names;
-use crate::simulator::{Options, Simulator};
 use crate::terminal;
+use gateway_host::clock::Clock;
+use gateway_host::listener::Names;
+use gateway_simulator::{Simulator, SimulatorOptions};
 
 /// Serves the simulator until SIGINT or SIGTERM, and prints what a client needs.
 ///
@@ -19,11 +19,11 @@ pub async fn simulator(
     token: Option<String>,
 ) -> Result<(), RunError> {
     let mut signals = Signals::new()?;
-    let simulator = Simulator::start(Options {
+    let simulator = Simulator::start(SimulatorOptions {
         listen,
         names,
         control_token: token,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .map_err(|error| RunError::Usage(format!("--listen {listen}: {error}")))?;
@@ -53,13 +53,13 @@ pub async fn simulator(
 pub async fn built_in(clock: &Clock, control_token: Option<String>) -> Result<Simulator, RunError> {
     // A new account each time: what an earlier run left in the state is not this person's.
     let account_id = format!("{:012x}@im.bot", rand::random::<u64>() >> 16);
-    Simulator::start(Options {
+    Simulator::start(SimulatorOptions {
         clock: clock.clone(),
         account_id,
         control_token,
         // Files that the agent sends are saved for the person.
         whole_bytes: 100 * 1024 * 1024,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .map_err(|error| RunError::Other(format!("the simulated server can't be started: {error}")))

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::admin::{self, Token};
-use host_test::agent::EchoAgent;
-use host_test::credentials::Home;
-use host_test::gateway::Gateway;
-use host_test::simulator::Act;
+use gateway_host::admin::{self, Token};
+use gateway_host::agent::EchoAgent;
+use gateway_host::credentials::Home;
+use gateway_host::gateway::Gateway;
+use gateway_simulator::Act;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 
-use crate::harness::{ALICE, Recorder, World, eventually, runner, runner_of, signal, until};
+use crate::harness::{ALICE, Harness, Recorder, eventually, runner, runner_of, signal, until};
 
 const TOKEN: &str = "s3cret";
 
@@ -106,26 +106,26 @@ async fn serve(gateway: &Gateway) -> Operator {
     Operator::new(origin)
 }
 
-/// A world in which a person has written, so that she can be written to.
-async fn met() -> (World, Gateway, Operator, String) {
-    let world = World::new().await;
+/// A gateway to which a person has written, so that she can be written to.
+async fn met() -> (Harness, Gateway, Operator, String) {
+    let harness = Harness::new().await;
     let agent = Recorder::new(|_, _| async { Ok(None) });
-    let (gateway, account) = world.serve(agent, &[]).await;
-    world.simulator.say(ALICE, "hello");
+    let (gateway, account) = harness.serve(agent, &[]).await;
+    harness.simulator.say(ALICE, "hello");
     eventually(async || {
         let health = account.health().await.unwrap();
-        world.simulator.first().unacknowledged() == 0 && health.unacknowledged == 0
+        harness.simulator.first().unacknowledged() == 0 && health.unacknowledged == 0
     })
     .await;
     let operator = serve(&gateway).await;
     let messages = format!("/accounts/{}/messages", account.id());
-    (world, gateway, operator, messages)
+    (harness, gateway, operator, messages)
 }
 
 #[tokio::test]
 async fn everything_but_healthz_wants_the_token() {
-    let world = World::new().await;
-    let (gateway, _account) = world.serve(Arc::new(EchoAgent), &[]).await;
+    let harness = Harness::new().await;
+    let (gateway, _account) = harness.serve(Arc::new(EchoAgent), &[]).await;
     let operator = serve(&gateway).await;
     for (method, path) in [
         (Method::GET, "/metrics"),
@@ -153,8 +153,8 @@ async fn everything_but_healthz_wants_the_token() {
 
 #[tokio::test]
 async fn healthz_says_whether_every_account_is_connected() {
-    let world = World::new().await;
-    let (gateway, account) = world.serve(Arc::new(EchoAgent), &[]).await;
+    let harness = Harness::new().await;
+    let (gateway, account) = harness.serve(Arc::new(EchoAgent), &[]).await;
     let operator = serve(&gateway).await;
     // A monitor on this machine needs no token.
     let health = async || operator.ask(Method::GET, "/healthz", None, "").await;
@@ -164,11 +164,11 @@ async fn healthz_says_whether_every_account_is_connected() {
         json!({"healthy": true, "accounts": []})
     );
 
-    world
+    harness
         .simulator
         .faults(&json!({"getupdates": {"status": 502}}))
         .unwrap();
-    world.simulator.say(ALICE, "hello");
+    harness.simulator.say(ALICE, "hello");
     eventually(async || health().await.status == 503).await;
     let unhealthy = health().await.json();
     assert_eq!(unhealthy["healthy"], false);
@@ -176,18 +176,18 @@ async fn healthz_says_whether_every_account_is_connected() {
     assert_eq!(unhealthy["accounts"][0]["phase"], "degraded");
     let reason = unhealthy["accounts"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("HTTP 502"), "{reason}");
-    let nobody = serve(&world.gateway()).await;
+    let nobody = serve(&harness.gateway()).await;
     let nobody = nobody.ask(Method::GET, "/healthz", None, "").await;
     assert_eq!(nobody.status, 503);
 }
 
 #[tokio::test]
 async fn accounts_are_listed_with_every_member() {
-    let (world, gateway, operator, _) = met().await;
+    let (harness, gateway, operator, _) = met().await;
     eventually(async || operator.get("/accounts").await.json()[0]["phase"] == "connected").await;
     let list = operator.get("/accounts").await.json();
     let expected = json!([{
-        "account": world.simulator.account_id(),
+        "account": harness.simulator.account_id(),
         "phase": "connected",
         "since_ms": list[0]["since_ms"].as_u64().unwrap(),
         "last_poll_ms": list[0]["last_poll_ms"].as_u64().unwrap(),
@@ -195,25 +195,25 @@ async fn accounts_are_listed_with_every_member() {
         "queued": 0,
         "unacknowledged": 0,
         "reason": null,
-        "component": &*world.plugin.digest,
+        "component": &*harness.plugin.digest,
     }]);
     assert_eq!(list, expected);
-    assert_eq!(world.plugin.digest.len(), 64);
+    assert_eq!(harness.plugin.digest.len(), 64);
 
     // One that is removed is not there.
-    gateway.remove(&world.simulator.account_id()).await;
+    gateway.remove(&harness.simulator.account_id()).await;
     assert_eq!(operator.get("/accounts").await.json(), json!([]));
 }
 
 #[tokio::test]
 async fn a_message_of_the_gateways_own_accord_arrives_once() {
-    let (world, gateway, operator, messages) = met().await;
+    let (harness, gateway, operator, messages) = met().await;
     let body = json!({"key": "report 1/2", "conversation": ALICE, "text": "done", "new": 1});
     let sent = operator.post(&messages, &body).await;
     assert_eq!(sent.status, 200, "{}", sent.text);
     assert_eq!(sent.headers[CONTENT_TYPE], "application/json");
     let receipt = sent.json();
-    let phone = world.simulator.phone();
+    let phone = harness.simulator.phone();
     let shown = phone.last().unwrap();
     assert_eq!(
         (&shown["text"], &shown["user"]),
@@ -238,7 +238,7 @@ async fn a_message_of_the_gateways_own_accord_arrives_once() {
     assert_eq!(conflict.kind(), (409, "key-conflict".to_owned()));
     let unknown = operator.get(&format!("{messages}/nothing")).await;
     assert_eq!(unknown.kind(), (404, "not-found".to_owned()));
-    assert_eq!(world.simulator.answers(ALICE), ["done"]);
+    assert_eq!(harness.simulator.answers(ALICE), ["done"]);
 
     // The id may come encoded, and a key is made where there is none.
     let encoded = messages.replace('@', "%40");
@@ -249,16 +249,16 @@ async fn a_message_of_the_gateways_own_accord_arrives_once() {
         .post(&encoded, &json!({"conversation": ALICE, "text": "one"}))
         .await;
     assert_ne!(one.json()["key"], two.json()["key"]);
-    assert_eq!(world.simulator.answers(ALICE), ["done", "one", "one"]);
+    assert_eq!(harness.simulator.answers(ALICE), ["done", "one", "one"]);
     let last_send = operator.get("/accounts").await.json()[0]["last_send_ms"].clone();
     assert!(last_send.is_u64(), "{last_send}");
-    world.check();
+    harness.check();
     drop(gateway);
 }
 
 #[tokio::test]
 async fn files_by_data_arrive_and_a_repeat_uploads_nothing() {
-    let (world, _gateway, operator, messages) = met().await;
+    let (harness, _gateway, operator, messages) = met().await;
     let body = json!({
         "key": "file", "conversation": ALICE, "text": "the report",
         "media": [{"name": "a.txt", "mime": "text/plain", "data": "aGVsbG8="}],
@@ -266,30 +266,30 @@ async fn files_by_data_arrive_and_a_repeat_uploads_nothing() {
     let sent = operator.post(&messages, &body).await;
     assert_eq!(sent.status, 200, "{}", sent.text);
     assert_eq!(sent.json()["parts"].as_array().unwrap().len(), 2);
-    let file = world.simulator.phone().pop().unwrap();
+    let file = harness.simulator.phone().pop().unwrap();
     assert_eq!(file["item"]["name"], "a.txt", "{file}");
     let id = file["message_id"].as_u64().unwrap();
-    assert_eq!(world.simulator.phone_file(id).unwrap(), b"hello");
+    assert_eq!(harness.simulator.phone_file(id).unwrap(), b"hello");
 
     let again = operator.post(&messages, &body).await;
     assert_eq!(again.json(), sent.json());
-    assert_eq!(world.simulator.counters().uploads, 1);
-    world.check();
+    assert_eq!(harness.simulator.counters().uploads, 1);
+    harness.check();
 }
 
 #[tokio::test]
 async fn a_caller_does_not_wait_for_long_and_may_come_again() {
-    let (world, _gateway, operator, messages) = met().await;
+    let (harness, _gateway, operator, messages) = met().await;
     let fault = json!({"getuploadurl": {"stall": "before", "times": 1}});
-    world.simulator.faults(&fault).unwrap();
+    harness.simulator.faults(&fault).unwrap();
     let body = json!({
         "key": "file", "conversation": ALICE, "media": [{"name": "a.txt", "data": "aGVsbG8="}],
     });
     let time_passes = async {
-        world
+        harness
             .until(|simulator| simulator.counters().upload_urls == 1)
             .await;
-        world.clock.advance(Duration::from_secs(20));
+        harness.clock.advance(Duration::from_secs(20));
     };
     let (late, ()) = tokio::join!(operator.post(&messages, &body), time_passes);
     assert_eq!(late.kind(), (502, "unknown-outcome".to_owned()));
@@ -302,14 +302,14 @@ async fn a_caller_does_not_wait_for_long_and_may_come_again() {
     let again = operator.post(&messages, &body).await;
     assert_eq!(again.status, 200, "{}", again.text);
     assert_eq!(again.json()["parts"][0]["state"], "accepted");
-    assert_eq!(world.simulator.counters().uploads, 1);
-    assert_eq!(world.simulator.counters().sends, 1);
-    world.check();
+    assert_eq!(harness.simulator.counters().uploads, 1);
+    assert_eq!(harness.simulator.counters().sends, 1);
+    harness.check();
 }
 
 #[tokio::test]
 async fn mistakes_are_named() {
-    let (world, _gateway, operator, messages) = met().await;
+    let (harness, _gateway, operator, messages) = met().await;
     for (body, expect) in [
         (json!([]), "body"),
         (json!({"text": "x"}), "conversation"),
@@ -339,22 +339,22 @@ async fn mistakes_are_named() {
     assert_eq!(wrong_method.headers[ALLOW], "POST");
     let no_utf8 = operator.get("/accounts/%ff/messages/k").await;
     assert_eq!(no_utf8.kind().0, 400);
-    let code = format!("/accounts/{}/login/code", world.simulator.account_id());
+    let code = format!("/accounts/{}/login/code", harness.simulator.account_id());
     let large = operator
         .post(&code, &json!({"code": "1".repeat(70_000)}))
         .await;
     assert_eq!(large.kind(), (413, "too-large".to_owned()));
     let no_code = operator.post(&code, &json!({"code": 5})).await;
     assert_eq!(no_code.kind(), (400, "invalid".to_owned()));
-    assert!(world.simulator.answers(ALICE).is_empty());
+    assert!(harness.simulator.answers(ALICE).is_empty());
 }
 
 #[tokio::test]
 async fn what_fails_is_told_with_its_status() {
-    let (world, gateway, operator, messages) = met().await;
+    let (harness, gateway, operator, messages) = met().await;
     let text = |key: &str| json!({"key": key, "conversation": ALICE, "text": "x"});
     // Whatever a part was refused with, a post that failed as a whole is an error.
-    world
+    harness
         .simulator
         .faults(&json!({"sendmessage": {"ret": -7, "errmsg": "no", "times": 1}}))
         .unwrap();
@@ -371,11 +371,11 @@ async fn what_fails_is_told_with_its_status() {
         (&json!("failed"), &refused.json())
     );
 
-    world
+    harness
         .simulator
         .faults(&json!({"session": {"expired": "errcode"}}))
         .unwrap();
-    world.simulator.say(ALICE, "hello?");
+    harness.simulator.say(ALICE, "hello?");
     eventually(async || {
         let list = operator.get("/accounts").await.json();
         list[0]["phase"] == "login-required"
@@ -396,8 +396,8 @@ async fn the_first_send_that_meets_a_dead_token_fails_as_the_next_one_does() {
         json!({"errcode": -14, "errmsg": "session timeout"}),
         json!({"ret": -14}),
     ] {
-        let (world, gateway, operator, messages) = met().await;
-        world
+        let (harness, gateway, operator, messages) = met().await;
+        harness
             .simulator
             .faults(&json!({"sendmessage": fault}))
             .unwrap();
@@ -407,7 +407,7 @@ async fn the_first_send_that_meets_a_dead_token_fails_as_the_next_one_does() {
             assert_eq!(answer.kind(), (409, "login-required".to_owned()), "{key}");
         }
         // One that may wait does.
-        let until = world.clock.unix_ms() + 3_600_000;
+        let until = harness.clock.unix_ms() + 3_600_000;
         let patient = json!({"key": "patient", "conversation": ALICE, "text": "later",
             "queue_until_ms": until});
         let answer = operator.post(&messages, &patient).await;
@@ -417,22 +417,22 @@ async fn the_first_send_that_meets_a_dead_token_fails_as_the_next_one_does() {
             "{}",
             answer.text
         );
-        let before = world.simulator.answers(ALICE);
-        world
+        let before = harness.simulator.answers(ALICE);
+        harness
             .simulator
             .faults(&json!({"sendmessage": null}))
             .unwrap();
         // A poll that is answered well resumes; nothing that failed goes out hours later.
-        world.simulator.say(ALICE, "hello?");
+        harness.simulator.say(ALICE, "hello?");
         eventually(async || {
-            world
+            harness
                 .simulator
                 .answers(ALICE)
                 .iter()
                 .any(|text| text == "later")
         })
         .await;
-        let sent = world.simulator.answers(ALICE).split_off(before.len());
+        let sent = harness.simulator.answers(ALICE).split_off(before.len());
         assert!(!sent.iter().any(|text| text == "x"), "{sent:?}");
         let again = json!({"key": "first", "conversation": ALICE, "text": "x"});
         let again = operator.post(&messages, &again).await;
@@ -443,11 +443,11 @@ async fn the_first_send_that_meets_a_dead_token_fails_as_the_next_one_does() {
 
 #[tokio::test]
 async fn a_login_goes_step_by_step() {
-    let world = World::new().await;
-    let (gateway, account) = world.serve(Arc::new(EchoAgent), &[]).await;
-    let token = world.simulator.token();
+    let harness = Harness::new().await;
+    let (gateway, account) = harness.serve(Arc::new(EchoAgent), &[]).await;
+    let token = harness.simulator.token();
     let credentials = gateway.credentials();
-    let home = Home::at("weixin", [world.simulator.base_url().as_str()]);
+    let home = Home::at("weixin", [harness.simulator.base_url().as_str()]);
     let operator = serve(&gateway).await;
     let path = format!("/accounts/{}/login", account.id());
     assert_eq!(
@@ -455,18 +455,18 @@ async fn a_login_goes_step_by_step() {
         (404, "not-found".to_owned())
     );
     // Another client took the person.
-    world.simulator.log_in_elsewhere(ALICE);
+    harness.simulator.log_in_elsewhere(ALICE);
     let step = operator.post(&path, &json!({})).await.json();
-    let code = world.simulator.login(ALICE, Act::ScanWithDigits).unwrap();
+    let code = harness.simulator.login(ALICE, Act::ScanWithDigits).unwrap();
     assert_eq!(
         (&step["step"], &step["text"]),
         (&json!("show-qr"), &json!(code.url))
     );
-    assert!(step["until_ms"].as_u64().unwrap() > world.clock.unix_ms());
+    assert!(step["until_ms"].as_u64().unwrap() > harness.clock.unix_ms());
     let moving = async {
         loop {
             tokio::time::sleep(Duration::from_millis(2)).await;
-            world.clock.advance(Duration::from_millis(100));
+            harness.clock.advance(Duration::from_millis(100));
         }
     };
     let steps = async {
@@ -480,8 +480,12 @@ async fn a_login_goes_step_by_step() {
         let none = operator.post(&submit, &json!({"code": " "})).await;
         assert_eq!(none.kind(), (400, "invalid".to_owned()));
         let confirming = async {
-            eventually(async || world.simulator.qr_codes()[0].status == "scaned").await;
-            world.simulator.login(ALICE, Act::Confirm).unwrap().account
+            eventually(async || harness.simulator.qr_codes()[0].status == "scaned").await;
+            harness
+                .simulator
+                .login(ALICE, Act::Confirm)
+                .unwrap()
+                .account
         };
         let digits = json!({"code": code.digits});
         let (done, bot) = tokio::join!(operator.post(&submit, &digits), confirming);
@@ -504,12 +508,12 @@ async fn a_login_goes_step_by_step() {
     assert_eq!(credentials.latest(&home).unwrap(), None);
     let begun = operator.post(&path, &json!({})).await.json();
     assert_eq!(begun["step"], "show-qr");
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn a_component_is_swapped_or_refused_while_the_old_one_goes_on() {
-    let (world, gateway, operator, messages) = met().await;
+    let (harness, gateway, operator, messages) = met().await;
     let before = gateway.plugin("weixin").unwrap().digest;
     for nonsense in ["", "{}", "\0asm\x01\0\0\0"] {
         let token = format!("Bearer {TOKEN}");
@@ -539,12 +543,12 @@ async fn a_component_is_swapped_or_refused_while_the_old_one_goes_on() {
     assert_eq!(operator.post(&messages, &text).await.status, 200);
     let page = operator.get("/metrics").await.text;
     assert!(page.contains("channel_swaps_total"), "{page}");
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn a_component_that_changes_what_is_trusted_wants_the_operators_word() {
-    let (world, gateway, operator, _) = met().await;
+    let (harness, gateway, operator, _) = met().await;
     let token = format!("Bearer {TOKEN}");
     let post = async |path: &str, bytes: Vec<u8>| {
         operator.ask(Method::POST, path, Some(&token), bytes).await
@@ -571,19 +575,19 @@ async fn a_component_that_changes_what_is_trusted_wants_the_operators_word() {
     let swapped = post(path, crate::gateway::wider_component()).await;
     assert_eq!(swapped.status, 200, "{}", swapped.text);
     assert_ne!(gateway.plugin("weixin").unwrap().digest, before);
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn nothing_of_a_configured_path_is_shown() {
-    let world = World::new().await;
-    let base = format!("{}/s3cret-path/bot1", world.simulator.base_url());
+    let harness = Harness::new().await;
+    let base = format!("{}/s3cret-path/bot1", harness.simulator.base_url());
     let config = [("base-url", base.as_str())];
-    let (gateway, _account) = world.serve(Arc::new(EchoAgent), &config).await;
+    let (gateway, _account) = harness.serve(Arc::new(EchoAgent), &config).await;
     let operator = serve(&gateway).await;
     // The simulated server knows no such path, and each request is counted all the same.
     let counted = async || {
-        world.clock.advance(Duration::from_millis(500));
+        harness.clock.advance(Duration::from_millis(500));
         let page = operator.get("/metrics").await.text;
         page.contains("path=\"/ilink/bot/getupdates\",outcome=\"4xx\"")
     };
@@ -596,7 +600,7 @@ async fn nothing_of_a_configured_path_is_shown() {
 
 #[tokio::test]
 async fn metrics_are_prometheus_text() {
-    let (world, _gateway, operator, messages) = met().await;
+    let (harness, _gateway, operator, messages) = met().await;
     let text = json!({"conversation": ALICE, "text": "x"});
     assert_eq!(operator.post(&messages, &text).await.status, 200);
     let answer = operator.get("/metrics").await;
@@ -604,7 +608,7 @@ async fn metrics_are_prometheus_text() {
         answer.headers[CONTENT_TYPE],
         "text/plain; version=0.0.4; charset=utf-8"
     );
-    let id = world.simulator.account_id();
+    let id = harness.simulator.account_id();
     for line in [
         "# TYPE channel_parts_total counter".to_owned(),
         format!("channel_parts_total{{account=\"{id}\",state=\"accepted\"}} 1"),
@@ -645,13 +649,13 @@ async fn metrics_are_prometheus_text() {
             value.parse::<f64>().unwrap();
         }
     }
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn the_runner_serves_it_and_says_where() {
-    let world = World::new().await;
-    let mut child = runner_of(&world.simulator, "memory", "echo")
+    let harness = Harness::new().await;
+    let mut child = runner_of(&harness.simulator, "memory", "echo")
         .args(["--admin", "127.0.0.1:0", "--log-format", "json"])
         .env("HOST_ADMIN_TOKEN", TOKEN)
         .spawn()
@@ -667,15 +671,15 @@ async fn the_runner_serves_it_and_says_where() {
     let operator = Operator::new(format!("http://{address}"));
     let health = async || operator.ask(Method::GET, "/healthz", None, "").await;
     eventually(async || health().await.status == 200).await;
-    world.simulator.say(ALICE, "hello");
-    until(&world.simulator, |simulator| {
+    harness.simulator.say(ALICE, "hello");
+    until(&harness.simulator, |simulator| {
         !simulator.answers(ALICE).is_empty()
     })
     .await;
-    let messages = format!("/accounts/{}/messages", world.simulator.account_id());
+    let messages = format!("/accounts/{}/messages", harness.simulator.account_id());
     let text = json!({"conversation": ALICE, "text": "by the way"});
     assert_eq!(operator.post(&messages, &text).await.status, 200);
-    assert_eq!(world.simulator.answers(ALICE), ["hello", "by the way"]);
+    assert_eq!(harness.simulator.answers(ALICE), ["hello", "by the way"]);
     signal(&child, rustix::process::Signal::TERM);
     assert!(child.wait().await.unwrap().success());
 }

@@ -3,30 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::agent::EchoAgent;
-use host_test::simulator::MediaKind;
+use gateway_host::agent::EchoAgent;
+use gateway_simulator::MediaKind;
 
-use crate::harness::{ALICE, BOB, Recorder, World, eventually};
+use crate::harness::{ALICE, BOB, Harness, Recorder, eventually};
 
 const MERGE: [(&str, &str); 1] = [("merge-ms", "3000")];
 
 #[tokio::test]
 async fn texts_and_pictures_of_a_moment_are_one_message() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let agent = Recorder::replying();
-    let account = world.start(agent.clone(), &MERGE).await;
-    world.simulator.say(ALICE, "look at this");
-    world
+    let account = harness.start(agent.clone(), &MERGE).await;
+    harness.simulator.say(ALICE, "look at this");
+    harness
         .simulator
         .push_generated(ALICE, MediaKind::Image, 100, 1);
     eventually(async || account.health().await.unwrap().unacknowledged == 2).await;
-    world.clock.advance(Duration::from_secs(2));
-    let last = world.simulator.say(ALICE, "what is it?");
-    world.simulator.say(BOB, "hello");
+    harness.clock.advance(Duration::from_secs(2));
+    let last = harness.simulator.say(ALICE, "what is it?");
+    harness.simulator.say(BOB, "hello");
     eventually(async || account.health().await.unwrap().unacknowledged == 4).await;
     assert!(agent.texts().is_empty());
-    world.clock.advance(Duration::from_secs(3));
-    world
+    harness.clock.advance(Duration::from_secs(3));
+    harness
         .until(|simulator| simulator.answers(ALICE).len() == 1 && simulator.answers(BOB).len() == 1)
         .await;
     {
@@ -41,25 +41,25 @@ async fn texts_and_pictures_of_a_moment_are_one_message() {
         assert_eq!(asked.len(), 2);
     }
     eventually(async || account.health().await.unwrap().unacknowledged == 0).await;
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn a_burst_is_the_same_after_a_crash_and_settled_as_a_whole() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let silent = Recorder::new(|_, _| std::future::pending());
-    let account = world.start(silent.clone(), &MERGE).await;
-    world.simulator.say(ALICE, "one");
-    world.simulator.say(ALICE, "two");
+    let account = harness.start(silent.clone(), &MERGE).await;
+    harness.simulator.say(ALICE, "one");
+    harness.simulator.say(ALICE, "two");
     eventually(async || account.health().await.unwrap().unacknowledged == 2).await;
-    world.clock.advance(Duration::from_secs(3));
+    harness.clock.advance(Duration::from_secs(3));
     eventually(async || silent.texts() == ["one\ntwo"]).await;
     drop(account);
 
     let agent = Recorder::replying();
-    let account = world.start(agent.clone(), &MERGE).await;
-    world.simulator.say(ALICE, "three");
-    world
+    let account = harness.start(agent.clone(), &MERGE).await;
+    harness.simulator.say(ALICE, "three");
+    harness
         .until(|simulator| simulator.answers(ALICE).len() == 1)
         .await;
     assert_eq!(agent.texts(), ["one\ntwo"]);
@@ -68,8 +68,8 @@ async fn a_burst_is_the_same_after_a_crash_and_settled_as_a_whole() {
         silent.asked.lock().unwrap()[0].id
     );
     eventually(async || account.health().await.unwrap().unacknowledged == 1).await;
-    world.clock.advance(Duration::from_secs(3));
-    world
+    harness.clock.advance(Duration::from_secs(3));
+    harness
         .until(|simulator| simulator.answers(ALICE).len() == 2)
         .await;
     assert_eq!(agent.texts(), ["one\ntwo", "three"]);
@@ -77,27 +77,27 @@ async fn a_burst_is_the_same_after_a_crash_and_settled_as_a_whole() {
     drop(account);
 
     // Nothing of it comes again, without joining either.
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
-    world.simulator.say(ALICE, "four");
-    world
+    let account = harness.start(Arc::new(EchoAgent), &[]).await;
+    harness.simulator.say(ALICE, "four");
+    harness
         .until(|simulator| simulator.answers(ALICE).len() == 3)
         .await;
     eventually(async || account.health().await.unwrap().unacknowledged == 0).await;
     assert_eq!(
-        world.simulator.answers(ALICE),
+        harness.simulator.answers(ALICE),
         ["re: one\ntwo", "re: three", "four"]
     );
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn who_never_pauses_is_heard_all_the_same() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let agent = Recorder::replying();
-    let account = world.start(agent.clone(), &MERGE).await;
+    let account = harness.start(agent.clone(), &MERGE).await;
     for number in 1..=8 {
-        world.simulator.say(ALICE, "and another thing");
-        world
+        harness.simulator.say(ALICE, "and another thing");
+        harness
             .until(|simulator| simulator.counters().delivered == number)
             .await;
         let stored = async || {
@@ -105,7 +105,7 @@ async fn who_never_pauses_is_heard_all_the_same() {
             waiting + agent.texts().join("\n").lines().count() >= number as usize
         };
         eventually(stored).await;
-        world.clock.advance(Duration::from_millis(2500));
+        harness.clock.advance(Duration::from_millis(2500));
     }
     eventually(async || !agent.texts().is_empty()).await;
 }

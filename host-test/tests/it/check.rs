@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
-use host_test::check::{CHECKS, Suite};
-use host_test::clock::Clock;
-use host_test::runtime::{Plugin, Runtime};
-use host_test::state::memory::MemoryState;
-use host_test::state::{Bucket, KeyPage, State, StateError};
+use gateway_conformance::{CHECKS, Suite};
+use gateway_host::clock::Clock;
+use gateway_host::runtime::{Plugin, Runtime};
+use gateway_host::state::memory::MemoryState;
+use gateway_host::state::{Bucket, KeyPage, State, StateError};
 use serde_json::json;
 
 use crate::harness::{component, runner};

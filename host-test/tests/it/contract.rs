@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use host_test::clock::Clock;
-use host_test::runtime::Runtime;
+use gateway_host::clock::Clock;
+use gateway_host::runtime::Runtime;
 
-use crate::harness::{ALICE, World, component};
+use crate::harness::{ALICE, Harness, component};
 
 async fn refusal(bytes: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
@@ -125,8 +125,8 @@ async fn the_description_says_what_the_component_reaches() {
 /// Every export of the world is called here once and says something.
 #[tokio::test]
 async fn every_export_answers() {
-    let world = World::new().await;
-    let instance = world.instance().await;
+    let harness = Harness::new().await;
+    let instance = harness.instance().await;
     assert!(instance.receive().await.is_err(), "not started");
     instance.start().await.unwrap();
     assert!(instance.start().await.is_err(), "started twice");
@@ -136,10 +136,10 @@ async fn every_export_answers() {
     );
     instance.ack(vec!["unknown".to_owned()]).await.unwrap();
     assert!(instance.find("unknown".to_owned()).await.unwrap().is_none());
-    world.simulator.say(ALICE, "hello");
+    harness.simulator.say(ALICE, "hello");
     assert_eq!(instance.receive().await.unwrap().len(), 1);
     instance.typing(ALICE.to_owned(), true).await.unwrap();
-    assert!(world.simulator.first().typing(ALICE).on);
+    assert!(harness.simulator.first().typing(ALICE).on);
     let (first, second) = tokio::join!(instance.run(), async {
         let second = instance.run().await;
         instance.drain(100).await.unwrap();
@@ -150,29 +150,29 @@ async fn every_export_answers() {
     assert!(instance.receive().await.unwrap().is_empty(), "draining");
     instance.stop().await.unwrap();
     instance.stop().await.unwrap();
-    assert_eq!(world.simulator.counters().stops, 1);
+    assert_eq!(harness.simulator.counters().stops, 1);
 }
 
 #[tokio::test]
 async fn a_newer_instance_fences_the_older_one() {
-    let world = World::new().await;
-    let old = world.instance().await;
+    let harness = Harness::new().await;
+    let old = harness.instance().await;
     old.start().await.unwrap();
     let old = Arc::new(old);
     let receiving = tokio::spawn({
         let old = Arc::clone(&old);
         async move { old.receive().await }
     });
-    world
+    harness
         .until(|simulator| simulator.counters().polls_open == 1)
         .await;
-    let new = world.instance().await;
+    let new = harness.instance().await;
     new.start().await.unwrap();
     // What the old poll brings is stored by the old instance, and returned by the new one.
-    world.simulator.say(ALICE, "hello");
+    harness.simulator.say(ALICE, "hello");
     let error = receiving.await.unwrap().unwrap_err();
     assert!(error.to_string().contains("fenced"), "{error}");
-    world.clock.advance(std::time::Duration::from_secs(6));
+    harness.clock.advance(std::time::Duration::from_secs(6));
     let events = new.receive().await.unwrap();
     assert_eq!(events.len(), 1);
     let health = old.check().await.unwrap();

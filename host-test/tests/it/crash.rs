@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
-use host_test::simulator::{Options, Simulator};
+use gateway_simulator::{Simulator, SimulatorOptions};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -40,9 +40,9 @@ async fn answer(State(witness): State<Witness>, Json(message): Json<Value>) -> J
 }
 
 async fn survives(cursor: &str, seed: u64, state: &str) {
-    let simulator = Simulator::start(Options {
+    let simulator = Simulator::start(SimulatorOptions {
         strict: true,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .unwrap();

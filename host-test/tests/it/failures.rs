@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::account::Phase;
-use host_test::agent::EchoAgent;
+use gateway_host::account::Phase;
+use gateway_host::agent::EchoAgent;
 use serde_json::json;
 
-use crate::harness::{ALICE, BOB, Recorder, World, eventually};
+use crate::harness::{ALICE, BOB, Harness, Recorder, eventually};
 
 /// Moves the clock on until the person has this many answers.
-async fn answers(world: &World, count: usize) {
+async fn answers(harness: &Harness, count: usize) {
     eventually(async || {
-        world.clock.advance(Duration::from_millis(500));
-        world.simulator.answers(ALICE).len() == count
+        harness.clock.advance(Duration::from_millis(500));
+        harness.simulator.answers(ALICE).len() == count
     })
     .await;
 }
@@ -33,203 +33,203 @@ async fn every_kind_of_bad_poll_is_survived() {
         json!({"cut": "before"}),
         json!({"cut": "body"}),
     ] {
-        let world = World::new().await;
+        let harness = Harness::new().await;
         let mut fault = fault;
         fault["times"] = json!(3);
-        world
+        harness
             .simulator
             .faults(&json!({"getupdates": fault}))
             .unwrap_or_else(|error| panic!("{fault}: {error}"));
-        let account = world.start(Arc::new(EchoAgent), &[]).await;
-        world.simulator.say(ALICE, "hello");
-        answers(&world, 1).await;
+        let account = harness.start(Arc::new(EchoAgent), &[]).await;
+        harness.simulator.say(ALICE, "hello");
+        answers(&harness, 1).await;
         assert_eq!(
             account.health().await.unwrap().phase,
             Phase::Connected,
             "{fault}"
         );
-        world.check();
+        harness.check();
     }
 }
 
 #[tokio::test]
 async fn failed_polls_are_degraded_with_a_reason_and_no_storm() {
-    let world = World::new().await;
-    world
+    let harness = Harness::new().await;
+    harness
         .simulator
         .faults(&json!({"getupdates": {"status": 502}}))
         .unwrap();
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    let account = harness.start(Arc::new(EchoAgent), &[]).await;
     eventually(async || account.health().await.unwrap().phase == Phase::Degraded).await;
     let reason = account.health().await.unwrap().reason.unwrap();
     assert!(reason.contains("HTTP 502"), "{reason}");
     // 1 + 2 + 4 + 8 + 10 × 9 s: about a dozen polls in 100 s, less jitter.
     for _ in 0..200 {
-        world.clock.advance(Duration::from_millis(500));
+        harness.clock.advance(Duration::from_millis(500));
         tokio::task::yield_now().await;
     }
-    let polls = world.simulator.counters().polls;
+    let polls = harness.simulator.counters().polls;
     assert!(polls <= 20, "{polls}");
-    world
+    harness
         .simulator
         .faults(&json!({"getupdates": null}))
         .unwrap();
-    world.simulator.say(ALICE, "hello");
-    answers(&world, 1).await;
+    harness.simulator.say(ALICE, "hello");
+    answers(&harness, 1).await;
     assert_eq!(account.health().await.unwrap().phase, Phase::Connected);
 }
 
 #[tokio::test]
 async fn a_server_that_is_gone_and_comes_back_is_polled_again() {
-    let world = World::new().await;
-    world
+    let harness = Harness::new().await;
+    harness
         .simulator
         .faults(&json!({"getupdates": {"cut": "before"}}))
         .unwrap();
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    let account = harness.start(Arc::new(EchoAgent), &[]).await;
     eventually(async || account.health().await.unwrap().phase == Phase::Degraded).await;
-    world.clock.advance(Duration::from_secs(3600));
-    world
+    harness.clock.advance(Duration::from_secs(3600));
+    harness
         .simulator
         .faults(&json!({"getupdates": null}))
         .unwrap();
-    world.simulator.say(ALICE, "hello");
-    answers(&world, 1).await;
+    harness.simulator.say(ALICE, "hello");
+    answers(&harness, 1).await;
 }
 
 #[tokio::test]
 async fn a_refused_token_is_told_in_words_and_heals() {
     for shape in ["errcode", "ret", "both"] {
-        let world = World::new().await;
-        world
+        let harness = Harness::new().await;
+        harness
             .simulator
             .faults(&json!({"session": {"expired": shape}}))
             .unwrap();
-        let account = world.start(Arc::new(EchoAgent), &[]).await;
+        let account = harness.start(Arc::new(EchoAgent), &[]).await;
         eventually(async || account.health().await.unwrap().phase == Phase::LoginRequired).await;
         let reason = account.health().await.unwrap().reason.unwrap();
         assert!(reason.contains("log in again"), "{reason}");
-        world.simulator.faults(&json!({"session": null})).unwrap();
-        world.simulator.say(ALICE, "hello");
-        answers(&world, 1).await;
+        harness.simulator.faults(&json!({"session": null})).unwrap();
+        harness.simulator.say(ALICE, "hello");
+        answers(&harness, 1).await;
         assert_eq!(account.health().await.unwrap().phase, Phase::Connected);
         assert!(
-            world.simulator.counters().starts >= 2,
+            harness.simulator.counters().starts >= 2,
             "the start is announced again"
         );
-        world.check();
+        harness.check();
     }
 }
 
 #[tokio::test]
 async fn a_dead_token_causes_no_storm() {
-    let world = World::new().await;
-    world
+    let harness = Harness::new().await;
+    harness
         .simulator
         .faults(&json!({"session": {"expired": "errcode"}}))
         .unwrap();
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    let account = harness.start(Arc::new(EchoAgent), &[]).await;
     eventually(async || account.health().await.unwrap().phase == Phase::LoginRequired).await;
     for second in 0..30 {
-        world.clock.advance(Duration::from_secs(1));
+        harness.clock.advance(Duration::from_secs(1));
         // Whatever that made due is done when the account answers.
         account.health().await.unwrap();
-        let recent = world.simulator.requests(None, Duration::from_secs(10));
+        let recent = harness.simulator.requests(None, Duration::from_secs(10));
         assert!(recent <= 10, "{recent} requests in 10 s, after {second} s");
     }
 }
 
 #[tokio::test]
 async fn an_answer_is_sent_once_more_when_nobody_knows_whether_it_was_taken() {
-    let world = World::new().await;
-    world
+    let harness = Harness::new().await;
+    harness
         .simulator
         .faults(&json!({"sendmessage": {"cut": "after", "times": 1}}))
         .unwrap();
-    let _account = world.start(Arc::new(EchoAgent), &[]).await;
-    world.simulator.say(ALICE, "hello");
-    answers(&world, 2).await;
-    assert_eq!(world.simulator.answers(ALICE), ["hello", "hello"]);
+    let _account = harness.start(Arc::new(EchoAgent), &[]).await;
+    harness.simulator.say(ALICE, "hello");
+    answers(&harness, 2).await;
+    assert_eq!(harness.simulator.answers(ALICE), ["hello", "hello"]);
     assert_eq!(
-        world.simulator.counters().repeats,
+        harness.simulator.counters().repeats,
         1,
         "with the same client id"
     );
-    world.simulator.say(ALICE, "next");
-    answers(&world, 3).await;
-    world.check();
+    harness.simulator.say(ALICE, "next");
+    answers(&harness, 3).await;
+    harness.check();
 }
 
 #[tokio::test]
 async fn an_answer_survives_a_server_that_takes_no_sends() {
     for fault in [json!({"status": 503}), json!({"status": 429})] {
-        let world = World::new().await;
-        world
+        let harness = Harness::new().await;
+        harness
             .simulator
             .faults(&json!({"sendmessage": fault}))
             .unwrap();
-        let account = world.start(Arc::new(EchoAgent), &[]).await;
-        world.simulator.say(ALICE, "hello");
-        world
+        let account = harness.start(Arc::new(EchoAgent), &[]).await;
+        harness.simulator.say(ALICE, "hello");
+        harness
             .until(|simulator| simulator.counters().sends > 0)
             .await;
         eventually(async || {
-            world.clock.advance(Duration::from_secs(1));
-            world.simulator.counters().sends >= 4
+            harness.clock.advance(Duration::from_secs(1));
+            harness.simulator.counters().sends >= 4
         })
         .await;
         assert_eq!(account.health().await.unwrap().queued, 1);
-        world
+        harness
             .simulator
             .faults(&json!({"sendmessage": null}))
             .unwrap();
         eventually(async || {
-            world.clock.advance(Duration::from_secs(5));
-            world.simulator.answers(ALICE) == ["hello"]
+            harness.clock.advance(Duration::from_secs(5));
+            harness.simulator.answers(ALICE) == ["hello"]
         })
         .await;
-        world.check();
+        harness.check();
     }
 }
 
 #[tokio::test]
 async fn an_answer_without_an_id_is_not_sent_again() {
-    let world = World::new().await;
-    world
+    let harness = Harness::new().await;
+    harness
         .simulator
         .faults(&json!({"sendmessage": {"answer": "black-hole", "times": 1}}))
         .unwrap();
-    let _account = world.start(Arc::new(EchoAgent), &[]).await;
-    world.simulator.say(ALICE, "swallowed");
-    world.simulator.say(ALICE, "shown");
-    answers(&world, 1).await;
-    assert_eq!(world.simulator.answers(ALICE), ["shown"]);
-    assert_eq!(world.simulator.counters().sends, 2);
+    let _account = harness.start(Arc::new(EchoAgent), &[]).await;
+    harness.simulator.say(ALICE, "swallowed");
+    harness.simulator.say(ALICE, "shown");
+    answers(&harness, 1).await;
+    assert_eq!(harness.simulator.answers(ALICE), ["shown"]);
+    assert_eq!(harness.simulator.counters().sends, 2);
 }
 
 #[tokio::test]
 async fn a_poll_that_is_never_answered_ends_by_the_components_own_limit() {
-    let world = World::new().await;
-    world
+    let harness = Harness::new().await;
+    harness
         .simulator
         .faults(&json!({"getupdates": {"stall": "before", "times": 1}}))
         .unwrap();
-    let _account = world.start(Arc::new(EchoAgent), &[]).await;
-    world
+    let _account = harness.start(Arc::new(EchoAgent), &[]).await;
+    harness
         .until(|simulator| simulator.counters().polls == 1)
         .await;
-    world.clock.advance(Duration::from_secs(41));
-    world
+    harness.clock.advance(Duration::from_secs(41));
+    harness
         .until(|simulator| simulator.counters().polls >= 2)
         .await;
-    world.simulator.say(ALICE, "hello");
-    answers(&world, 1).await;
+    harness.simulator.say(ALICE, "hello");
+    answers(&harness, 1).await;
 }
 
 /// Waits until the agent was asked this, while the clock goes on.
-async fn asked(world: &World, agent: &Recorder, text: &str) {
+async fn asked(harness: &Harness, agent: &Recorder, text: &str) {
     eventually(async || {
-        world.clock.advance(Duration::from_millis(500));
+        harness.clock.advance(Duration::from_millis(500));
         agent.texts().iter().any(|asked| asked == text)
     })
     .await;
@@ -246,23 +246,23 @@ async fn a_message_with_odd_bytes_is_read_and_mutes_nobody() {
         ("\u{ff}\u{fe}", "\u{fffd}\u{fffd}"),
         ("so \"called\" quotes", "so \"called\" quotes"),
     ] {
-        let world = World::new().await;
-        world
+        let harness = Harness::new().await;
+        harness
             .simulator
             .faults(&json!({"getupdates": {"mangled": {"replace": {"MARK": with}}}}))
             .unwrap();
         for text in ["before", "a MARK here", "after"] {
-            world.simulator.say(ALICE, text);
+            harness.simulator.say(ALICE, text);
         }
-        world.simulator.say(BOB, "hello");
+        harness.simulator.say(BOB, "hello");
         let agent = Recorder::new(|_, _| async { Ok(None) });
-        let account = world.start(agent.clone(), &[]).await;
+        let account = harness.start(agent.clone(), &[]).await;
         for text in ["before", &format!("a {expect} here"), "after", "hello"] {
-            asked(&world, &agent, text).await;
+            asked(&harness, &agent, text).await;
         }
         assert_eq!(agent.texts().len(), 4, "{with:?}");
         assert_eq!(account.health().await.unwrap().phase, Phase::Connected);
-        world.check();
+        harness.check();
     }
 }
 
@@ -277,54 +277,54 @@ async fn what_surrounds_an_answer_is_passed_over() {
         json!({"replace": {"\"ret\":0": "\"ret\":0,\"note\":\"\u{1b}\u{c3}\","}}),
         json!({"replace": {"\"msgs\":[": "\"msgs\":[NaN,{\"message_id\":NaN,\"item_list\":[},"}}),
     ] {
-        let world = World::new().await;
-        world
+        let harness = Harness::new().await;
+        harness
             .simulator
             .faults(&json!({"getupdates": {"mangled": mangled}}))
             .unwrap();
-        let account = world.start(Arc::new(EchoAgent), &[]).await;
-        world.simulator.say(ALICE, "hello");
-        answers(&world, 1).await;
+        let account = harness.start(Arc::new(EchoAgent), &[]).await;
+        harness.simulator.say(ALICE, "hello");
+        answers(&harness, 1).await;
         assert_eq!(account.health().await.unwrap().phase, Phase::Connected);
-        world.simulator.say(ALICE, "again");
-        answers(&world, 2).await;
+        harness.simulator.say(ALICE, "again");
+        answers(&harness, 2).await;
         assert_eq!(
-            world.simulator.answers(ALICE),
+            harness.simulator.answers(ALICE),
             ["hello", "again"],
             "{mangled}"
         );
-        world.check();
+        harness.check();
     }
 }
 
 #[tokio::test]
 async fn an_answer_that_stays_cut_off_holds_the_cursor_for_a_while_and_not_for_ever() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let message = json!({"message_id": 5, "from_user_id": BOB, "create_time_ms": 1,
         "item_list": [{"type": 1, "text_item": {"text": "whole"}}]});
     let cut = format!(r#"{{"ret":0,"get_updates_buf":"next","msgs":[{message},{{"message_id":6,"#);
-    world
+    harness
         .simulator
         .faults(&json!({"getupdates": {"body": cut}}))
         .unwrap();
     let agent = Recorder::new(|_, _| async { Ok(None) });
-    let account = world.start(agent.clone(), &[]).await;
+    let account = harness.start(agent.clone(), &[]).await;
     eventually(async || account.health().await.unwrap().phase == Phase::Degraded).await;
     assert!(agent.texts().is_empty());
-    asked(&world, &agent, "whole").await;
-    let polls = world.simulator.counters().polls;
+    asked(&harness, &agent, "whole").await;
+    let polls = harness.simulator.counters().polls;
     assert!(polls >= 10, "{polls}");
-    world
+    harness
         .simulator
         .faults(&json!({"getupdates": null}))
         .unwrap();
-    world.simulator.say(ALICE, "hello");
-    asked(&world, &agent, "hello").await;
+    harness.simulator.say(ALICE, "hello");
+    asked(&harness, &agent, "hello").await;
     let polled = |entry: &serde_json::Value| {
         entry["endpoint"] == "getupdates" && entry["request"]["get_updates_buf"] == "next"
     };
     assert!(
-        world.simulator.log().iter().any(polled),
+        harness.simulator.log().iter().any(polled),
         "the cursor went on"
     );
     assert_eq!(agent.texts(), ["whole", "hello"]);
@@ -336,24 +336,24 @@ async fn an_answer_without_a_cursor_delivers_what_it_can_and_causes_no_storm() {
         json!({"without": ["get_updates_buf"]}),
         json!({"mangled": {"replace": {"\"get_updates_buf\":": "\"\u{1b}\":"}}}),
     ] {
-        let world = World::new().await;
-        world
+        let harness = Harness::new().await;
+        harness
             .simulator
             .faults(&json!({"getupdates": fault}))
             .unwrap();
         let agent = Recorder::replying();
-        let _account = world.start(agent.clone(), &[]).await;
-        world.simulator.say(ALICE, "hello");
-        answers(&world, 1).await;
-        let before = world.simulator.counters().polls;
+        let _account = harness.start(agent.clone(), &[]).await;
+        harness.simulator.say(ALICE, "hello");
+        answers(&harness, 1).await;
+        let before = harness.simulator.counters().polls;
         for _ in 0..200 {
-            world.clock.advance(Duration::from_millis(500));
+            harness.clock.advance(Duration::from_millis(500));
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let polls = world.simulator.counters().polls - before;
+        let polls = harness.simulator.counters().polls - before;
         assert!(polls <= 60, "{polls}");
         assert_eq!(agent.texts(), ["hello"]);
-        world.simulator.say(BOB, "hi");
-        asked(&world, &agent, "hi").await;
+        harness.simulator.say(BOB, "hi");
+        asked(&harness, &agent, "hi").await;
     }
 }

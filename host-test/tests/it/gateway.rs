@@ -5,17 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::account::{AccountOptions, Changes, Handle, SwapError};
-use host_test::agent::EchoAgent;
-use host_test::gateway::Gateway;
-use host_test::media::MediaRules;
-use host_test::simulator::Simulator;
+use gateway_host::account::{AccountOptions, Changes, Handle, SwapError};
+use gateway_host::agent::EchoAgent;
+use gateway_host::gateway::Gateway;
+use gateway_host::media::MediaRules;
+use gateway_simulator::Simulator;
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::ChildStderr;
 
-use crate::harness::{ALICE, BOB, Recorder, World, component, eventually, runner, signal, until};
+use crate::harness::{ALICE, BOB, Harness, Recorder, component, eventually, runner, signal, until};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -38,9 +38,9 @@ pub fn wider_component() -> Vec<u8> {
     bytes
 }
 
-async fn add(world: &World, gateway: &Gateway, id: &str) -> Handle {
-    let bot = world.simulator.add_account(id);
-    world
+async fn add(harness: &Harness, gateway: &Gateway, id: &str) -> Handle {
+    let bot = harness.simulator.add_account(id);
+    harness
         .simulator
         .faults(&json!({"account": id, "budget": null}))
         .unwrap();
@@ -48,7 +48,7 @@ async fn add(world: &World, gateway: &Gateway, id: &str) -> Handle {
         id: id.to_owned(),
         secrets: BTreeMap::from([("bot-token".to_owned(), bot.token())]),
         config: BTreeMap::from([
-            ("base-url".to_owned(), world.simulator.base_url()),
+            ("base-url".to_owned(), harness.simulator.base_url()),
             ("send-interval-ms".to_owned(), "0".to_owned()),
         ]),
         media: MediaRules::default(),
@@ -71,21 +71,21 @@ pub fn shown(simulator: &Simulator, account: &str, user: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn swaps_under_load_lose_and_double_nothing() {
-    let world = World::lenient().await;
-    let gateway = world.gateway();
+    let harness = Harness::lenient().await;
+    let gateway = harness.gateway();
     let ids: Vec<String> = (0..4)
         .map(|number| format!("{number:012x}@im.bot"))
         .collect();
     let mut bots = Vec::new();
     for id in &ids {
-        add(&world, &gateway, id).await;
-        bots.push(world.simulator.account(id).unwrap());
+        add(&harness, &gateway, id).await;
+        bots.push(harness.simulator.account(id).unwrap());
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.wasm");
     std::fs::write(&path, another_component()).unwrap();
     let plugins = [
-        world.runtime.load(&path).await.unwrap(),
+        harness.runtime.load(&path).await.unwrap(),
         gateway.plugin("weixin").unwrap(),
     ];
     let talking = async {
@@ -107,7 +107,7 @@ async fn swaps_under_load_lose_and_double_nothing() {
     let moving = async {
         loop {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            world.clock.advance(Duration::from_millis(200));
+            harness.clock.advance(Duration::from_millis(200));
         }
     };
     tokio::select! {
@@ -120,22 +120,22 @@ async fn swaps_under_load_lose_and_double_nothing() {
                 .filter(|number| (number + place) % 2 == offset)
                 .map(|number| number.to_string())
                 .collect();
-            eventually(async || shown(&world.simulator, id, user).len() >= expect.len()).await;
-            assert_eq!(shown(&world.simulator, id, user), expect, "{id} {user}");
+            eventually(async || shown(&harness.simulator, id, user).len() >= expect.len()).await;
+            assert_eq!(shown(&harness.simulator, id, user), expect, "{id} {user}");
         }
-        let asked = gateway.account(id).unwrap().figures().agent_messages.get();
+        let asked = gateway.account(id).unwrap().metrics().agent_messages.get();
         assert_eq!(asked, 400, "{id}: each message is given to the agent once");
     }
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn a_component_that_reaches_more_is_swapped_in_when_that_is_confirmed() {
-    let world = World::new().await;
-    let (gateway, account) = world.serve(Arc::new(EchoAgent), &[]).await;
+    let harness = Harness::new().await;
+    let (gateway, account) = harness.serve(Arc::new(EchoAgent), &[]).await;
     let before = gateway.plugin("weixin").unwrap().digest;
     let name = Path::new("wider.wasm");
-    let wider = world
+    let wider = harness
         .runtime
         .load_bytes(name, wider_component())
         .await
@@ -166,7 +166,7 @@ async fn a_component_that_reaches_more_is_swapped_in_when_that_is_confirmed() {
         error.to_string().contains("it gets to see bot-token"),
         "{error}"
     );
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
@@ -207,25 +207,25 @@ async fn check_shows_how_two_components_differ() {
 
 #[tokio::test]
 async fn a_component_that_does_not_connect_gives_way_to_the_old_one() {
-    let world = World::new().await;
-    let (gateway, account) = world.serve(Arc::new(EchoAgent), &[]).await;
-    world.simulator.say(ALICE, "one");
-    world
+    let harness = Harness::new().await;
+    let (gateway, account) = harness.serve(Arc::new(EchoAgent), &[]).await;
+    harness.simulator.say(ALICE, "one");
+    harness
         .until(|simulator| simulator.answers(ALICE) == ["one"])
         .await;
     let before = gateway.plugin("weixin").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.wasm");
     std::fs::write(&path, another_component()).unwrap();
-    let other = world.runtime.load(&path).await.unwrap();
-    world
+    let other = harness.runtime.load(&path).await.unwrap();
+    harness
         .simulator
         .faults(&json!({"getupdates": {"status": 502}, "notifystart": {"status": 502}}))
         .unwrap();
     let (result, ()) = tokio::join!(gateway.swap(&other, Duration::from_secs(3)), async {
         for _ in 0..200 {
             tokio::time::sleep(Duration::from_millis(2)).await;
-            world.clock.advance(Duration::from_millis(50));
+            harness.clock.advance(Duration::from_millis(50));
         }
     });
     let error = result.unwrap_err();
@@ -233,14 +233,14 @@ async fn a_component_that_does_not_connect_gives_way_to_the_old_one() {
     assert!(error.to_string().contains("not connected"), "{error}");
     assert_eq!(account.component(), before.digest);
     assert_eq!(gateway.plugin("weixin").unwrap().digest, before.digest);
-    world
+    harness
         .simulator
         .faults(&json!({"getupdates": null, "notifystart": null}))
         .unwrap();
-    world.simulator.say(ALICE, "two");
+    harness.simulator.say(ALICE, "two");
     eventually(async || {
-        world.clock.advance(Duration::from_millis(500));
-        world.simulator.answers(ALICE) == ["one", "two"]
+        harness.clock.advance(Duration::from_millis(500));
+        harness.simulator.answers(ALICE) == ["one", "two"]
     })
     .await;
 }
@@ -280,32 +280,32 @@ fn entry(simulator: &Simulator, id: &str, more: &str) -> String {
 
 #[tokio::test]
 async fn a_file_of_accounts_takes_effect_within_a_second_and_touches_only_what_changed() {
-    let world = World::lenient().await;
+    let harness = Harness::lenient().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("accounts.toml");
     let (a, b, c) = ("a@im.bot", "b@im.bot", "c@im.bot");
     for id in [a, b, c] {
-        world.simulator.add_account(id);
+        harness.simulator.add_account(id);
     }
     let write = |text: String| std::fs::write(&file, text).unwrap();
-    let of = |id, more| entry(&world.simulator, id, more);
+    let of = |id, more| entry(&harness.simulator, id, more);
     write(of(a, "") + &of(b, "dm_policy = \"disabled\""));
     let mut running = accounts_runner(folder.path(), &file).spawn().unwrap();
     let mut log = BufReader::new(running.stderr.take().unwrap()).lines();
-    let bot = |id: &str| world.simulator.account(id).unwrap();
-    until(&world.simulator, |_| {
+    let bot = |id: &str| harness.simulator.account(id).unwrap();
+    until(&harness.simulator, |_| {
         bot(a).counters().polls_open == 1 && bot(b).counters().polls_open == 1
     })
     .await;
     bot(a).say(ALICE, "hello a");
     bot(b).say(ALICE, "hello b");
-    until(&world.simulator, |simulator| {
+    until(&harness.simulator, |simulator| {
         shown(simulator, a, ALICE) == ["hello a"]
     })
     .await;
-    assert!(shown(&world.simulator, b, ALICE).is_empty());
+    assert!(shown(&harness.simulator, b, ALICE).is_empty());
     // The message ended the first one.
-    until(&world.simulator, |_| {
+    until(&harness.simulator, |_| {
         let counters = bot(a).counters();
         counters.polls >= 2 && counters.polls_open == 1
     })
@@ -314,13 +314,13 @@ async fn a_file_of_accounts_takes_effect_within_a_second_and_touches_only_what_c
     // One is added, one changes, and the first one's poll goes on.
     let (polls, starts) = (bot(a).counters().polls, bot(a).counters().starts);
     write(of(a, "") + &of(b, "dm_policy = \"open\"") + &of(c, ""));
-    until(&world.simulator, |_| {
+    until(&harness.simulator, |_| {
         bot(c).counters().polls_open == 1 && bot(b).counters().starts == 2
     })
     .await;
     bot(b).say(ALICE, "hello again");
     bot(c).say(ALICE, "hello c");
-    until(&world.simulator, |simulator| {
+    until(&harness.simulator, |simulator| {
         shown(simulator, b, ALICE) == ["hello again"] && shown(simulator, c, ALICE) == ["hello c"]
     })
     .await;
@@ -331,7 +331,7 @@ async fn a_file_of_accounts_takes_effect_within_a_second_and_touches_only_what_c
     write("[[account]]\nid = 5".to_owned());
     heard(&mut log, "the accounts stay as they were").await;
     write(of(a, "") + &of(b, "dm_policy = \"open\""));
-    until(&world.simulator, |_| bot(c).counters().stops == 1).await;
+    until(&harness.simulator, |_| bot(c).counters().stops == 1).await;
     assert_eq!(bot(a).counters().starts, starts);
     signal(&running, Signal::TERM);
     assert_eq!(running.wait().await.unwrap().code(), Some(0));
@@ -348,7 +348,7 @@ async fn a_file_of_accounts_takes_effect_within_a_second_and_touches_only_what_c
 
 #[tokio::test]
 async fn a_file_that_changes_or_a_signal_swaps_the_component() {
-    let world = World::lenient().await;
+    let harness = Harness::lenient().await;
     let folder = tempfile::tempdir().unwrap();
     let plugin = folder.path().join("plugin.wasm");
     std::fs::copy(component(), &plugin).unwrap();
@@ -356,48 +356,48 @@ async fn a_file_that_changes_or_a_signal_swaps_the_component() {
     let mut running = runner(&["run", "--watch", "--component"])
         .arg(&plugin)
         .args(["--state", &state])
-        .env("WEIXIN_BASE_URL", world.simulator.base_url())
-        .env("WEIXIN_TOKEN", world.simulator.token())
-        .env("WEIXIN_ACCOUNT_ID", world.simulator.account_id())
+        .env("WEIXIN_BASE_URL", harness.simulator.base_url())
+        .env("WEIXIN_TOKEN", harness.simulator.token())
+        .env("WEIXIN_ACCOUNT_ID", harness.simulator.account_id())
         .spawn()
         .unwrap();
     let mut log = BufReader::new(running.stderr.take().unwrap()).lines();
-    world
+    harness
         .until(|simulator| simulator.counters().polls_open == 1)
         .await;
-    let starts = || world.simulator.counters().starts;
+    let starts = || harness.simulator.counters().starts;
     assert_eq!(starts(), 1);
     std::fs::write(&plugin, b"no component").unwrap();
     heard(&mut log, "the old component goes on").await;
     std::fs::write(&plugin, another_component()).unwrap();
-    world.until(|_| starts() == 2).await;
+    harness.until(|_| starts() == 2).await;
     std::fs::copy(component(), &plugin).unwrap();
     signal(&running, Signal::HUP);
-    world.until(|_| starts() == 3).await;
-    world.simulator.say(ALICE, "hello");
-    world
+    harness.until(|_| starts() == 3).await;
+    harness.simulator.say(ALICE, "hello");
+    harness
         .until(|simulator| simulator.answers(ALICE) == ["hello"])
         .await;
-    assert_eq!(world.simulator.counters().stops, 0);
+    assert_eq!(harness.simulator.counters().stops, 0);
     signal(&running, Signal::TERM);
     assert_eq!(running.wait().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]
 async fn what_replaces_a_component_while_a_swap_runs_is_not_lost() {
-    let world = World::lenient().await;
+    let harness = Harness::lenient().await;
     let folder = tempfile::tempdir().unwrap();
     let plugin = folder.path().join("plugin.wasm");
     let (original, other) = (std::fs::read(component()).unwrap(), another_component());
     std::fs::write(&plugin, &original).unwrap();
     let running = runner(&["run", "--watch", "--state", "memory", "--component"])
         .arg(&plugin)
-        .env("WEIXIN_BASE_URL", world.simulator.base_url())
-        .env("WEIXIN_TOKEN", world.simulator.token())
-        .env("WEIXIN_ACCOUNT_ID", world.simulator.account_id())
+        .env("WEIXIN_BASE_URL", harness.simulator.base_url())
+        .env("WEIXIN_TOKEN", harness.simulator.token())
+        .env("WEIXIN_ACCOUNT_ID", harness.simulator.account_id())
         .spawn()
         .unwrap();
-    world
+    harness
         .until(|simulator| simulator.counters().polls_open == 1)
         .await;
     // Each way to replace a file: in place, by a rename, by a link.
@@ -420,14 +420,14 @@ async fn what_replaces_a_component_while_a_swap_runs_is_not_lost() {
             replace(content);
             // It has announced itself, and the swap waits for its connection.
             starts += 1;
-            world
+            harness
                 .until(|simulator| simulator.counters().starts >= starts)
                 .await;
         }
     }
-    assert_eq!(world.simulator.counters().starts, starts);
-    world.simulator.say(ALICE, "hello");
-    world
+    assert_eq!(harness.simulator.counters().starts, starts);
+    harness.simulator.say(ALICE, "hello");
+    harness
         .until(|simulator| simulator.answers(ALICE) == ["hello"])
         .await;
     signal(&running, Signal::TERM);
@@ -437,33 +437,33 @@ async fn what_replaces_a_component_while_a_swap_runs_is_not_lost() {
 
 #[tokio::test]
 async fn a_neighbour_that_is_slow_dead_or_gone_delays_nobody() {
-    let world = World::lenient().await;
-    let gateway = world.gateway();
+    let harness = Harness::lenient().await;
+    let gateway = harness.gateway();
     let stuck = Recorder::new(|_, _| std::future::pending());
     let (slow, dead, well) = ("51@im.bot", "52@im.bot", "53@im.bot");
     for id in [slow, dead, well] {
-        add(&world, &gateway, id).await;
+        add(&harness, &gateway, id).await;
     }
-    let bot = |id: &str| world.simulator.account(id).unwrap();
+    let bot = |id: &str| harness.simulator.account(id).unwrap();
     // An agent that never answers, and a server that says nothing.
     let options = AccountOptions {
         id: slow.to_owned(),
         secrets: BTreeMap::from([("bot-token".to_owned(), bot(slow).token())]),
-        config: BTreeMap::from([("base-url".to_owned(), world.simulator.base_url())]),
+        config: BTreeMap::from([("base-url".to_owned(), harness.simulator.base_url())]),
         media: MediaRules::default(),
     };
     gateway.add("weixin", options, stuck).await.unwrap();
     for number in 0..300 {
         bot(slow).say(ALICE, &format!("{number}"));
     }
-    world
+    harness
         .simulator
         .faults(&json!({"account": dead, "*": {"stall": "before"}}))
         .unwrap();
     bot(dead).say(ALICE, "anybody?");
     for number in 1..=20 {
         bot(well).say(ALICE, &format!("{number}"));
-        until(&world.simulator, |simulator| {
+        until(&harness.simulator, |simulator| {
             shown(simulator, well, ALICE).len() == number
         })
         .await;
@@ -471,7 +471,7 @@ async fn a_neighbour_that_is_slow_dead_or_gone_delays_nobody() {
     gateway.remove(dead).await;
     gateway.remove(slow).await;
     bot(well).say(ALICE, "still here");
-    until(&world.simulator, |simulator| {
+    until(&harness.simulator, |simulator| {
         shown(simulator, well, ALICE).len() == 21
     })
     .await;

@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use host_test::account::{Account, AccountOptions, Handle, Post, Setup, StartError};
-use host_test::agent::message::{Message, Reply};
-use host_test::agent::progress::Progress;
-use host_test::agent::{Agent, AgentError};
-use host_test::clock::Clock;
-use host_test::gateway::Gateway;
-use host_test::instance::Instance;
-use host_test::media::MediaRules;
-use host_test::runtime::{Plugin, Runtime};
-use host_test::simulator::{Options, Simulator};
-use host_test::state::State;
-use host_test::state::memory::MemoryState;
+use gateway_host::account::{Account, AccountOptions, Handle, Post, Setup, StartError};
+use gateway_host::agent::message::{Message, Reply};
+use gateway_host::agent::progress::Progress;
+use gateway_host::agent::{Agent, AgentError};
+use gateway_host::clock::Clock;
+use gateway_host::gateway::Gateway;
+use gateway_host::instance::Instance;
+use gateway_host::media::MediaRules;
+use gateway_host::runtime::{Plugin, Runtime};
+use gateway_host::state::State;
+use gateway_host::state::memory::MemoryState;
+use gateway_simulator::{Simulator, SimulatorOptions};
 use tokio::process::{Child, Command};
 
 pub const ALICE: &str = "wxid_alice@im.wechat";
@@ -40,7 +40,7 @@ pub fn component_wecom() -> PathBuf {
 }
 
 /// A strict simulated server and a runtime with the component.
-pub struct World {
+pub struct Harness {
     pub simulator: Simulator,
     pub clock: Clock,
     pub state: Arc<dyn State>,
@@ -49,34 +49,34 @@ pub struct World {
     pub media: MediaRules,
 }
 
-impl World {
-    pub async fn new() -> World {
-        World::with_state(Arc::new(MemoryState::default())).await
+impl Harness {
+    pub async fn new() -> Harness {
+        Harness::with_state(Arc::new(MemoryState::default())).await
     }
 
     /// For many accounts that ask much: their wire is not looked at.
-    pub async fn lenient() -> World {
-        World::with(
+    pub async fn lenient() -> Harness {
+        Harness::with(
             Arc::new(MemoryState::default()),
-            Options {
+            SimulatorOptions {
                 wire_log: 0,
-                ..Options::default()
+                ..SimulatorOptions::default()
             },
         )
         .await
     }
 
-    pub async fn with_state(state: Arc<dyn State>) -> World {
-        let options = Options {
+    pub async fn with_state(state: Arc<dyn State>) -> Harness {
+        let options = SimulatorOptions {
             strict: true,
-            ..Options::default()
+            ..SimulatorOptions::default()
         };
-        World::with(state, options).await
+        Harness::with(state, options).await
     }
 
-    async fn with(state: Arc<dyn State>, options: Options) -> World {
+    async fn with(state: Arc<dyn State>, options: SimulatorOptions) -> Harness {
         let clock = Clock::new();
-        let simulator = Simulator::start(Options {
+        let simulator = Simulator::start(SimulatorOptions {
             clock: clock.clone(),
             ..options
         })
@@ -84,7 +84,7 @@ impl World {
         .unwrap();
         let runtime = Runtime::new(clock.clone()).unwrap();
         let plugin = runtime.load(&component()).await.unwrap();
-        World {
+        Harness {
             simulator,
             clock,
             state,
@@ -179,10 +179,12 @@ pub async fn until(simulator: &Simulator, what: impl FnMut(&Simulator) -> bool) 
 
 /// Moves the clock on by `step` when no request is open but polls: what is under way would time out
 /// on a busy machine.
-pub async fn advance_between(world: &World, account: &Account, step: Duration) {
-    eventually(async || account.tenant().requests.open() == world.simulator.counters().polls_open)
-        .await;
-    world.clock.advance(step);
+pub async fn advance_between(harness: &Harness, account: &Account, step: Duration) {
+    eventually(async || {
+        account.tenant().requests.open() == harness.simulator.counters().polls_open
+    })
+    .await;
+    harness.clock.advance(step);
 }
 
 /// Waits for a condition that no event announces.

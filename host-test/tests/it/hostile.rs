@@ -16,57 +16,57 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::routing::post;
 use futures::{StreamExt, stream};
-use host_test::account::{Account, AccountOptions, Setup, StartError};
-use host_test::agent::Agent;
-use host_test::agent::EchoAgent;
-use host_test::clock::Clock;
-use host_test::instance::Instance;
-use host_test::media::MediaRules;
-use host_test::runtime::{Allocation, Plugin, Runtime, RuntimeOptions};
-use host_test::sandbox::limits::Limits;
-use host_test::state::memory::MemoryState;
+use gateway_host::account::{Account, AccountOptions, Setup, StartError};
+use gateway_host::agent::Agent;
+use gateway_host::agent::EchoAgent;
+use gateway_host::clock::Clock;
+use gateway_host::instance::Instance;
+use gateway_host::media::MediaRules;
+use gateway_host::runtime::{Allocation, Plugin, Runtime, RuntimeOptions};
+use gateway_host::sandbox::limits::Limits;
+use gateway_host::state::memory::MemoryState;
 
-use crate::harness::{ALICE, BOB, PATIENCE, Recorder, World};
+use crate::harness::{ALICE, BOB, Harness, PATIENCE, Recorder};
 
 /// The account of the second neighbour.
 const SECOND: &str = "0123456789ab@im.bot";
 
 /// The real component twice, and one that does harm.
-struct Street {
-    world: World,
+struct SharedHost {
+    harness: Harness,
     neighbours: [Account; 2],
     answers: usize,
     server: String,
 }
 
-impl Street {
-    async fn new() -> Street {
-        Street::of(World::new().await).await
+impl SharedHost {
+    async fn new() -> SharedHost {
+        SharedHost::of(Harness::new().await).await
     }
 
-    async fn of(world: World) -> Street {
+    async fn of(harness: Harness) -> SharedHost {
         let budget = |account: &str| serde_json::json!({"account": account, "budget": null});
-        let bot = world.simulator.add_account(SECOND);
-        let mut second = world.options(&[]);
+        let bot = harness.simulator.add_account(SECOND);
+        let mut second = harness.options(&[]);
         second.id = SECOND.to_owned();
         second.secrets = BTreeMap::from([("bot-token".to_owned(), bot.token())]);
-        for account in [world.simulator.account_id(), SECOND.to_owned()] {
-            world.simulator.faults(&budget(&account)).unwrap();
+        for account in [harness.simulator.account_id(), SECOND.to_owned()] {
+            harness.simulator.faults(&budget(&account)).unwrap();
         }
-        let first = world.start(Recorder::replying(), &[]).await;
-        let (runtime, plugin) = (&world.runtime, &world.plugin);
-        let state = Arc::clone(&world.state);
+        let first = harness.start(Recorder::replying(), &[]).await;
+        let (runtime, plugin) = (&harness.runtime, &harness.plugin);
+        let state = Arc::clone(&harness.state);
         let second = Account::start(runtime, plugin, state, Recorder::replying(), second);
-        Street {
+        SharedHost {
             neighbours: [first, second.await.unwrap()],
-            world,
+            harness,
             answers: 0,
             server: server().await,
         }
     }
 
-    fn options(&self, deed: &str, at: &str) -> AccountOptions {
-        let config = [("deed", deed), ("at", at), ("base-url", &self.server)];
+    fn options(&self, attack: &str, at: &str) -> AccountOptions {
+        let config = [("attack", attack), ("at", at), ("base-url", &self.server)];
         AccountOptions {
             id: "hostile@im.bot".to_owned(),
             secrets: BTreeMap::from([("bot-token".to_owned(), "its own".to_owned())]),
@@ -79,45 +79,51 @@ impl Street {
 
     async fn plugin(&self) -> Plugin {
         let component = Path::new(env!("HOSTILE"));
-        self.world.runtime.load(component).await.unwrap()
+        self.harness.runtime.load(component).await.unwrap()
     }
 
-    /// An account whose component does that deed at that call.
-    async fn try_start(&self, deed: &str, at: &str, limits: Limits) -> Result<Account, StartError> {
-        self.start_with(Arc::new(EchoAgent), deed, at, limits).await
+    /// An account whose component does that attack at that call.
+    async fn try_start(
+        &self,
+        attack: &str,
+        at: &str,
+        limits: Limits,
+    ) -> Result<Account, StartError> {
+        self.start_with(Arc::new(EchoAgent), attack, at, limits)
+            .await
     }
 
     async fn start_with(
         &self,
         agent: Arc<dyn Agent>,
-        deed: &str,
+        attack: &str,
         at: &str,
         limits: Limits,
     ) -> Result<Account, StartError> {
-        let runtime = self.world.runtime.limited(limits);
+        let runtime = self.harness.runtime.limited(limits);
         let plugin = self.plugin().await;
-        let state = Arc::clone(&self.world.state);
-        Account::start(&runtime, &plugin, state, agent, self.options(deed, at)).await
+        let state = Arc::clone(&self.harness.state);
+        Account::start(&runtime, &plugin, state, agent, self.options(attack, at)).await
     }
 
     /// An instance that nobody serves.
-    async fn instance(&self, deed: &str, at: &str, limits: Limits) -> Instance {
-        let runtime = self.world.runtime.limited(limits);
+    async fn instance(&self, attack: &str, at: &str, limits: Limits) -> Instance {
+        let runtime = self.harness.runtime.limited(limits);
         let plugin = self.plugin().await;
-        let state = Arc::clone(&self.world.state);
-        let setup = Setup::new(&runtime, &plugin, state, self.options(deed, at)).unwrap();
+        let state = Arc::clone(&self.harness.state);
+        let setup = Setup::new(&runtime, &plugin, state, self.options(attack, at)).unwrap();
         setup.instance().await.unwrap()
     }
 
     /// Both neighbours answer once more. How soon is measured by `cargo bench --bench isolation`.
     async fn answers(&mut self) {
-        let simulator = &self.world.simulator;
+        let simulator = &self.harness.simulator;
         simulator.say(ALICE, &self.answers.to_string());
         let second = simulator.account(SECOND).unwrap();
         second.say(BOB, &self.answers.to_string());
         self.answers += 1;
         let count = self.answers;
-        self.world
+        self.harness
             .until(|simulator| {
                 [ALICE, BOB].map(|person| simulator.answers(person).len()) == [count, count]
             })
@@ -126,8 +132,8 @@ impl Street {
 
     /// The hostile account is down for a reason with these words, and the neighbour answers before
     /// and after.
-    async fn down(&mut self, deed: &str, limits: Limits, words: &[&str]) {
-        let account = self.try_start(deed, "receive", limits).await.unwrap();
+    async fn down(&mut self, attack: &str, limits: Limits, words: &[&str]) {
+        let account = self.try_start(attack, "receive", limits).await.unwrap();
         let patience = Instant::now() + PATIENCE;
         loop {
             self.answers().await;
@@ -136,16 +142,16 @@ impl Street {
             if words.iter().all(|words| reason.contains(words)) {
                 break;
             }
-            assert!(Instant::now() < patience, "{deed}: {words:?}: {reason}");
+            assert!(Instant::now() < patience, "{attack}: {words:?}: {reason}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.answers().await;
         drop(account);
-        self.world.check();
+        self.harness.check();
     }
 
     async fn end(self) {
-        self.world.check();
+        self.harness.check();
         for neighbour in self.neighbours {
             neighbour.stop().await;
         }
@@ -176,26 +182,26 @@ async fn server() -> String {
 
 #[tokio::test]
 async fn what_computes_without_end_is_stopped() {
-    let mut street = Street::new().await;
+    let mut host = SharedHost::new().await;
     let limits = Limits {
         cpu_slice: Duration::from_millis(300),
         ..Limits::default()
     };
     let words = ["computes without a pause", "`cpu_slice`", "spin"];
-    street.down("spin", limits.clone(), &words).await;
+    host.down("spin", limits.clone(), &words).await;
     let starting = async {
-        let account = street.try_start("spin", "start", limits).await;
+        let account = host.try_start("spin", "start", limits).await;
         account.err().unwrap().to_string()
     };
     let error = starting.await;
     assert!(error.contains("`cpu_slice`"), "{error}");
-    street.answers().await;
-    street.end().await;
+    host.answers().await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn what_yields_and_computes_without_end_is_slowed_down() {
-    let mut street = Street::new().await;
+    let mut host = SharedHost::new().await;
     let log = log::Captured::new();
     let limits = Limits {
         // So little that it gets more also where others fill the machine.
@@ -203,9 +209,9 @@ async fn what_yields_and_computes_without_end_is_slowed_down() {
         cpu_burst: Duration::from_millis(20),
         ..Limits::default()
     };
-    let account = street.try_start("yield", "receive", limits).await.unwrap();
+    let account = host.try_start("yield", "receive", limits).await.unwrap();
     while !log.text().contains("`cpu_share`") {
-        street.answers().await;
+        host.answers().await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     // What it takes of the one thread from now on: a loaded machine makes that less.
@@ -213,9 +219,9 @@ async fn what_yields_and_computes_without_end_is_slowed_down() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let share = (self::cpu() - cpu).as_secs_f64() / begun.elapsed().as_secs_f64();
     assert!(share < 0.4, "{share:.2} of a core");
-    street.answers().await;
+    host.answers().await;
     drop(account);
-    street.end().await;
+    host.end().await;
 }
 
 /// CPU time of this thread.
@@ -229,7 +235,7 @@ fn cpu() -> Duration {
 
 #[tokio::test]
 async fn a_trap_is_told_with_its_message_and_its_place() {
-    let mut street = Street::new().await;
+    let mut host = SharedHost::new().await;
     let log = log::Captured::new();
     let words = [
         "panicked at",
@@ -237,7 +243,7 @@ async fn a_trap_is_told_with_its_message_and_its_place() {
         "unreachable",
         "innermost",
     ];
-    street.down("panic", Limits::default(), &words).await;
+    host.down("panic", Limits::default(), &words).await;
     let text = log.text();
     let line = text.lines().find(|line| line.contains("panicked at"));
     let line = line.expect("the panic is in the log");
@@ -245,15 +251,15 @@ async fn a_trap_is_told_with_its_message_and_its_place() {
         line.contains("innermost") && line.contains("follows in 1 s"),
         "{line}"
     );
-    for (deed, words) in [
+    for (attack, words) in [
         // The component's own stack, in its memory; then the host's, below it.
         ("recurse", ["out of bounds memory access", "recurse"]),
         ("deep", ["call stack exhausted", "deep"]),
     ] {
-        street.down(deed, Limits::default(), &words).await;
+        host.down(attack, Limits::default(), &words).await;
     }
-    street.down("exit", Limits::default(), &["exit"]).await;
-    street.end().await;
+    host.down("exit", Limits::default(), &["exit"]).await;
+    host.end().await;
 }
 
 #[tokio::test]
@@ -266,22 +272,22 @@ async fn a_describe_without_end_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut path = folder.path().join("spins.wasm");
     std::fs::write(&path, component).unwrap();
-    let mut street = Street::new().await;
+    let mut host = SharedHost::new().await;
     for (cpu, time, name) in [(200, 9000, "`cpu_slice`"), (9000, 200, "`calls.describe`")] {
         let mut limits = Limits {
             cpu_slice: Duration::from_millis(cpu),
             ..Limits::default()
         };
         limits.calls.describe = Duration::from_millis(time);
-        let runtime = street.world.runtime.limited(limits);
+        let runtime = host.harness.runtime.limited(limits);
         let loading = tokio::spawn(async move { (runtime.load(&path).await.err(), path) });
-        street.answers().await;
+        host.answers().await;
         let (error, loaded) = loading.await.unwrap();
         path = loaded;
         let error = error.unwrap().to_string();
         assert!(error.contains(name), "{error}");
     }
-    street.end().await;
+    host.end().await;
 }
 
 #[tokio::test]
@@ -315,18 +321,18 @@ async fn nothing_that_is_loaded_or_returned_makes_the_host_panic() {
         }
     }
 
-    let mut street = Street::new().await;
-    let account = street
+    let mut host = SharedHost::new().await;
+    let account = host
         .try_start("garbage", "receive", Limits::default())
         .await
         .unwrap();
     for _ in 0..20 {
-        street.answers().await;
+        host.answers().await;
     }
-    assert_eq!(account.figures().restarts.get(), 0);
-    assert!(account.figures().agent_messages.get() > 0);
+    assert_eq!(account.metrics().restarts.get(), 0);
+    assert!(account.metrics().agent_messages.get() > 0);
     drop(account);
-    street.end().await;
+    host.end().await;
 }
 
 #[tokio::test]
@@ -337,11 +343,11 @@ async fn a_pool_that_is_empty_says_what_to_raise() {
     };
     let runtime = Runtime::with_options(Clock::new(), options).unwrap();
     let plugin = runtime.load(Path::new(env!("HOSTILE"))).await.unwrap();
-    let make = async |deed: &str| {
+    let make = async |attack: &str| {
         let options = AccountOptions {
             id: "some@im.bot".to_owned(),
             secrets: BTreeMap::new(),
-            config: [("deed", deed), ("at", "start")]
+            config: [("attack", attack), ("at", "start")]
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into(),
             media: MediaRules::default(),
@@ -351,21 +357,21 @@ async fn a_pool_that_is_empty_says_what_to_raise() {
     };
     let _first = make("pass").await.unwrap();
     // A place is free again when nobody holds it any more, whatever it does.
-    let make_again = async |deed: &str| {
+    let make_again = async |attack: &str| {
         let making = async {
             loop {
-                match make(deed).await {
+                match make(attack).await {
                     Ok(instance) => return instance,
                     Err(_) => tokio::task::yield_now().await,
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, making).await.expect(deed)
+        tokio::time::timeout(PATIENCE, making).await.expect(attack)
     };
-    for deed in ["pass", "sleep", "block", "spin", "pass"] {
-        let second = make_again(deed).await;
+    for attack in ["pass", "sleep", "block", "spin", "pass"] {
+        let second = make_again(attack).await;
         let starting = tokio::time::timeout(Duration::from_millis(50), second.start());
-        assert_eq!(starting.await.is_ok(), deed == "pass", "{deed}");
+        assert_eq!(starting.await.is_ok(), attack == "pass", "{attack}");
         let error = make("pass").await.err().unwrap().to_string();
         assert!(error.contains("RuntimeOptions::allocation"), "{error}");
     }
@@ -373,21 +379,21 @@ async fn a_pool_that_is_empty_says_what_to_raise() {
 
 #[tokio::test]
 async fn instances_also_run_without_a_pool() {
-    let mut world = World::new().await;
+    let mut harness = Harness::new().await;
     let options = RuntimeOptions {
         allocation: Allocation::OnDemand,
         copy_on_write: false,
         ..RuntimeOptions::default()
     };
-    world.runtime = Runtime::with_options(world.clock.clone(), options).unwrap();
-    world.plugin = world
+    harness.runtime = Runtime::with_options(harness.clock.clone(), options).unwrap();
+    harness.plugin = harness
         .runtime
         .load(&crate::harness::component())
         .await
         .unwrap();
-    let _account = world.start(Recorder::replying(), &[]).await;
-    world.simulator.say(ALICE, "hello");
-    world
+    let _account = harness.start(Recorder::replying(), &[]).await;
+    harness.simulator.say(ALICE, "hello");
+    harness
         .until(|simulator| simulator.answers(ALICE) == ["re: hello"])
         .await;
 }

@@ -2,58 +2,58 @@
 
 use std::sync::Arc;
 
-use host_test::account::StartError;
-use host_test::agent::EchoAgent;
-use host_test::state::directory::DirectoryState;
-use host_test::state::{Bucket, Durability, State};
+use gateway_host::account::StartError;
+use gateway_host::agent::EchoAgent;
+use gateway_host::state::directory::DirectoryState;
+use gateway_host::state::{Bucket, Durability, State};
 use serde_json::json;
 
-use crate::harness::{ALICE, Recorder, World, eventually};
+use crate::harness::{ALICE, Harness, Recorder, eventually};
 
 #[tokio::test]
 async fn a_stop_while_a_poll_hangs_is_quick_and_announced() {
-    let world = World::new().await;
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
-    world
+    let harness = Harness::new().await;
+    let account = harness.start(Arc::new(EchoAgent), &[]).await;
+    harness
         .until(|simulator| simulator.counters().polls_open == 1)
         .await;
     account.stop().await;
     // It was broken off: nobody waited until the server had held it for its time.
-    assert_eq!(answered_polls(&world), 0);
-    world
+    assert_eq!(answered_polls(&harness), 0);
+    harness
         .until(|simulator| simulator.counters().polls_open == 0)
         .await;
-    assert_eq!(world.simulator.counters().stops, 1);
+    assert_eq!(harness.simulator.counters().stops, 1);
 }
 
 /// Polls that the server ended by itself.
-fn answered_polls(world: &World) -> usize {
-    let log = world.simulator.log();
+fn answered_polls(harness: &Harness) -> usize {
+    let log = harness.simulator.log();
     let polls = log.iter().filter(|entry| entry["endpoint"] == "getupdates");
     polls.filter(|entry| entry["status"] == 200).count()
 }
 
 #[tokio::test]
 async fn a_stop_is_quick_also_when_the_server_is_silent() {
-    let world = World::new().await;
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
-    world
+    let harness = Harness::new().await;
+    let account = harness.start(Arc::new(EchoAgent), &[]).await;
+    harness
         .simulator
         .faults(&json!({"sendmessage": {"stall": "before"}, "notifystop": {"stall": "before"}}))
         .unwrap();
-    world.simulator.say(ALICE, "hello");
-    world
+    harness.simulator.say(ALICE, "hello");
+    harness
         .until(|simulator| simulator.counters().sends == 1)
         .await;
-    let answered = answered_polls(&world);
+    let answered = answered_polls(&harness);
     account.stop().await;
     // Neither the send nor the announcement was answered, and no poll was waited for.
-    assert_eq!(answered_polls(&world), answered);
+    assert_eq!(answered_polls(&harness), answered);
 
     // What was under way is finished by the next instance.
-    world.simulator.faults(&json!({"reset": true})).unwrap();
-    let _account = world.start(Recorder::replying(), &[]).await;
-    world
+    harness.simulator.faults(&json!({"reset": true})).unwrap();
+    let _account = harness.start(Recorder::replying(), &[]).await;
+    harness
         .until(|simulator| {
             simulator
                 .answers(ALICE)
@@ -69,15 +69,15 @@ async fn what_a_stop_leaves_is_done_by_the_next_start() {
     let open = || -> Arc<dyn State> {
         Arc::new(DirectoryState::open(folder.path(), Durability::Process).unwrap())
     };
-    let world = World::with_state(open()).await;
-    world
+    let harness = Harness::with_state(open()).await;
+    harness
         .simulator
         .faults(&json!({"sendmessage": {"status": 503}}))
         .unwrap();
     let first = Recorder::replying();
-    let account = world.start(first.clone(), &[]).await;
+    let account = harness.start(first.clone(), &[]).await;
     for person in ["1", "2", "3"] {
-        world.simulator.say(person, "hello");
+        harness.simulator.say(person, "hello");
     }
     eventually(async || first.texts().len() == 3).await;
     eventually(async || {
@@ -89,14 +89,14 @@ async fn what_a_stop_leaves_is_done_by_the_next_start() {
     .await;
     account.stop().await;
 
-    world
+    harness
         .simulator
         .faults(&json!({"sendmessage": null}))
         .unwrap();
     let second = Recorder::replying();
-    let _account = world.start(second.clone(), &[]).await;
+    let _account = harness.start(second.clone(), &[]).await;
     for person in ["1", "2", "3"] {
-        world
+        harness
             .until(|simulator| simulator.answers(person) == ["re: hello"])
             .await;
     }
@@ -105,13 +105,13 @@ async fn what_a_stop_leaves_is_done_by_the_next_start() {
         Vec::<String>::new(),
         "the agent was asked before"
     );
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn a_wrong_configuration_is_refused_with_its_key() {
-    let world = World::new().await;
-    let error = world
+    let harness = Harness::new().await;
+    let error = harness
         .try_start(Arc::new(EchoAgent), &[("dm-policy", "everyone")])
         .await
         .err()
@@ -122,11 +122,11 @@ async fn a_wrong_configuration_is_refused_with_its_key() {
 
 #[tokio::test]
 async fn a_state_of_a_newer_version_is_refused_and_left_alone() {
-    let world = World::new().await;
-    let name = format!("state/{}", world.simulator.account_id());
-    let bucket: Arc<dyn Bucket> = world.state.bucket(&name).unwrap();
+    let harness = Harness::new().await;
+    let name = format!("state/{}", harness.simulator.account_id());
+    let bucket: Arc<dyn Bucket> = harness.state.bucket(&name).unwrap();
     bucket.set("version", b"99".to_vec()).await.unwrap();
-    let error = world
+    let error = harness
         .try_start(Arc::new(EchoAgent), &[])
         .await
         .err()
@@ -136,30 +136,30 @@ async fn a_state_of_a_newer_version_is_refused_and_left_alone() {
         text.contains("version 99") && text.contains("version 1"),
         "{text}"
     );
-    assert_eq!(world.simulator.counters().starts, 0);
+    assert_eq!(harness.simulator.counters().starts, 0);
 }
 
 #[tokio::test]
 async fn a_hundred_restarts_poll_once_at_a_time_and_lose_nothing() {
-    let world = World::new().await;
-    world.simulator.faults(&json!({"budget": null})).unwrap();
+    let harness = Harness::new().await;
+    harness.simulator.faults(&json!({"budget": null})).unwrap();
     let agent = Recorder::replying();
     for round in 0..100 {
-        let account = world.start(agent.clone(), &[]).await;
-        world.simulator.say(ALICE, &round.to_string());
+        let account = harness.start(agent.clone(), &[]).await;
+        harness.simulator.say(ALICE, &round.to_string());
         if round % 3 == 0 {
-            world
+            harness
                 .until(|simulator| simulator.counters().polls_open == 1)
                 .await;
         }
         account.stop().await;
     }
-    let _account = world.start(agent.clone(), &[]).await;
-    world
+    let _account = harness.start(agent.clone(), &[]).await;
+    harness
         .until(|simulator| simulator.answers(ALICE).len() >= 100)
         .await;
     let expect: Vec<String> = (0..100).map(|round| format!("re: {round}")).collect();
-    assert_eq!(world.simulator.answers(ALICE), expect);
-    assert_eq!(world.simulator.counters().polls_open_max, 1);
-    world.check();
+    assert_eq!(harness.simulator.answers(ALICE), expect);
+    assert_eq!(harness.simulator.counters().polls_open_max, 1);
+    harness.check();
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::admin::{self, Token};
-use host_test::agent::EchoAgent;
-use host_test::clock::Clock;
-use host_test::listener::{Listener, ListenerLimits, Names};
-use host_test::runtime::{Runtime, RuntimeOptions};
-use host_test::simulator::wecom::WeCom;
-use host_test::simulator::{MediaKind, Options, Simulator};
+use gateway_host::admin::{self, Token};
+use gateway_host::agent::EchoAgent;
+use gateway_host::clock::Clock;
+use gateway_host::listener::{Listener, ListenerLimits, Names};
+use gateway_host::runtime::{Runtime, RuntimeOptions};
+use gateway_simulator::wecom::WecomSimulator;
+use gateway_simulator::{MediaKind, Simulator, SimulatorOptions};
 use rustix::process::Signal;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
@@ -20,9 +20,9 @@ use tokio::process::{Child, Command};
 use tokio_rustls::TlsConnector;
 
 use crate::harness::{
-    ALICE, Recorder, World, component, eventually, runner, runner_of, signal, until,
+    ALICE, Harness, Recorder, component, eventually, runner, runner_of, signal, until,
 };
-use crate::wecom::world::Corp;
+use crate::wecom::harness::Corp;
 
 const TOKEN: &str = "s3cret";
 
@@ -45,38 +45,38 @@ fn status(answer: &[u8]) -> Option<u16> {
 }
 
 /// A server, and what it does for who may ask.
-struct Door {
+struct Endpoint {
     name: &'static str,
     address: String,
     method: &'static str,
     target: String,
     token: Option<String>,
     body: String,
-    /// What a right request gets.
-    right: u16,
+    /// The status that a complete request gets.
+    expected: u16,
     obeys_any_host: bool,
     obeys_any_origin: bool,
 }
 
-impl Door {
-    fn new(name: &'static str, url: &str, method: &'static str, path: &str) -> Door {
+impl Endpoint {
+    fn new(name: &'static str, url: &str, method: &'static str, path: &str) -> Endpoint {
         let address = url.strip_prefix("http://").unwrap();
         let address = address.split('/').next().unwrap();
-        Door {
+        Endpoint {
             name,
             address: address.to_owned(),
             method,
             target: path.to_owned(),
             token: None,
             body: String::new(),
-            right: 200,
+            expected: 200,
             obeys_any_host: false,
             obeys_any_origin: false,
         }
     }
 
-    fn with_token(self, token: &str) -> Door {
-        Door {
+    fn with_token(self, token: &str) -> Endpoint {
+        Endpoint {
             token: Some(token.to_owned()),
             ..self
         }
@@ -98,11 +98,14 @@ impl Door {
 }
 
 /// Each server with what it does, and what keeps it alive.
-async fn doors(world: &World, corp: &Corp) -> (Vec<Door>, Box<dyn std::any::Any + Send>) {
-    let (simulator, wecom) = (&world.simulator, &corp.wecom);
+async fn endpoints(
+    harness: &Harness,
+    corp: &Corp,
+) -> (Vec<Endpoint>, Box<dyn std::any::Any + Send>) {
+    let (simulator, wecom) = (&harness.simulator, &corp.wecom);
     let agent = Recorder::new(|_, _| async { Ok(None) });
-    let config = world.simulator.cdn_base_url();
-    let (gateway, _) = world
+    let config = harness.simulator.cdn_base_url();
+    let (gateway, _) = harness
         .serve(agent.clone(), &[("cdn-base-url", &config)])
         .await;
     simulator.send_file(ALICE, MediaKind::File, "a.html", "<script>");
@@ -120,36 +123,36 @@ async fn doors(world: &World, corp: &Corp) -> (Vec<Door>, Box<dyn std::any::Any 
     let webhook = served.url[served.url.find("/webhook/").unwrap()..].to_owned();
 
     let (ilink, cgi) = (simulator.base_url(), wecom.base_url());
-    let doors = vec![
-        Door::new(
+    let endpoints = vec![
+        Endpoint::new(
             "iLink",
             &ilink,
             "POST",
             "/ilink/bot/get_bot_qrcode?bot_type=3",
         ),
-        Door {
+        Endpoint {
             body: r#"{"text": "hello"}"#.to_owned(),
-            ..Door::new("iLink's control", &ilink, "POST", "/sim/messages")
+            ..Endpoint::new("iLink's control", &ilink, "POST", "/sim/messages")
                 .with_token(simulator.control_token())
         },
-        Door::new(
+        Endpoint::new(
             "WeCom",
             &cgi,
             "GET",
             "/cgi-bin/gettoken?corpid=x&corpsecret=y",
         ),
-        Door::new("WeCom's control", &cgi, "GET", "/sim/log").with_token(wecom.control_token()),
-        Door::new("media", &media, "GET", &path),
-        Door {
+        Endpoint::new("WeCom's control", &cgi, "GET", "/sim/log").with_token(wecom.control_token()),
+        Endpoint::new("media", &media, "GET", &path),
+        Endpoint {
             obeys_any_host: true,
-            ..Door::new("admin", &admin, "GET", "/accounts").with_token(TOKEN)
+            ..Endpoint::new("admin", &admin, "GET", "/accounts").with_token(TOKEN)
         },
-        Door::new("admin to strangers", &admin, "GET", "/healthz"),
-        Door {
+        Endpoint::new("admin to strangers", &admin, "GET", "/healthz"),
+        Endpoint {
             body: post.body,
             obeys_any_host: true,
             obeys_any_origin: true,
-            ..Door::new(
+            ..Endpoint::new(
                 "webhooks",
                 &served.url,
                 "POST",
@@ -158,16 +161,17 @@ async fn doors(world: &World, corp: &Corp) -> (Vec<Door>, Box<dyn std::any::Any 
         },
     ];
     let account = gateway.account(&simulator.account_id()).unwrap();
-    eventually(async || account.status().await.phase == host_test::account::Phase::Connected).await;
-    (doors, Box::new((gateway, served)))
+    eventually(async || account.status().await.phase == gateway_host::account::Phase::Connected)
+        .await;
+    (endpoints, Box::new((gateway, served)))
 }
 
 #[tokio::test]
 async fn every_server_obeys_its_names_and_no_foreign_page() {
-    let (world, corp) = (World::lenient().await, Corp::new().await);
-    let (doors, _alive) = doors(&world, &corp).await;
-    for door in &doors {
-        let address = &door.address;
+    let (harness, corp) = (Harness::lenient().await, Corp::new().await);
+    let (endpoints, _alive) = endpoints(&harness, &corp).await;
+    for endpoint in &endpoints {
+        let address = &endpoint.address;
         let port = address.rsplit_once(':').unwrap().1;
         // What the request says, and whether it is by another name, or from another page.
         for (headers, is_host, is_origin) in [
@@ -219,17 +223,18 @@ async fn every_server_obeys_its_names_and_no_foreign_page() {
                 true,
             ),
         ] {
-            let shown = world.simulator.phone().len();
-            let is_refused = is_host && !door.obeys_any_host || is_origin && !door.obeys_any_origin;
-            let expect = if is_refused { 403 } else { door.right };
-            let got = door.ask(&headers).await;
-            assert_eq!(got, Some(expect), "{}: {headers}", door.name);
-            let is_effective = world.simulator.phone().len() > shown;
+            let shown = harness.simulator.phone().len();
+            let is_refused =
+                is_host && !endpoint.obeys_any_host || is_origin && !endpoint.obeys_any_origin;
+            let expect = if is_refused { 403 } else { endpoint.expected };
+            let got = endpoint.ask(&headers).await;
+            assert_eq!(got, Some(expect), "{}: {headers}", endpoint.name);
+            let is_effective = harness.simulator.phone().len() > shown;
             assert_eq!(
                 is_effective,
-                !is_refused && door.name == "iLink's control",
+                !is_refused && endpoint.name == "iLink's control",
                 "{}: {headers}",
-                door.name
+                endpoint.name
             );
         }
     }
@@ -237,26 +242,26 @@ async fn every_server_obeys_its_names_and_no_foreign_page() {
 
 #[tokio::test]
 async fn what_a_server_was_told_is_a_name_of_it() {
-    let simulator = Simulator::start(Options {
+    let simulator = Simulator::start(SimulatorOptions {
         names: Names::new(["sim".to_owned()]).unwrap(),
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .unwrap();
-    let sim = Door::new("sim", &simulator.base_url(), "GET", "/sim/log");
+    let sim = Endpoint::new("sim", &simulator.base_url(), "GET", "/sim/log");
     let sim = sim.with_token(simulator.control_token());
     assert_eq!(sim.ask("host: sim:8000\r\n").await, Some(200));
     assert_eq!(sim.ask("host: sin:8000\r\n").await, Some(403));
 
-    let world = World::new().await;
-    let (gateway, _) = world.serve(Arc::new(EchoAgent), &[]).await;
+    let harness = Harness::new().await;
+    let (gateway, _) = harness.serve(Arc::new(EchoAgent), &[]).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let names = Names::new(["gateway.example".to_owned()]).unwrap();
     let listener = Listener::from(listener).named(names);
     tokio::spawn(admin::serve(listener, Token::new(TOKEN).unwrap(), gateway));
-    let strangers = Door::new("admin", &url, "GET", "/accounts");
-    let operator = Door::new("admin", &url, "GET", "/accounts").with_token(TOKEN);
+    let strangers = Endpoint::new("admin", &url, "GET", "/accounts");
+    let operator = Endpoint::new("admin", &url, "GET", "/accounts").with_token(TOKEN);
     for (headers, to_strangers, to_the_operator) in [
         ("host: gateway.example\r\n", 401, 200),
         (
@@ -292,8 +297,8 @@ async fn what_a_server_was_told_is_a_name_of_it() {
 
 #[tokio::test]
 async fn the_simulators_control_wants_its_token() {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
-    let wecom = WeCom::start(Default::default()).await.unwrap();
+    let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
+    let wecom = WecomSimulator::start(Default::default()).await.unwrap();
     for (url, token, paths) in [
         (
             simulator.base_url(),
@@ -319,19 +324,31 @@ async fn the_simulators_control_wants_its_token() {
         for path in paths {
             for method in ["GET", "POST", "PUT"] {
                 let path = format!("/sim/{path}");
-                let door = Door::new("control", &url, method, &path);
-                assert_eq!(door.ask("host: localhost\r\n").await, Some(401), "{path}");
-                let other = Door::new("control", &url, method, &path).with_token("other");
+                let endpoint = Endpoint::new("control", &url, method, &path);
+                assert_eq!(
+                    endpoint.ask("host: localhost\r\n").await,
+                    Some(401),
+                    "{path}"
+                );
+                let other = Endpoint::new("control", &url, method, &path).with_token("other");
                 assert_eq!(other.ask("host: localhost\r\n").await, Some(401), "{path}");
-                let right = Door::new("control", &url, method, &path).with_token(token);
-                assert_ne!(right.ask("host: localhost\r\n").await, Some(401), "{path}");
+                let with_token = Endpoint::new("control", &url, method, &path).with_token(token);
+                assert_ne!(
+                    with_token.ask("host: localhost\r\n").await,
+                    Some(401),
+                    "{path}"
+                );
             }
         }
     }
     // Nothing of it is a way around.
     for path in ["//sim/log", "/sim%2Flog", "/SIM/log", "/./sim/log", "/sim"] {
-        let door = Door::new("control", &simulator.base_url(), "GET", path);
-        assert_eq!(door.ask("host: localhost\r\n").await, Some(404), "{path}");
+        let endpoint = Endpoint::new("control", &simulator.base_url(), "GET", path);
+        assert_eq!(
+            endpoint.ask("host: localhost\r\n").await,
+            Some(404),
+            "{path}"
+        );
     }
 }
 
@@ -385,7 +402,7 @@ fn both_servers(simulator: &Simulator, host: &str) -> Command {
 
 #[tokio::test]
 async fn hostile_connections_end_no_server_of_the_runner() {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
     let mut child = both_servers(&simulator, "127.0.0.1").spawn().unwrap();
     let mut log = Log::of(&mut child);
     let admin = address(&log.until("the operator's API listens").await.0);
@@ -404,10 +421,10 @@ async fn hostile_connections_end_no_server_of_the_runner() {
             }
         }
         if number % 100 == 99 {
-            let health = Door::new("admin", &format!("http://{admin}"), "GET", "/healthz");
+            let health = Endpoint::new("admin", &format!("http://{admin}"), "GET", "/healthz");
             let health = async || health.ask("host: localhost\r\n").await == Some(200);
             eventually(health).await;
-            let hook = Door::new(
+            let hook = Endpoint::new(
                 "webhooks",
                 &format!("http://{webhooks}"),
                 "GET",
@@ -428,7 +445,7 @@ async fn hostile_connections_end_no_server_of_the_runner() {
 
 #[tokio::test]
 async fn hostile_readers_do_not_end_the_media_of_others() {
-    let mut world = World::lenient().await;
+    let mut harness = Harness::lenient().await;
     let clock = Clock::new();
     let options = RuntimeOptions {
         media: ListenerLimits {
@@ -438,13 +455,15 @@ async fn hostile_readers_do_not_end_the_media_of_others() {
         },
         ..RuntimeOptions::default()
     };
-    world.runtime = Runtime::with_options(world.clock.clone(), options).unwrap();
-    world.plugin = world.runtime.load(&component()).await.unwrap();
+    harness.runtime = Runtime::with_options(harness.clock.clone(), options).unwrap();
+    harness.plugin = harness.runtime.load(&component()).await.unwrap();
     let agent = Recorder::new(|_, _| async { Ok(None) });
-    let cdn = world.simulator.cdn_base_url();
-    let _account = world.start(agent.clone(), &[("cdn-base-url", &cdn)]).await;
+    let cdn = harness.simulator.cdn_base_url();
+    let _account = harness
+        .start(agent.clone(), &[("cdn-base-url", &cdn)])
+        .await;
     let size = 16 * 1024 * 1024;
-    world
+    harness
         .simulator
         .push_generated(ALICE, MediaKind::File, size, 1);
     eventually(async || !agent.texts().is_empty()).await;
@@ -479,9 +498,12 @@ async fn hostile_readers_do_not_end_the_media_of_others() {
 
 #[tokio::test]
 async fn media_is_a_file_for_a_browser() {
-    let (world, corp) = (World::lenient().await, Corp::new().await);
-    let (doors, _alive) = doors(&world, &corp).await;
-    let media = doors.iter().find(|door| door.name == "media").unwrap();
+    let (harness, corp) = (Harness::lenient().await, Corp::new().await);
+    let (endpoints, _alive) = endpoints(&harness, &corp).await;
+    let media = endpoints
+        .iter()
+        .find(|endpoint| endpoint.name == "media")
+        .unwrap();
     let request = format!(
         "GET {} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
         media.target
@@ -510,16 +532,16 @@ async fn the_simulator_alone_takes_the_token_that_it_prints() {
         }
         let mut server = command.spawn().unwrap();
         let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
-        let mut said = Vec::new();
+        let mut printed = Vec::new();
         for _ in 0..5 {
-            said.push(lines.next_line().await.unwrap().unwrap());
+            printed.push(lines.next_line().await.unwrap().unwrap());
         }
-        let url = said[0].strip_prefix("WEIXIN_BASE_URL=").unwrap();
-        let token = said[4].strip_prefix("WEIXIN_SIM_TOKEN=").unwrap();
+        let url = printed[0].strip_prefix("WEIXIN_BASE_URL=").unwrap();
+        let token = printed[4].strip_prefix("WEIXIN_SIM_TOKEN=").unwrap();
         assert!(preset.is_none_or(|preset| preset == token), "{token}");
         assert!(token.len() >= 12);
         assert!(url.starts_with("http://127.0.0.1:"), "{url}");
-        let messages = Door::new("control", url, "GET", "/sim/messages");
+        let messages = Endpoint::new("control", url, "GET", "/sim/messages");
         assert_eq!(messages.ask("host: localhost\r\n").await, Some(401));
         let messages = messages.with_token(token);
         assert_eq!(messages.ask("host: localhost\r\n").await, Some(200));
@@ -536,7 +558,7 @@ async fn the_simulator_alone_takes_the_token_that_it_prints() {
 #[tokio::test]
 async fn an_api_that_others_can_reach_is_warned_of_or_has_tls() {
     const WARNING: &str = "open to other machines without TLS";
-    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (cert, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));

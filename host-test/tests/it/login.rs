@@ -6,34 +6,34 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::account::{Account, Phase};
-use host_test::agent::EchoAgent;
-use host_test::credentials::{Credentials, Holder, Home};
-use host_test::login::{Login, Logins, Step, account_of};
-use host_test::media::MediaRules;
-use host_test::simulator::{Act, Simulator};
-use host_test::state::StateSpec;
+use gateway_host::account::{Account, Phase};
+use gateway_host::agent::EchoAgent;
+use gateway_host::credentials::{Credentials, Holder, Home};
+use gateway_host::login::{Login, Logins, Step, account_of};
+use gateway_host::media::MediaRules;
+use gateway_host::state::StateSpec;
+use gateway_simulator::{Act, Simulator};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::harness::{ALICE, BOB, PATIENCE, World, component, eventually, runner, signal, until};
+use crate::harness::{ALICE, BOB, Harness, PATIENCE, component, eventually, runner, signal, until};
 use crate::redis_server::RedisServer;
 
-fn logins(world: &World, credentials: &Credentials) -> Logins {
+fn logins(harness: &Harness, credentials: &Credentials) -> Logins {
     Logins {
-        runtime: world.runtime.clone(),
-        plugin: world.plugin.clone(),
-        config: BTreeMap::from([("base-url".to_owned(), world.simulator.base_url())]),
+        runtime: harness.runtime.clone(),
+        plugin: harness.plugin.clone(),
+        config: BTreeMap::from([("base-url".to_owned(), harness.simulator.base_url())]),
         credentials: credentials.clone(),
         holder: Holder::Operator(None),
         in_use: BTreeMap::new(),
     }
 }
 
-fn home(world: &World) -> Home {
-    Home::at("weixin", [world.simulator.base_url().as_str()])
+fn home(harness: &Harness) -> Home {
+    Home::at("weixin", [harness.simulator.base_url().as_str()])
 }
 
 fn memory() -> Credentials {
@@ -41,11 +41,11 @@ fn memory() -> Credentials {
 }
 
 /// The next step, while the clock goes on.
-async fn next(world: &World, login: &Login) -> Step {
+async fn next(harness: &Harness, login: &Login) -> Step {
     let moving = async {
         loop {
             tokio::time::sleep(Duration::from_millis(2)).await;
-            world.clock.advance(Duration::from_millis(200));
+            harness.clock.advance(Duration::from_millis(200));
         }
     };
     tokio::select! {
@@ -54,9 +54,9 @@ async fn next(world: &World, login: &Login) -> Step {
     }
 }
 
-async fn begun(world: &World, credentials: &Credentials) -> Login {
-    let (login, step) = Login::begin(&logins(world, credentials)).await.unwrap();
-    let codes = world.simulator.qr_codes();
+async fn begun(harness: &Harness, credentials: &Credentials) -> Login {
+    let (login, step) = Login::begin(&logins(harness, credentials)).await.unwrap();
+    let codes = harness.simulator.qr_codes();
     let code = codes.last().unwrap();
     assert!(matches!(step, Step::ShowQr { text, .. } if text == code.url));
     login
@@ -71,111 +71,111 @@ fn reason(step: Step) -> String {
 
 #[tokio::test]
 async fn a_login_is_stored_and_the_account_serves_who_scanned() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let credentials = memory();
-    let login = begun(&world, &credentials).await;
-    world.simulator.login(ALICE, Act::Scan).unwrap();
-    assert_eq!(next(&world, &login).await, Step::Confirm);
-    let code = world.simulator.login(ALICE, Act::Confirm).unwrap();
+    let login = begun(&harness, &credentials).await;
+    harness.simulator.login(ALICE, Act::Scan).unwrap();
+    assert_eq!(next(&harness, &login).await, Step::Confirm);
+    let code = harness.simulator.login(ALICE, Act::Confirm).unwrap();
     let account = code.account.unwrap();
     let done = Step::Done {
         account: account.clone(),
     };
-    assert_eq!(next(&world, &login).await, done);
+    assert_eq!(next(&harness, &login).await, done);
     assert!(login.next().await.is_err(), "it has ended");
-    let credential = credentials.latest(&home(&world)).unwrap().unwrap();
+    let credential = credentials.latest(&home(&harness)).unwrap().unwrap();
     assert_eq!(credential.account, account);
     assert_eq!(credential.owner.as_deref(), Some(ALICE));
-    let bot = world.simulator.account(&account).unwrap();
+    let bot = harness.simulator.account(&account).unwrap();
     assert_eq!(credential.secrets["bot-token"], bot.token());
 
-    let config = logins(&world, &credentials).config;
+    let config = logins(&harness, &credentials).config;
     let options = account_of(credential, &config, MediaRules::default());
-    let state = Arc::clone(&world.state);
+    let state = Arc::clone(&harness.state);
     let agent = Arc::new(EchoAgent);
-    let running = Account::start(&world.runtime, &world.plugin, state, agent, options)
+    let running = Account::start(&harness.runtime, &harness.plugin, state, agent, options)
         .await
         .unwrap();
-    world.simulator.say(ALICE, "hello");
+    harness.simulator.say(ALICE, "hello");
     bot.say(BOB, "let me in");
-    until(&world.simulator, |simulator| {
+    until(&harness.simulator, |simulator| {
         simulator.answers(ALICE) == ["hello"]
     })
     .await;
     eventually(async || running.health().await.unwrap().unacknowledged == 0).await;
-    assert!(world.simulator.answers(BOB).is_empty());
-    world.check();
+    assert!(harness.simulator.answers(BOB).is_empty());
+    harness.check();
 }
 
 #[tokio::test]
 async fn a_server_that_refuses_the_old_tokens_is_asked_once_more_without_them() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let credentials = memory();
-    let login = begun(&world, &credentials).await;
-    world.simulator.login(ALICE, Act::Confirm).unwrap();
-    assert!(matches!(next(&world, &login).await, Step::Done { .. }));
+    let login = begun(&harness, &credentials).await;
+    harness.simulator.login(ALICE, Act::Confirm).unwrap();
+    assert!(matches!(next(&harness, &login).await, Step::Done { .. }));
     for fault in [
         json!({"refuses_tokens": true}),
         json!({"refuses_tokens": false, "get_bot_qrcode": {"status": 400, "times": 1}}),
         json!({"get_bot_qrcode": {"errcode": -14, "times": 1}}),
         json!({"get_bot_qrcode": {"body": "{\"ret\":-1,\"errmsg\":\"\u{8}\"}", "times": 1}}),
     ] {
-        world.simulator.faults(&fault).unwrap();
-        let before = world.simulator.login_counters().qr_codes;
-        let again = begun(&world, &credentials).await;
+        harness.simulator.faults(&fault).unwrap();
+        let before = harness.simulator.login_counters().qr_codes;
+        let again = begun(&harness, &credentials).await;
         assert_eq!(
-            world.simulator.login_counters().qr_codes,
+            harness.simulator.login_counters().qr_codes,
             before + 2,
             "{fault}"
         );
-        world.simulator.login(BOB, Act::Confirm).unwrap();
-        let step = next(&world, &again).await;
+        harness.simulator.login(BOB, Act::Confirm).unwrap();
+        let step = next(&harness, &again).await;
         assert!(matches!(step, Step::Done { .. }), "{step:?}");
     }
     // Where that does not help either, the login ends with the server's word.
-    world
+    harness
         .simulator
         .faults(&json!({"get_bot_qrcode": {"ret": -1}}))
         .unwrap();
-    let before = world.simulator.login_counters().qr_codes;
-    let refused = Login::begin(&logins(&world, &credentials)).await;
+    let before = harness.simulator.login_counters().qr_codes;
+    let refused = Login::begin(&logins(&harness, &credentials)).await;
     match refused {
         Ok((_, step)) => assert!(reason(step).contains("ret=-1")),
         Err(error) => panic!("{error}"),
     }
-    assert_eq!(world.simulator.login_counters().qr_codes, before + 2);
+    assert_eq!(harness.simulator.login_counters().qr_codes, before + 2);
 }
 
 #[tokio::test]
 async fn digits_redirects_and_new_codes_are_gone_through() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let credentials = memory();
-    let login = begun(&world, &credentials).await;
-    let code = world.simulator.login(ALICE, Act::ScanWithDigits).unwrap();
-    assert_eq!(next(&world, &login).await, Step::EnterCode);
+    let login = begun(&harness, &credentials).await;
+    let code = harness.simulator.login(ALICE, Act::ScanWithDigits).unwrap();
+    assert_eq!(next(&harness, &login).await, Step::EnterCode);
     assert_eq!(login.submit("0".into()).await.unwrap(), Step::EnterCode);
-    world.simulator.login(ALICE, Act::Expire).unwrap();
-    assert!(matches!(next(&world, &login).await, Step::ShowQr { .. }));
-    let again = world.simulator.login(ALICE, Act::ScanWithDigits).unwrap();
+    harness.simulator.login(ALICE, Act::Expire).unwrap();
+    assert!(matches!(next(&harness, &login).await, Step::ShowQr { .. }));
+    let again = harness.simulator.login(ALICE, Act::ScanWithDigits).unwrap();
     assert_ne!(code.qrcode, again.qrcode);
-    assert_eq!(next(&world, &login).await, Step::EnterCode);
+    assert_eq!(next(&harness, &login).await, Step::EnterCode);
     let digits = again.digits.unwrap();
     let submitting = login.submit(digits);
     let confirming = async {
         eventually(async || {
-            world.clock.advance(Duration::from_millis(100));
-            world.simulator.qr_codes().last().unwrap().status == "scaned"
+            harness.clock.advance(Duration::from_millis(100));
+            harness.simulator.qr_codes().last().unwrap().status == "scaned"
         })
         .await;
-        world.simulator.login(ALICE, Act::Redirect(None)).unwrap();
+        harness.simulator.login(ALICE, Act::Redirect(None)).unwrap();
         eventually(async || {
-            world.clock.advance(Duration::from_millis(100));
-            world.simulator.login(ALICE, Act::Confirm).is_ok()
+            harness.clock.advance(Duration::from_millis(100));
+            harness.simulator.login(ALICE, Act::Confirm).is_ok()
         })
         .await;
         loop {
             tokio::time::sleep(Duration::from_millis(2)).await;
-            world.clock.advance(Duration::from_millis(200));
+            harness.clock.advance(Duration::from_millis(200));
         }
     };
     let step = tokio::select! {
@@ -183,57 +183,57 @@ async fn digits_redirects_and_new_codes_are_gone_through() {
         () = confirming => unreachable!(),
     };
     assert!(matches!(step, Step::Done { .. }), "{step:?}");
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn what_ends_a_login_is_told_and_changes_nothing() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let credentials = memory();
     // Three codes, and then no more.
-    let login = begun(&world, &credentials).await;
+    let login = begun(&harness, &credentials).await;
     for _ in 0..2 {
-        world.simulator.login(ALICE, Act::Expire).unwrap();
-        assert!(matches!(next(&world, &login).await, Step::ShowQr { .. }));
+        harness.simulator.login(ALICE, Act::Expire).unwrap();
+        assert!(matches!(next(&harness, &login).await, Step::ShowQr { .. }));
     }
-    world.simulator.login(ALICE, Act::Block).unwrap();
-    assert!(reason(next(&world, &login).await).contains("three codes"));
+    harness.simulator.login(ALICE, Act::Block).unwrap();
+    assert!(reason(next(&harness, &login).await).contains("three codes"));
 
-    let login = begun(&world, &credentials).await;
+    let login = begun(&harness, &credentials).await;
     let elsewhere = Act::Redirect(Some("evil.example".into()));
-    world.simulator.login(ALICE, elsewhere).unwrap();
-    assert!(reason(next(&world, &login).await).contains("evil.example"));
+    harness.simulator.login(ALICE, elsewhere).unwrap();
+    assert!(reason(next(&harness, &login).await).contains("evil.example"));
 
     for (baseurl, expect) in [
         (json!("https://evil.example"), "evil.example"),
         (json!("http://127.0.0.1:1/"), "127.0.0.1:1"),
     ] {
-        world
+        harness
             .simulator
             .faults(&json!({"baseurl": baseurl}))
             .unwrap();
-        let login = begun(&world, &credentials).await;
-        world.simulator.login(ALICE, Act::Confirm).unwrap();
-        assert!(reason(next(&world, &login).await).contains(expect));
+        let login = begun(&harness, &credentials).await;
+        harness.simulator.login(ALICE, Act::Confirm).unwrap();
+        assert!(reason(next(&harness, &login).await).contains(expect));
     }
-    world.simulator.faults(&json!({"baseurl": null})).unwrap();
-    let login = begun(&world, &credentials).await;
-    world.simulator.login(ALICE, Act::Bound).unwrap();
-    assert!(reason(next(&world, &login).await).contains("bound to a bot already"));
-    assert_eq!(credentials.latest(&home(&world)).unwrap(), None);
+    harness.simulator.faults(&json!({"baseurl": null})).unwrap();
+    let login = begun(&harness, &credentials).await;
+    harness.simulator.login(ALICE, Act::Bound).unwrap();
+    assert!(reason(next(&harness, &login).await).contains("bound to a bot already"));
+    assert_eq!(credentials.latest(&home(&harness)).unwrap(), None);
 
-    world
+    harness
         .simulator
         .faults(&json!({"get_bot_qrcode": {"ret": 2}}))
         .unwrap();
-    let (_, step) = Login::begin(&logins(&world, &credentials)).await.unwrap();
+    let (_, step) = Login::begin(&logins(&harness, &credentials)).await.unwrap();
     assert!(reason(step).contains("ret=2"));
 }
 
 #[tokio::test]
 async fn bad_answers_on_the_way_are_asked_again() {
-    let world = World::new().await;
-    world
+    let harness = Harness::new().await;
+    harness
         .simulator
         .faults(&json!({
             "get_qrcode_status": [
@@ -245,25 +245,25 @@ async fn bad_answers_on_the_way_are_asked_again() {
             ],
         }))
         .unwrap();
-    let login = begun(&world, &memory()).await;
-    world.simulator.login(ALICE, Act::Confirm).unwrap();
-    assert!(matches!(next(&world, &login).await, Step::Done { .. }));
-    world.check();
+    let login = begun(&harness, &memory()).await;
+    harness.simulator.login(ALICE, Act::Confirm).unwrap();
+    assert!(matches!(next(&harness, &login).await, Step::Done { .. }));
+    harness.check();
 }
 
 #[tokio::test]
 async fn the_server_learns_which_bots_are_there_and_the_person_is_not_bound_twice() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let credentials = memory();
-    let login = begun(&world, &credentials).await;
-    world.simulator.login(ALICE, Act::Confirm).unwrap();
-    let Step::Done { account } = next(&world, &login).await else {
+    let login = begun(&harness, &credentials).await;
+    harness.simulator.login(ALICE, Act::Confirm).unwrap();
+    let Step::Done { account } = next(&harness, &login).await else {
         panic!("no login");
     };
-    let login = begun(&world, &credentials).await;
-    world.simulator.login(ALICE, Act::Scan).unwrap();
-    assert_eq!(next(&world, &login).await, Step::Done { account });
-    world.check();
+    let login = begun(&harness, &credentials).await;
+    harness.simulator.login(ALICE, Act::Scan).unwrap();
+    assert_eq!(next(&harness, &login).await, Step::Done { account });
+    harness.check();
 }
 
 /// What the linear memories of this process hold, as far as they are used.
@@ -300,34 +300,37 @@ fn linear_memories_contain(wanted: &[u8]) -> bool {
 
 #[tokio::test]
 async fn the_token_never_is_in_the_component() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let credentials = memory();
-    let login = begun(&world, &credentials).await;
-    world.simulator.login(ALICE, Act::Confirm).unwrap();
-    let Step::Done { account } = next(&world, &login).await else {
+    let login = begun(&harness, &credentials).await;
+    harness.simulator.login(ALICE, Act::Confirm).unwrap();
+    let Step::Done { account } = next(&harness, &login).await else {
         panic!("no login");
     };
-    let token = world.simulator.account(&account).unwrap().token();
+    let token = harness.simulator.account(&account).unwrap().token();
     let secret = token.rsplit(':').next().unwrap().to_owned();
     assert!(linear_memories_contain(account.as_bytes()));
     assert!(!linear_memories_contain(secret.as_bytes()));
     // Nor when it lists the bots for another login, or serves the account.
-    let other = begun(&world, &credentials).await;
-    let credential = credentials.latest(&home(&world)).unwrap().unwrap();
-    let config = logins(&world, &credentials).config;
+    let other = begun(&harness, &credentials).await;
+    let credential = credentials.latest(&home(&harness)).unwrap().unwrap();
+    let config = logins(&harness, &credentials).config;
     let options = account_of(credential, &config, MediaRules::default());
-    let state = Arc::clone(&world.state);
+    let state = Arc::clone(&harness.state);
     let agent = Arc::new(EchoAgent);
-    let running = Account::start(&world.runtime, &world.plugin, state, agent, options)
+    let running = Account::start(&harness.runtime, &harness.plugin, state, agent, options)
         .await
         .unwrap();
     let said = format!("say {{{{bot-token}}}} {}", rand::random::<u64>());
-    world.simulator.say(ALICE, &said);
-    until(&world.simulator, |simulator| {
+    harness.simulator.say(ALICE, &said);
+    until(&harness.simulator, |simulator| {
         simulator.answers(ALICE).len() == 1
     })
     .await;
-    assert_eq!(world.simulator.answers(ALICE), std::slice::from_ref(&said));
+    assert_eq!(
+        harness.simulator.answers(ALICE),
+        std::slice::from_ref(&said)
+    );
     assert!(linear_memories_contain(said.as_bytes()));
     assert!(!linear_memories_contain(secret.as_bytes()));
     drop((login, other, running));
@@ -383,19 +386,19 @@ impl Terminal {
 
 #[tokio::test]
 async fn the_terminal_shows_a_code_asks_for_digits_and_says_who_is_logged_in() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let folder = tempfile::tempdir().unwrap();
     let state = format!("dir:{}", folder.path().join("state").display());
-    let mut terminal = Terminal::new(login_command(&world.simulator, &state));
+    let mut terminal = Terminal::new(login_command(&harness.simulator, &state));
     let shown = terminal.until("open the link").await;
     assert!(shown.iter().any(|line| line.contains('█')), "{shown:?}");
-    let code = world.simulator.login(ALICE, Act::ScanWithDigits).unwrap();
+    let code = harness.simulator.login(ALICE, Act::ScanWithDigits).unwrap();
     assert!(shown.contains(&code.url), "{shown:?}");
     let mut input = terminal.child.stdin.take().unwrap();
     let digits = format!("000000\n{}\n", code.digits.unwrap());
     input.write_all(digits.as_bytes()).await.unwrap();
-    eventually(async || world.simulator.qr_codes()[0].status == "scaned").await;
-    let code = world.simulator.login(ALICE, Act::Confirm).unwrap();
+    eventually(async || harness.simulator.qr_codes()[0].status == "scaned").await;
+    let code = harness.simulator.login(ALICE, Act::Confirm).unwrap();
     let account = code.account.unwrap();
     let said = terminal.until("Logged in as").await.join("\n");
     assert!(said.contains("The phone shows some digits"), "{said}");
@@ -407,27 +410,27 @@ async fn the_terminal_shows_a_code_asks_for_digits_and_says_who_is_logged_in() {
 
 #[tokio::test]
 async fn a_login_that_is_given_up_or_too_late_ends_with_its_own_words() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let folder = tempfile::tempdir().unwrap();
     let state = format!("dir:{}", folder.path().join("state").display());
-    let mut terminal = Terminal::new(login_command(&world.simulator, &state));
+    let mut terminal = Terminal::new(login_command(&harness.simulator, &state));
     terminal.until("open the link").await;
     signal(&terminal.child, Signal::INT);
     let (status, errors) = terminal.end().await;
     assert_eq!(status, Some(1));
     assert!(errors.contains("the login was given up"), "{errors}");
 
-    let mut terminal = Terminal::new(login_command(&world.simulator, &state));
+    let mut terminal = Terminal::new(login_command(&harness.simulator, &state));
     for number in 0..3 {
         terminal.until("open the link").await;
-        eventually(async || world.simulator.login_counters().qr_codes == 2 + number).await;
-        world.simulator.login(ALICE, Act::Expire).unwrap();
+        eventually(async || harness.simulator.login_counters().qr_codes == 2 + number).await;
+        harness.simulator.login(ALICE, Act::Expire).unwrap();
     }
     let (status, errors) = terminal.end().await;
     assert_eq!(status, Some(1));
     assert!(errors.contains("three codes were shown"), "{errors}");
     assert_eq!(errors.lines().count(), 1, "{errors}");
-    let mut memory = login_command(&world.simulator, "memory");
+    let mut memory = login_command(&harness.simulator, "memory");
     let output = memory.output().await.unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
@@ -444,18 +447,18 @@ async fn a_login_beside_a_running_account_takes_at_once_on_redis() {
 }
 
 async fn takes_at_once(state: &str) {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let command = |given: bool| {
         let mut command = runner(&["run", "--component"]);
         command
             .arg(component())
             .args(["--state", state, "--agent", "echo"])
-            .env("WEIXIN_BASE_URL", world.simulator.base_url())
+            .env("WEIXIN_BASE_URL", harness.simulator.base_url())
             .env("WEIXIN_SEND_INTERVAL_MS", "0");
         if given {
             command
-                .env("WEIXIN_TOKEN", world.simulator.token())
-                .env("WEIXIN_ACCOUNT_ID", world.simulator.account_id());
+                .env("WEIXIN_TOKEN", harness.simulator.token())
+                .env("WEIXIN_ACCOUNT_ID", harness.simulator.account_id());
         }
         command
     };
@@ -466,22 +469,22 @@ async fn takes_at_once(state: &str) {
     assert!(errors.contains("host-test login"), "{errors}");
 
     let running = command(true).spawn().unwrap();
-    world.simulator.say(ALICE, "before");
-    world
+    harness.simulator.say(ALICE, "before");
+    harness
         .until(|simulator| simulator.answers(ALICE) == ["before"])
         .await;
     // Another client took the person; the operator logs in again, in another terminal.
-    world.simulator.log_in_elsewhere(ALICE);
-    let first = world.simulator.first().clone();
-    world.until(|_| first.counters().starts >= 2).await;
-    let mut terminal = Terminal::new(login_command(&world.simulator, state));
+    harness.simulator.log_in_elsewhere(ALICE);
+    let first = harness.simulator.first().clone();
+    harness.until(|_| first.counters().starts >= 2).await;
+    let mut terminal = Terminal::new(login_command(&harness.simulator, state));
     terminal.until("open the link").await;
-    let code = world.simulator.login(ALICE, Act::Confirm).unwrap();
-    let bot = world.simulator.account(&code.account.unwrap()).unwrap();
+    let code = harness.simulator.login(ALICE, Act::Confirm).unwrap();
+    let bot = harness.simulator.account(&code.account.unwrap()).unwrap();
     terminal.until("Logged in as").await;
-    until(&world.simulator, |_| bot.counters().polls > 0).await;
-    world.simulator.say(ALICE, "after");
-    world
+    until(&harness.simulator, |_| bot.counters().polls > 0).await;
+    harness.simulator.say(ALICE, "after");
+    harness
         .until(|simulator| simulator.answers(ALICE) == ["before", "after"])
         .await;
     signal(&running, Signal::TERM);
@@ -494,7 +497,7 @@ async fn takes_at_once(state: &str) {
     for given in [false, true] {
         let polls = bot.counters().polls;
         let running = command(given).spawn().unwrap();
-        until(&world.simulator, |_| bot.counters().polls > polls).await;
+        until(&harness.simulator, |_| bot.counters().polls > polls).await;
         signal(&running, Signal::TERM);
         assert_eq!(
             running.wait_with_output().await.unwrap().status.code(),
@@ -505,46 +508,46 @@ async fn takes_at_once(state: &str) {
 
 #[tokio::test]
 async fn a_dead_token_asks_little_and_heals_by_itself_soon() {
-    let world = World::new().await;
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
-    world.simulator.say(ALICE, "one");
-    world
+    let harness = Harness::new().await;
+    let account = harness.start(Arc::new(EchoAgent), &[]).await;
+    harness.simulator.say(ALICE, "one");
+    harness
         .until(|simulator| simulator.answers(ALICE) == ["one"])
         .await;
-    world
+    harness
         .simulator
         .faults(&json!({"session": {"expired": "errcode", "after_ms": 0}}))
         .unwrap();
-    world.simulator.say(ALICE, "two");
+    harness.simulator.say(ALICE, "two");
     eventually(async || account.health().await.unwrap().phase == Phase::LoginRequired).await;
     for _ in 0..150 {
-        world.clock.advance(Duration::from_millis(200));
+        harness.clock.advance(Duration::from_millis(200));
         let typing = account.health().await.unwrap();
         assert_eq!(typing.phase, Phase::LoginRequired);
-        let requests = world.simulator.requests(None, Duration::from_secs(10));
+        let requests = harness.simulator.requests(None, Duration::from_secs(10));
         assert!(requests <= 10, "{requests}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    world.simulator.faults(&json!({"session": null})).unwrap();
+    harness.simulator.faults(&json!({"session": null})).unwrap();
     // A hiccup of three seconds is over within five.
     eventually(async || {
-        world.clock.advance(Duration::from_millis(500));
-        world.simulator.answers(ALICE) == ["one", "two"]
+        harness.clock.advance(Duration::from_millis(500));
+        harness.simulator.answers(ALICE) == ["one", "two"]
     })
     .await;
     let expiry = json!({"session": {"expired": "ret", "after_ms": 0, "for_ms": 3000}});
-    world.simulator.faults(&expiry).unwrap();
+    harness.simulator.faults(&expiry).unwrap();
     eventually(async || account.health().await.unwrap().phase == Phase::LoginRequired).await;
-    world.simulator.say(ALICE, "three");
-    let starts = world.simulator.counters().starts;
+    harness.simulator.say(ALICE, "three");
+    let starts = harness.simulator.counters().starts;
     eventually(async || {
-        world.clock.advance(Duration::from_millis(100));
+        harness.clock.advance(Duration::from_millis(100));
         tokio::time::sleep(Duration::from_millis(2)).await;
-        world.simulator.answers(ALICE).len() == 3
+        harness.simulator.answers(ALICE).len() == 3
     })
     .await;
     // It tries at once, and the pauses grow from a second on: after five the hiccup is long over.
-    let tries = world.simulator.counters().starts - starts;
+    let tries = harness.simulator.counters().starts - starts;
     assert!(tries <= 5, "{tries}");
-    world.check();
+    harness.check();
 }

@@ -10,24 +10,24 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
-use host_test::account::{Account, AccountOptions, PartState, Phase};
-use host_test::agent::message::{Message, Reply};
-use host_test::agent::progress::Progress;
-use host_test::agent::{Agent, AgentError, EchoAgent};
-use host_test::clock::Clock;
-use host_test::egress::client::HttpClient;
-use host_test::egress::connector::Resolve;
-use host_test::egress::proxy::Proxies;
-use host_test::listener::Names;
-use host_test::media::MediaRules;
-use host_test::simulator::{Options, Simulator};
-use host_test::state::memory::MemoryState;
+use gateway_host::account::{Account, AccountOptions, PartState, Phase};
+use gateway_host::agent::message::{Message, Reply};
+use gateway_host::agent::progress::Progress;
+use gateway_host::agent::{Agent, AgentError, EchoAgent};
+use gateway_host::clock::Clock;
+use gateway_host::egress::client::HttpClient;
+use gateway_host::egress::connector::Resolve;
+use gateway_host::egress::proxy::Proxies;
+use gateway_host::listener::Names;
+use gateway_host::media::MediaRules;
+use gateway_host::state::memory::MemoryState;
+use gateway_simulator::{Simulator, SimulatorOptions};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::harness::{ALICE, BOB, World, eventually, proactive, runner_of};
+use crate::harness::{ALICE, BOB, Harness, eventually, proactive, runner_of};
 
 /// How long a life may take to end well: far longer than it does on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -35,14 +35,14 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Moves the clock on in small steps until a condition comes true; how far it was moved. What passes
 /// by itself meanwhile does not count: that is the machine's.
-async fn after(world: &World, what: impl AsyncFn() -> bool) -> Duration {
+async fn after(harness: &Harness, what: impl AsyncFn() -> bool) -> Duration {
     const STEP: Duration = Duration::from_millis(100);
     let moved = Cell::new(Duration::ZERO);
     eventually(async || {
         if what().await {
             return true;
         }
-        world.clock.advance(STEP);
+        harness.clock.advance(STEP);
         moved.set(moved.get() + STEP);
         tokio::time::sleep(Duration::from_millis(1)).await;
         false
@@ -55,24 +55,27 @@ async fn phase(account: &Account) -> Phase {
     account.health().await.unwrap().phase
 }
 
-async fn answered(world: &World, count: usize) -> Duration {
-    after(world, async || {
-        world.simulator.answers(ALICE).len() == count
+async fn answered(harness: &Harness, count: usize) -> Duration {
+    after(harness, async || {
+        harness.simulator.answers(ALICE).len() == count
     })
     .await
 }
 
 #[tokio::test]
 async fn an_edge_that_cuts_polls_is_learned_once_and_never_degrades() {
-    let world = World::new().await;
-    world.simulator.faults(&json!({"edge_ms": 16_000})).unwrap();
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
-    after(&world, async || phase(&account).await == Phase::Connected).await;
+    let harness = Harness::new().await;
+    harness
+        .simulator
+        .faults(&json!({"edge_ms": 16_000}))
+        .unwrap();
+    let account = harness.start(Arc::new(EchoAgent), &[]).await;
+    after(&harness, async || phase(&account).await == Phase::Connected).await;
     // Ten idle minutes: polls that end before they are cut, and a sign of life now and then.
     for _ in 0..1200 {
-        world.clock.advance(Duration::from_millis(500));
+        harness.clock.advance(Duration::from_millis(500));
         tokio::time::sleep(Duration::from_millis(1)).await;
-        if world.clock.elapsed() > Duration::from_secs(20) {
+        if harness.clock.elapsed() > Duration::from_secs(20) {
             let health = account.health().await.unwrap();
             assert!(
                 matches!(health.phase, Phase::Connected),
@@ -82,47 +85,47 @@ async fn an_edge_that_cuts_polls_is_learned_once_and_never_degrades() {
             );
         }
     }
-    let log = world.simulator.log();
+    let log = harness.simulator.log();
     let cut = log.iter().filter(|entry| entry["status"] == 524).count();
     assert_eq!(cut, 1);
-    let polls = world.simulator.counters().polls;
+    let polls = harness.simulator.counters().polls;
     assert!((35..=60).contains(&polls), "{polls}");
-    world.simulator.say(ALICE, "hello");
-    answered(&world, 1).await;
+    harness.simulator.say(ALICE, "hello");
+    answered(&harness, 1).await;
 }
 
 #[tokio::test]
 async fn a_network_that_is_gone_for_an_hour_is_back_within_seconds() {
-    let world = World::new().await;
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
-    world.simulator.say(ALICE, "one");
-    answered(&world, 1).await;
-    world.simulator.go_dark().await;
-    world.simulator.say(ALICE, "two");
-    after(&world, async || phase(&account).await == Phase::Degraded).await;
+    let harness = Harness::new().await;
+    let account = harness.start(Arc::new(EchoAgent), &[]).await;
+    harness.simulator.say(ALICE, "one");
+    answered(&harness, 1).await;
+    harness.simulator.go_offline().await;
+    harness.simulator.say(ALICE, "two");
+    after(&harness, async || phase(&account).await == Phase::Degraded).await;
     for _ in 0..360 {
-        world.clock.advance(Duration::from_secs(10));
+        harness.clock.advance(Duration::from_secs(10));
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let reason = account.health().await.unwrap().reason.unwrap();
     assert!(reason.contains("refused"), "{reason}");
-    let news = account.send(host_test::account::Post {
-        queue_until: Some(world.clock.unix_ms() + 3_600_000),
+    let news = account.send(gateway_host::account::Post {
+        queue_until: Some(harness.clock.unix_ms() + 3_600_000),
         ..proactive("news", ALICE, "news")
     });
     let (news, _) = tokio::join!(news, async {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        world.clock.advance(Duration::from_secs(16));
+        harness.clock.advance(Duration::from_secs(16));
     });
     assert!(news.is_ok());
-    world.simulator.come_back().await.unwrap();
-    let took = answered(&world, 3).await;
+    harness.simulator.come_online().await.unwrap();
+    let took = answered(&harness, 3).await;
     assert!(took <= Duration::from_secs(75), "{took:?}");
     assert_eq!(phase(&account).await, Phase::Connected);
-    let mut answers = world.simulator.answers(ALICE);
+    let mut answers = harness.simulator.answers(ALICE);
     answers.sort();
     assert_eq!(answers, ["news", "one", "two"]);
-    world.check();
+    harness.check();
 }
 
 /// A resolver that can lose its answers.
@@ -145,35 +148,35 @@ impl Resolve for Flaky {
 
 #[tokio::test]
 async fn names_that_can_t_be_resolved_for_a_while_end_nothing() {
-    let mut world = World::new().await;
-    world.simulator = Simulator::start(Options {
-        clock: world.clock.clone(),
+    let mut harness = Harness::new().await;
+    harness.simulator = Simulator::start(SimulatorOptions {
+        clock: harness.clock.clone(),
         names: Names::new(["weixin.test".to_owned()]).unwrap(),
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .unwrap();
     let resolver = Arc::new(Flaky {
         fails: AtomicBool::new(true),
     });
-    world.runtime.client = HttpClient::with_resolver(resolver.clone(), Proxies::none());
-    let base = world
+    harness.runtime.client = HttpClient::with_resolver(resolver.clone(), Proxies::none());
+    let base = harness
         .simulator
         .base_url()
         .replace("127.0.0.1", "weixin.test");
-    let account = world
+    let account = harness
         .start(Arc::new(EchoAgent), &[("base-url", &base)])
         .await;
-    after(&world, async || phase(&account).await == Phase::Degraded).await;
+    after(&harness, async || phase(&account).await == Phase::Degraded).await;
     let reason = account.health().await.unwrap().reason.unwrap();
     assert!(reason.contains("no address"), "{reason}");
     for _ in 0..60 {
-        world.clock.advance(Duration::from_secs(60));
+        harness.clock.advance(Duration::from_secs(60));
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    world.simulator.say(ALICE, "hello");
+    harness.simulator.say(ALICE, "hello");
     resolver.fails.store(false, Ordering::Relaxed);
-    let took = answered(&world, 1).await;
+    let took = answered(&harness, 1).await;
     assert!(took <= Duration::from_secs(15), "{took:?}");
     assert_eq!(phase(&account).await, Phase::Connected);
 }
@@ -182,17 +185,17 @@ async fn names_that_can_t_be_resolved_for_a_while_end_nothing() {
 async fn a_clock_that_is_wrong_closes_no_window() {
     const DAY_MS: i64 = 24 * 3_600_000;
     for wrong_ms in [DAY_MS, -DAY_MS, 40 * DAY_MS, -40 * DAY_MS, 12 * 3_600_000] {
-        let mut world = World::new().await;
+        let mut harness = Harness::new().await;
         // The server has a clock of its own.
-        world.simulator = Simulator::start(Options::default()).await.unwrap();
-        world.clock.set_by(wrong_ms);
-        let account = world.start(Arc::new(EchoAgent), &[]).await;
+        harness.simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
+        harness.clock.set_by(wrong_ms);
+        let account = harness.start(Arc::new(EchoAgent), &[]).await;
         let state = async |key: &str| {
             let receipt = account.send(proactive(key, ALICE, key)).await.unwrap();
             receipt.parts[0].state
         };
-        world.simulator.say(ALICE, "one");
-        world
+        harness.simulator.say(ALICE, "one");
+        harness
             .until(|simulator| simulator.answers(ALICE).len() == 1)
             .await;
         assert_eq!(
@@ -201,13 +204,13 @@ async fn a_clock_that_is_wrong_closes_no_window() {
             "{wrong_ms}"
         );
         // It is set right, and wrong again, while what was said is there.
-        world.clock.set_by(-wrong_ms);
+        harness.clock.set_by(-wrong_ms);
         assert_eq!(
             state("when it is right").await,
             PartState::Accepted,
             "{wrong_ms}"
         );
-        world.clock.set_by(2 * wrong_ms);
+        harness.clock.set_by(2 * wrong_ms);
         assert_eq!(
             state("when it jumps").await,
             PartState::Accepted,
@@ -224,9 +227,9 @@ async fn a_clock_that_is_wrong_is_told() {
     ] {
         let clock = Clock::new();
         clock.set_by(-behind_ms);
-        let options = Options {
+        let options = SimulatorOptions {
             clock,
-            ..Options::default()
+            ..SimulatorOptions::default()
         };
         let simulator = Simulator::start(options).await.unwrap();
         let mut child = runner_of(&simulator, "memory", "echo").spawn().unwrap();
@@ -246,51 +249,51 @@ async fn a_clock_that_is_wrong_is_told() {
 
 #[tokio::test]
 async fn clocks_that_are_set_and_laptops_that_sleep_lose_nothing() {
-    let world = World::new().await;
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
-    world.simulator.say(ALICE, "one");
-    answered(&world, 1).await;
+    let harness = Harness::new().await;
+    let account = harness.start(Arc::new(EchoAgent), &[]).await;
+    harness.simulator.say(ALICE, "one");
+    answered(&harness, 1).await;
     for hours in [8, -20, 11] {
         // While it slept the connection died without a word.
-        world
+        harness
             .simulator
             .faults(&json!({"getupdates": {"stall": "before", "times": 1}}))
             .unwrap();
-        let count = world.simulator.answers(ALICE).len();
-        world.simulator.say(ALICE, "before the sleep");
-        answered(&world, count + 1).await;
-        world.clock.set_by(hours * 3_600_000);
-        world.simulator.say(ALICE, "after it");
-        let took = answered(&world, count + 2).await;
+        let count = harness.simulator.answers(ALICE).len();
+        harness.simulator.say(ALICE, "before the sleep");
+        answered(&harness, count + 1).await;
+        harness.clock.set_by(hours * 3_600_000);
+        harness.simulator.say(ALICE, "after it");
+        let took = answered(&harness, count + 2).await;
         assert!(took <= Duration::from_secs(50), "{took:?}");
         assert_eq!(phase(&account).await, Phase::Connected);
         let key = format!("push {hours}");
         account.send(proactive(&key, ALICE, &key)).await.unwrap();
     }
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn a_throttle_that_outlives_a_day_of_silence_ends_when_the_person_writes() {
-    let world = World::new().await;
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
-    world.simulator.say(ALICE, "one");
-    answered(&world, 1).await;
-    world
+    let harness = Harness::new().await;
+    let account = harness.start(Arc::new(EchoAgent), &[]).await;
+    harness.simulator.say(ALICE, "one");
+    answered(&harness, 1).await;
+    harness
         .simulator
         .faults(&json!({"sendmessage": {"ret": -2, "errmsg": "freq limit"}}))
         .unwrap();
-    world.simulator.say(ALICE, "two");
-    eventually(async || world.simulator.counters().sends == 2).await;
-    world.clock.advance(30 * HOUR);
-    world
+    harness.simulator.say(ALICE, "two");
+    eventually(async || harness.simulator.counters().sends == 2).await;
+    harness.clock.advance(30 * HOUR);
+    harness
         .simulator
         .faults(&json!({"sendmessage": null}))
         .unwrap();
-    world.simulator.say(ALICE, "three");
-    let took = answered(&world, 3).await;
+    harness.simulator.say(ALICE, "three");
+    let took = answered(&harness, 3).await;
     assert!(took <= Duration::from_secs(20), "{took:?}");
-    assert_eq!(world.simulator.answers(ALICE), ["one", "two", "three"]);
+    assert_eq!(harness.simulator.answers(ALICE), ["one", "two", "three"]);
     assert_eq!(phase(&account).await, Phase::Connected);
 }
 
@@ -350,14 +353,14 @@ fn clear() -> Vec<Value> {
     ]
 }
 
-async fn one_life(world: &World, seed: u64) -> Result<(), String> {
+async fn one_life(harness: &Harness, seed: u64) -> Result<(), String> {
     let mut random = StdRng::seed_from_u64(seed);
     let id = format!("{seed:012x}@im.bot");
-    let bot = world.simulator.add_account(&id);
+    let bot = harness.simulator.add_account(&id);
     let rules = |rules: Value| {
         let mut rules = rules;
         rules["account"] = json!(id);
-        world.simulator.faults(&rules).unwrap();
+        harness.simulator.faults(&rules).unwrap();
     };
     // A repeated send is shown once, so that a doubled answer is one that was sent anew.
     rules(json!({"dedupe": true, "budget": null}));
@@ -366,15 +369,21 @@ async fn one_life(world: &World, seed: u64) -> Result<(), String> {
         id: id.clone(),
         secrets: BTreeMap::from([("bot-token".to_owned(), bot.token())]),
         config: BTreeMap::from([
-            ("base-url".to_owned(), world.simulator.base_url()),
+            ("base-url".to_owned(), harness.simulator.base_url()),
             ("send-interval-ms".to_owned(), "0".to_owned()),
         ]),
         media: MediaRules::default(),
     };
     let state = Arc::new(MemoryState::default());
-    let account = Account::start(&world.runtime, &world.plugin, state, agent.clone(), options)
-        .await
-        .map_err(|error| error.to_string())?;
+    let account = Account::start(
+        &harness.runtime,
+        &harness.plugin,
+        state,
+        agent.clone(),
+        options,
+    )
+    .await
+    .map_err(|error| error.to_string())?;
     let mut said: HashMap<&str, Vec<String>> = HashMap::new();
     let say = |said: &mut HashMap<&str, Vec<String>>, person: &'static str| {
         let texts = said.entry(person).or_default();
@@ -406,7 +415,7 @@ async fn one_life(world: &World, seed: u64) -> Result<(), String> {
         say(&mut said, person);
     }
     let shown = |person: &str| -> Vec<String> {
-        let phone = world.simulator.phone();
+        let phone = harness.simulator.phone();
         let bubbles = phone.iter().filter(|entry| {
             entry["account"] == id.as_str() && entry["user"] == person && entry["from"] == "bot"
         });
@@ -449,16 +458,16 @@ async fn one_life(world: &World, seed: u64) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_lives_of_random_faults_end_well() {
-    let world = World::lenient().await;
+    let harness = Harness::lenient().await;
     let moving = async {
         loop {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            world.clock.advance(Duration::from_millis(500));
+            harness.clock.advance(Duration::from_millis(500));
         }
     };
     let lives = async {
         for batch in 0..5 {
-            let lives = (0..200).map(|life| one_life(&world, batch * 200 + life));
+            let lives = (0..200).map(|life| one_life(&harness, batch * 200 + life));
             for result in join_all(lives).await {
                 if let Err(why) = result {
                     panic!("{why}");

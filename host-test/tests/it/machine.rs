@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use host_test::simulator::{Options, Simulator};
+use gateway_simulator::{Simulator, SimulatorOptions};
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
@@ -12,9 +12,9 @@ use crate::harness::{ALICE, BOB, component, eventually, runner, runner_of, signa
 use crate::redis_server::RedisServer;
 
 async fn simulated() -> Simulator {
-    let options = Options {
+    let options = SimulatorOptions {
         strict: true,
-        ..Options::default()
+        ..SimulatorOptions::default()
     };
     Simulator::start(options).await.unwrap()
 }
@@ -364,7 +364,7 @@ async fn authorities_that_can_not_be_read_are_named_at_the_start() {
 async fn of_a_gateway_with_a_file_that_is_taken_over_each_account_is_told_and_the_end_is_status_3()
 {
     let server = RedisServer::start();
-    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = ("a@im.bot", "b@im.bot");
     let entry = |id: &str| {

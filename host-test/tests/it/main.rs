@@ -12,6 +12,7 @@ mod check;
 mod contract;
 mod conversations;
 mod crash;
+mod documents;
 mod failures;
 mod gateway;
 mod hostile;

@@ -6,19 +6,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use host_test::account::Account;
-use host_test::agent::message::{Media, MediaKind, Message, Reply, ReplyMedia};
-use host_test::agent::progress::Progress;
-use host_test::agent::{Agent, AgentError};
-use host_test::media::folder::Folder;
-use host_test::simulator::{Content, File, MediaKind as SentKind};
+use gateway_host::account::Account;
+use gateway_host::agent::message::{Media, MediaKind, Message, Reply, ReplyMedia};
+use gateway_host::agent::progress::Progress;
+use gateway_host::agent::{Agent, AgentError};
+use gateway_host::media::folder::Folder;
+use gateway_simulator::{Content, File, MediaKind as SentKind};
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 
-use crate::harness::{ALICE, BOB, Recorder, World, eventually};
+use crate::harness::{ALICE, BOB, Harness, Recorder, eventually};
 
 fn content(size: usize) -> Vec<u8> {
     (0..size).map(|index| (index % 251) as u8).collect()
@@ -50,14 +50,14 @@ async fn received(agent: &Recorder) -> Vec<Media> {
     agent.asked.lock().unwrap()[0].media.clone()
 }
 
-async fn silent(world: &World) -> (Arc<Recorder>, Account) {
+async fn silent(harness: &Harness) -> (Arc<Recorder>, Account) {
     let agent = Recorder::new(|_, _| async { Ok(None) });
-    let account = world.start(agent.clone(), &[]).await;
+    let account = harness.start(agent.clone(), &[]).await;
     (agent, account)
 }
 
-fn world_config(world: &World) -> Vec<(String, String)> {
-    vec![("cdn-base-url".to_owned(), world.simulator.cdn_base_url())]
+fn world_config(harness: &Harness) -> Vec<(String, String)> {
+    vec![("cdn-base-url".to_owned(), harness.simulator.cdn_base_url())]
 }
 
 /// An agent that answers each message with these media, and a text.
@@ -73,8 +73,8 @@ fn sending(text: &str, media: Vec<ReplyMedia>) -> Arc<Recorder> {
 }
 
 /// What the phone shows of the bot, as kinds and names, texts as they are.
-fn shown(world: &World) -> Vec<String> {
-    world
+fn shown(harness: &Harness) -> Vec<String> {
+    harness
         .simulator
         .phone()
         .iter()
@@ -103,13 +103,13 @@ fn data(name: &str, bytes: &[u8]) -> ReplyMedia {
     }
 }
 
-async fn started(world: &World, agent: Arc<dyn Agent>) -> Account {
-    let config = world_config(world);
+async fn started(harness: &Harness, agent: Arc<dyn Agent>) -> Account {
+    let config = world_config(harness);
     let config: Vec<(&str, &str)> = config
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
-    world.start(agent, &config).await
+    harness.start(agent, &config).await
 }
 
 #[tokio::test]
@@ -141,11 +141,13 @@ async fn what_a_person_sends_reaches_the_agent_as_it_was() {
         ),
     ] {
         for size in [1, 16, 70_000] {
-            let world = World::new().await;
+            let harness = Harness::new().await;
             let agent = Recorder::new(|_, _| async { Ok(None) });
-            let _account = started(&world, agent.clone()).await;
+            let _account = started(&harness, agent.clone()).await;
             let bytes = content(size);
-            world.simulator.send_file(ALICE, kind, name, bytes.clone());
+            harness
+                .simulator
+                .send_file(ALICE, kind, name, bytes.clone());
             let media = received(&agent).await;
             assert_eq!(media.len(), 1);
             assert_eq!(media[0].kind, expect);
@@ -158,7 +160,7 @@ async fn what_a_person_sends_reaches_the_agent_as_it_was() {
             let (status, _, body) = get("HEAD", url).await;
             assert_eq!((status, body.unwrap().len()), (StatusCode::OK, 0));
             assert_eq!(
-                world.simulator.counters().downloads,
+                harness.simulator.counters().downloads,
                 0,
                 "only when asked for"
             );
@@ -166,19 +168,19 @@ async fn what_a_person_sends_reaches_the_agent_as_it_was() {
             assert_eq!(status, StatusCode::OK);
             assert_eq!(found, mime);
             assert_eq!(body.unwrap(), bytes, "{name} {size}");
-            world.check();
+            harness.check();
         }
     }
 }
 
 #[tokio::test]
 async fn content_is_named_by_what_it_is() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let agent = Recorder::new(|_, _| async { Ok(None) });
-    let _account = started(&world, agent.clone()).await;
+    let _account = started(&harness, agent.clone()).await;
     let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
     png.extend(content(100));
-    world
+    harness
         .simulator
         .send_file(ALICE, SentKind::File, "photo.jpg", png);
     let media = received(&agent).await;
@@ -197,35 +199,35 @@ async fn every_form_of_the_key_and_of_the_reference_is_read() {
         "none",
     ] {
         for reference in ["both", "param", "full-url"] {
-            let world = World::new().await;
-            world
+            let harness = Harness::new().await;
+            harness
                 .simulator
                 .faults(&json!({"files": {"key": key, "reference": reference}}))
                 .unwrap();
             let agent = Recorder::new(|_, _| async { Ok(None) });
-            let _account = started(&world, agent.clone()).await;
+            let _account = started(&harness, agent.clone()).await;
             let bytes = content(1000);
-            world
+            harness
                 .simulator
                 .send_file(ALICE, SentKind::Image, "a.png", bytes.clone());
             let media = received(&agent).await;
             let url = media[0].url.as_deref().unwrap();
             let (_, _, body) = get("GET", url).await;
             assert_eq!(body.unwrap(), bytes, "{key} {reference}");
-            world.check();
+            harness.check();
         }
     }
 }
 
 #[tokio::test]
 async fn media_without_a_usable_reference_has_no_url() {
-    let world = World::new().await;
-    world
+    let harness = Harness::new().await;
+    harness
         .simulator
         .faults(&json!({"files": {"reference": "neither"}}))
         .unwrap();
-    let (agent, _account) = silent(&world).await;
-    world
+    let (agent, _account) = silent(&harness).await;
+    harness
         .simulator
         .send_file(ALICE, SentKind::Image, "a.png", content(10));
     assert_eq!(received(&agent).await[0].url, None);
@@ -233,12 +235,12 @@ async fn media_without_a_usable_reference_has_no_url() {
 
 #[tokio::test]
 async fn media_of_a_quote_is_read_and_a_transcript_passed_on() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let agent = Recorder::new(|_, _| async { Ok(None) });
-    let _account = started(&world, agent.clone()).await;
+    let _account = started(&harness, agent.clone()).await;
     let mut voice = File::new(SentKind::Voice, "v", Content::bytes(content(100)));
     voice.transcript = Some("good morning".to_owned());
-    let account = world.simulator.first();
+    let account = harness.simulator.first();
     account.push(ALICE, vec![account.place(&voice)]);
     let media = received(&agent).await;
     assert_eq!(media[0].transcript.as_deref(), Some("good morning"));
@@ -267,22 +269,22 @@ async fn content_that_is_not_whole_never_ends_as_if_it_were() {
         json!({"status": 404}),
         json!({"redirect": "http://127.0.0.1:1/"}),
     ] {
-        let world = World::new().await;
+        let harness = Harness::new().await;
         let agent = Recorder::replying();
-        let _account = started(&world, agent.clone()).await;
-        world
+        let _account = started(&harness, agent.clone()).await;
+        harness
             .simulator
             .faults(&json!({"download": fault}))
             .unwrap_or_else(|error| panic!("{fault}: {error}"));
-        world
+        harness
             .simulator
             .send_file(ALICE, SentKind::File, "a.bin", content(500_000));
         let media = received(&agent).await;
         let (status, _, body) = get("GET", media[0].url.as_deref().unwrap()).await;
         assert!(!status.is_success() || body.is_none(), "{fault}: {status}");
         // What comes after it arrives.
-        world.simulator.say(ALICE, "and now?");
-        world
+        harness.simulator.say(ALICE, "and now?");
+        harness
             .until(|simulator| {
                 let answers = simulator.answers(ALICE);
                 answers.iter().any(|answer| answer == "re: and now?")
@@ -293,14 +295,14 @@ async fn content_that_is_not_whole_never_ends_as_if_it_were() {
 
 #[tokio::test]
 async fn a_passing_failure_of_the_download_passes() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let agent = Recorder::new(|_, _| async { Ok(None) });
-    let _account = started(&world, agent.clone()).await;
-    world
+    let _account = started(&harness, agent.clone()).await;
+    harness
         .simulator
         .faults(&json!({"download": {"status": 500, "times": 2}}))
         .unwrap();
-    world
+    harness
         .simulator
         .send_file(ALICE, SentKind::Image, "a.png", content(100));
     let media = received(&agent).await;
@@ -310,7 +312,7 @@ async fn a_passing_failure_of_the_download_passes() {
         tokio::select! {
             (_, _, body) = &mut getting => break body,
             () = tokio::time::sleep(Duration::from_millis(5)) => {
-                world.clock.advance(Duration::from_millis(300));
+                harness.clock.advance(Duration::from_millis(300));
             }
         }
     };
@@ -328,8 +330,8 @@ async fn a_url_of_the_server_that_leads_elsewhere_is_not_opened() {
             *counted.lock().unwrap() += 1;
         }
     });
-    let world = World::new().await;
-    let cdn = world.simulator.cdn_base_url();
+    let harness = Harness::new().await;
+    let cdn = harness.simulator.cdn_base_url();
     let authority = cdn.trim_start_matches("http://").trim_end_matches("/c2c");
     for url in [
         format!("http://127.0.0.1:{port}/x"),
@@ -342,30 +344,30 @@ async fn a_url_of_the_server_that_leads_elsewhere_is_not_opened() {
         "file:///etc/passwd".to_owned(),
         "http://169.254.169.254/latest/meta-data".to_owned(),
     ] {
-        let world = World::new().await;
-        world
+        let harness = Harness::new().await;
+        harness
             .simulator
             .faults(&json!({"files": {"reference": "full-url", "full_url": url}}))
             .unwrap();
         let agent = sending("", vec![data("a.txt", b"hello")]);
-        let _account = started(&world, agent.clone()).await;
-        world
+        let _account = started(&harness, agent.clone()).await;
+        harness
             .simulator
             .send_file(ALICE, SentKind::Image, "a.png", content(10));
         let media = received(&agent).await;
         let (status, _, _) = get("GET", media[0].url.as_deref().unwrap()).await;
         assert_eq!(status, StatusCode::BAD_GATEWAY, "{url}");
         // And the same for an upload.
-        world
+        harness
             .simulator
             .faults(&json!({"getuploadurl": {"upload_full_url": url}}))
             .unwrap();
-        world.simulator.say(BOB, "send me something");
-        world
+        harness.simulator.say(BOB, "send me something");
+        harness
             .until(|simulator| !simulator.answers(BOB).is_empty())
             .await;
         assert_eq!(
-            world.simulator.answers(BOB),
+            harness.simulator.answers(BOB),
             ["[files that could not be sent: 1]"]
         );
     }
@@ -374,18 +376,20 @@ async fn a_url_of_the_server_that_leads_elsewhere_is_not_opened() {
 
 #[tokio::test]
 async fn strangers_cost_no_download_and_no_upload() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let agent = Recorder::replying();
-    let _account = world.start(agent.clone(), &[("allowed-users", BOB)]).await;
-    world
+    let _account = harness
+        .start(agent.clone(), &[("allowed-users", BOB)])
+        .await;
+    harness
         .simulator
         .send_file(ALICE, SentKind::Image, "a.png", content(10));
-    world.simulator.say(BOB, "hello");
-    world
+    harness.simulator.say(BOB, "hello");
+    harness
         .until(|simulator| simulator.answers(BOB).len() == 1)
         .await;
     assert_eq!(agent.texts(), ["hello"]);
-    assert_eq!(world.simulator.counters().downloads, 0);
+    assert_eq!(harness.simulator.counters().downloads, 0);
 }
 
 #[tokio::test]
@@ -393,8 +397,8 @@ async fn a_reply_s_media_arrive_after_its_text_and_can_be_opened() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("photo.png");
     std::fs::write(&path, content(70_001)).unwrap();
-    let mut world = World::new().await;
-    world.media.allowed = vec![Folder::open(folder.path()).unwrap()];
+    let mut harness = Harness::new().await;
+    harness.media.allowed = vec![Folder::open(folder.path()).unwrap()];
     let agent = sending(
         "here you are",
         vec![
@@ -405,9 +409,9 @@ async fn a_reply_s_media_arrive_after_its_text_and_can_be_opened() {
             data("empty.txt", b""),
         ],
     );
-    let _account = started(&world, agent).await;
-    world.simulator.say(ALICE, "files please");
-    world
+    let _account = started(&harness, agent).await;
+    harness.simulator.say(ALICE, "files please");
+    harness
         .until(|simulator| {
             let phone = simulator.phone();
             phone
@@ -418,7 +422,7 @@ async fn a_reply_s_media_arrive_after_its_text_and_can_be_opened() {
         })
         .await;
     assert_eq!(
-        shown(&world),
+        shown(&harness),
         [
             "here you are",
             "image -",
@@ -428,35 +432,35 @@ async fn a_reply_s_media_arrive_after_its_text_and_can_be_opened() {
             "file empty.txt",
         ]
     );
-    let files: Vec<Option<Vec<u8>>> = world
+    let files: Vec<Option<Vec<u8>>> = harness
         .simulator
         .phone()
         .iter()
         .filter(|bubble| bubble["item"].is_object() && bubble["from"] == "bot")
         .map(|bubble| {
             let id = bubble["message_id"].as_u64().unwrap();
-            world.simulator.phone_file(id)
+            harness.simulator.phone_file(id)
         })
         .collect();
     let sizes = [70_001, 5000, 16, 1, 0];
     for (file, size) in files.iter().zip(sizes) {
         assert_eq!(file.as_deref(), Some(content(size).as_slice()));
     }
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn both_forms_of_the_upload_s_place_work() {
     for answer in ["full-url", "param", "both"] {
-        let world = World::new().await;
-        world
+        let harness = Harness::new().await;
+        harness
             .simulator
             .faults(&json!({"getuploadurl": {"answer": answer}}))
             .unwrap();
-        let _account = started(&world, sending("", vec![data("a.txt", b"hello")])).await;
-        world.simulator.say(ALICE, "a file please");
-        world.until(|_| shown(&world) == ["file a.txt"]).await;
-        world.check();
+        let _account = started(&harness, sending("", vec![data("a.txt", b"hello")])).await;
+        harness.simulator.say(ALICE, "a file please");
+        harness.until(|_| shown(&harness) == ["file a.txt"]).await;
+        harness.check();
     }
 }
 
@@ -473,39 +477,39 @@ async fn what_may_pass_is_tried_three_times_and_what_is_final_once() {
         (json!({"cut": "body", "times": 1}), 2, true),
         (json!({"status": 403, "message": "no"}), 1, false),
     ] {
-        let world = World::new().await;
-        world
+        let harness = Harness::new().await;
+        harness
             .simulator
             .faults(&json!({"upload": fault}))
             .unwrap_or_else(|error| panic!("{fault}: {error}"));
-        let _account = started(&world, sending("the text", vec![data("a.txt", b"hello")])).await;
-        world.simulator.say(ALICE, "a file please");
+        let _account = started(&harness, sending("the text", vec![data("a.txt", b"hello")])).await;
+        harness.simulator.say(ALICE, "a file please");
         let expect: &[&str] = match arrives {
             true => &["the text", "file a.txt"],
             false => &["the text\n\n[files that could not be sent: 1]"],
         };
         eventually(async || {
-            world.clock.advance(Duration::from_millis(100));
-            shown(&world) == expect
+            harness.clock.advance(Duration::from_millis(100));
+            shown(&harness) == expect
         })
         .await;
-        assert_eq!(world.simulator.counters().upload_urls, tries, "{fault}");
-        world.check();
+        assert_eq!(harness.simulator.counters().upload_urls, tries, "{fault}");
+        harness.check();
     }
 }
 
 #[tokio::test]
 async fn a_path_outside_the_allowed_directories_is_not_sent() {
     let folder = tempfile::tempdir().unwrap();
-    let mut world = World::new().await;
-    world.media.allowed = vec![Folder::open(folder.path()).unwrap()];
+    let mut harness = Harness::new().await;
+    harness.media.allowed = vec![Folder::open(folder.path()).unwrap()];
     let secret = ReplyMedia::Path("/etc/passwd".to_owned());
-    let _account = started(&world, sending("look", vec![secret])).await;
-    world.simulator.say(ALICE, "hello");
-    world
-        .until(|_| shown(&world) == ["look\n\n[files that could not be sent: 1]"])
+    let _account = started(&harness, sending("look", vec![secret])).await;
+    harness.simulator.say(ALICE, "hello");
+    harness
+        .until(|_| shown(&harness) == ["look\n\n[files that could not be sent: 1]"])
         .await;
-    assert_eq!(world.simulator.counters().upload_urls, 0);
+    assert_eq!(harness.simulator.counters().upload_urls, 0);
 }
 
 /// Serves a file, and a redirect to it; says where.
@@ -548,8 +552,8 @@ async fn a_url_of_the_agent_is_sent_and_one_of_another_server_here_is_not() {
         (None, "here\n\n[files that could not be sent: 2]"),
         (Some(&other), "here\n\n[files that could not be sent: 1]"),
     ] {
-        let mut world = World::new().await;
-        world.media.origins = listed
+        let mut harness = Harness::new().await;
+        harness.media.origins = listed
             .map(|origin| origin.parse().unwrap())
             .into_iter()
             .collect();
@@ -563,43 +567,43 @@ async fn a_url_of_the_agent_is_sent_and_one_of_another_server_here_is_not() {
                 url(&own, "moved.png"),
             ],
         };
-        let _account = started(&world, Arc::new(agent)).await;
-        world.simulator.say(ALICE, "charts please");
+        let _account = started(&harness, Arc::new(agent)).await;
+        harness.simulator.say(ALICE, "charts please");
         let files = if listed.is_some() { 2 } else { 1 };
-        world.until(|_| shown(&world).len() == 1 + files).await;
-        assert_eq!(shown(&world)[0], expect);
-        let phone = world.simulator.phone();
+        harness.until(|_| shown(&harness).len() == 1 + files).await;
+        assert_eq!(shown(&harness)[0], expect);
+        let phone = harness.simulator.phone();
         let last = phone.last().unwrap()["message_id"].as_u64().unwrap();
-        assert_eq!(world.simulator.phone_file(last), Some(content(999)));
-        world.check();
+        assert_eq!(harness.simulator.phone_file(last), Some(content(999)));
+        harness.check();
     }
 }
 
 #[tokio::test]
 async fn an_agent_can_send_back_the_url_that_it_was_given() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let agent = Recorder::new(|message: &Message, _| {
         let urls = message.media.iter().filter_map(|item| item.url.clone());
         let media = urls.map(ReplyMedia::Url).collect();
         async move { Ok(Some(Reply { text: None, media })) }
     });
-    let _account = started(&world, agent).await;
+    let _account = started(&harness, agent).await;
     let sent = content(4321);
-    world
+    harness
         .simulator
         .send_file(ALICE, SentKind::File, "a.bin", sent.clone());
-    world.until(|_| shown(&world).len() == 1).await;
-    let phone = world.simulator.phone();
+    harness.until(|_| shown(&harness).len() == 1).await;
+    let phone = harness.simulator.phone();
     let last = phone.last().unwrap()["message_id"].as_u64().unwrap();
-    assert_eq!(world.simulator.phone_file(last), Some(sent));
+    assert_eq!(harness.simulator.phone_file(last), Some(sent));
 }
 
 #[tokio::test]
 async fn a_media_url_can_t_be_guessed_and_expires() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let agent = Recorder::new(|_, _| async { Ok(None) });
-    let _account = started(&world, agent.clone()).await;
-    world
+    let _account = started(&harness, agent.clone()).await;
+    harness
         .simulator
         .send_file(ALICE, SentKind::Image, "a.png", content(10));
     let url = received(&agent).await[0].url.clone().unwrap();
@@ -608,17 +612,17 @@ async fn a_media_url_can_t_be_guessed_and_expires() {
     let other = url.replace(secret, &"0".repeat(32));
     assert_eq!(get("GET", &other).await.0, StatusCode::NOT_FOUND);
     assert_eq!(get("POST", &url).await.0, StatusCode::METHOD_NOT_ALLOWED);
-    world.clock.advance(Duration::from_secs(25 * 3600));
+    harness.clock.advance(Duration::from_secs(25 * 3600));
     assert_eq!(get("GET", &url).await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
 async fn a_file_over_the_limit_is_broken_off() {
-    let mut world = World::new().await;
-    world.media.max_in = 100_000;
+    let mut harness = Harness::new().await;
+    harness.media.max_in = 100_000;
     let agent = Recorder::new(|_, _| async { Ok(None) });
-    let _account = started(&world, agent.clone()).await;
-    world
+    let _account = started(&harness, agent.clone()).await;
+    harness
         .simulator
         .send_file(ALICE, SentKind::Image, "a.png", content(200_000));
     let url = received(&agent).await[0].url.clone().unwrap();
@@ -627,8 +631,8 @@ async fn a_file_over_the_limit_is_broken_off() {
 
 #[tokio::test]
 async fn text_flows_beside_a_slow_upload() {
-    let world = World::new().await;
-    world
+    let harness = Harness::new().await;
+    harness
         .simulator
         .faults(&json!({"upload": {"stall": "before"}}))
         .unwrap();
@@ -645,14 +649,14 @@ async fn text_flows_beside_a_slow_upload() {
         };
         async move { Ok(Some(reply)) }
     });
-    let _account = started(&world, agent).await;
-    world.simulator.say(ALICE, "a file please");
-    world
+    let _account = started(&harness, agent).await;
+    harness.simulator.say(ALICE, "a file please");
+    harness
         .until(|simulator| simulator.counters().uploads == 1)
         .await;
     for round in 1..5 {
-        world.simulator.say(BOB, "hello");
-        world
+        harness.simulator.say(BOB, "hello");
+        harness
             .until(|simulator| simulator.answers(BOB).len() == round)
             .await;
     }
@@ -666,8 +670,8 @@ async fn large_files_pass_in_constant_memory() {
     let path = folder.path().join("big.bin");
     let file = std::fs::File::create(&path).unwrap();
     file.set_len(SIZE).unwrap();
-    let mut world = World::new().await;
-    world.media.allowed = vec![Folder::open(folder.path()).unwrap()];
+    let mut harness = Harness::new().await;
+    harness.media.allowed = vec![Folder::open(folder.path()).unwrap()];
     let reply = ReplyMedia::Path(path.to_str().unwrap().to_owned());
     let asked = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&asked);
@@ -683,15 +687,15 @@ async fn large_files_pass_in_constant_memory() {
                 .filter(|reply| reply.text.is_some() || !reply.media.is_empty()))
         }
     });
-    let account = started(&world, agent).await;
-    let generated = |simulator: &host_test::simulator::Simulator| {
+    let account = started(&harness, agent).await;
+    let generated = |simulator: &gateway_simulator::Simulator| {
         simulator.push_generated(ALICE, SentKind::File, SIZE, 7)
     };
-    generated(&world.simulator);
+    generated(&harness.simulator);
     eventually(async || !asked.lock().unwrap().is_empty()).await;
     let url = asked.lock().unwrap()[0].url.clone().unwrap();
     let before = resident();
-    world.simulator.say(BOB, "upload");
+    harness.simulator.say(BOB, "upload");
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let response = client
         .request(Request::get(&url).body(Full::default()).unwrap())
@@ -707,7 +711,7 @@ async fn large_files_pass_in_constant_memory() {
         most = most.max(resident());
     }
     assert_eq!(total, SIZE);
-    world
+    harness
         .until(|simulator| {
             let phone = simulator.phone();
             phone
@@ -720,7 +724,7 @@ async fn large_files_pass_in_constant_memory() {
     assert!(memory < 4 * 1024 * 1024, "{memory} bytes of linear memory");
     let grown = most.saturating_sub(before) / 1024 / 1024;
     println!("the process grew by {grown} MiB, linear memory is {memory} bytes");
-    world.check();
+    harness.check();
 }
 
 /// Resident bytes of this process.

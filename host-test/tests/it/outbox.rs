@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use host_test::account::{Account, PartState, Post};
-use host_test::agent::message::Reply;
-use host_test::agent::{AgentError, EchoAgent};
+use gateway_host::account::{Account, PartState, Post};
+use gateway_host::agent::message::Reply;
+use gateway_host::agent::{AgentError, EchoAgent};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::harness::{ALICE, BOB, Recorder, World, eventually, proactive};
+use crate::harness::{ALICE, BOB, Harness, Recorder, eventually, proactive};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -21,10 +21,10 @@ fn progress(number: usize) -> Post {
     }
 }
 
-fn queued(world: &World, key: &str, conversation: &str, text: &str) -> Post {
+fn queued(harness: &Harness, key: &str, conversation: &str, text: &str) -> Post {
     let day_ms = 24 * 3600 * 1000;
     Post {
-        queue_until: Some(world.clock.unix_ms() + 10 * day_ms),
+        queue_until: Some(harness.clock.unix_ms() + 10 * day_ms),
         ..proactive(key, conversation, text)
     }
 }
@@ -47,40 +47,40 @@ fn patient(answer: &Arc<Notify>) -> Arc<Recorder> {
 
 /// Moves the clock on by `step` when the instance has nothing to do and no request but its poll is
 /// open: what is under way would time out on a busy machine.
-async fn advance(world: &World, account: &Account, step: Duration) {
+async fn advance(harness: &Harness, account: &Account, step: Duration) {
     eventually(async || {
         account.health().await.unwrap();
         let open = account.tenant().requests.open();
-        open == 1 && world.simulator.counters().polls_open == 1
+        open == 1 && harness.simulator.counters().polls_open == 1
     })
     .await;
-    world.clock.advance(step);
+    harness.clock.advance(step);
 }
 
 /// Does so until a condition comes true; how long that was.
 async fn advance_until(
-    world: &World,
+    harness: &Harness,
     account: &Account,
     step: Duration,
     what: impl AsyncFn() -> bool,
 ) -> Duration {
-    let begun = world.clock.elapsed();
+    let begun = harness.clock.elapsed();
     eventually(async || {
-        advance(world, account, step).await;
+        advance(harness, account, step).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
         what().await
     })
     .await;
-    world.clock.elapsed() - begun
+    harness.clock.elapsed() - begun
 }
 
 #[tokio::test]
 async fn progress_leaves_room_for_the_answer_also_after_a_crash() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let answer = Arc::new(Notify::new());
-    let mut account = world.start(patient(&answer), &[]).await;
-    world.simulator.say(ALICE, "work");
-    world
+    let mut account = harness.start(patient(&answer), &[]).await;
+    harness.simulator.say(ALICE, "work");
+    harness
         .until(|simulator| simulator.counters().typings > 0)
         .await;
     let mut states = Vec::new();
@@ -88,7 +88,7 @@ async fn progress_leaves_room_for_the_answer_also_after_a_crash() {
         if number == 5 {
             // As with kill -9: nothing is tidied.
             drop(account);
-            account = world.start(patient(&answer), &[]).await;
+            account = harness.start(patient(&answer), &[]).await;
         }
         states.push(state(&account, progress(number)).await);
     }
@@ -100,20 +100,20 @@ async fn progress_leaves_room_for_the_answer_also_after_a_crash() {
     assert_eq!(accepted(&states), 7, "{states:?}");
     answer.notify_one();
     answer.notify_waiters();
-    world
+    harness
         .until(|simulator| simulator.answers(ALICE).last().unwrap() == "the answer")
         .await;
-    assert_eq!(world.simulator.counters().refused, 0);
-    world.check();
+    assert_eq!(harness.simulator.counters().refused, 0);
+    harness.check();
 }
 
 #[tokio::test]
 async fn progress_that_waits_for_the_pace_becomes_one_message() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let answer = Arc::new(Notify::new());
     let config = [("send-interval-ms", "60000")];
-    let account = world.start(patient(&answer), &config).await;
-    world.simulator.say(ALICE, "work");
+    let account = harness.start(patient(&answer), &config).await;
+    harness.simulator.say(ALICE, "work");
     eventually(async || account.health().await.unwrap().unacknowledged == 1).await;
     for number in 0..2 {
         assert_eq!(state(&account, progress(number)).await, PartState::Accepted);
@@ -130,82 +130,82 @@ async fn progress_that_waits_for_the_pace_becomes_one_message() {
     };
     let moved = async {
         eventually(async || account.health().await.unwrap().queued == 1).await;
-        world.clock.advance(Duration::from_secs(16));
+        harness.clock.advance(Duration::from_secs(16));
     };
     tokio::join!(sent, moved);
-    advance_until(&world, &account, Duration::from_secs(5), async || {
-        world.simulator.answers(ALICE).len() == 3
+    advance_until(&harness, &account, Duration::from_secs(5), async || {
+        harness.simulator.answers(ALICE).len() == 3
     })
     .await;
     let merged = "step 2\nstep 3\nstep 4\nstep 5";
-    assert_eq!(world.simulator.answers(ALICE)[2], merged);
+    assert_eq!(harness.simulator.answers(ALICE)[2], merged);
     // What waits when the answer is there is said by it.
     let (late, ()) = tokio::join!(account.send(progress(9)), async {
         eventually(async || account.health().await.unwrap().queued == 1).await;
         answer.notify_one();
     });
     assert_eq!(late.unwrap().parts[0].state, PartState::Dropped);
-    advance_until(&world, &account, Duration::from_secs(5), async || {
-        world.simulator.answers(ALICE).len() == 4
+    advance_until(&harness, &account, Duration::from_secs(5), async || {
+        harness.simulator.answers(ALICE).len() == 4
     })
     .await;
-    assert_eq!(world.simulator.answers(ALICE)[3], "the answer");
-    world.check();
+    assert_eq!(harness.simulator.answers(ALICE)[3], "the answer");
+    harness.check();
 }
 
 #[tokio::test]
 async fn fifty_questions_get_fifty_answers() {
-    let world = World::new().await;
-    let account = world.start(Recorder::replying(), &[]).await;
+    let harness = Harness::new().await;
+    let account = harness.start(Recorder::replying(), &[]).await;
     for turn in 1..=50 {
-        world.simulator.say(ALICE, &format!("question {turn}"));
-        world
+        harness.simulator.say(ALICE, &format!("question {turn}"));
+        harness
             .until(|simulator| simulator.answers(ALICE).len() == turn)
             .await;
     }
-    assert_eq!(world.simulator.counters().refused, 0);
+    assert_eq!(harness.simulator.counters().refused, 0);
     eventually(async || account.health().await.unwrap().queued == 0).await;
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn the_window_closes_after_a_day_without_a_request() {
-    let world = World::new().await;
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
-    world.simulator.say(ALICE, "hello");
-    world
+    let harness = Harness::new().await;
+    let account = harness.start(Arc::new(EchoAgent), &[]).await;
+    harness.simulator.say(ALICE, "hello");
+    harness
         .until(|simulator| simulator.answers(ALICE).len() == 1)
         .await;
     eventually(async || account.health().await.unwrap().queued == 0).await;
-    world.clock.advance(22 * HOUR);
+    harness.clock.advance(22 * HOUR);
     assert_eq!(
         state(&account, proactive("k1", ALICE, "in time")).await,
         PartState::Accepted
     );
-    world.clock.advance(2 * HOUR);
-    let before = world.simulator.counters().sends;
+    harness.clock.advance(2 * HOUR);
+    let before = harness.simulator.counters().sends;
     let late = account.send(proactive("k2", ALICE, "too late")).await;
     let error = late.unwrap_err().to_string();
     assert!(error.contains("window-closed"), "{error}");
-    let first = queued(&world, "k3", ALICE, "first");
+    let first = queued(&harness, "k3", ALICE, "first");
     assert_eq!(state(&account, first.clone()).await, PartState::Queued);
-    let second = queued(&world, "k4", ALICE, "second");
+    let second = queued(&harness, "k4", ALICE, "second");
     assert_eq!(state(&account, second).await, PartState::Queued);
     assert_eq!(account.health().await.unwrap().queued, 2);
-    assert_eq!(world.simulator.counters().sends, before);
+    assert_eq!(harness.simulator.counters().sends, before);
 
     // What is queued survives a crash, and goes out in order when the person writes.
     drop(account);
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    let account = harness.start(Arc::new(EchoAgent), &[]).await;
     assert_eq!(state(&account, first).await, PartState::Queued);
-    world.simulator.say(ALICE, "good morning");
-    world
+    harness.simulator.say(ALICE, "good morning");
+    harness
         .until(|simulator| simulator.answers(ALICE).len() == 5)
         .await;
-    let answers = world.simulator.answers(ALICE);
+    let answers = harness.simulator.answers(ALICE);
     assert_eq!(answers[..4], ["hello", "in time", "first", "second"]);
     assert_eq!(answers[4], "good morning");
-    let phone = world.simulator.phone();
+    let phone = harness.simulator.phone();
     assert!(
         phone[phone.len() - 3..]
             .iter()
@@ -214,32 +214,32 @@ async fn the_window_closes_after_a_day_without_a_request() {
     // A key whose post did not go out is free again.
     let again = proactive("k2", ALICE, "too late");
     assert_eq!(state(&account, again).await, PartState::Accepted);
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn what_was_queued_is_reported_when_it_went_out_or_expired_until_that_is_acknowledged() {
-    let world = World::new().await;
-    let first = world.instance().await;
+    let harness = Harness::new().await;
+    let first = harness.instance().await;
     first.start().await.unwrap();
     let lane = first.clone();
     tokio::spawn(async move { lane.run().await });
-    world.simulator.say(ALICE, "hello");
+    harness.simulator.say(ALICE, "hello");
     let events = first.receive().await.unwrap();
     first.ack(vec![events[0].id.clone()]).await.unwrap();
-    world.clock.advance(25 * HOUR);
-    let mut short = queued(&world, "short", ALICE, "soon stale");
-    short.queue_until = Some(world.clock.unix_ms() + 3_600_000);
-    for post in [short, queued(&world, "long", ALICE, "news")] {
+    harness.clock.advance(25 * HOUR);
+    let mut short = queued(&harness, "short", ALICE, "soon stale");
+    short.queue_until = Some(harness.clock.unix_ms() + 3_600_000);
+    for post in [short, queued(&harness, "long", ALICE, "news")] {
         let receipt = first.send(post).await.unwrap();
         assert_eq!(receipt.parts[0].state, PartState::Queued);
     }
     let waiting = first.clone();
     let report = tokio::spawn(async move { waiting.receive().await.unwrap() });
-    world.clock.advance(2 * HOUR);
+    harness.clock.advance(2 * HOUR);
     let events = report.await.unwrap();
-    let settled = |events: &[host_test::account::Event]| match &events[0].body {
-        host_test::account::EventBody::Settled(receipt) => receipt.clone(),
+    let settled = |events: &[gateway_host::account::Event]| match &events[0].body {
+        gateway_host::account::EventBody::Settled(receipt) => receipt.clone(),
         other => panic!("{other:?}"),
     };
     let receipt = settled(&events);
@@ -252,14 +252,14 @@ async fn what_was_queued_is_reported_when_it_went_out_or_expired_until_that_is_a
 
     // Not acknowledged, it is told again by the next instance.
     drop(first);
-    let second = world.instance().await;
+    let second = harness.instance().await;
     second.start().await.unwrap();
     let lane = second.clone();
     tokio::spawn(async move { lane.run().await });
     let again = second.receive().await.unwrap();
     assert_eq!(again[0].id, events[0].id);
     second.ack(vec![again[0].id.clone()]).await.unwrap();
-    world.simulator.say(ALICE, "I am back");
+    harness.simulator.say(ALICE, "I am back");
     let mut seen = Vec::new();
     while seen.len() < 2 {
         seen.extend(second.receive().await.unwrap());
@@ -273,29 +273,29 @@ async fn what_was_queued_is_reported_when_it_went_out_or_expired_until_that_is_a
     second.ack(ids).await.unwrap();
 
     drop(second);
-    let third = world.instance().await;
+    let third = harness.instance().await;
     third.start().await.unwrap();
-    world.simulator.say(ALICE, "more");
+    harness.simulator.say(ALICE, "more");
     let events = third.receive().await.unwrap();
     assert_eq!(events.len(), 1, "{events:?}");
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn what_the_server_refuses_closes_the_peer_and_nobody_else() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let config = [("sends-per-message", "0")];
-    let account = world.start(Arc::new(EchoAgent), &config).await;
+    let account = harness.start(Arc::new(EchoAgent), &config).await;
     for person in [ALICE, BOB] {
-        world.simulator.say(person, "hello");
-        world
+        harness.simulator.say(person, "hello");
+        harness
             .until(|simulator| simulator.answers(person).len() == 1)
             .await;
     }
     // The server counts to ten although the operator said that there is no limit.
     let posts = (0..12).map(|number| {
         let key = format!("k{number}");
-        account.send(queued(&world, &key, ALICE, &key))
+        account.send(queued(&harness, &key, ALICE, &key))
     });
     let refused = async {
         let states: Vec<PartState> = join_all(posts)
@@ -310,68 +310,68 @@ async fn what_the_server_refuses_closes_the_peer_and_nobody_else() {
     for number in 0..4 {
         let post = proactive(&format!("bob{number}"), BOB, "for bob");
         assert_eq!(state(&account, post).await, PartState::Accepted);
-        world.clock.advance(Duration::from_secs(6));
+        harness.clock.advance(Duration::from_secs(6));
         tokio::task::yield_now().await;
     }
     // Refused once more while Bob is served: it is Alice, and she is not asked again.
-    eventually(async || world.simulator.counters().refused >= 2).await;
-    world.clock.advance(HOUR);
+    eventually(async || harness.simulator.counters().refused >= 2).await;
+    harness.clock.advance(HOUR);
     assert_eq!(
         state(&account, proactive("late", BOB, "for bob")).await,
         PartState::Accepted
     );
-    assert_eq!(world.simulator.counters().refused, 2);
-    world.simulator.say(ALICE, "go on");
-    world
+    assert_eq!(harness.simulator.counters().refused, 2);
+    harness.simulator.say(ALICE, "go on");
+    harness
         .until(|simulator| simulator.answers(ALICE).len() == 14)
         .await;
-    let answers = world.simulator.answers(ALICE);
+    let answers = harness.simulator.answers(ALICE);
     assert_eq!(answers[10..], ["k9", "k10", "k11", "go on"]);
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn a_refusal_that_passes_delays_its_answer_and_no_other() {
-    let world = World::new().await;
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
-    world
+    let harness = Harness::new().await;
+    let account = harness.start(Arc::new(EchoAgent), &[]).await;
+    harness
         .simulator
         .faults(&json!({"sendmessage": {"ret": -2, "errmsg": "prepare failed", "times": 1}}))
         .unwrap();
-    world.simulator.say(ALICE, "one");
-    eventually(async || world.simulator.counters().sends == 1).await;
-    world.simulator.say(BOB, "two");
-    world
+    harness.simulator.say(ALICE, "one");
+    eventually(async || harness.simulator.counters().sends == 1).await;
+    harness.simulator.say(BOB, "two");
+    harness
         .until(|simulator| simulator.answers(BOB).len() == 1)
         .await;
-    let waited = advance_until(&world, &account, Duration::from_millis(500), async || {
-        world.simulator.answers(ALICE) == ["one"]
+    let waited = advance_until(&harness, &account, Duration::from_millis(500), async || {
+        harness.simulator.answers(ALICE) == ["one"]
     })
     .await;
     assert!(waited >= Duration::from_secs(4), "{waited:?}");
     eventually(async || account.health().await.unwrap().queued == 0).await;
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn a_thousand_queued_messages_wait_for_a_throttle_with_few_requests_and_flat_memory() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let config = [("sends-per-message", "0"), ("send-interval-ms", "0")];
-    let account = world.start(Arc::new(EchoAgent), &config).await;
-    world.simulator.faults(&json!({"budget": null})).unwrap();
-    world.simulator.say(ALICE, "hello");
-    world
+    let account = harness.start(Arc::new(EchoAgent), &config).await;
+    harness.simulator.faults(&json!({"budget": null})).unwrap();
+    harness.simulator.say(ALICE, "hello");
+    harness
         .until(|simulator| simulator.answers(ALICE).len() == 1)
         .await;
-    world
+    harness
         .simulator
         .faults(&json!({"sendmessage": {"ret": -2, "errmsg": "prepare failed"}}))
         .unwrap();
-    let before = world.simulator.counters().sends;
+    let before = harness.simulator.counters().sends;
     let text = "x".repeat(1000);
     let posts = (0..1000).map(|number| {
         let post = queued(
-            &world,
+            &harness,
             &format!("k{number}"),
             ALICE,
             &format!("{number} {text}"),
@@ -384,8 +384,8 @@ async fn a_thousand_queued_messages_wait_for_a_throttle_with_few_requests_and_fl
         for queued in (20..=1000).step_by(20) {
             eventually(async || account.health().await.unwrap().queued >= queued).await;
         }
-        advance_until(&world, &account, Duration::from_secs(1), async || {
-            world.simulator.counters().sends - before >= 2
+        advance_until(&harness, &account, Duration::from_secs(1), async || {
+            harness.simulator.counters().sends - before >= 2
         })
         .await;
     };
@@ -401,45 +401,45 @@ async fn a_thousand_queued_messages_wait_for_a_throttle_with_few_requests_and_fl
     }
     let memory = account.memory_bytes().await.unwrap();
     for _ in 0..600 {
-        advance(&world, &account, Duration::from_secs(1)).await;
+        advance(&harness, &account, Duration::from_secs(1)).await;
     }
     // 5 + 10 + 20 + … + 300 s, less jitter.
-    let requests = world.simulator.counters().sends - before;
+    let requests = harness.simulator.counters().sends - before;
     assert!((6..=14).contains(&requests), "{requests}");
     assert_eq!(account.memory_bytes().await.unwrap(), memory);
-    world
+    harness
         .simulator
         .faults(&json!({"sendmessage": null}))
         .unwrap();
     for count in (1..=1001).step_by(20) {
-        advance_until(&world, &account, Duration::from_secs(1), async || {
-            world.simulator.answers(ALICE).len() >= count
+        advance_until(&harness, &account, Duration::from_secs(1), async || {
+            harness.simulator.answers(ALICE).len() >= count
         })
         .await;
     }
-    let answers = world.simulator.answers(ALICE);
+    let answers = harness.simulator.answers(ALICE);
     for (number, answer) in answers.iter().skip(1).enumerate() {
         assert!(answer.starts_with(&format!("{number} ")), "{answer}");
     }
     eventually(async || account.health().await.unwrap().queued == 0).await;
     assert_eq!(account.memory_bytes().await.unwrap(), memory);
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn two_hundred_messages_never_find_the_bucket_empty_and_keep_their_order() {
-    let world = World::new().await;
+    let harness = Harness::new().await;
     let config = [("sends-per-message", "0"), ("send-interval-ms", "1000")];
-    let account = world.start(Arc::new(EchoAgent), &config).await;
-    world
+    let account = harness.start(Arc::new(EchoAgent), &config).await;
+    harness
         .simulator
         .faults(&json!({
             "budget": null,
             "burst": {"size": 3, "per_second": 3.0, "penalty_ms": 3_600_000},
         }))
         .unwrap();
-    world.simulator.say(ALICE, "hello");
-    world
+    harness.simulator.say(ALICE, "hello");
+    harness
         .until(|simulator| simulator.answers(ALICE).len() == 1)
         .await;
     let posts = (0..200).map(|number| {
@@ -450,8 +450,8 @@ async fn two_hundred_messages_never_find_the_bucket_empty_and_keep_their_order()
         let mut waited = Duration::ZERO;
         for count in (11..=201).step_by(10) {
             let step = Duration::from_millis(500);
-            waited += advance_until(&world, &account, step, async || {
-                world.simulator.answers(ALICE).len() >= count
+            waited += advance_until(&harness, &account, step, async || {
+                harness.simulator.answers(ALICE).len() >= count
             })
             .await;
         }
@@ -461,20 +461,20 @@ async fn two_hundred_messages_never_find_the_bucket_empty_and_keep_their_order()
     assert!(receipts.iter().all(Result::is_ok));
     assert!(waited >= Duration::from_secs(190), "{waited:?}");
     let expect: Vec<String> = (0..200).map(|number| format!("k{number}")).collect();
-    assert_eq!(world.simulator.answers(ALICE)[1..], expect);
-    assert_eq!(world.simulator.counters().refused, 0);
+    assert_eq!(harness.simulator.answers(ALICE)[1..], expect);
+    assert_eq!(harness.simulator.counters().refused, 0);
     eventually(async || {
         let receipt = account.find("k199".to_owned()).await.unwrap().unwrap();
         receipt.parts[0].state == PartState::Accepted
     })
     .await;
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn a_text_of_too_many_parts_goes_as_a_file_behind_its_first_part() {
-    let world = World::new().await;
-    let cdn = world.simulator.cdn_base_url();
+    let harness = Harness::new().await;
+    let cdn = harness.simulator.cdn_base_url();
     let config = [
         ("text-limit", "100"),
         ("max-parts", "3"),
@@ -488,17 +488,17 @@ async fn a_text_of_too_many_parts_goes_as_a_file_behind_its_first_part() {
         let answer = answer.clone();
         async move { Ok(Reply::of_text(answer)) }
     });
-    let account = world.start(agent, &config).await;
-    world
+    let account = harness.start(agent, &config).await;
+    harness
         .simulator
         .faults(&json!({"upload": {"status": 503, "times": 1}}))
         .unwrap();
-    world.simulator.say(ALICE, "a list, please");
-    advance_until(&world, &account, Duration::from_secs(5), async || {
-        world.simulator.phone().len() == 3
+    harness.simulator.say(ALICE, "a list, please");
+    advance_until(&harness, &account, Duration::from_secs(5), async || {
+        harness.simulator.phone().len() == 3
     })
     .await;
-    let phone = world.simulator.phone();
+    let phone = harness.simulator.phone();
     let preview = phone[1]["text"].as_str().unwrap();
     assert!(
         preview.contains("of a long list") && preview.ends_with("message.md"),
@@ -507,21 +507,21 @@ async fn a_text_of_too_many_parts_goes_as_a_file_behind_its_first_part() {
     assert!(preview.chars().count() <= 100);
     assert_eq!(phone[2]["item"]["name"], "message.md");
     assert!(phone[2]["broken"].is_null(), "{}", phone[2]);
-    let file = world
+    let file = harness
         .simulator
         .phone_file(phone[2]["message_id"].as_u64().unwrap());
     assert_eq!(String::from_utf8(file.unwrap()).unwrap(), long);
     eventually(async || account.health().await.unwrap().unacknowledged == 0).await;
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn receipts_are_kept_for_three_days_and_the_store_does_not_grow() {
-    let world = World::new().await;
-    let account = world.start(Arc::new(EchoAgent), &[]).await;
+    let harness = Harness::new().await;
+    let account = harness.start(Arc::new(EchoAgent), &[]).await;
     let keys = async |bucket: &str| {
         let name = format!("{bucket}/{}", account.id());
-        let bucket = world.state.bucket(&name).unwrap();
+        let bucket = harness.state.bucket(&name).unwrap();
         let (mut count, mut cursor) = (0, None);
         loop {
             let page = bucket.list_keys(cursor.take()).await.unwrap();
@@ -533,23 +533,23 @@ async fn receipts_are_kept_for_three_days_and_the_store_does_not_grow() {
         }
     };
     for number in 0..40 {
-        world.simulator.say(ALICE, &format!("message {number}"));
-        world
+        harness.simulator.say(ALICE, &format!("message {number}"));
+        harness
             .until(|simulator| simulator.answers(ALICE).len() == number + 1)
             .await;
     }
     let key = "reply:7497484083968569737".to_owned();
-    let first = world.simulator.phone()[0]["message_id"].to_string();
+    let first = harness.simulator.phone()[0]["message_id"].to_string();
     let key = key.replace("7497484083968569737", &first);
     eventually(async || keys("receipts").await >= 32).await;
     assert!(account.find(key.clone()).await.unwrap().is_some());
-    world.clock.advance(71 * HOUR);
-    world.simulator.say(ALICE, "still there?");
-    world
+    harness.clock.advance(71 * HOUR);
+    harness.simulator.say(ALICE, "still there?");
+    harness
         .until(|simulator| simulator.answers(ALICE).len() == 41)
         .await;
     assert!(account.find(key.clone()).await.unwrap().is_some());
-    advance_until(&world, &account, HOUR, async || {
+    advance_until(&harness, &account, HOUR, async || {
         account.find(key.clone()).await.unwrap().is_none()
     })
     .await;
@@ -557,7 +557,7 @@ async fn receipts_are_kept_for_three_days_and_the_store_does_not_grow() {
     // Of 82 the last few are still with their posts, until the next tidying.
     let kept = keys("messages").await;
     assert!(kept >= 70, "{kept}");
-    advance_until(&world, &account, 24 * HOUR, async || {
+    advance_until(&harness, &account, 24 * HOUR, async || {
         keys("messages").await <= 16
     })
     .await;

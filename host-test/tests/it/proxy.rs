@@ -10,11 +10,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use host_test::agent::message::Reply;
-use host_test::egress::proxy::Proxies;
-use host_test::listener::Names;
-use host_test::runtime::Runtime;
-use host_test::simulator::{MediaKind, Options, Simulator};
+use gateway_host::agent::message::Reply;
+use gateway_host::egress::proxy::Proxies;
+use gateway_host::listener::Names;
+use gateway_host::runtime::Runtime;
+use gateway_simulator::{MediaKind, Simulator, SimulatorOptions};
 use http::StatusCode;
 use http::header::{PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
 use hyper_util::client::legacy::Client;
@@ -24,7 +24,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use crate::harness::{
-    ALICE, Recorder, World, component, eventually, runner, runner_of, signal, until,
+    ALICE, Harness, Recorder, component, eventually, runner, runner_of, signal, until,
 };
 
 const PASSWORD: &str = "canary-password-77";
@@ -108,29 +108,31 @@ fn address_of(simulator: &Simulator) -> SocketAddr {
 
 #[tokio::test]
 async fn messages_and_media_go_through_the_proxy_that_the_runtime_names() {
-    let mut world = World::new().await;
-    let proxy = Proxy::start(address_of(&world.simulator)).await;
+    let mut harness = Harness::new().await;
+    let proxy = Proxy::start(address_of(&harness.simulator)).await;
     let proxies = Proxies::everything_through(&proxy.url()).unwrap();
-    world.runtime = Runtime::with_proxies(world.clock.clone(), proxies).unwrap();
-    world.plugin = world.runtime.load(&component()).await.unwrap();
+    harness.runtime = Runtime::with_proxies(harness.clock.clone(), proxies).unwrap();
+    harness.plugin = harness.runtime.load(&component()).await.unwrap();
     let agent = Recorder::replying();
-    let cdn = world.simulator.cdn_base_url();
-    let account = world.start(agent.clone(), &[("cdn-base-url", &cdn)]).await;
-    world.simulator.say(ALICE, "hello");
-    world
+    let cdn = harness.simulator.cdn_base_url();
+    let account = harness
+        .start(agent.clone(), &[("cdn-base-url", &cdn)])
+        .await;
+    harness.simulator.say(ALICE, "hello");
+    harness
         .until(|simulator| simulator.answers(ALICE) == ["re: hello"])
         .await;
     for path in ["getupdates", "sendmessage", "notifystart"] {
         assert!(proxy.has_forwarded(path), "{path}");
     }
     // Each request of the component came through it.
-    let asked = world.simulator.requests(None, Duration::MAX);
+    let asked = harness.simulator.requests(None, Duration::MAX);
     assert!(proxy.shared.forwarded.lock().unwrap().len() >= asked);
     assert_eq!(proxy.times_refused(), 0);
 
     // The media's bytes come through it, too; the agent's own request goes to this host.
     let picture = vec![7; 100_000];
-    world
+    harness
         .simulator
         .send_file(ALICE, MediaKind::File, "a.bin", picture.clone());
     eventually(async || agent.texts().len() == 2).await;
@@ -142,16 +144,16 @@ async fn messages_and_media_go_through_the_proxy_that_the_runtime_names() {
     let cdn_path = cdn.parse::<http::Uri>().unwrap().path().to_owned();
     assert!(proxy.has_forwarded(&cdn_path), "{cdn_path}");
     account.stop().await;
-    world.check();
+    harness.check();
 }
 
 #[tokio::test]
 async fn what_a_proxy_refuses_was_not_sent_and_is_sent_when_it_agrees() {
-    let mut world = World::new().await;
-    let proxy = Proxy::start(address_of(&world.simulator)).await;
+    let mut harness = Harness::new().await;
+    let proxy = Proxy::start(address_of(&harness.simulator)).await;
     let proxies = Proxies::everything_through(&proxy.url()).unwrap();
-    world.runtime = Runtime::with_proxies(world.clock.clone(), proxies).unwrap();
-    world.plugin = world.runtime.load(&component()).await.unwrap();
+    harness.runtime = Runtime::with_proxies(harness.clock.clone(), proxies).unwrap();
+    harness.plugin = harness.runtime.load(&component()).await.unwrap();
     let gate = Arc::new(tokio::sync::Notify::new());
     let open = gate.clone();
     let agent = Recorder::new(move |_, _| {
@@ -161,32 +163,32 @@ async fn what_a_proxy_refuses_was_not_sent_and_is_sent_when_it_agrees() {
             Ok(Reply::of_text("late".to_owned()))
         }
     });
-    let _account = world.start(agent.clone(), &[]).await;
-    world.simulator.say(ALICE, "hello");
+    let _account = harness.start(agent.clone(), &[]).await;
+    harness.simulator.say(ALICE, "hello");
     eventually(async || agent.texts().len() == 1).await;
     proxy.shared.refuses.store(true, Ordering::Relaxed);
     gate.notify_one();
     eventually(async || {
-        world.clock.advance(Duration::from_secs(2));
+        harness.clock.advance(Duration::from_secs(2));
         proxy.times_refused() >= 4
     })
     .await;
-    assert_eq!(world.simulator.answers(ALICE), Vec::<String>::new());
+    assert_eq!(harness.simulator.answers(ALICE), Vec::<String>::new());
     proxy.shared.refuses.store(false, Ordering::Relaxed);
     eventually(async || {
-        world.clock.advance(Duration::from_secs(2));
-        !world.simulator.answers(ALICE).is_empty()
+        harness.clock.advance(Duration::from_secs(2));
+        !harness.simulator.answers(ALICE).is_empty()
     })
     .await;
-    assert_eq!(world.simulator.answers(ALICE), ["late"]);
-    world.check();
+    assert_eq!(harness.simulator.answers(ALICE), ["late"]);
+    harness.check();
 }
 
 #[tokio::test]
 async fn the_runner_takes_the_proxy_from_the_environment_and_says_so() {
-    let simulator = Simulator::start(Options {
+    let simulator = Simulator::start(SimulatorOptions {
         names: Names::new(["ilink.test".to_owned()]).unwrap(),
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .unwrap();

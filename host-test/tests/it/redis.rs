@@ -8,23 +8,23 @@ use std::time::Duration;
 use axum::extract::State as Shared;
 use axum::routing::post;
 use axum::{Json, Router};
-use host_test::account::Phase;
-use host_test::agent::message::Reply;
-use host_test::simulator::{Options, Simulator};
-use host_test::state::{Durability, StateSpec};
+use gateway_host::account::Phase;
+use gateway_host::agent::message::Reply;
+use gateway_host::state::{Durability, StateSpec};
+use gateway_simulator::{Simulator, SimulatorOptions};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::harness::{
-    ALICE, BOB, Recorder, World, advance_between, component, eventually, runner, runner_of, signal,
-    until,
+    ALICE, BOB, Harness, Recorder, advance_between, component, eventually, runner, runner_of,
+    signal, until,
 };
 use crate::redis_server::RedisServer;
 
-async fn world_on(server: &RedisServer) -> World {
+async fn harness_on(server: &RedisServer) -> Harness {
     let spec: StateSpec = server.url().parse().unwrap();
-    World::with_state(spec.open(Durability::Process).await.unwrap()).await
+    Harness::with_state(spec.open(Durability::Process).await.unwrap()).await
 }
 
 /// Fails unless each person got the answer to each message once, in order, but for a bubble whose
@@ -41,8 +41,8 @@ fn check_answers(simulator: &Simulator, person: &str, texts: &[String]) {
 #[tokio::test]
 async fn an_outage_in_virtual_time_loses_nothing_and_asks_the_agent_once() {
     let server = RedisServer::start();
-    let world = world_on(&server).await;
-    world
+    let harness = harness_on(&server).await;
+    harness
         .simulator
         .faults(&json!({"cursor": "consume", "budget": null}))
         .unwrap();
@@ -53,14 +53,14 @@ async fn an_outage_in_virtual_time_loses_nothing_and_asks_the_agent_once() {
             Ok(Reply::of_text(text))
         }
     });
-    let account = world.start(agent.clone(), &[]).await;
+    let account = harness.start(agent.clone(), &[]).await;
     let mut said = Vec::new();
     // Each way to go away: a crash, and a network or a server that does not answer any more.
     for way in [None, Some(Signal::STOP)] {
         for _ in 0..20 {
             let text = said.len().to_string();
-            world.simulator.say(ALICE, &text);
-            world.simulator.say(BOB, &text);
+            harness.simulator.say(ALICE, &text);
+            harness.simulator.say(BOB, &text);
             said.push(text);
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -71,11 +71,11 @@ async fn an_outage_in_virtual_time_loses_nothing_and_asks_the_agent_once() {
         for step in 0..20 {
             if step % 4 == 0 {
                 let text = said.len().to_string();
-                world.simulator.say(ALICE, &text);
-                world.simulator.say(BOB, &text);
+                harness.simulator.say(ALICE, &text);
+                harness.simulator.say(BOB, &text);
                 said.push(text);
             }
-            advance_between(&world, &account, Duration::from_secs(1)).await;
+            advance_between(&harness, &account, Duration::from_secs(1)).await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         match way {
@@ -83,16 +83,16 @@ async fn an_outage_in_virtual_time_loses_nothing_and_asks_the_agent_once() {
             Some(_) => server.signal(Signal::CONT),
         }
         eventually(async || {
-            advance_between(&world, &account, Duration::from_millis(100)).await;
+            advance_between(&harness, &account, Duration::from_millis(100)).await;
             [ALICE, BOB].iter().all(|person| {
-                let answers = world.simulator.answers(person);
+                let answers = harness.simulator.answers(person);
                 answers.last() == said.last().map(|text| format!("re: {text}")).as_ref()
             })
         })
         .await;
     }
     for person in [ALICE, BOB] {
-        check_answers(&world.simulator, person, &said);
+        check_answers(&harness.simulator, person, &said);
     }
     let mut asked = agent.asked.lock().unwrap().clone();
     assert_eq!(asked.len(), 2 * said.len(), "each once");
@@ -100,7 +100,7 @@ async fn an_outage_in_virtual_time_loses_nothing_and_asks_the_agent_once() {
     asked.dedup_by_key(|message| message.id.clone());
     assert_eq!(asked.len(), 2 * said.len());
     assert_eq!(account.health().await.unwrap().phase, Phase::Connected);
-    world.check();
+    harness.check();
 }
 
 /// Answers and counts.
@@ -115,9 +115,9 @@ async fn answer(
 #[tokio::test]
 async fn a_runner_goes_on_after_an_outage_and_asks_the_agent_once() {
     let server = RedisServer::start();
-    let simulator = Simulator::start(Options {
+    let simulator = Simulator::start(SimulatorOptions {
         strict: true,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .unwrap();
@@ -174,9 +174,9 @@ async fn a_runner_goes_on_after_an_outage_and_asks_the_agent_once() {
 #[tokio::test]
 async fn of_two_runners_on_one_server_the_older_one_says_so_and_ends() {
     let server = RedisServer::start();
-    let simulator = Simulator::start(Options {
+    let simulator = Simulator::start(SimulatorOptions {
         strict: true,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .unwrap();
@@ -240,7 +240,7 @@ async fn tls_is_spoken_with_whom_the_system_trusts_and_nobody_else() {
     let certificate = write("certificate.pem", certified.cert.pem());
     let key = write("key.pem", certified.signing_key.serialize_pem());
     let server = RedisServer::start_with_tls(&certificate, &key);
-    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
     let stranger = runner_of(&simulator, &server.url(), "echo")
         .output()
         .await

@@ -2,11 +2,11 @@
 
 use std::process::{Output, Stdio};
 
-use host_test::simulator::{Options, Simulator};
+use gateway_simulator::{Simulator, SimulatorOptions};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use crate::harness::{
-    ALICE, World, component, component_wecom, eventually, runner, runner_of, signal, until,
+    ALICE, Harness, component, component_wecom, eventually, runner, runner_of, signal, until,
 };
 
 async fn output_with(arguments: &[&str], input: &str, variables: &[(&str, &str)]) -> Output {
@@ -44,7 +44,7 @@ async fn an_exec_agent_answers() {
 #[tokio::test]
 async fn an_exec_agent_has_no_token_and_ends_with_the_runner() {
     let agent = r#"exec:while read -r line; do id=$(printf '%s' "$line" | sed 's/.*"id":"\([0-9]*\)".*/\1/'); printf '{"in_reply_to":"%s","text":"%s %s"}\n' "$id" "$$" "${WEIXIN_TOKEN:-none}"; done"#;
-    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
     let mut child = runner_of(&simulator, "memory", agent).spawn().unwrap();
     simulator.say(ALICE, "hello");
     until(&simulator, |simulator| !simulator.answers(ALICE).is_empty()).await;
@@ -94,7 +94,7 @@ async fn an_exec_agent_gets_the_environment_without_what_is_the_gateway_s() {
             "none none simulated none tool key http://u:p@127.0.0.1:1 none",
         ),
     ] {
-        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
         let _child = runner_of(&simulator, "memory", &saying(&text.join(" ")))
             .args(["--admin", "127.0.0.1:0"])
             .args(more)
@@ -116,7 +116,7 @@ async fn an_exec_agent_gets_the_environment_without_what_is_the_gateway_s() {
 #[tokio::test]
 #[cfg(target_os = "linux")]
 async fn the_memory_of_a_runner_is_in_no_core_dump_and_open_to_nobody() {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
     let runner = runner_of(&simulator, "memory", "echo");
     let runner = runner.as_std();
     // With the limit that it would have where core dumps are wanted.
@@ -244,7 +244,7 @@ async fn a_missing_component_is_named() {
 async fn a_state_that_is_in_use_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let state = format!("dir:{}", folder.path().display());
-    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
     let first = runner_of(&simulator, &state, "echo").spawn().unwrap();
     until(&simulator, |simulator| simulator.counters().polls == 1).await;
     let second = runner_of(&simulator, &state, "echo")
@@ -260,7 +260,7 @@ async fn a_state_that_is_in_use_is_named() {
 #[tokio::test]
 async fn a_signal_while_a_poll_hangs_breaks_it_off_and_ends_in_order() {
     for ending in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
-        let simulator = Simulator::start(Options::default()).await.unwrap();
+        let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
         let mut child = runner_of(&simulator, "memory", "echo").spawn().unwrap();
         until(&simulator, |simulator| simulator.counters().polls_open == 1).await;
         signal(&child, ending);
@@ -360,7 +360,7 @@ async fn check_says_what_the_component_of_wecom_reaches() {
 
 #[tokio::test]
 async fn logs_can_be_json() {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
     let mut child = runner_of(&simulator, "memory", "echo")
         .args(["--log-format", "json"])
         .spawn()
@@ -376,31 +376,31 @@ async fn logs_can_be_json() {
 }
 
 #[tokio::test]
-async fn the_example_of_the_readme_is_the_one_that_runs() {
+async fn the_example_of_the_manual_is_the_one_that_runs() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let example = std::fs::read_to_string(root.join("examples/gateway.rs")).unwrap();
-    let readme = std::fs::read_to_string(root.join("../README.md")).unwrap();
-    assert!(readme.contains(&format!("```rust,no_run\n{example}```\n")));
+    let page = std::fs::read_to_string(root.join("../docs/en/embed.md")).unwrap();
+    assert!(page.contains(&format!("```rust,no_run\n{example}```\n")));
 
-    let world = World::new().await;
-    world.simulator.say(ALICE, "hello");
+    let harness = Harness::new().await;
+    harness.simulator.say(ALICE, "hello");
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(component(), folder.path().join("weixin.wasm")).unwrap();
     let binary = std::path::Path::new(env!("CARGO_BIN_EXE_host-test"));
     let binary = binary.with_file_name("examples").join("gateway");
     let child = tokio::process::Command::new(&binary)
         .current_dir(folder.path())
-        .env("WEIXIN_BASE_URL", world.simulator.base_url())
-        .env("WEIXIN_TOKEN", world.simulator.token())
-        .env("WEIXIN_ACCOUNT_ID", world.simulator.account_id())
+        .env("WEIXIN_BASE_URL", harness.simulator.base_url())
+        .env("WEIXIN_TOKEN", harness.simulator.token())
+        .env("WEIXIN_ACCOUNT_ID", harness.simulator.account_id())
         .stdout(std::process::Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}: build the examples", binary.display()));
-    world
+    harness
         .until(|simulator| simulator.answers(ALICE).len() == 2)
         .await;
-    let mut answers = world.simulator.answers(ALICE);
+    let mut answers = harness.simulator.answers(ALICE);
     answers.sort();
     assert_eq!(answers, ["The nightly build is done.", "You said: hello"]);
     // It listens for the signal a moment after it has sent; where that can be seen, it is waited for.

@@ -8,7 +8,7 @@ use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use host_test::simulator::{MediaKind, Options, Simulator};
+use gateway_simulator::{MediaKind, Simulator, SimulatorOptions};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
@@ -25,10 +25,10 @@ const CANARY: &str = "canary-token-5d1f";
 async fn no_log_and_no_stored_file_has_the_token() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
-    let simulator = Simulator::start(Options {
+    let simulator = Simulator::start(SimulatorOptions {
         token: Some(CANARY.to_owned()),
         strict: true,
-        ..Options::default()
+        ..SimulatorOptions::default()
     })
     .await
     .unwrap();
@@ -69,7 +69,7 @@ async fn no_log_and_no_stored_file_has_the_token() {
 
 #[tokio::test]
 async fn no_log_has_a_key_or_a_signed_url() {
-    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
     // Gets each file, and sends it back.
     let agent = async |Json(message): Json<Value>| {
         let Some(url) = message["media"][0]["url"].as_str() else {

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use host_test::account::{Account, Phase};
-use host_test::agent::EchoAgent;
-use host_test::state::memory::MemoryState;
-use host_test::state::{Bucket, KeyPage, State, StateError};
+use gateway_host::account::{Account, Phase};
+use gateway_host::agent::EchoAgent;
+use gateway_host::state::memory::MemoryState;
+use gateway_host::state::{Bucket, KeyPage, State, StateError};
 use serde_json::json;
 
-use crate::harness::{ALICE, BOB, Recorder, World, eventually};
+use crate::harness::{ALICE, BOB, Harness, Recorder, eventually};
 
 /// Fails so many of the next operations that come after so many others.
 #[derive(Default)]
@@ -114,66 +114,69 @@ async fn a_failure_at_any_operation_loses_nothing_and_doubles_at_most_one_bubble
             inner: MemoryState::default(),
             faults: Arc::clone(&faults),
         };
-        let world = World::with_state(Arc::new(state)).await;
+        let harness = Harness::with_state(Arc::new(state)).await;
         // What was delivered does not come again, whatever became of it.
-        world
+        harness
             .simulator
             .faults(&json!({"cursor": "consume"}))
             .unwrap();
         let agent = Recorder::replying();
-        let _account = world.start(agent.clone(), &[]).await;
-        world.simulator.say(ALICE, "before");
-        world
+        let _account = harness.start(agent.clone(), &[]).await;
+        harness.simulator.say(ALICE, "before");
+        harness
             .until(|simulator| simulator.answers(ALICE).len() == 1)
             .await;
         faults.set(pass, 2);
         for person in [ALICE, BOB] {
             for text in ["one", "two"] {
-                world.simulator.say(person, text);
+                harness.simulator.say(person, text);
             }
         }
         eventually(async || {
-            world.clock.advance(std::time::Duration::from_millis(100));
+            harness.clock.advance(std::time::Duration::from_millis(100));
             [ALICE, BOB].iter().all(|person| {
-                let answers = world.simulator.answers(person);
+                let answers = harness.simulator.answers(person);
                 answers.contains(&"re: one".to_owned()) && answers.contains(&"re: two".to_owned())
             })
         })
         .await;
         for person in [ALICE, BOB] {
-            let mut answers = world.simulator.answers(person);
+            let mut answers = harness.simulator.answers(person);
             answers.retain(|answer| answer != "re: before");
             answers.dedup();
             assert_eq!(answers, ["re: one", "re: two"], "after {pass} operations");
         }
-        world.check();
+        harness.check();
     }
 }
 
 #[tokio::test]
 async fn of_two_gateways_on_one_store_the_newer_one_serves() {
-    let world = World::new().await;
-    let old: Account = world.start(Arc::new(EchoAgent), &[]).await;
-    world
+    let harness = Harness::new().await;
+    let old: Account = harness.start(Arc::new(EchoAgent), &[]).await;
+    harness
         .until(|simulator| simulator.counters().polls_open == 1)
         .await;
     let agent = Recorder::replying();
-    let new = world.start(agent.clone(), &[]).await;
-    world
+    let new = harness.start(agent.clone(), &[]).await;
+    harness
         .until(|simulator| simulator.counters().polls >= 2)
         .await;
     for text in ["1", "2", "3"] {
-        world.simulator.say(ALICE, text);
+        harness.simulator.say(ALICE, text);
         let expect = text.parse::<usize>().unwrap();
         eventually(async || {
-            world.clock.advance(std::time::Duration::from_millis(100));
-            world.simulator.answers(ALICE).len() == expect
+            harness.clock.advance(std::time::Duration::from_millis(100));
+            harness.simulator.answers(ALICE).len() == expect
         })
         .await;
     }
     // The older one ends for good, and does not take the account back.
     eventually(async || old.health().await.is_none()).await;
     assert_eq!(new.health().await.unwrap().phase, Phase::Connected);
-    assert_eq!(world.simulator.counters().starts, 2);
-    assert_eq!(world.simulator.answers(ALICE), ["re: 1", "re: 2", "re: 3"]);
+    assert_eq!(harness.simulator.counters().starts, 2);
+    assert_eq!(
+        harness.simulator.answers(ALICE),
+        ["re: 1", "re: 2", "re: 3"]
+    );
 }

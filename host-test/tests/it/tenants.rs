@@ -9,39 +9,44 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State as InState;
 use axum::routing::{get, post};
-use host_test::account::{Account, AccountOptions, StartError};
-use host_test::agent::EchoAgent;
-use host_test::credentials::{Brought, Credential, Credentials, Holder, Home};
-use host_test::gateway::Gateway;
-use host_test::login::{Login, Logins, Step};
-use host_test::media::MediaRules;
-use host_test::state::StateSpec;
+use gateway_host::account::{Account, AccountOptions, StartError};
+use gateway_host::agent::EchoAgent;
+use gateway_host::credentials::{Brought, Credential, Credentials, Holder, Home};
+use gateway_host::gateway::Gateway;
+use gateway_host::login::{Login, Logins, Step};
+use gateway_host::media::MediaRules;
+use gateway_host::state::StateSpec;
 use serde_json::{Value, json};
 
-use crate::harness::{World, component, component_wecom, runner};
+use crate::harness::{Harness, component, component_wecom, runner};
 use crate::redis_server::RedisServer;
 
 /// A tenant's own server, which says what it wants.
 struct Server {
     url: String,
-    shared: Arc<Mutex<Said>>,
+    shared: Arc<Mutex<LoginScript>>,
 }
 
 #[derive(Default)]
-struct Said {
+struct LoginScript {
     /// What a confirmed login gets.
     answer: Value,
     /// Tokens that clients said to have.
-    told: Vec<String>,
+    received_tokens: Vec<String>,
 }
 
-type Shared = InState<Arc<Mutex<Said>>>;
+type Shared = InState<Arc<Mutex<LoginScript>>>;
 
 async fn code(InState(shared): Shared, body: Bytes) -> String {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let told = body["local_token_list"].as_array().into_iter().flatten();
-    let told = told.map(|token| token.as_str().unwrap_or_default().to_owned());
-    shared.lock().unwrap().told.extend(told);
+    let received_tokens = body["local_token_list"].as_array().into_iter().flatten();
+    let received_tokens =
+        received_tokens.map(|token| token.as_str().unwrap_or_default().to_owned());
+    shared
+        .lock()
+        .unwrap()
+        .received_tokens
+        .extend(received_tokens);
     json!({"qrcode": "code", "qrcode_img_content": "https://example.com/q"}).to_string()
 }
 
@@ -51,7 +56,7 @@ async fn status(InState(shared): Shared) -> String {
 
 impl Server {
     async fn start() -> Server {
-        let shared = Arc::<Mutex<Said>>::default();
+        let shared = Arc::<Mutex<LoginScript>>::default();
         let routes = Router::new()
             .route("/ilink/bot/get_bot_qrcode", post(code))
             .route("/ilink/bot/get_qrcode_status", get(status))
@@ -76,8 +81,8 @@ impl Server {
         }));
     }
 
-    fn told(&self) -> Vec<String> {
-        self.shared.lock().unwrap().told.clone()
+    fn received_tokens(&self) -> Vec<String> {
+        self.shared.lock().unwrap().received_tokens.clone()
     }
 
     fn home(&self) -> Home {
@@ -96,20 +101,20 @@ fn brought(bot: &str, person: &str, token: &str) -> Brought {
 }
 
 /// A gateway in which one account, called `a`, has a server of its own, beside what others have.
-struct House {
-    _world: World,
+struct TenantGateway {
+    _harness: Harness,
     gateway: Gateway,
     server: Server,
     credentials: Credentials,
 }
 
-impl House {
-    async fn new(spec: &StateSpec) -> House {
-        let world = World::new().await;
+impl TenantGateway {
+    async fn new(spec: &StateSpec) -> TenantGateway {
+        let harness = Harness::new().await;
         let credentials = Credentials::of(spec);
-        let state = Arc::clone(&world.state);
-        let gateway = Gateway::with_credentials(&world.runtime, state, credentials.clone());
-        gateway.install(world.plugin.clone());
+        let state = Arc::clone(&harness.state);
+        let gateway = Gateway::with_credentials(&harness.runtime, state, credentials.clone());
+        gateway.install(harness.plugin.clone());
         let server = Server::start().await;
         let options = AccountOptions {
             id: "a".to_owned(),
@@ -138,8 +143,8 @@ impl House {
             let in_use = [format!("{bot}-before")];
             credentials.keep(&holder, home, &brought, &in_use).unwrap();
         }
-        House {
-            _world: world,
+        TenantGateway {
+            _harness: harness,
             gateway,
             server,
             credentials,
@@ -178,10 +183,10 @@ impl House {
 }
 
 async fn attacked(spec: &StateSpec) {
-    let house = House::new(spec).await;
-    let (credentials, server) = (&house.credentials, &house.server);
+    let tenants = TenantGateway::new(spec).await;
+    let (credentials, server) = (&tenants.credentials, &tenants.server);
     let here = server.home();
-    let others = house.of_others("a", false);
+    let others = tenants.of_others("a", false);
     assert_eq!(others.len(), 5);
     let bots = [
         "b",
@@ -199,12 +204,12 @@ async fn attacked(spec: &StateSpec) {
         let person = persons[number % persons.len()];
         let token = tokens[number % tokens.len()];
         server.confirms(bot, person, token);
-        let step = house.login(&house.logins()).await;
+        let step = tenants.login(&tenants.logins()).await;
         let done = Step::Done {
             account: "a".to_owned(),
         };
         assert_eq!(step, done, "{bot}");
-        assert_eq!(house.of_others("a", false), others, "{bot}");
+        assert_eq!(tenants.of_others("a", false), others, "{bot}");
         let mine = credentials.find("a", &here).unwrap().unwrap();
         assert_eq!(mine.secrets["bot-token"], token);
         assert_eq!(mine.bot.as_deref(), Some(*bot));
@@ -221,12 +226,14 @@ async fn attacked(spec: &StateSpec) {
     }
     assert!(credentials.is_replaced("a", &here, "a-in-use").unwrap());
     assert!(!credentials.is_replaced("b", &here, "a-in-use").unwrap());
-    let told = server.told();
-    assert_eq!(told[0], "a-in-use");
+    let received_tokens = server.received_tokens();
+    assert_eq!(received_tokens[0], "a-in-use");
     let mine = ["a-in-use", "evil", "b-bot-token", "c-bot-before"];
     assert!(
-        told.iter().all(|token| mine.contains(&token.as_str())),
-        "{told:?}"
+        received_tokens
+            .iter()
+            .all(|token| mine.contains(&token.as_str())),
+        "{received_tokens:?}"
     );
 }
 
@@ -244,8 +251,8 @@ async fn a_server_that_answers_with_others_ids_touches_the_one_who_asked_on_redi
 
 #[tokio::test]
 async fn a_login_without_an_account_touches_the_operators_own_and_conflicts_are_told() {
-    let house = House::new(&StateSpec::Memory).await;
-    let (credentials, server) = (&house.credentials, &house.server);
+    let tenants = TenantGateway::new(&StateSpec::Memory).await;
+    let (credentials, server) = (&tenants.credentials, &tenants.server);
     let here = server.home();
     let before = credentials.all().unwrap();
     for (bot, whose) in [
@@ -255,7 +262,7 @@ async fn a_login_without_an_account_touches_the_operators_own_and_conflicts_are_
         ("named", "a login at platform has"),
     ] {
         server.confirms(bot, "carol", "evil");
-        let Step::Failed { reason } = house.login(&house.own_logins()).await else {
+        let Step::Failed { reason } = tenants.login(&tenants.own_logins()).await else {
             panic!("{bot} is somebody else's");
         };
         assert!(reason.contains(whose), "{reason}");
@@ -263,10 +270,15 @@ async fn a_login_without_an_account_touches_the_operators_own_and_conflicts_are_
         assert_eq!(credentials.all().unwrap(), before, "{bot}");
     }
     // Its own server is told its own values of that server.
-    assert!(server.told().iter().all(|token| token == "own-bot-token"));
+    assert!(
+        server
+            .received_tokens()
+            .iter()
+            .all(|token| token == "own-bot-token")
+    );
     // The same person has one credential there, and others have what they had.
     server.confirms("own-2", "carol", "own-2-token");
-    let done = house.login(&house.own_logins()).await;
+    let done = tenants.login(&tenants.own_logins()).await;
     assert!(matches!(done, Step::Done { account } if account == "own-2"));
     assert_eq!(credentials.find("own-bot", &here).unwrap(), None);
     assert!(
@@ -291,14 +303,14 @@ async fn a_login_without_an_account_touches_the_operators_own_and_conflicts_are_
         ("x", "\u{2066}p"),
     ] {
         server.confirms(bot, person, "evil");
-        let step = house.login(&house.own_logins()).await;
+        let step = tenants.login(&tenants.own_logins()).await;
         assert!(matches!(step, Step::Failed { .. }), "{step:?}");
     }
     server.says(json!({
         "status": "confirmed", "bot_token": "evil", "ilink_bot_id": "x",
         "ilink_user_id": "p", "baseurl": "http://169.254.169.254",
     }));
-    let step = house.login(&house.own_logins()).await;
+    let step = tenants.login(&tenants.own_logins()).await;
     assert!(matches!(step, Step::Failed { .. }), "{step:?}");
     assert_eq!(credentials.all().unwrap(), before);
 }
@@ -328,7 +340,7 @@ async fn a_conflict_is_exit_1_and_words_and_the_file_stays_as_it_was() {
     assert!(errors.contains("a configured account has"), "{errors}");
     assert_eq!(errors.lines().count(), 1, "{errors}");
     assert_eq!(std::fs::read(&file).unwrap(), before);
-    assert_eq!(server.told(), [""; 0]);
+    assert_eq!(server.received_tokens(), [""; 0]);
 }
 
 #[tokio::test]
@@ -356,12 +368,12 @@ async fn a_component_of_another_platform_gets_no_account_of_this_one() {
 
 #[tokio::test]
 async fn a_store_and_an_id_belong_to_one_platform() {
-    let world = World::new().await;
-    let gateway = world.gateway();
+    let harness = Harness::new().await;
+    let gateway = harness.gateway();
     let agent = Arc::new(EchoAgent);
-    let account = gateway.add("weixin", world.options(&[]), agent).await;
+    let account = gateway.add("weixin", harness.options(&[]), agent).await;
     let id = account.unwrap().id().to_owned();
-    let hostile = world
+    let hostile = harness
         .runtime
         .load(Path::new(env!("HOSTILE")))
         .await
@@ -370,7 +382,7 @@ async fn a_store_and_an_id_belong_to_one_platform() {
     assert!(gateway.install(hostile.clone()));
     let options = || AccountOptions {
         secrets: BTreeMap::new(),
-        ..world.options(&[])
+        ..harness.options(&[])
     };
     // The one that runs stays.
     let refused = gateway.add(&platform, options(), Arc::new(EchoAgent)).await;
@@ -389,9 +401,9 @@ async fn a_store_and_an_id_belong_to_one_platform() {
             .contains("belongs to the platform \"weixin\""),
         "{error}"
     );
-    let state = Arc::clone(&world.state);
+    let state = Arc::clone(&harness.state);
     let refused = Account::start(
-        &world.runtime,
+        &harness.runtime,
         &hostile,
         state,
         Arc::new(EchoAgent),
@@ -401,9 +413,9 @@ async fn a_store_and_an_id_belong_to_one_platform() {
     assert!(matches!(refused.err(), Some(StartError::Invalid(_))));
     // Its own is, again and again.
     gateway
-        .add("weixin", world.options(&[]), Arc::new(EchoAgent))
+        .add("weixin", harness.options(&[]), Arc::new(EchoAgent))
         .await
         .unwrap();
     gateway.stop().await;
-    world.check();
+    harness.check();
 }

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::join_all;
-use host_test::account::{AccountOptions, Handle, Setup};
-use host_test::agent::EchoAgent;
-use host_test::gateway::Gateway;
-use host_test::instance::HandleError;
-use host_test::media::MediaRules;
-use host_test::runtime::Plugin;
-use host_test::webhooks;
+use gateway_host::account::{AccountOptions, Handle, Setup};
+use gateway_host::agent::EchoAgent;
+use gateway_host::gateway::Gateway;
+use gateway_host::instance::HandleError;
+use gateway_host::media::MediaRules;
+use gateway_host::runtime::Plugin;
+use gateway_host::webhooks;
 use http::{Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
@@ -24,7 +24,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
-use crate::harness::{ALICE, World, component, component_wecom, eventually, runner, signal};
+use crate::harness::{ALICE, Harness, component, component_wecom, eventually, runner, signal};
 
 /// No WeCom is there, so that nothing leaves this machine.
 const NOBODY: &str = "http://127.0.0.1:1";
@@ -48,20 +48,20 @@ fn app(id: &str) -> AccountOptions {
     }
 }
 
-async fn plugin(world: &World) -> Plugin {
-    world.runtime.load(&component_wecom()).await.unwrap()
+async fn plugin(harness: &Harness) -> Plugin {
+    harness.runtime.load(&component_wecom()).await.unwrap()
 }
 
 /// The simulated account and an app of WeCom's in one gateway, and where its webhooks are.
-async fn both(id: &str) -> (World, Gateway, Handle, String) {
-    let world = World::new().await;
-    let (gateway, _) = world.serve(Arc::new(EchoAgent), &[]).await;
-    assert!(gateway.install(plugin(&world).await));
+async fn both(id: &str) -> (Harness, Gateway, Handle, String) {
+    let harness = Harness::new().await;
+    let (gateway, _) = harness.serve(Arc::new(EchoAgent), &[]).await;
+    assert!(gateway.install(plugin(&harness).await));
     let account = gateway.add("wecom", app(id), Arc::new(EchoAgent)).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(webhooks::serve(listener, gateway.clone()));
-    (world, gateway, account.unwrap(), address)
+    (harness, gateway, account.unwrap(), address)
 }
 
 /// What a server says to these bytes, until it closes the connection.
@@ -87,12 +87,12 @@ async fn ask(address: &str, method: &str, path: &str, body: &str) -> (u16, Strin
 
 #[tokio::test]
 async fn an_instance_takes_requests_while_everything_else_runs() {
-    let world = World::new().await;
-    let plugin = plugin(&world).await;
-    assert!(plugin.has_handler && !world.plugin.has_handler);
+    let harness = Harness::new().await;
+    let plugin = plugin(&harness).await;
+    assert!(plugin.has_handler && !harness.plugin.has_handler);
     assert_eq!(plugin.platform(), "wecom");
-    let state = Arc::clone(&world.state);
-    let setup = Setup::new(&world.runtime, &plugin, state, app("ww1")).unwrap();
+    let state = Arc::clone(&harness.state);
+    let setup = Setup::new(&harness.runtime, &plugin, state, app("ww1")).unwrap();
     let instance = setup.instance().await.unwrap();
     instance.start().await.unwrap();
     let receiving = tokio::spawn({
@@ -135,7 +135,7 @@ async fn an_instance_takes_requests_while_everything_else_runs() {
 
     instance.drain(100).await.unwrap();
     assert!(receiving.await.unwrap().unwrap().is_empty());
-    let other = world.instance().await;
+    let other = harness.instance().await;
     let request = Request::get("/").body(Empty::new()).unwrap();
     let error = other.handle(request).await.err().unwrap();
     assert!(matches!(error, HandleError::NoHandler));
@@ -143,7 +143,7 @@ async fn an_instance_takes_requests_while_everything_else_runs() {
 
 #[tokio::test]
 async fn webhooks_reach_the_account_that_they_name() {
-    let (world, _gateway, account, address) = both("ww1/1000002").await;
+    let (harness, _gateway, account, address) = both("ww1/1000002").await;
     assert!(account.has_handler());
     let path = "/webhook/ww1%2F1000002?msg_signature=a&echostr=b%2B";
     for (method, body) in [("GET", ""), ("POST", "<xml/>")] {
@@ -151,7 +151,7 @@ async fn webhooks_reach_the_account_that_they_name() {
         assert_eq!((status, text.as_str()), (403, ""), "{method}");
     }
     let large = "x".repeat(1024 * 1024 + 1);
-    let weixin = format!("/webhook/{}", world.simulator.account_id());
+    let weixin = format!("/webhook/{}", harness.simulator.account_id());
     for (method, path, body, expected) in [
         ("GET", "/webhook/nobody", "", 403),
         ("GET", "/webhook/%FF", "", 403),
@@ -190,15 +190,15 @@ async fn webhooks_reach_the_account_that_they_name() {
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     }
     // The other account was not disturbed.
-    world.simulator.say(ALICE, "hello");
-    world
+    harness.simulator.say(ALICE, "hello");
+    harness
         .until(|simulator| simulator.answers(ALICE) == ["hello"])
         .await;
 }
 
 #[tokio::test]
 async fn strangers_can_not_tell_which_accounts_there_are() {
-    let (world, _gateway, _account, address) = both("ww1").await;
+    let (harness, _gateway, _account, address) = both("ww1").await;
     // All of an answer but its date.
     let answer = async |method: &str, account: &str, more: &str, body: &str| {
         let request = format!(
@@ -211,7 +211,7 @@ async fn strangers_can_not_tell_which_accounts_there_are() {
     let large = "x".repeat(256 * 1024 + 1);
     let announced = format!("content-length: {}\r\n", large.len());
     let chunked = format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
-    let weixin = world.simulator.account_id();
+    let weixin = harness.simulator.account_id();
     for (method, query, more, body, expect) in [
         ("GET", "", "", "", 403),
         (
@@ -249,14 +249,14 @@ async fn strangers_can_not_tell_which_accounts_there_are() {
 
 #[tokio::test]
 async fn a_swap_concerns_its_platform_and_loses_no_webhook() {
-    let (world, gateway, account, address) = both("ww1").await;
+    let (harness, gateway, account, address) = both("ww1").await;
     let mut bytes = std::fs::read(component_wecom()).unwrap();
     bytes.extend([0, 5, 1, b'x', 1, 2, 3]);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.wasm");
     std::fs::write(&path, bytes).unwrap();
     let plugins = [
-        world.runtime.load(&path).await.unwrap(),
+        harness.runtime.load(&path).await.unwrap(),
         gateway.plugin("wecom").unwrap(),
     ];
     let first = gateway.plugin("weixin").unwrap().digest;
@@ -279,9 +279,9 @@ async fn a_swap_concerns_its_platform_and_loses_no_webhook() {
     assert_eq!(account.component(), plugins[0].digest);
     assert_eq!(gateway.plugin("wecom").unwrap().digest, plugins[0].digest);
     assert_eq!(gateway.plugin("weixin").unwrap().digest, first);
-    let id = world.simulator.account_id();
+    let id = harness.simulator.account_id();
     assert_eq!(gateway.account(&id).unwrap().component(), first);
-    assert_eq!(world.simulator.counters().starts, 1);
+    assert_eq!(harness.simulator.counters().starts, 1);
     assert!(!gateway.install(plugins[1].clone()), "it has one");
     let unknown = gateway.add("qq", app("q"), Arc::new(EchoAgent)).await;
     let error = unknown.err().unwrap().to_string();
@@ -370,11 +370,11 @@ async fn the_runner_takes_webhooks_of_an_app_and_logs_nothing_of_them() {
 
 #[tokio::test]
 async fn the_accounts_of_a_file_may_be_of_both_platforms() {
-    let world = World::lenient().await;
+    let harness = Harness::lenient().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("accounts.toml");
-    let (id, token) = (world.simulator.account_id(), world.simulator.token());
-    let url = world.simulator.base_url();
+    let (id, token) = (harness.simulator.account_id(), harness.simulator.token());
+    let url = harness.simulator.base_url();
     let accounts = format!(
         "[[account]]\nid = \"{id}\"\ntoken = \"{token}\"\nbase_url = \"{url}\"\n\
          [[account]]\nkind = \"wecom\"\ncorp_id = \"ww1\"\nagent_id = 1\nsecret = \"s\"\n\
@@ -392,8 +392,8 @@ async fn the_accounts_of_a_file_may_be_of_both_platforms() {
     .await;
     let answer = ask(&running.address, "GET", "/webhook/ww1", "").await;
     assert_eq!(answer.0, 403);
-    world.simulator.say(ALICE, "hello");
-    world
+    harness.simulator.say(ALICE, "hello");
+    harness
         .until(|simulator| simulator.answers(ALICE) == ["hello"])
         .await;
     running.stop().await;

@@ -3,9 +3,9 @@
 
 mod answers;
 mod callbacks;
+pub(crate) mod harness;
 mod limits;
 mod passive;
-pub(crate) mod world;
 
 const ALICE: &str = "alice";
 const BOB: &str = "bob";

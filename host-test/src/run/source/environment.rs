@@ -7,14 +7,14 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use tokio::sync::watch;
 
-use crate::account::Phase;
 use crate::cli::{ConfiguredAccount, Selection, WEIXIN, weixin_account};
-use crate::credentials::{Credentials, CredentialsError, Home};
-use crate::gateway::Gateway;
 use crate::run::components::Components;
 use crate::run::error::{RunError, other};
 use crate::run::stage::{self, Stage};
 use crate::run::wanted::{Source, WantedAccount};
+use gateway_host::account::Phase;
+use gateway_host::credentials::{Credentials, CredentialsError, Home};
+use gateway_host::gateway::Gateway;
 
 /// The setting that says where WeChat's API is.
 const BASE_URL: &str = "base-url";
@@ -205,10 +205,10 @@ impl Source for EnvironmentSource<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::{Brought, Holder};
-    use crate::media::MediaRules;
     use crate::run::accounts::resolve;
-    use crate::state::StateSpec;
+    use gateway_host::credentials::{Brought, Holder};
+    use gateway_host::media::MediaRules;
+    use gateway_host::state::StateSpec;
 
     const TOKEN: &str = "bot-token";
 

@@ -7,10 +7,10 @@ use futures::FutureExt;
 use futures::future::{LocalBoxFuture, ready};
 
 use crate::cli::{AllowEgress, Defaults, read_accounts};
-use crate::egress::pins::Pins;
 use crate::run::error::RunError;
 use crate::run::wanted::{Source, WantedAccount};
-use crate::watch::FileWatch;
+use gateway_host::egress::pins::Pins;
+use gateway_host::watch::FileWatch;
 
 /// The file is read when it has not changed for so long: an editor writes in several steps.
 const QUIET: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! The exports of the world: each may be the one that does the deed.
+//! The exports of the world: each may be the one that does the attack.
 
 mod bindings {
     wit_bindgen::generate!({
@@ -18,7 +18,7 @@ pub use bindings::wasi;
 pub use bindings::{wit_future, wit_stream};
 use wit_bindgen::StreamReader;
 
-use crate::deeds;
+use crate::attacks;
 
 struct Component;
 
@@ -33,7 +33,7 @@ const FORGED: &str = "\n2026-11-28T00:00:00Z ERROR host_test: forged\u{2028}\x1b
 impl meta::Guest for Component {
     fn describe() -> meta::Descriptor {
         if black_box(AT_DESCRIBE).ends_with(b"yes") {
-            deeds::spin();
+            attacks::spin();
         }
         let is_large = black_box(AT_DESCRIBE).ends_with(b"big");
         let platform = match is_large {
@@ -72,9 +72,9 @@ impl meta::Guest for Component {
 }
 
 async fn call(name: &str) {
-    let at = deeds::config("at").unwrap_or_else(|| "receive".to_owned());
+    let at = attacks::config("at").unwrap_or_else(|| "receive".to_owned());
     if at == name {
-        deeds::perform(&deeds::config("deed").unwrap_or_default()).await;
+        attacks::perform(&attacks::config("attack").unwrap_or_default()).await;
     }
 }
 
@@ -111,7 +111,7 @@ impl lifecycle::Guest for Component {
 impl inbound::Guest for Component {
     async fn receive() -> Result<Vec<types::Event>, types::Error> {
         call("receive").await;
-        if deeds::config("deed").as_deref() == Some("errors") {
+        if attacks::config("attack").as_deref() == Some("errors") {
             return Err(types::Error {
                 kind: types::ErrorKind::Transient,
                 retry_after: None,
@@ -119,7 +119,7 @@ impl inbound::Guest for Component {
                 message: FORGED.repeat(20_000),
             });
         }
-        Ok(deeds::events().await)
+        Ok(attacks::events().await)
     }
 
     async fn ack(_: Vec<String>) -> Result<(), types::Error> {
@@ -139,7 +139,7 @@ impl outbound::Guest for Component {
 
     async fn find(key: String) -> Result<Option<types::Receipt>, types::Error> {
         if key == "work" {
-            deeds::digest();
+            attacks::digest();
         }
         call("find").await;
         Ok(None)

@@ -9,17 +9,17 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
 use futures::FutureExt;
-use host_test::agent::message::{Message, Reply};
-use host_test::egress::client::HttpClient;
-use host_test::egress::proxy::Proxies;
-use host_test::egress::resolver::SystemResolver;
-use host_test::sandbox::limits::Limits;
-use host_test::state::Durability;
-use host_test::state::directory::DirectoryState;
+use gateway_host::agent::message::{Message, Reply};
+use gateway_host::egress::client::HttpClient;
+use gateway_host::egress::proxy::Proxies;
+use gateway_host::egress::resolver::SystemResolver;
+use gateway_host::sandbox::limits::Limits;
+use gateway_host::state::Durability;
+use gateway_host::state::directory::DirectoryState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Street, log};
-use crate::harness::{Recorder, World};
+use super::{SharedHost, log};
+use crate::harness::{Harness, Recorder};
 
 const MIB: usize = 1024 * 1024;
 /// What the host may hold in these tests.
@@ -75,10 +75,10 @@ fn the_process_grows_by_no_more_than_the_budget() {
 #[tokio::test]
 #[ignore = "the test above runs it in a process of its own"]
 async fn alone() {
-    let mut street = Street::new().await;
-    street.answers().await;
+    let mut host = SharedHost::new().await;
+    host.answers().await;
     let before = resident();
-    for (deed, words) in [
+    for (attack, words) in [
         ("texts", "refused after"),
         ("fields", "`host_bytes`"),
         ("appended", "`host_bytes`"),
@@ -91,40 +91,40 @@ async fn alone() {
         ("buckets", "`host_bytes`"),
     ] {
         let limits = Limits {
-            host_bytes: match deed {
+            host_bytes: match attack {
                 // Each of its calls lists a thousand keys.
                 "cursors" => MIB / 2,
                 _ => HOST_BYTES,
             },
             ..limits()
         };
-        let account = street.try_start(deed, "receive", limits).await.unwrap();
+        let account = host.try_start(attack, "receive", limits).await.unwrap();
         loop {
             let used = account.tenant().budget().used();
             // The last answer of a store, and what each instance has, are counted and not asked for.
-            assert!(used <= HOST_BYTES + MIB, "{deed}: {used} bytes are held");
+            assert!(used <= HOST_BYTES + MIB, "{attack}: {used} bytes are held");
             let grown = resident().saturating_sub(before);
             let most = HOST_BYTES + MEMORY_BYTES + REST;
-            assert!(grown <= most, "{deed}: {} MiB more", grown / MIB);
+            assert!(grown <= most, "{attack}: {} MiB more", grown / MIB);
             let reason = account.status().await.reason.unwrap_or_default();
             if reason.contains(words) {
                 break;
             }
-            street.answers().await;
+            host.answers().await;
         }
-        street.answers().await;
+        host.answers().await;
     }
-    for deed in ["unread", "uploads", "albums", "ids", "json"] {
-        holds(&mut street, deed, before).await;
+    for attack in ["unread", "uploads", "albums", "ids", "json"] {
+        holds(&mut host, attack, before).await;
     }
-    street.end().await;
+    host.end().await;
 }
 
-/// A deed that goes on: what it holds stays within the budget, and so does the process.
-async fn holds(street: &mut Street, deed: &str, before: usize) {
+/// An attack that goes on: what it holds stays within the budget, and so does the process.
+async fn holds(host: &mut SharedHost, attack: &str, before: usize) {
     let never = |_: &Message, _| std::future::pending::<Result<Option<Reply>, _>>().boxed();
     let agent = Recorder::new(never);
-    let account = street.start_with(agent, deed, "receive", limits()).await;
+    let account = host.start_with(agent, attack, "receive", limits()).await;
     let account = account.unwrap();
     let mut most_used = 0;
     for _ in 0..60 {
@@ -133,40 +133,40 @@ async fn holds(street: &mut Street, deed: &str, before: usize) {
         // Messages are counted when they are there already, and bounded by `waiting_bytes`.
         assert!(
             used <= HOST_BYTES + 10 * MIB,
-            "{deed}: {used} bytes are held"
+            "{attack}: {used} bytes are held"
         );
         let grown = resident().saturating_sub(before);
         let most = HOST_BYTES + MEMORY_BYTES + REST;
-        assert!(grown <= most, "{deed}: {} MiB more", grown / MIB);
-        street.answers().await;
+        assert!(grown <= most, "{attack}: {} MiB more", grown / MIB);
+        host.answers().await;
     }
     // Those two are refused at once, and hold nothing.
-    let holds_nothing = ["ids", "json"].contains(&deed);
+    let holds_nothing = ["ids", "json"].contains(&attack);
     assert!(
         holds_nothing || most_used > 4 * MIB,
-        "{deed}: {most_used} bytes were counted"
+        "{attack}: {most_used} bytes were counted"
     );
     drop(account);
-    street.answers().await;
+    host.answers().await;
 }
 
 #[tokio::test]
 async fn trailers_count_although_nobody_asked_for_them() {
-    let mut street = Street::new().await;
-    street.server = server_with_trailers().await;
+    let mut host = SharedHost::new().await;
+    host.server = server_with_trailers().await;
     let log = log::Captured::new();
     let limits = Limits {
         host_bytes: MIB,
         ..limits()
     };
-    let account = street.try_start("trailers", "receive", limits).await;
+    let account = host.try_start("trailers", "receive", limits).await;
     let account = account.unwrap();
     // Whatever it asks for next has no room.
     while !log.text().contains("`host_bytes`") {
-        street.answers().await;
+        host.answers().await;
     }
     drop(account);
-    street.end().await;
+    host.end().await;
 }
 
 /// A server whose answers are all trailers.
@@ -198,8 +198,8 @@ async fn server_with_trailers() -> String {
 
 #[tokio::test]
 async fn what_a_component_says_can_neither_fill_nor_forge_the_log() {
-    let mut street = Street::new().await;
-    for (deed, words) in [
+    let mut host = SharedHost::new().await;
+    for (attack, words) in [
         ("errors", "transient"),
         ("settled", "a post that had waited is failed"),
         ("settled", "the key of a settled post is refused"),
@@ -207,28 +207,28 @@ async fn what_a_component_says_can_neither_fill_nor_forge_the_log() {
     ] {
         let log = log::Captured::new();
         let begun = Instant::now();
-        let account = street.try_start(deed, "receive", limits()).await.unwrap();
+        let account = host.try_start(attack, "receive", limits()).await.unwrap();
         for _ in 0..20 {
-            street.answers().await;
+            host.answers().await;
         }
         drop(account);
         let text = log.text();
-        assert!(text.contains(words), "{deed}: {text}");
+        assert!(text.contains(words), "{attack}: {text}");
         let forged = |line: &str| line.trim_start().starts_with("2026-11-28T00:00:00Z");
-        assert!(!text.lines().any(forged), "{deed}: {text}");
-        assert!(!text.contains(['\u{2028}', '\x1b']), "{deed}: {text}");
+        assert!(!text.lines().any(forged), "{attack}: {text}");
+        assert!(!text.contains(['\u{2028}', '\x1b']), "{attack}: {text}");
         let own = text.lines().filter(|line| line.contains("hostile@im.bot"));
         // Eight seconds' worth at once, then as it comes; a line has as much again beside its text.
         let most = 5 * 1000 * (10 + begun.elapsed().as_secs() as usize);
         let bytes: usize = own.map(str::len).sum();
-        assert!(bytes <= most, "{deed}: {bytes} bytes");
+        assert!(bytes <= most, "{attack}: {bytes} bytes");
     }
-    street.end().await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn names_that_take_for_ever_are_their_accounts_own_trouble() {
-    let mut street = Street::new().await;
+    let mut host = SharedHost::new().await;
     let (release, gate) = mpsc::channel::<()>();
     let (gate, hanging) = (Mutex::new(gate), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&hanging);
@@ -240,63 +240,60 @@ async fn names_that_take_for_ever_are_their_accounts_own_trouble() {
         }
         Ok(vec![IpAddr::from([192, 0, 2, 1])])
     });
-    street.world.runtime.client = HttpClient::with_resolver(Arc::new(resolver), Proxies::none());
+    host.harness.runtime.client = HttpClient::with_resolver(Arc::new(resolver), Proxies::none());
     let mut limits = limits();
     limits.egress.lookups = 4;
-    let account = street
-        .try_start("lookups", "receive", limits)
-        .await
-        .unwrap();
+    let account = host.try_start("lookups", "receive", limits).await.unwrap();
     while hanging.load(Ordering::SeqCst) < 4 {
-        street.answers().await;
+        host.answers().await;
     }
     // What all share is free: the threads for files, and for everything that blocks.
     for _ in 0..5 {
-        street.answers().await;
+        host.answers().await;
         let read = tokio::fs::read("/proc/self/statm").await;
         assert!(read.is_ok());
     }
     assert_eq!(hanging.load(Ordering::SeqCst), 4);
     drop((account, release));
-    street.end().await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn who_writes_without_end_waits_alone() {
     let folder = tempfile::tempdir().unwrap();
     let state = DirectoryState::open(folder.path(), Durability::Process).unwrap();
-    let mut street = Street::of(World::with_state(Arc::new(state)).await).await;
+    let mut host = SharedHost::of(Harness::with_state(Arc::new(state)).await).await;
     let log = log::Captured::new();
     let limits = Limits {
         store_bytes_per_second: MIB as u64,
         store_burst_bytes: 24 * MIB as u64,
         ..limits()
     };
-    let account = street.try_start("writes", "receive", limits).await.unwrap();
+    let account = host.try_start("writes", "receive", limits).await.unwrap();
     while !log.text().contains("`store_bytes_per_second`") {
-        street.answers().await;
+        host.answers().await;
     }
     for _ in 0..20 {
-        street.answers().await;
+        host.answers().await;
     }
-    assert_eq!(account.figures().restarts.get(), 0);
+    assert_eq!(account.metrics().restarts.get(), 0);
     drop(account);
-    street.end().await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn what_spends_the_hosts_time_is_bounded_for_each_call() {
-    let mut street = Street::new().await;
-    for deed in ["random", "settings"] {
-        let account = street.try_start(deed, "receive", limits()).await.unwrap();
+    let mut host = SharedHost::new().await;
+    for attack in ["random", "settings"] {
+        let account = host.try_start(attack, "receive", limits()).await.unwrap();
         for _ in 0..10 {
-            street.answers().await;
+            host.answers().await;
         }
         drop(account);
     }
     let words = ["65536 bytes of a gibibyte"];
-    street.down("much-random", limits(), &words).await;
-    street.end().await;
+    host.down("much-random", limits(), &words).await;
+    host.end().await;
 }
 
 #[tokio::test]
@@ -305,15 +302,15 @@ async fn a_description_of_megabytes_is_refused() {
     let (no, big) = (b"hostile at describe: no ", b"hostile at describe: big");
     let place = component.windows(no.len()).position(|bytes| bytes == no);
     component[place.unwrap()..][..big.len()].copy_from_slice(big);
-    let mut street = Street::new().await;
+    let mut host = SharedHost::new().await;
     let path = std::path::Path::new("large.wasm");
-    let error = street.world.runtime.load_bytes(path, component).await;
+    let error = host.harness.runtime.load_bytes(path, component).await;
     let error = error.err().unwrap().to_string();
     assert!(error.contains("`platform` is refused"), "{error}");
     assert!(
         error.len() < 500 && error.contains("7340032 bytes"),
         "{error}"
     );
-    street.answers().await;
-    street.end().await;
+    host.answers().await;
+    host.end().await;
 }

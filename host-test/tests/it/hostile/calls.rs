@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures::stream;
 use futures::{FutureExt, StreamExt};
-use host_test::instance::Instance;
-use host_test::sandbox::limits::Limits;
+use gateway_host::instance::Instance;
+use gateway_host::sandbox::limits::Limits;
 
-use super::Street;
+use super::SharedHost;
 use crate::harness::{PATIENCE, proactive};
 
 const LIMIT: Duration = Duration::from_millis(200);
@@ -46,7 +46,7 @@ async fn error_of(instance: &Instance, call: &str) -> String {
         "ack" => instance.ack(vec![key()]).await.err(),
         "fetch" => instance.fetch(key()).await.err(),
         "put" => {
-            let info = host_test::instance::Upload {
+            let info = gateway_host::instance::Upload {
                 conversation: key(),
                 kind: None,
                 name: key(),
@@ -64,12 +64,12 @@ async fn error_of(instance: &Instance, call: &str) -> String {
 
 #[tokio::test]
 async fn each_call_that_must_end_does() {
-    let mut street = Street::new().await;
-    for deed in ["sleep", "spin"] {
+    let mut host = SharedHost::new().await;
+    for attack in ["sleep", "spin"] {
         for call in [
             "start", "drain", "stop", "send", "find", "typing", "ack", "fetch", "put", "begin",
         ] {
-            let instance = street.instance(deed, call, short()).await;
+            let instance = host.instance(attack, call, short()).await;
             let begun = Instant::now();
             let error = error_of(&instance, call);
             // Far below the limits that it would have otherwise, of up to 40 minutes.
@@ -77,62 +77,62 @@ async fn each_call_that_must_end_does() {
             let taken = begun.elapsed();
             assert!(error.contains(&format!("`calls.{call}")), "{call}: {error}");
             assert!(error.contains("200ms"), "{call}: {error}");
-            assert!(taken >= LIMIT, "{deed} in {call}: {taken:?}");
+            assert!(taken >= LIMIT, "{attack} in {call}: {taken:?}");
             // Whoever still holds it learns the same.
             let again = instance.check().await.err().unwrap().to_string();
             assert_eq!(again, error);
         }
-        street.answers().await;
+        host.answers().await;
     }
-    street.end().await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn a_start_that_never_returns_is_an_error() {
-    let mut street = Street::new().await;
-    let error = street
+    let mut host = SharedHost::new().await;
+    let error = host
         .try_start("sleep", "start", short())
         .await
         .err()
         .unwrap();
     assert!(error.to_string().contains("`calls.start`"), "{error}");
-    street.answers().await;
-    street.end().await;
+    host.answers().await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn open_ended_calls_have_no_limit() {
-    let mut street = Street::new().await;
+    let mut host = SharedHost::new().await;
     for call in ["receive", "run"] {
-        let account = street.try_start("sleep", call, short()).await.unwrap();
+        let account = host.try_start("sleep", call, short()).await.unwrap();
         tokio::time::sleep(2 * LIMIT).await;
-        street.answers().await;
-        assert_eq!(account.figures().restarts.get(), 0, "{call}");
+        host.answers().await;
+        assert_eq!(account.metrics().restarts.get(), 0, "{call}");
         assert_eq!(account.status().await.reason, None);
     }
-    street.end().await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn an_account_stops_in_time_whatever_its_component_does() {
-    let mut street = Street::new().await;
-    for (deed, call) in [("sleep", "drain"), ("spin", "stop"), ("spin", "run")] {
-        let account = street
-            .try_start(deed, call, Limits::default())
+    let mut host = SharedHost::new().await;
+    for (attack, call) in [("sleep", "drain"), ("spin", "stop"), ("spin", "run")] {
+        let account = host
+            .try_start(attack, call, Limits::default())
             .await
             .unwrap();
-        street.answers().await;
-        // None of the deeds ever ends.
+        host.answers().await;
+        // None of the attacks ever ends.
         let stopping = tokio::time::timeout(PATIENCE, account.stop());
-        assert!(stopping.await.is_ok(), "{deed} in {call}");
+        assert!(stopping.await.is_ok(), "{attack} in {call}");
     }
-    street.end().await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn what_is_offered_at_once_is_taken_in_windows() {
-    let street = Street::new().await;
-    let instance = street.instance("pass", "", Limits::default()).await;
+    let host = SharedHost::new().await;
+    let instance = host.instance("pass", "", Limits::default()).await;
     let mut content = instance.fetch("handle".to_owned()).await.unwrap();
     let mut read = 0;
     while let Some(window) = content.bytes.recv().await {
@@ -141,5 +141,5 @@ async fn what_is_offered_at_once_is_taken_in_windows() {
     }
     assert_eq!(read, 64 * 1024 * 1024);
     assert!(content.done.now_or_never().is_some() || instance.check().await.is_ok());
-    street.end().await;
+    host.end().await;
 }

@@ -4,10 +4,10 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use host_test::sandbox::limits::Limits;
+use gateway_host::sandbox::limits::Limits;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::Street;
+use super::SharedHost;
 
 /// The log of this thread, while it lives.
 pub struct Captured {
@@ -57,16 +57,16 @@ impl Captured {
 
 #[tokio::test]
 async fn a_flood_of_lines_is_bounded_and_counted() {
-    let mut street = Street::new().await;
+    let mut host = SharedHost::new().await;
     let log = Captured::new();
     let limits = Limits {
         log_bytes_per_second: 10_000,
         ..Limits::default()
     };
     let begun = Instant::now();
-    let account = street.try_start("log", "receive", limits).await.unwrap();
+    let account = host.try_start("log", "receive", limits).await.unwrap();
     while begun.elapsed() < Duration::from_secs(2) {
-        street.answers().await;
+        host.answers().await;
     }
     drop(account);
     let text = log.text();
@@ -82,18 +82,18 @@ async fn a_flood_of_lines_is_bounded_and_counted() {
     // At once, and then at most once a second.
     assert!((1..=1 + seconds).contains(&told), "{told}");
     assert!(text.contains("dropped="), "the number is told");
-    street.end().await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn a_line_can_be_neither_long_nor_two() {
-    let mut street = Street::new().await;
+    let mut host = SharedHost::new().await;
     let log = Captured::new();
-    let account = street
+    let account = host
         .try_start("forge", "receive", Limits::default())
         .await
         .unwrap();
-    street.answers().await;
+    host.answers().await;
     drop(account);
     let text = log.text();
     let line = text.lines().find(|line| line.contains("forged")).unwrap();
@@ -102,20 +102,20 @@ async fn a_line_can_be_neither_long_nor_two() {
         "{line}"
     );
     assert!(line.len() < 5000, "{}", line.len());
-    street.end().await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn refused_requests_do_not_flood_the_log() {
-    let mut street = Street::new().await;
+    let mut host = SharedHost::new().await;
     let log = Captured::new();
     let limits = Limits {
         log_bytes_per_second: 1000,
         ..Limits::default()
     };
-    let account = street.try_start("denied", "receive", limits).await.unwrap();
+    let account = host.try_start("denied", "receive", limits).await.unwrap();
     for _ in 0..20 {
-        street.answers().await;
+        host.answers().await;
     }
     drop(account);
     let lines = log
@@ -124,5 +124,5 @@ async fn refused_requests_do_not_flood_the_log() {
         .filter(|line| line.contains("no rule allows"))
         .count();
     assert!((1..200).contains(&lines), "{lines}");
-    street.end().await;
+    host.end().await;
 }

@@ -4,28 +4,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use host_test::agent::message::{Message, Reply};
-use host_test::sandbox::limits::Limits;
+use gateway_host::agent::message::{Message, Reply};
+use gateway_host::sandbox::limits::Limits;
 
-use super::{Street, log};
+use super::{SharedHost, log};
 use crate::harness::{Recorder, eventually};
 
 #[tokio::test]
 async fn memory_is_bounded() {
-    let mut street = Street::new().await;
+    let mut host = SharedHost::new().await;
     let limits = Limits {
         memory_bytes: 32 * 1024 * 1024,
         ..Limits::default()
     };
     let words = ["`memory_bytes`", "33554432 bytes", "allocate"];
-    street.down("allocate", limits, &words).await;
-    street.end().await;
+    host.down("allocate", limits, &words).await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn what_is_held_and_under_way_is_bounded() {
-    let mut street = Street::new().await;
-    for (deed, handles, tasks) in [
+    let mut host = SharedHost::new().await;
+    for (attack, handles, tasks) in [
         ("streams", 1000, 100_000),
         ("streams", 100_000, 1000),
         ("buckets", 1000, 100_000),
@@ -36,44 +36,44 @@ async fn what_is_held_and_under_way_is_bounded() {
             tasks,
             ..Limits::default()
         };
-        street.down(deed, limits, &["`handles"]).await;
+        host.down(attack, limits, &["`handles"]).await;
     }
-    street.end().await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn a_component_of_too_many_parts_is_refused() {
-    let mut street = Street::new().await;
+    let mut host = SharedHost::new().await;
     let limits = Limits {
         core_instances: 1,
         ..Limits::default()
     };
-    let runtime = street.world.runtime.limited(limits);
+    let runtime = host.harness.runtime.limited(limits);
     let error = runtime.load(std::path::Path::new(env!("HOSTILE"))).await;
     let error = error.err().unwrap().to_string();
     assert!(error.contains("instance count too high"), "{error}");
-    street.answers().await;
-    street.end().await;
+    host.answers().await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn the_store_is_bounded() {
-    let mut street = Street::new().await;
+    let mut host = SharedHost::new().await;
     let limits = Limits {
         keys: 400,
         stored_bytes: 300 * 1024,
         ..Limits::default()
     };
-    for (deed, words) in [
+    for (attack, words) in [
         ("keys", "`keys`"),
         ("values", "`stored_bytes`"),
         ("key", "`key_bytes`"),
         ("value", "`value_bytes`"),
     ] {
-        // Overwriting needs no room for keys, and each deed starts with an empty store.
-        street.world.state = Arc::new(host_test::state::memory::MemoryState::default());
-        street.down(deed, limits.clone(), &[words]).await;
-        let bucket = street.world.state.bucket("state/hostile@im.bot").unwrap();
+        // Overwriting needs no room for keys, and each attack starts with an empty store.
+        host.harness.state = Arc::new(gateway_host::state::memory::MemoryState::default());
+        host.down(attack, limits.clone(), &[words]).await;
+        let bucket = host.harness.state.bucket("state/hostile@im.bot").unwrap();
         let keys = bucket.list_keys(None).await.unwrap().keys;
         assert!(keys.len() <= 400 + 400 / 4, "{} keys", keys.len());
         let mut bytes = 0;
@@ -82,19 +82,19 @@ async fn the_store_is_bounded() {
         }
         assert!(bytes <= 500 * 1024, "{bytes} bytes");
     }
-    street.end().await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn requests_and_bodies_are_bounded() {
-    let mut street = Street::new().await;
+    let mut host = SharedHost::new().await;
     let mut limits = Limits {
         requests: 50,
         ..Limits::default()
     };
     limits.egress.request_bytes = 1024 * 1024;
     limits.egress.response_bytes = 1024 * 1024;
-    for (deed, words, limit) in [
+    for (attack, words, limit) in [
         ("requests", "ConnectionLimitReached", "`requests`"),
         ("body", "ConnectionTerminated", "`request_bytes`"),
         ("answer", "HttpResponseBodySize", "`response_bytes`"),
@@ -102,26 +102,25 @@ async fn requests_and_bodies_are_bounded() {
         ("media", "Ok(0)", ""),
     ] {
         let log = log::Captured::new();
-        street.down(deed, limits.clone(), &[words]).await;
-        assert!(log.text().contains(limit), "{deed}");
+        host.down(attack, limits.clone(), &[words]).await;
+        assert!(log.text().contains(limit), "{attack}");
     }
-    street.end().await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn a_result_that_is_too_large_ends_the_instance() {
-    let mut street = Street::new().await;
-    street
-        .down("list", Limits::default(), &["`call_bytes`"])
+    let mut host = SharedHost::new().await;
+    host.down("list", Limits::default(), &["`call_bytes`"])
         .await;
-    street.end().await;
+    host.end().await;
 }
 
 #[tokio::test]
 async fn messages_without_end_wait_in_the_component() {
-    let mut street = Street::new().await;
+    let mut host = SharedHost::new().await;
     let never = |_: &Message, _| std::future::pending::<Result<Option<Reply>, _>>().boxed();
-    for (deed, limits, most) in [
+    for (attack, limits, most) in [
         ("messages", (1000, usize::MAX), 1100),
         ("large", (usize::MAX, 10 * 1024 * 1024), 11),
     ] {
@@ -131,17 +130,17 @@ async fn messages_without_end_wait_in_the_component() {
             ..Limits::default()
         };
         let agent = Recorder::new(never);
-        let account = street
-            .start_with(agent, deed, "receive", limits)
+        let account = host
+            .start_with(agent, attack, "receive", limits)
             .await
             .unwrap();
         eventually(async || account.waiting_messages() >= most - 100.min(most / 2)).await;
         for _ in 0..20 {
-            street.answers().await;
+            host.answers().await;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
         let waiting = account.waiting_messages();
         assert!(waiting <= most, "{waiting} wait");
     }
-    street.end().await;
+    host.end().await;
 }

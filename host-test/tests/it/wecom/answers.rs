@@ -6,14 +6,14 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::join_all;
-use host_test::account::{PartState, Phase, Post};
-use host_test::agent::message::{Reply, ReplyMedia};
-use host_test::agent::{AgentError, EchoAgent};
-use host_test::simulator::wecom::Kind;
+use gateway_host::account::{PartState, Phase, Post};
+use gateway_host::agent::message::{Reply, ReplyMedia};
+use gateway_host::agent::{AgentError, EchoAgent};
+use gateway_simulator::wecom::MediaKind;
 use http::Method;
 use serde_json::json;
 
-use super::world::{Corp, ask};
+use super::harness::{Corp, ask};
 use super::{ALICE, BOB};
 use crate::harness::{Recorder, eventually, proactive};
 
@@ -47,7 +47,7 @@ async fn a_token_that_ends_is_renewed_once_for_all() {
     let served = corp.serve(media.clone(), &[]).await;
     let sent = "mime says nothing";
     corp.wecom
-        .send_file(ALICE, Kind::File, "a.json", "application/json", sent);
+        .send_file(ALICE, MediaKind::File, "a.json", "application/json", sent);
     eventually(async || !media.texts().is_empty()).await;
     corp.wecom.expire_token();
     let url = media.asked.lock().unwrap()[0].media[0].url.clone().unwrap();
@@ -273,7 +273,7 @@ async fn callbacks_are_answered_while_media_pass() {
     let served = corp.serve(agent.clone(), &[]).await;
     let content = vec![7u8; 20 * 1024 * 1024];
     corp.wecom
-        .send_file(ALICE, Kind::File, "a.bin", "", content.clone());
+        .send_file(ALICE, MediaKind::File, "a.bin", "", content.clone());
     eventually(async || !agent.texts().is_empty()).await;
     let url = agent.asked.lock().unwrap()[0].media[0].url.clone().unwrap();
     let passing = join_all((0..5).map(|_| ask(Method::GET, &url, "", "")));

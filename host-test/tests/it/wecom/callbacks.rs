@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_test::account::EventBody;
-use host_test::agent::message::MediaKind;
-use host_test::instance::Instance;
-use host_test::simulator::wecom::{Kind, Post as Callback};
+use gateway_host::account::EventBody;
+use gateway_host::agent::message::MediaKind;
+use gateway_host::instance::Instance;
+use gateway_simulator::wecom::{MediaKind as SentKind, SealedCallback};
 use http::Method;
 use serde_json::json;
 
-use super::world::{self, Corp, ask};
+use super::harness::{self, Corp, ask};
 use super::{ALICE, BOB};
 use crate::harness::{Recorder, eventually};
 use crate::storage::Failing;
 
 /// Posts to an instance itself; returns the status.
-async fn posted(instance: &Instance, post: &Callback) -> u16 {
-    let (status, body) = world::posted(instance, post).await;
+async fn posted(instance: &Instance, post: &SealedCallback) -> u16 {
+    let (status, body) = harness::posted(instance, post).await;
     assert!(body.is_empty());
     status
 }
@@ -77,11 +77,11 @@ async fn all_that_people_do_reaches_the_agent_by_its_kind() {
     let served = corp.serve(agent.clone(), &[]).await;
     let content: Vec<u8> = (0..70_000).map(|index| (index % 251) as u8).collect();
     let kinds = [
-        (Kind::Image, "a.png", "image/png", MediaKind::Image),
-        (Kind::Voice, "v.amr", "audio/amr", MediaKind::Voice),
-        (Kind::Video, "v.mp4", "video/mp4", MediaKind::Video),
+        (SentKind::Image, "a.png", "image/png", MediaKind::Image),
+        (SentKind::Voice, "v.amr", "audio/amr", MediaKind::Voice),
+        (SentKind::Video, "v.mp4", "video/mp4", MediaKind::Video),
         (
-            Kind::File,
+            SentKind::File,
             "报告 📎.pdf",
             "application/pdf",
             MediaKind::File,
@@ -276,7 +276,7 @@ async fn whatever_is_wrong_gets_the_same_answer_and_leaves_nothing() {
     let agent = Recorder::replying();
     let served = corp.serve(agent.clone(), &[]).await;
     let good = corp.wecom.sealed(&corp.text(ALICE, 1, "hello"));
-    let with = |query: String, body: String| Callback { query, body };
+    let with = |query: String, body: String| SealedCallback { query, body };
     let cut = &good.body[..good.body.len() / 2];
     let bomb = format!(
         "<!DOCTYPE x [<!ENTITY a \"{}\"><!ENTITY b \"{}\">]><xml><Encrypt>&b;</Encrypt></xml>",

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, FuturesUnordered, StreamExt};
-use host_test::simulator::wecom::Post as Callback;
-use host_test::state::memory::MemoryState;
-use host_test::state::{Bucket, KeyPage, State, StateError};
+use gateway_host::state::memory::MemoryState;
+use gateway_host::state::{Bucket, KeyPage, State, StateError};
+use gateway_simulator::wecom::SealedCallback;
 use tokio::sync::watch;
 
 use super::ALICE;
-use super::world::{Corp, posted};
+use super::harness::{Corp, posted};
 use crate::harness::{Recorder, eventually};
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn more_requests_than_may_be_open_and_those_that_take_too_long_come_again(
     let served = corp.serve(agent.clone(), &[]).await;
     served.connected().await;
     gate.send_replace(false);
-    let posts: Vec<Callback> = (1..=80)
+    let posts: Vec<SealedCallback> = (1..=80)
         .map(|id| corp.wecom.sealed(&corp.text(ALICE, id, &id.to_string())))
         .collect();
     let open: FuturesUnordered<_> = posts.iter().map(|post| served.post(post)).collect();

@@ -6,16 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use host_test::account::{PartState, Post};
-use host_test::agent::message::{Reply, ReplyMedia};
-use host_test::agent::{AgentError, EchoAgent};
-use host_test::simulator::wecom::Post as Callback;
+use gateway_host::account::{PartState, Post};
+use gateway_host::agent::message::{Reply, ReplyMedia};
+use gateway_host::agent::{AgentError, EchoAgent};
+use gateway_simulator::wecom::SealedCallback;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::world::{Corp, Served, posted};
+use super::harness::{Corp, Served, posted};
 use super::{ALICE, BOB};
 use crate::harness::{Recorder, eventually, proactive};
 use crate::storage::Failing;
@@ -245,7 +245,7 @@ async fn held_exchanges_are_bounded_and_end_with_the_instance() {
     let corp = Corp::new().await;
     let instance = corp.instance(&[ON]).await;
     instance.start().await.unwrap();
-    let posts: Vec<Callback> = (0..40)
+    let posts: Vec<SealedCallback> = (0..40)
         .map(|number| corp.wecom.sealed(&corp.text(ALICE, 1 + number, "hello")))
         .collect();
     let mut open: FuturesUnordered<_> = posts.iter().map(|post| posted(&instance, post)).collect();

@@ -1,0 +1,183 @@
+//! The one source of time, and the one setup of all servers of a process: how connections are taken, what they may take, and by
+//! which names a server lets itself be called.
+//!
+//! - A connection that waits for its client has a deadline: for the head of a request, for its body, for
+//!   an answer that nobody reads, and between two requests. One that waits for this process has none: a
+//!   long poll, the next step of a login, media that come slowly.
+//! - There is a bound for connections of one peer, and for all. Where there is no room, the connection
+//!   goes that has waited for its client for longest; those between two requests go first.
+//! - A connection that can't be taken is one client's trouble and ends nothing.
+//! - Requests that a web page sends are refused where [`Names`] are asked: a page has a foreign `Origin`,
+//!   or it reached the server by a name of its own.
+
+pub mod clock;
+mod connections;
+mod names;
+mod tls;
+mod token;
+mod watched;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use tokio::net::TcpListener;
+
+use crate::clock::Clock;
+pub use connections::Connections;
+pub use names::Names;
+pub use names::{Foreign, has_origin};
+pub use tls::{Tls, TlsError};
+pub use token::Token;
+pub use watched::{Peer, Received};
+
+/// Any error of a service or a body.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What the connections of a listener may take. What waits for the answer of this process has no
+/// limit here.
+#[derive(Clone)]
+pub struct ListenerLimits {
+    /// Connections that are open at once.
+    pub connections: usize,
+    /// Connections of one peer: an IPv4 address, or the 64 bits of an IPv6 network. This machine's own
+    /// addresses are exempt, since a proxy brings everybody's connections from there.
+    pub connections_per_peer: usize,
+    /// Bytes of a request's head; at least 8 KiB.
+    pub head_bytes: usize,
+    /// Headers of a request.
+    pub headers: usize,
+    /// From the first byte of a request until its head is whole; for the first request from the
+    /// connection on, with what TLS needs.
+    pub head: Duration,
+    /// The longest wait for a KiB of a body, or for its end.
+    pub body: Duration,
+    /// The longest wait for a client to read more of an answer.
+    pub write: Duration,
+    /// The longest pause between two requests.
+    pub idle: Duration,
+    /// What the times are measured with: a clock of their own. A test can move it.
+    pub clock: Clock,
+}
+
+impl Default for ListenerLimits {
+    fn default() -> ListenerLimits {
+        ListenerLimits {
+            connections: 512,
+            connections_per_peer: 128,
+            head_bytes: 32 * 1024,
+            headers: 64,
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(20),
+            write: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            clock: Clock::new(),
+        }
+    }
+}
+
+impl ListenerLimits {
+    /// Those of the server of media. An agent may pause while it reads; and the system tells that
+    /// something is read only when much of its buffers is.
+    pub fn media() -> ListenerLimits {
+        ListenerLimits {
+            connections: 256,
+            head_bytes: 128 * 1024,
+            write: Duration::from_secs(300),
+            ..ListenerLimits::default()
+        }
+    }
+
+    /// Those of a simulated server, at which thousands of accounts poll, and other clients than ours.
+    pub fn simulator() -> ListenerLimits {
+        ListenerLimits {
+            connections: 20_000,
+            connections_per_peer: 20_000,
+            head_bytes: 256 * 1024,
+            headers: 100,
+            body: Duration::from_secs(120),
+            write: Duration::from_secs(120),
+            idle: Duration::from_secs(600),
+            ..ListenerLimits::default()
+        }
+    }
+
+    /// The shortest of the deadlines: within this time there is nothing to look for.
+    fn shortest(&self) -> Duration {
+        self.head.min(self.body).min(self.write).min(self.idle)
+    }
+}
+
+/// Where a server listens, and under which rules. A [`TcpListener`] alone is one with the default
+/// limits, no TLS, and the names of this machine.
+pub struct Listener {
+    tcp: TcpListener,
+    limits: ListenerLimits,
+    names: Names,
+    tls: Option<Arc<Tls>>,
+}
+
+impl From<TcpListener> for Listener {
+    fn from(tcp: TcpListener) -> Listener {
+        Listener {
+            tcp,
+            limits: ListenerLimits::default(),
+            names: Names::default(),
+            tls: None,
+        }
+    }
+}
+
+impl Listener {
+    /// The same, with these limits.
+    pub fn limited(self, limits: ListenerLimits) -> Listener {
+        Listener { limits, ..self }
+    }
+
+    /// The same, which also obeys these names, where a server asks for names at all.
+    pub fn named(self, names: Names) -> Listener {
+        Listener { names, ..self }
+    }
+
+    /// The same, with TLS.
+    pub fn with_tls(self, tls: Arc<Tls>) -> Listener {
+        Listener {
+            tls: Some(tls),
+            ..self
+        }
+    }
+
+    /// The names that it obeys.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Answers requests until it is dropped; all connections end then. `what` is served here, for the
+    /// log.
+    pub async fn serve<A, F, B, E>(self, what: &'static str, answer: A)
+    where
+        A: Fn(Request<Received>, Peer) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<crate::BoxError>,
+        E: Into<crate::BoxError>,
+    {
+        let mut connections = Connections::new(what, self.limits);
+        loop {
+            tokio::select! {
+                accepted = self.tcp.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        let tls = self.tls.as_ref().map(Tls::acceptor);
+                        connections.take(stream, peer, tls, answer.clone());
+                    }
+                    Err(error) => connections.cannot_accept(&error).await,
+                },
+                () = connections.tend() => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

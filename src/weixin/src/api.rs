@@ -1,0 +1,719 @@
+//! The endpoints: requests as values, and the one reading of all answers.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::media::Handle;
+use super::place::percent_encoded;
+use super::wire::{self, Object, Status};
+use super::{CLIENT_VERSION, Options, TOKEN_PLACEHOLDER};
+use gateway_channel_sdk::dedup::fnv1a;
+use gateway_channel_sdk::error::{Error, ErrorKind};
+use gateway_channel_sdk::http::{Failure, Method, Request, Response};
+use gateway_channel_sdk::outbox::{Content, Job, Outcome};
+
+/// How long the server holds a poll until it says otherwise.
+pub const DEFAULT_HOLD: Duration = Duration::from_secs(35);
+/// What is waited beyond the hold before a poll counts as ended.
+const HOLD_MARGIN: Duration = Duration::from_secs(5);
+const MAX_HOLD: Duration = Duration::from_secs(120);
+/// Shorter polls are not worth while.
+const SHORTEST_HOLD: Duration = Duration::from_secs(5);
+/// A poll ends so much before it would be cut off.
+const CUT_MARGIN: Duration = Duration::from_secs(3);
+const SEND_TIMEOUT: Duration = Duration::from_secs(15);
+/// What a transfer may take to begin or to go on.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
+const SHORT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same unreadable answer is passed over when it has come so often, and so many that differ. With
+/// the pauses between polls these are about a minute and ten.
+const SAME_UNREADABLE: u32 = 10;
+const ALL_UNREADABLE: u32 = 60;
+/// The only kind of bot that the server makes a code for.
+const BOT_TYPE: u8 = 3;
+
+/// The answer by which the server refuses a token.
+const SESSION_EXPIRED: i64 = -14;
+/// The answer for a throttle, a used-up budget, a closed window or a stale context.
+const REFUSED_FOR_NOW: i64 = -2;
+/// Reported as a throttle by one bridge.
+const RATE_LIMITED: i64 = -12;
+
+/// Why a call has no good answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallError {
+    /// There is no answer.
+    Transport(Failure),
+    /// The HTTP status is no success.
+    Http(u16),
+    /// The answer is not what this endpoint answers.
+    Malformed(&'static str),
+    /// The platform answered with a code.
+    Refused(Status),
+}
+
+impl CallError {
+    /// Whether the platform refuses the token.
+    pub fn is_login_required(&self) -> bool {
+        matches!(self, CallError::Refused(status) if status.is_session_expired())
+    }
+
+    /// Whether something between here and the server may have given up waiting.
+    pub fn is_cut_short(&self) -> bool {
+        matches!(self, CallError::Http(502 | 504 | 524))
+    }
+
+    /// Whether the platform says that there is too much; its code alone may mean anything.
+    fn is_throttle(&self) -> bool {
+        let CallError::Refused(Status { errmsg, .. }) = self else {
+            return false;
+        };
+        let errmsg = errmsg.as_deref().unwrap_or_default().to_ascii_lowercase();
+        ["rate limit", "freq limit"]
+            .iter()
+            .any(|words| errmsg.contains(words))
+    }
+
+    /// The error for a caller.
+    pub fn into_error(self) -> Error {
+        let message = self.to_string();
+        match &self {
+            CallError::Transport(Failure::NotSent(_)) | CallError::Http(503 | 429) => {
+                Error::new(ErrorKind::Transient, message)
+            }
+            CallError::Transport(_) | CallError::Http(500..) | CallError::Malformed(_) => {
+                Error::new(ErrorKind::UnknownOutcome, message)
+            }
+            CallError::Http(_) => Error::new(ErrorKind::Forbidden, message),
+            CallError::Refused(status) => {
+                let kind = match status.code() {
+                    SESSION_EXPIRED => ErrorKind::LoginRequired,
+                    REFUSED_FOR_NOW | RATE_LIMITED => ErrorKind::RateLimited,
+                    _ => ErrorKind::Forbidden,
+                };
+                Error::new(kind, message).with_platform(status.to_string())
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for CallError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CallError::Transport(failure) => write!(f, "{failure}"),
+            CallError::Http(status) => write!(f, "the server answered HTTP {status}"),
+            CallError::Malformed(what) => write!(f, "the server's answer is {what}"),
+            CallError::Refused(status) if status.is_session_expired() => write!(
+                f,
+                "WeChat refuses the bot's token ({status}): another client was probably bound by \
+                 the same person; log in again"
+            ),
+            CallError::Refused(status) => write!(f, "WeChat refused ({status})"),
+        }
+    }
+}
+
+impl Status {
+    /// The code that says most: `ret`, and `errcode` where that is zero.
+    fn code(&self) -> i64 {
+        if self.is_session_expired() {
+            return SESSION_EXPIRED;
+        }
+        if self.ret == 0 {
+            self.errcode
+        } else {
+            self.ret
+        }
+    }
+
+    fn is_session_expired(&self) -> bool {
+        self.ret == SESSION_EXPIRED || self.errcode == SESSION_EXPIRED
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ret={} errcode={}", self.ret, self.errcode)?;
+        if let Some(errmsg) = &self.errmsg {
+            write!(f, " errmsg={}", printable(errmsg))?;
+        }
+        Ok(())
+    }
+}
+
+/// What the server sent, as text. Bytes that are no UTF-8 become U+FFFD.
+fn body(answer: Result<Response, Failure>) -> Result<String, CallError> {
+    let response = answer.map_err(CallError::Transport)?;
+    if !(200..300).contains(&response.status) {
+        return Err(CallError::Http(response.status));
+    }
+    Ok(match String::from_utf8(response.body) {
+        Ok(body) => body,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    })
+}
+
+fn refused(status: Status) -> Result<(), CallError> {
+    if status.ret == 0 && status.errcode == 0 {
+        Ok(())
+    } else {
+        Err(CallError::Refused(status))
+    }
+}
+
+/// Reads any answer but that of a poll: HTTP status, then JSON, then `ret` and `errcode`, either of
+/// which is zero when absent.
+///
+/// # Errors
+/// All of [`CallError`].
+pub fn read(answer: Result<Response, Failure>) -> Result<Object, CallError> {
+    let body = body(answer)?;
+    let object = Object::parse(&body).ok_or(not_json(&body))?;
+    refused(wire::status(&object))?;
+    Ok(object)
+}
+
+fn not_json(body: &str) -> CallError {
+    let start = body.trim_start();
+    CallError::Malformed(if start.is_empty() {
+        "empty"
+    } else if start.starts_with('<') {
+        "HTML instead of JSON: a proxy or a wrong base URL may be in the way"
+    } else {
+        "no whole JSON object"
+    })
+}
+
+/// A poll that is given up after `wait`, which is no failure.
+pub fn get_updates(options: &Options, random: u64, cursor: &str, wait: Duration) -> Request {
+    let body = wire::get_updates(cursor, &options.bot_agent);
+    post(options, random, "getupdates", wait, &body)
+}
+
+/// How long a poll may hang that the server holds for `hold`, where something on the way lets none
+/// hang for longer than `longest`.
+pub fn poll_wait(hold: Duration, longest: Option<Duration>) -> Duration {
+    (hold + HOLD_MARGIN).min(longest.unwrap_or(Duration::MAX))
+}
+
+/// How long polls may hang when one was cut off after this time; none when that was too soon to be the
+/// reason. The edge of one region answers 524 after 16 s and more.
+pub fn hold_before(cut_after: Duration) -> Option<Duration> {
+    (cut_after >= SHORTEST_HOLD + CUT_MARGIN).then(|| cut_after - CUT_MARGIN)
+}
+
+/// Answers to polls in a row that could not be read.
+///
+/// An answer that breaks off is asked for again: its rest may come. One that is the same each time
+/// will not change, and behind it everybody would wait for ever; so after so many it is passed over.
+#[derive(Debug, Default)]
+pub struct Unreadable {
+    last: u64,
+    same: u32,
+    all: u32,
+}
+
+impl Unreadable {
+    /// Counts one more; whether asking again has become useless.
+    fn is_hopeless(&mut self, body: &str) -> bool {
+        let this = fnv1a(body.as_bytes());
+        self.same = match self.last == this {
+            true => self.same.saturating_add(1),
+            false => 1,
+        };
+        self.last = this;
+        self.all = self.all.saturating_add(1);
+        self.same >= SAME_UNREADABLE || self.all >= ALL_UNREADABLE
+    }
+}
+
+/// Reads the answer to a poll.
+///
+/// # Errors
+/// All of [`CallError`].
+pub fn read_updates(
+    answer: Result<Response, Failure>,
+    unreadable: &mut Unreadable,
+) -> Result<wire::Updates, CallError> {
+    let body = body(answer)?;
+    let updates = match wire::updates(&body) {
+        Some(updates) => {
+            *unreadable = Unreadable::default();
+            updates
+        }
+        None if unreadable.is_hopeless(&body) => {
+            let updates = wire::salvage(&body).ok_or(not_json(&body))?;
+            if updates.cursor.is_some() {
+                *unreadable = Unreadable::default();
+            }
+            updates
+        }
+        None => return Err(not_json(&body)),
+    };
+    refused(updates.status.clone())?;
+    Ok(updates)
+}
+
+/// How long the server will hold the next poll.
+pub fn hold(updates: &wire::Updates) -> Option<Duration> {
+    updates
+        .hold_ms
+        .map(|ms| Duration::from_millis(ms).min(MAX_HOLD))
+}
+
+/// One part of a post.
+///
+/// `content` is that of the job, or the upload of its document.
+///
+/// # Errors
+/// `not-found` and `invalid` when a stored part holds no upload.
+pub fn send_message(
+    options: &Options,
+    random: u64,
+    job: &Job,
+    content: &Content,
+    context_token: Option<&str>,
+) -> Result<Request, Error> {
+    let item = match content {
+        Content::Text(text) => wire::text_item(text),
+        Content::Media(handle) => wire::media_item(&Handle::uploaded(handle)?.item()),
+        Content::Document { .. } => {
+            let why = "a document is sent as an upload";
+            return Err(Error::new(ErrorKind::Invalid, why));
+        }
+    };
+    let body = wire::send_message(
+        &job.conversation,
+        &item,
+        &job.client_id,
+        context_token,
+        &options.bot_agent,
+    );
+    Ok(post(options, random, "sendmessage", SEND_TIMEOUT, &body))
+}
+
+/// Asks where an upload goes.
+pub fn get_upload_url(options: &Options, random: u64, upload: &wire::UploadRequest<'_>) -> Request {
+    let body = wire::get_upload_url(upload, &options.bot_agent);
+    post(options, random, "getuploadurl", SEND_TIMEOUT, &body)
+}
+
+/// The download of a piece of media, without any credential.
+pub fn download(url: String) -> Request {
+    Request {
+        method: Method::Get,
+        url,
+        headers: Vec::new(),
+        body: Vec::new(),
+        timeout: TRANSFER_TIMEOUT,
+    }
+}
+
+/// The upload of `padded_size` bytes that are streamed, without any credential.
+pub fn upload(url: String, padded_size: u64) -> Request {
+    Request {
+        method: Method::Post,
+        url,
+        headers: vec![
+            ("Content-Type", "application/octet-stream".to_owned()),
+            ("Content-Length", padded_size.to_string()),
+        ],
+        body: Vec::new(),
+        timeout: TRANSFER_TIMEOUT,
+    }
+}
+
+/// What the CDN says about an upload: its ticket for downloads.
+///
+/// # Errors
+/// `forbidden` for what is final, `transient` for what may pass.
+pub fn uploaded(
+    status: u16,
+    ticket: Option<String>,
+    message: Option<String>,
+) -> Result<String, Error> {
+    let why = message
+        .map(|message| format!(": {}", printable(&message)))
+        .unwrap_or_default();
+    match (status, ticket.filter(|ticket| !ticket.is_empty())) {
+        (200..=299, Some(ticket)) => Ok(ticket),
+        (200..=299, None) => Err(Error::new(
+            ErrorKind::Transient,
+            "the media server took the upload and gave no ticket for it",
+        )),
+        (400..=499, _) => Err(Error::new(
+            ErrorKind::Forbidden,
+            format!("the media server refuses the upload with HTTP {status}{why}"),
+        )),
+        _ => Err(Error::new(
+            ErrorKind::Transient,
+            format!("the media server answered the upload with HTTP {status}{why}"),
+        )),
+    }
+}
+
+/// What the CDN says about a download.
+///
+/// # Errors
+/// `transient` for 5xx, `forbidden` for anything else that is no success, redirects too.
+pub fn opened(status: u16) -> Result<(), Error> {
+    let message = format!("the media server answered the download with HTTP {status}");
+    match status {
+        200..=299 => Ok(()),
+        500.. => Err(Error::new(ErrorKind::Transient, message)),
+        _ => Err(Error::new(ErrorKind::Forbidden, message)),
+    }
+}
+
+/// The start of a foreign text, fit for one line.
+pub(super) fn printable(text: &str) -> String {
+    text.chars()
+        .filter(|char| !char.is_control())
+        .take(100)
+        .collect()
+}
+
+/// What became of a part.
+pub fn sent(answer: Result<Response, Failure>) -> Outcome {
+    match read(answer) {
+        Ok(object) => Outcome::Accepted {
+            message_id: wire::sent_message_id(&object),
+        },
+        Err(error) => {
+            let is_throttle = error.is_throttle();
+            let error = error.into_error();
+            match error.kind {
+                ErrorKind::Transient => Outcome::NotSent(error),
+                ErrorKind::UnknownOutcome => Outcome::Unknown(error),
+                ErrorKind::LoginRequired => Outcome::LoginRequired(error),
+                ErrorKind::RateLimited => Outcome::Declined { error, is_throttle },
+                _ => Outcome::Refused(error),
+            }
+        }
+    }
+}
+
+/// Asks for a typing ticket.
+pub fn get_config(
+    options: &Options,
+    random: u64,
+    user: &str,
+    context_token: Option<&str>,
+) -> Request {
+    let body = wire::get_config(user, context_token, &options.bot_agent);
+    post(options, random, "getconfig", SHORT_TIMEOUT, &body)
+}
+
+/// Shows or ends the typing indicator.
+pub fn send_typing(options: &Options, random: u64, user: &str, ticket: &str, on: bool) -> Request {
+    let body = wire::send_typing(user, ticket, on, &options.bot_agent);
+    post(options, random, "sendtyping", SHORT_TIMEOUT, &body)
+}
+
+/// Announces the start.
+pub fn notify_start(options: &Options, random: u64) -> Request {
+    let body = wire::notify(&options.bot_agent);
+    post(options, random, "msg/notifystart", SHORT_TIMEOUT, &body)
+}
+
+/// Announces the stop.
+pub fn notify_stop(options: &Options, random: u64) -> Request {
+    let body = wire::notify(&options.bot_agent);
+    post(options, random, "msg/notifystop", SHORT_TIMEOUT, &body)
+}
+
+/// Asks for a code to be scanned, with the tokens that the host has or without. Always where the operator
+/// says or the platform is, never where an earlier login led to.
+pub fn get_bot_qrcode(base_url: &str, random: u64, with_tokens: bool) -> Request {
+    let mut headers = app_headers();
+    headers.extend([
+        ("Content-Type", "application/json".to_owned()),
+        ("AuthorizationType", "ilink_bot_token".to_owned()),
+        ("X-WECHAT-UIN", wechat_uin(random)),
+    ]);
+    Request {
+        method: Method::Post,
+        url: format!("{base_url}ilink/bot/get_bot_qrcode?bot_type={BOT_TYPE}"),
+        headers,
+        body: wire::get_bot_qrcode(with_tokens.then_some(TOKEN_PLACEHOLDER))
+            .to_string()
+            .into_bytes(),
+        timeout: SHORT_TIMEOUT,
+    }
+}
+
+/// Asks how far a login has come; the server holds the answer.
+pub fn get_qrcode_status(base_url: &str, qrcode: &str, verify_code: Option<&str>) -> Request {
+    let mut url = format!(
+        "{base_url}ilink/bot/get_qrcode_status?qrcode={}",
+        percent_encoded(qrcode)
+    );
+    if let Some(code) = verify_code {
+        url.push_str("&verify_code=");
+        url.push_str(&percent_encoded(code));
+    }
+    Request {
+        method: Method::Get,
+        url,
+        headers: app_headers(),
+        body: Vec::new(),
+        timeout: DEFAULT_HOLD + HOLD_MARGIN,
+    }
+}
+
+fn app_headers() -> Vec<(&'static str, String)> {
+    vec![
+        ("iLink-App-Id", "bot".to_owned()),
+        (
+            "iLink-App-ClientVersion",
+            app_client_version(CLIENT_VERSION).to_string(),
+        ),
+    ]
+}
+
+fn post(
+    options: &Options,
+    random: u64,
+    endpoint: &str,
+    timeout: Duration,
+    body: &Value,
+) -> Request {
+    let mut headers = app_headers();
+    headers.extend([
+        ("Content-Type", "application/json".to_owned()),
+        ("AuthorizationType", "ilink_bot_token".to_owned()),
+        ("Authorization", format!("Bearer {TOKEN_PLACEHOLDER}")),
+        ("X-WECHAT-UIN", wechat_uin(random)),
+    ]);
+    Request {
+        method: Method::Post,
+        url: format!("{}ilink/bot/{endpoint}", options.base_url),
+        headers,
+        body: body.to_string().into_bytes(),
+        timeout,
+    }
+}
+
+/// Base64 of a random 32-bit number in decimal, new for each request.
+fn wechat_uin(random: u64) -> String {
+    STANDARD.encode((random >> 32).to_string())
+}
+
+/// `0x00MMNNPP` of a version; the leading digits of each part count.
+fn app_client_version(version: &str) -> u32 {
+    let mut parts = version.split('.').map(|part| {
+        let digits = part.len()
+            - part
+                .trim_start_matches(|char: char| char.is_ascii_digit())
+                .len();
+        part.get(..digits)
+            .and_then(|digits| digits.parse::<u32>().ok())
+            .unwrap_or(0)
+            & 0xff
+    });
+    let mut next = || parts.next().unwrap_or(0);
+    (next() << 16) | (next() << 8) | next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Result<Response, Failure> {
+        Ok(Response {
+            status,
+            body: body.as_bytes().to_vec(),
+        })
+    }
+
+    #[test]
+    fn headers_are_those_of_the_official_client() {
+        for (random, expect) in [
+            (0u64, "MA=="),
+            (1, "MQ=="),
+            (12345, "MTIzNDU="),
+            (305_419_896, "MzA1NDE5ODk2"),
+            (4_294_967_295, "NDI5NDk2NzI5NQ=="),
+        ] {
+            assert_eq!(wechat_uin(random << 32), expect);
+        }
+        for (version, expect) in [
+            ("0.0.0", 0),
+            ("1.0.11", 65_547),
+            ("2.2.0", 131_584),
+            ("2.4.6", 132_102),
+            ("2.4.9", 132_105),
+            ("2.4.9-beta.0", 132_105),
+            ("10.300.5", 666_629),
+        ] {
+            assert_eq!(app_client_version(version), expect, "{version}");
+        }
+    }
+
+    #[test]
+    fn every_answer_is_read_the_same_way() {
+        let kind =
+            |status, body| read(answer(status, body)).map_err(|error| error.into_error().kind);
+        use ErrorKind::{Forbidden, LoginRequired, RateLimited, Transient, UnknownOutcome};
+        for (status, body, expect) in [
+            (200, "{}", None),
+            (200, r#"{"ret":0}"#, None),
+            (200, r#"{"ret":0,"errcode":0,"errmsg":"ok"}"#, None),
+            (200, r#"{"ret":null}"#, None),
+            (200, r#"{"ret":-14}"#, Some(LoginRequired)),
+            (
+                200,
+                r#"{"errcode":-14,"errmsg":"session timeout"}"#,
+                Some(LoginRequired),
+            ),
+            (200, r#"{"errcode":0,"ret":-14}"#, Some(LoginRequired)),
+            (200, r#"{"errcode":-14,"ret":-1}"#, Some(LoginRequired)),
+            (
+                200,
+                r#"{"ret":-2,"errmsg":"prepare failed"}"#,
+                Some(RateLimited),
+            ),
+            (200, r#"{"errcode":-2}"#, Some(RateLimited)),
+            (200, r#"{"ret":-1}"#, Some(Forbidden)),
+            (200, r#"{"ret":"-1"}"#, Some(Forbidden)),
+            (200, "", Some(UnknownOutcome)),
+            (200, "<html></html>", Some(UnknownOutcome)),
+            (200, r#"{"ret":0"#, Some(UnknownOutcome)),
+            (200, "[]", Some(UnknownOutcome)),
+            (404, "{}", Some(Forbidden)),
+            (429, "", Some(Transient)),
+            (500, r#"{"ret":0}"#, Some(UnknownOutcome)),
+            (503, "", Some(Transient)),
+            (524, "<html>", Some(UnknownOutcome)),
+            (302, "", Some(Forbidden)),
+        ] {
+            assert_eq!(kind(status, body).err(), expect, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_poll_is_read_like_everything_else() {
+        let codes = ["0", "-2", "-14", "\"-14\"", "-1", "null"];
+        let mut bodies: Vec<String> = ["", "{}", "<html>busy</html>", r#"{"ret":0,"ms"#, "[]", "5"]
+            .map(str::to_owned)
+            .to_vec();
+        for code in codes {
+            bodies.push(format!(r#"{{"ret":{code}}}"#));
+            bodies.push(format!(r#"{{"errcode":{code},"errmsg":"x"}}"#));
+            for other in codes {
+                bodies.push(format!(r#"{{"ret":{code},"errcode":{other}}}"#));
+            }
+        }
+        for status in [200, 204, 400, 429, 500, 502, 503, 524] {
+            for body in &bodies {
+                let one = read(answer(status, body)).err();
+                let poll = read_updates(answer(status, body), &mut Unreadable::default()).err();
+                assert_eq!(one, poll, "{status} {body}");
+                let is_good = status < 300
+                    && body.starts_with('{')
+                    && body.ends_with('}')
+                    && !body.contains('-');
+                assert_eq!(one.is_none(), is_good, "{status} {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unreadable_answer_is_asked_for_again_and_then_passed_over() {
+        let mut unreadable = Unreadable::default();
+        let cut = r#"{"ret":0,"get_updates_buf":"c","msgs":[{"message_id":1},{"mess"#;
+        for _ in 1..SAME_UNREADABLE {
+            assert!(read_updates(answer(200, cut), &mut unreadable).is_err());
+        }
+        let updates = read_updates(answer(200, cut), &mut unreadable).unwrap();
+        assert_eq!(updates.messages, [r#"{"message_id":1}"#]);
+        assert_eq!(updates.cursor.as_deref(), Some("c"));
+        // That was its end, and a good answer is one, too.
+        assert!(read_updates(answer(200, cut), &mut unreadable).is_err());
+        assert!(read_updates(answer(200, "{}"), &mut unreadable).is_ok());
+        for number in 1..ALL_UNREADABLE {
+            let cut = format!(r#"{{"n":{number},"get_updates_buf":"c","msgs":[{{"#);
+            assert!(
+                read_updates(answer(200, &cut), &mut unreadable).is_err(),
+                "{number}"
+            );
+        }
+        assert!(read_updates(answer(200, cut), &mut unreadable).is_ok());
+        // What has no cursor leads nowhere, and a page is none.
+        for body in [
+            r#"{"ret":0,"msgs":[{"message_id":1},"#,
+            "<html>{}</html>",
+            "",
+            "[]",
+        ] {
+            let mut unreadable = Unreadable::default();
+            for _ in 0..100 {
+                let updates = read_updates(answer(200, body), &mut unreadable);
+                assert!(updates.is_err() || updates.is_ok_and(|updates| updates.cursor.is_none()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_is_final() {
+        let declined = |body| match sent(answer(200, body)) {
+            Outcome::Declined { is_throttle, .. } => Some(is_throttle),
+            _ => None,
+        };
+        for (body, expect) in [
+            (r#"{"ret":-2,"errmsg":"prepare failed"}"#, Some(false)),
+            (r#"{"ret":-2,"errmsg":"unknown error"}"#, Some(false)),
+            (r#"{"ret":-2}"#, Some(false)),
+            (r#"{"errcode":-2,"errmsg":""}"#, Some(false)),
+            (r#"{"ret":-2,"errmsg":"rate limited"}"#, Some(true)),
+            (r#"{"ret":-2,"errmsg":"Freq limit"}"#, Some(true)),
+            (r#"{"ret":-12}"#, Some(false)),
+            (r#"{"ret":-1,"errmsg":"invalid arguments"}"#, None),
+            (r#"{"ret":-14}"#, None),
+        ] {
+            assert_eq!(declined(body), expect, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_poll_that_is_cut_off_teaches_the_next_ones() {
+        let seconds = Duration::from_secs;
+        assert_eq!(poll_wait(seconds(35), None), seconds(40));
+        assert_eq!(hold_before(seconds(16)), Some(seconds(13)));
+        assert_eq!(poll_wait(seconds(35), Some(seconds(13))), seconds(13));
+        assert_eq!(poll_wait(seconds(5), Some(seconds(13))), seconds(10));
+        assert_eq!(hold_before(seconds(7)), None);
+        assert!(CallError::Http(524).is_cut_short() && !CallError::Http(500).is_cut_short());
+    }
+
+    #[test]
+    fn a_refusal_carries_the_raw_codes() {
+        let error = read(answer(200, r#"{"ret":-2,"errmsg":"prepare failed"}"#)).unwrap_err();
+        assert_eq!(
+            error.into_error().platform.as_deref(),
+            Some("ret=-2 errcode=0 errmsg=prepare failed")
+        );
+    }
+
+    #[test]
+    fn sent_is_only_said_of_an_answer_with_an_id() {
+        let accepted = |body| match sent(answer(200, body)) {
+            Outcome::Accepted { message_id } => message_id,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(accepted(r#"{"message_id":7}"#).as_deref(), Some("7"));
+        assert_eq!(
+            accepted(r#"{"ret":0,"message_id":"8"}"#).as_deref(),
+            Some("8")
+        );
+        assert_eq!(accepted(r#"{"ret":0}"#), None);
+        assert_eq!(accepted(r#"{"ret":0,"message_id":0}"#), None);
+        let timed_out = sent(Err(Failure::TimedOut));
+        assert!(matches!(timed_out, Outcome::Unknown(_)));
+        let refused = sent(Err(Failure::NotSent("refused".into())));
+        assert!(matches!(refused, Outcome::NotSent(_)));
+    }
+}

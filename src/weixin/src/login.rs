@@ -1,0 +1,293 @@
+//! The login by QR code, as a machine of requests and answers.
+//!
+//! Promises: an answer that is none is a reason to ask again, never the end; a code that is too old is
+//! followed by another, three in all; a redirect leads to the platform's hosts or to the configured
+//! origin; after a new code nothing of the old one is left, neither its host nor its digits; a server
+//! that refuses the tokens of earlier logins is asked once more without them.
+
+use std::time::Duration;
+
+use super::api::{self, CallError};
+use super::place::{base_of_host, checked};
+use super::wire::{self, Confirmed, QrStatus};
+use super::{LOGIN_BASE_URL, Options, TOKEN_PLACEHOLDER};
+use gateway_channel_sdk::backoff::Backoff;
+use gateway_channel_sdk::error::{Error, ErrorKind};
+use gateway_channel_sdk::http::{Failure, Request, Response};
+
+/// What a code lives on the server, by reports.
+const CODE_LIFE: Duration = Duration::from_secs(120);
+/// Codes that are shown at most.
+const MAX_CODES: u32 = 3;
+/// What a login may take in all.
+const DEADLINE: Duration = Duration::from_secs(480);
+/// Pause between two questions.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Longest code of digits.
+const MAX_DIGITS_BYTES: usize = 64;
+
+/// What the person has to see or do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Scan this, within this time.
+    ShowQr(String, Duration),
+    /// Confirm on the phone.
+    Confirm,
+    /// Tell the digits on the phone.
+    EnterCode,
+    /// Logged in.
+    Done(Identity),
+    /// Bound already, with a credential that the host has.
+    AlreadyBound,
+    /// It ended, for this reason.
+    Failed(String),
+}
+
+/// Whom a login brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The bot's id.
+    pub account: String,
+    /// Who logged in.
+    pub owner: Option<String>,
+    /// What belongs to the credential.
+    pub config: Vec<(String, String)>,
+}
+
+/// What the machine wants done.
+#[derive(Debug)]
+pub enum Action {
+    /// Make this request, and hand in its answer with [`Login::answer`].
+    Ask(Request),
+    /// Wait, then [`Login::next`].
+    Wait(Duration),
+    /// Tell the person; [`Login::next`] goes on.
+    Tell(Step),
+}
+
+/// One login; times are on one monotonic clock.
+#[derive(Debug)]
+pub struct Login {
+    options: Options,
+    begun: Duration,
+    /// Where the status is asked for.
+    base_url: String,
+    /// None: a new code is needed.
+    qrcode: Option<String>,
+    /// The server refused to make a code for who has the tokens of earlier logins.
+    without_tokens: bool,
+    codes: u32,
+    digits: Option<String>,
+    told_scanned: bool,
+    told_code: bool,
+    pauses: Backoff,
+    /// Why the last request brought nothing.
+    trouble: Option<String>,
+    has_ended: bool,
+}
+
+impl Login {
+    /// A login that begins now.
+    pub fn new(options: Options, now: Duration) -> Login {
+        Login {
+            base_url: options.qr_base_url.clone(),
+            options,
+            begun: now,
+            qrcode: None,
+            without_tokens: false,
+            codes: 0,
+            digits: None,
+            told_scanned: false,
+            told_code: false,
+            pauses: Backoff::new(PAUSE, Duration::from_secs(10)),
+            trouble: None,
+            has_ended: false,
+        }
+    }
+
+    /// Whether nothing more comes.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Why there was no first code after so many tries.
+    pub fn cannot_begin(&self, tries: u32) -> Option<&str> {
+        self.trouble
+            .as_deref()
+            .filter(|_| self.codes == 0 && self.pauses.failures() >= tries)
+    }
+
+    /// Takes in the digits.
+    ///
+    /// # Errors
+    /// `invalid` for what can be no digits.
+    pub fn submit(&mut self, digits: &str) -> Result<(), Error> {
+        let digits = digits.trim();
+        if digits.is_empty() || digits.len() > MAX_DIGITS_BYTES {
+            let why = "the code is what the phone shows, a few digits";
+            return Err(Error::new(ErrorKind::Invalid, why));
+        }
+        self.digits = Some(digits.to_owned());
+        Ok(())
+    }
+
+    /// What to do next.
+    pub fn next(&mut self, now: Duration, random: u64) -> Action {
+        if now.saturating_sub(self.begun) >= DEADLINE {
+            return self.fail("nobody finished the login within eight minutes: start it again");
+        }
+        match &self.qrcode {
+            Some(qrcode) => Action::Ask(api::get_qrcode_status(
+                &self.base_url,
+                qrcode,
+                self.digits.as_deref(),
+            )),
+            None if self.codes >= MAX_CODES => self.fail(
+                "three codes were shown and none was confirmed in time: start the login again",
+            ),
+            None => Action::Ask(api::get_bot_qrcode(
+                &self.options.qr_base_url,
+                random,
+                !self.without_tokens,
+            )),
+        }
+    }
+
+    /// Takes in the answer to the last request.
+    pub fn answer(&mut self, random: u64, answer: Result<Response, Failure>) -> Action {
+        let answer = match api::read(answer) {
+            Ok(answer) => answer,
+            Err(error) if self.may_be_for_the_tokens(&error) => {
+                self.without_tokens = true;
+                self.trouble = Some(error.to_string());
+                return Action::Wait(Duration::ZERO);
+            }
+            // The server says no; anything else may be the way to it.
+            Err(error @ CallError::Refused(_)) if self.qrcode.is_none() => {
+                let why = error.into_error();
+                let code = why.platform.unwrap_or_default();
+                return self.fail(&format!("WeChat gives no code for a login ({code})"));
+            }
+            Err(error) => {
+                self.trouble = Some(error.to_string());
+                return Action::Wait(self.pauses.fail(random));
+            }
+        };
+        if self.qrcode.is_some() {
+            self.pauses.reset();
+            return self.follow(wire::qr_status(&answer));
+        }
+        let Some(code) = wire::qr_code(&answer) else {
+            self.trouble = Some("the server's answer has no code".to_owned());
+            return Action::Wait(self.pauses.fail(random));
+        };
+        self.pauses.reset();
+        self.codes += 1;
+        self.qrcode = Some(code.qrcode);
+        self.base_url.clone_from(&self.options.qr_base_url);
+        self.digits = None;
+        self.told_scanned = false;
+        self.told_code = false;
+        Action::Tell(Step::ShowQr(code.content, CODE_LIFE))
+    }
+
+    /// Whether a server that gave no code may give one without the tokens of earlier logins: they may be
+    /// too old for it, or too many. Without them it does not know who is bound already, and that is all.
+    fn may_be_for_the_tokens(&self, error: &CallError) -> bool {
+        let is_refusal = match error {
+            CallError::Refused(_) => true,
+            CallError::Http(status) => matches!(status, 400..=407 | 409..=428 | 430..=500),
+            CallError::Transport(_) | CallError::Malformed(_) => false,
+        };
+        is_refusal && self.qrcode.is_none() && !self.without_tokens
+    }
+
+    fn follow(&mut self, status: QrStatus) -> Action {
+        match status {
+            QrStatus::Wait => Action::Wait(PAUSE),
+            QrStatus::Scanned => self.scanned(),
+            QrStatus::NeedsCode => {
+                let were_wrong = self.digits.take().is_some();
+                self.told_scanned = true;
+                if std::mem::replace(&mut self.told_code, true) && !were_wrong {
+                    return Action::Wait(PAUSE);
+                }
+                Action::Tell(Step::EnterCode)
+            }
+            QrStatus::Blocked | QrStatus::Expired => {
+                self.qrcode = None;
+                Action::Wait(Duration::ZERO)
+            }
+            QrStatus::Redirected(host) => {
+                let Some(host) = host else {
+                    return self.scanned();
+                };
+                match base_of_host(&self.options, &host) {
+                    Some(base_url) => {
+                        self.base_url = base_url;
+                        self.scanned()
+                    }
+                    None => self.fail(&format!(
+                        "the server sends the login to {}, which is no host of the platform",
+                        api::printable(&host)
+                    )),
+                }
+            }
+            QrStatus::Bound => self.end(Step::AlreadyBound),
+            QrStatus::Confirmed(confirmed) => match self.identity(confirmed) {
+                Ok(identity) => self.end(Step::Done(identity)),
+                Err(why) => self.fail(&why),
+            },
+        }
+    }
+
+    fn scanned(&mut self) -> Action {
+        self.digits = None;
+        if std::mem::replace(&mut self.told_scanned, true) {
+            return Action::Wait(PAUSE);
+        }
+        Action::Tell(Step::Confirm)
+    }
+
+    fn identity(&self, confirmed: Confirmed) -> Result<Identity, String> {
+        let account = confirmed
+            .bot_id
+            .ok_or("the server confirmed the login without a bot's id: start it again")?;
+        match confirmed.token.as_deref() {
+            Some(TOKEN_PLACEHOLDER) => {}
+            Some(_) => return Err("the host does not keep the token of a login".to_owned()),
+            None => {
+                return Err(
+                    "the server confirmed the login without a token: start it again".to_owned(),
+                );
+            }
+        }
+        let mut config = Vec::new();
+        if let Some(url) = confirmed.base_url {
+            let url = checked(&self.options, &url).map_err(|_| {
+                format!(
+                    "the server names {} for the bot's API, which is no host of the platform",
+                    api::printable(&url)
+                )
+            })?;
+            config.push((LOGIN_BASE_URL.to_owned(), url));
+        }
+        Ok(Identity {
+            account,
+            owner: confirmed.user_id,
+            config,
+        })
+    }
+
+    fn end(&mut self, step: Step) -> Action {
+        self.has_ended = true;
+        Action::Tell(step)
+    }
+
+    fn fail(&mut self, why: &str) -> Action {
+        self.end(Step::Failed(why.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
