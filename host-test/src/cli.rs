@@ -8,6 +8,7 @@ mod environment;
 mod mistake;
 mod setting;
 mod value;
+mod variables;
 mod wecom;
 mod weixin;
 
@@ -344,5 +345,7 @@ fn tls(
     }
 }
 
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
 use super::value::{self, Text};
-use super::{LogFormat, UsageError};
+use super::{LogFormat, UsageError, variables};
 use gateway_host::agent::AgentSpec;
 use gateway_host::media::origin::Origin;
 use gateway_host::state::{Durability, StateSpec};
@@ -20,14 +20,6 @@ const DEFAULT: &str = "run";
 const AFTER_HELP: &str = "\
 Without a command, host-test does what `host-test run` does, with the same options.
 `host-test COMMAND --help` shows the options of a command.";
-
-const VARIABLES: &str = "\
-Variables: WEIXIN_TOKEN and WEIXIN_ACCOUNT_ID name an account of WeChat; without them the account of \
-the last login is used. WECOM_CORP_ID, WECOM_AGENT_ID, WECOM_SECRET, WECOM_TOKEN and \
-WECOM_ENCODING_AES_KEY name an app of WeCom, which runs beside it or alone. HOST_ADMIN_TOKEN is the \
-token of --admin. OPENAI_MODEL and OPENAI_API_KEY are for openai: agents. WEIXIN_SIM_TOKEN presets the \
-token of the simulated server's control paths. RUST_LOG sets the level of the log. The reference in \
-the manual lists all of them.";
 
 /// Runs messaging channel components (WeChat's iLink bots, WeCom's apps) in a sandbox.
 #[derive(Debug, Parser)]
@@ -52,7 +44,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum CommandArguments {
     /// Load the components and run the accounts until SIGINT or SIGTERM
-    #[command(after_help = VARIABLES)]
+    #[command(after_help = variables::help())]
     Run(Box<RunArguments>),
     /// Log in to WeChat by QR code, and keep the credential in the state
     Login(StateArguments),

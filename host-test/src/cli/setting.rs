@@ -2,6 +2,7 @@
 //! file with the same names in lower case and without the prefix.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::environment::{Lookup, text};
 use super::{UsageError, value};
@@ -13,6 +14,8 @@ pub(super) struct Settings {
     pub prefix: &'static str,
     /// The component's key of each, and what it may hold.
     pub keys: &'static [(&'static str, Kind)],
+    /// The component's own description of its keys, as a JSON schema.
+    pub schema: &'static str,
 }
 
 impl Settings {
@@ -148,6 +151,21 @@ impl Kind {
                 Ok(number) if (*least..=*most).contains(&number) => Ok(()),
                 _ => Err(format!("is no such number: use one from {least} to {most}")),
             },
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    /// What a person may write.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Text => f.write_str("text"),
+            Kind::Url | Kind::ApiUrl => f.write_str("http(s)://host[:port][/path]"),
+            Kind::List => f.write_str("ids, separated by commas"),
+            Kind::Number { least, most } => write!(f, "{least} to {most}"),
+            Kind::AesKey => f.write_str("43 letters and digits"),
+            Kind::Choice([first @ .., last]) => write!(f, "{} or {last}", first.join(", ")),
+            Kind::Choice([]) => f.write_str("nothing"),
         }
     }
 }

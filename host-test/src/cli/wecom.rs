@@ -20,7 +20,7 @@ pub struct Wecom {
 }
 
 /// What makes an account, by the component's keys, what it may hold, and where it is from.
-const IDENTITY: [(&str, Kind, &str); 4] = [
+pub(super) const IDENTITY: [(&str, Kind, &str); 4] = [
     (
         "corp-id",
         Kind::Text,
@@ -64,6 +64,7 @@ pub(super) const SETTINGS: Settings = Settings {
         ("reply-window-hours", Kind::WINDOW_HOURS),
         ("passive-reply", Kind::ON_OFF),
     ],
+    schema: include_str!("../../../src/wecom/config.schema.json"),
 };
 
 /// The keys that make an account, with that of its secret.

@@ -33,6 +33,7 @@ pub(super) const SETTINGS: Settings = Settings {
         ("reply-window-hours", Kind::WINDOW_HOURS),
         ("bot-agent", Kind::Text),
     ],
+    schema: include_str!("../../../src/weixin/config.schema.json"),
 };
 
 /// What the environment says of WeChat.
