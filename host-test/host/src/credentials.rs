@@ -222,7 +222,7 @@ mod tests {
 
     use super::directory::FILE;
     use super::*;
-    use crate::redis_server::RedisServer;
+    use crate::redis_server::{self, RedisServer};
 
     fn brought(bot: &str, token: &str, owner: &str) -> Brought {
         Brought {
@@ -315,12 +315,18 @@ mod tests {
         assert_eq!(mode & 0o777, 0o700);
         let memory = Credentials::of(&StateSpec::Memory);
         check(|| memory.clone());
+        if redis_server::is_missing() {
+            return;
+        }
         let server = RedisServer::start();
         check(|| Credentials::of(&server.url().parse().unwrap()));
     }
 
     #[test]
     fn logins_on_a_server_at_the_same_time_lose_none() {
+        if redis_server::is_missing() {
+            return;
+        }
         let server = RedisServer::start();
         std::thread::scope(|scope| {
             for number in 0..8 {
@@ -337,6 +343,9 @@ mod tests {
 
     #[test]
     fn a_server_that_is_away_is_an_error_until_it_is_back() {
+        if redis_server::is_missing() {
+            return;
+        }
         let server = RedisServer::start();
         let credentials = Credentials::of(&server.url().parse().unwrap());
         keep(&credentials, "a", "s3cret", "alice");
@@ -418,6 +427,9 @@ mod tests {
         check_old(&Credentials::of(&StateSpec::Directory(
             folder.path().to_owned(),
         )));
+        if redis_server::is_missing() {
+            return;
+        }
         let server = RedisServer::start();
         server
             .ask(&["HSET", "weixin:credentials", "json", &old, "version", "1"])
@@ -430,6 +442,9 @@ mod tests {
         let page = include_str!("../../../docs/en/operate.md");
         let rules = page.split('`').find(|code| code.starts_with("~weixin:*"));
         let rules: Vec<&str> = rules.unwrap().split(' ').collect();
+        if redis_server::is_missing() {
+            return;
+        }
         let server = RedisServer::start();
         let user = ["ACL", "SETUSER", "bot", "on", ">hunter2"];
         server.ask(&[&user, &rules[..]].concat()).unwrap();
@@ -460,6 +475,9 @@ mod tests {
     #[tokio::test]
     async fn changes_of_another_process_are_noticed() {
         let folder = tempfile::tempdir().unwrap();
+        if redis_server::is_missing() {
+            return;
+        }
         let server = RedisServer::start();
         for spec in [
             StateSpec::Directory(folder.path().to_owned()),
