@@ -6,16 +6,21 @@
 //! within a second. They are beside the store, not in it, so that a login can be made while another
 //! process runs the accounts.
 
+#[cfg(feature = "dir")]
 mod directory;
+#[cfg(feature = "redis")]
 mod redis;
 mod stored;
+#[cfg(any(feature = "dir", feature = "redis"))]
 mod watching;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+#[cfg(feature = "dir")]
 use self::directory::Directory;
+#[cfg(feature = "redis")]
 use self::redis::Server;
 use self::stored::Stored;
 use crate::state::StateSpec;
@@ -54,8 +59,10 @@ struct Shared {
 }
 
 enum Backend {
+    #[cfg(feature = "dir")]
     Directory(Directory),
     Memory(Mutex<Stored>),
+    #[cfg(feature = "redis")]
     Redis(Box<Server>),
 }
 
@@ -63,8 +70,10 @@ impl Credentials {
     /// Those of a state; the state itself may be in use by another process.
     pub fn of(spec: &StateSpec) -> Credentials {
         let backend = match spec {
+            #[cfg(feature = "dir")]
             StateSpec::Directory(path) => Backend::Directory(Directory::new(path)),
             StateSpec::Memory => Backend::Memory(Mutex::default()),
+            #[cfg(feature = "redis")]
             StateSpec::Redis(address) => Backend::Redis(Box::new(Server::new(address))),
         };
         Credentials {
@@ -158,7 +167,7 @@ impl Credentials {
         brought: &Brought,
         in_use: &[String],
     ) -> Result<String, KeepError> {
-        Ok(self.change(|stored| stored.keep(holder, home, brought, in_use))??)
+        self.change(|stored| Ok(stored.keep(holder, home, brought, in_use)?))
     }
 
     /// Notes that values of one of the operator's own accounts are not to be used again.
@@ -171,15 +180,15 @@ impl Credentials {
         home: &Home,
         values: &[String],
     ) -> Result<(), CredentialsError> {
-        let replace = |stored: &mut Stored| {
+        self.change(|stored| {
             stored.replace(account, true, home, values);
-            Ok::<_, Conflict>(())
-        };
-        self.change(replace).map(|_| ())
+            Ok(())
+        })
     }
 
     /// Signals each change, of this process and of others. Must be called within a tokio runtime.
     pub fn watch(&self) -> watch::Receiver<()> {
+        #[cfg(any(feature = "dir", feature = "redis"))]
         watching::start(&self.shared);
         self.shared.changed.subscribe()
     }
@@ -190,31 +199,33 @@ impl Credentials {
                 let stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
                 Ok(stored.clone())
             }
+            #[cfg(feature = "dir")]
             Backend::Directory(directory) => directory.read(),
+            #[cfg(feature = "redis")]
             Backend::Redis(server) => server.read(),
         }
     }
 
     /// Changes them as a whole, unless the change refuses.
-    fn change<T>(
+    fn change<T, E: From<CredentialsError>>(
         &self,
-        change: impl Fn(&mut Stored) -> Result<T, Conflict>,
-    ) -> Result<Result<T, Conflict>, CredentialsError> {
+        change: impl Fn(&mut Stored) -> Result<T, E>,
+    ) -> Result<T, E> {
         let changed = match &self.shared.backend {
             Backend::Memory(stored) => {
                 change(&mut stored.lock().unwrap_or_else(PoisonError::into_inner))
             }
-            Backend::Directory(directory) => directory.change(change)?,
-            Backend::Redis(server) => server.change(change)?,
-        };
-        if changed.is_ok() {
-            self.shared.changed.send_replace(());
-        }
+            #[cfg(feature = "dir")]
+            Backend::Directory(directory) => directory.change(change),
+            #[cfg(feature = "redis")]
+            Backend::Redis(server) => server.change(change),
+        }?;
+        self.shared.changed.send_replace(());
         Ok(changed)
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "dir", feature = "redis"))]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 

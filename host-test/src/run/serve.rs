@@ -128,7 +128,7 @@ fn media_rules(
 ) -> Result<MediaRules, RunError> {
     let state_directory = match state {
         StateSpec::Directory(path) => Some(path),
-        StateSpec::Memory | StateSpec::Redis(_) => None,
+        _ => None,
     };
     Ok(MediaRules {
         allowed: match folders.is_empty() {
