@@ -44,9 +44,11 @@ mod effect;
 mod fault;
 mod limit;
 mod mangle;
+mod queue;
 
 pub use effect::{CutAt, Reference, SentAs, StallAt};
 pub(crate) use effect::{DownloadAs, Effect, UploadUrl};
 pub use fault::Fault;
-pub(crate) use limit::{FaultQueue, Limit};
+pub(crate) use limit::Limit;
 pub use mangle::Mangle;
+pub(crate) use queue::FaultQueue;

@@ -28,9 +28,6 @@ pub use callbacks::SealedCallback;
 pub use counters::Counters;
 pub use endpoint::Endpoint;
 pub use media_kind::MediaKind;
-pub use options::WecomOptions;
+pub use options::{DEFAULT_USER, WecomOptions};
 pub use rules::{CallbackFault, Changes, SendLimit};
 pub use simulator::WecomSimulator;
-
-/// The person who writes when nobody is named.
-pub const DEFAULT_USER: &str = "alice";

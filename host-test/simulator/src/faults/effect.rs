@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::Mangle;
+use super::mangle::Mangle;
 
 /// Why the CDN refuses.
 const ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");

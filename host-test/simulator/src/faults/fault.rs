@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::effect::{CutAt, DownloadAs, Effect, Reference, SentAs, StallAt, Status, UploadUrl};
-use super::{Limit, Mangle};
+use super::limit::Limit;
+use super::mangle::Mangle;
 use crate::json::{Member, Millis};
 
 /// What happens to the requests of an endpoint, and to how many of them.

@@ -5,6 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use gateway_listener::clock::Clock;
 use gateway_listener::{ListenerLimits, Names};
 
+/// The person who writes when nobody is named.
+pub const DEFAULT_USER: &str = "alice";
+
 /// How a simulated WeCom starts.
 pub struct WecomOptions {
     /// Where to listen; port 0 takes a free one.
