@@ -11,6 +11,7 @@
 //!   resolved here and their addresses not checked: the connection is the proxy's.
 //! - Each wait has a limit of the host's own, which a caller may only shorten.
 //! - Redirects are handed back as they are; without their target where the URL had a credential.
+//!   A credential of the path ([`path`]) is taken out of the whole answer.
 //! - An [`EgressError`] tells whether the request may have taken effect.
 
 pub mod address;
@@ -23,10 +24,12 @@ pub mod error;
 mod exchange;
 mod headers;
 mod json;
+mod path;
 pub mod pins;
 pub mod proxy;
 mod proxy_connection;
 mod query;
+mod redact;
 pub mod resolver;
 pub mod roots;
 pub mod rule;
@@ -51,6 +54,7 @@ use connector::{AddressPolicy, innermost};
 use credential::{Secret, Secrets};
 use error::{EgressError, FailureKind, Origin};
 use pins::Pins;
+use redact::Redactor;
 use rule::{Credential, Rule, Target};
 use share::Share;
 
@@ -94,7 +98,7 @@ pub struct Limits {
     pub request_bytes: u64,
     /// The largest body of its answer.
     pub response_bytes: u64,
-    /// The largest body either way where none goes, or one in the query: media, which stream through.
+    /// The largest body either way where none goes, or one in the URL: media, which stream through.
     pub media_bytes: u64,
     /// Connections of an account, those included that wait for its next request.
     pub connections: usize,
@@ -194,19 +198,19 @@ impl Egress {
 
     /// The path of a URL as the component knows it, without what the operator configured; none where
     /// the two can't be told apart.
-    pub fn own_path<'u>(&self, uri: &'u Uri) -> Option<&'u str> {
+    pub fn own_path(&self, uri: &Uri) -> Option<String> {
         let target = Target::of(uri).ok()?;
         let mut configured = self.shared.rules.iter().filter(|rule| rule.configured);
         if !configured
             .clone()
             .any(|rule| rule.allows_origin_of(&target))
         {
-            return Some(uri.path());
+            return Some(target.path().to_owned());
         }
         let paths = configured
             .by_ref()
             .filter_map(|rule| rule.own_path(&target));
-        paths.min_by_key(|path| path.len())
+        paths.min_by_key(|path| path.len()).map(str::to_owned)
     }
 
     /// Whether the operator's pins leave a rule.
@@ -267,6 +271,7 @@ impl Egress {
             policy,
             captures,
             is_in_url,
+            redactor,
             is_media,
         } = self.checked(request).await?;
         let (request_bytes, response_bytes) = match is_media {
@@ -295,6 +300,10 @@ impl Egress {
             };
             EgressBody::new(incoming, origin.clone(), clock.clone(), limits)
         });
+        let response = match redactor {
+            Some(redactor) => redacted(response, redactor)?,
+            None => response,
+        };
         match captures.first() {
             Some(first) => {
                 let name = first.credential.clone();
@@ -434,8 +443,21 @@ impl Egress {
         credential::fill_headers(&mut head.headers, secrets, |name| {
             allowed(name, |credential| credential.in_headers)
         })?;
+        let (mut filled_path, mut redactor) = (None, None);
+        if let Some(placeholder) = &target.placeholder {
+            let name = &placeholder.name;
+            if !allowed(name, |credential| credential.in_path) {
+                let name = name.clone();
+                return Err(FailureKind::CredentialNotAllowed { name });
+            }
+            let secret = secrets.value(name)?;
+            filled_path = Some(placeholder.filled(&head.uri, &secret)?);
+            redactor = Redactor::new(name, &secret);
+            capture::ask_for_plain(&mut head.headers);
+        }
         let in_query = |name: &str| allowed(name, |credential| credential.in_query);
-        let filled = query::filled(&head.uri, secrets, in_query)?;
+        let uri = filled_path.as_ref().unwrap_or(&head.uri);
+        let filled = query::filled(uri, secrets, in_query)?.or(filled_path);
         let is_in_url = filled.is_some();
 
         let watched = rules
@@ -450,6 +472,7 @@ impl Egress {
                 policy,
                 captures,
                 is_in_url,
+                redactor,
                 is_media,
             });
         }
@@ -493,9 +516,31 @@ impl Egress {
             policy,
             captures,
             is_in_url,
+            redactor,
             is_media,
         })
     }
+}
+
+/// The answer without the credential of the request's path.
+fn redacted(
+    mut response: Response<EgressBody>,
+    redactor: Redactor,
+) -> Result<Response<EgressBody>, FailureKind> {
+    redactor.clean(response.headers_mut());
+    if response.body().is_end_stream() {
+        return Ok(response);
+    }
+    let (mut head, body) = response.into_parts();
+    if let Some(reason) = capture::unsearchable(&head) {
+        return Err(FailureKind::CredentialHidden {
+            name: redactor.name().to_owned(),
+            status: head.status.as_u16(),
+            reason,
+        });
+    }
+    head.headers.remove(header::CONTENT_LENGTH);
+    Ok(Response::from_parts(head, body.redacted(redactor)))
 }
 
 /// What it takes to read a body of at most `most` bytes and to change it: two copies.
@@ -537,9 +582,11 @@ struct Checked {
     policy: AddressPolicy,
     /// What its answer may hold.
     captures: Vec<Capture>,
-    /// The query holds a credential.
+    /// The URL holds a credential.
     is_in_url: bool,
-    /// No credential may go there, unless in the query.
+    /// Takes the credential of the path out of the answer.
+    redactor: Option<Redactor>,
+    /// No credential may go there, unless in the URL.
     is_media: bool,
 }
 

@@ -13,6 +13,10 @@
 pub mod clock;
 mod connections;
 mod names;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
 mod tls;
 mod token;
 mod watched;
@@ -28,6 +32,9 @@ use crate::clock::Clock;
 pub use connections::Connections;
 pub use names::Names;
 pub use names::{Foreign, has_origin};
+#[cfg(not(feature = "tls"))]
+use tls::Tls;
+#[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError};
 pub use token::Token;
 pub use watched::{Peer, Received};
@@ -141,6 +148,7 @@ impl Listener {
     }
 
     /// The same, with TLS.
+    #[cfg(feature = "tls")]
     pub fn with_tls(self, tls: Arc<Tls>) -> Listener {
         Listener {
             tls: Some(tls),
@@ -169,7 +177,7 @@ impl Listener {
                 accepted = self.tcp.accept() => match accepted {
                     Ok((stream, peer)) => {
                         let tls = self.tls.as_ref().map(Tls::acceptor);
-                        connections.take(stream, peer, tls, answer.clone());
+                        connections.take_with(stream, peer, tls, answer.clone());
                     }
                     Err(error) => connections.cannot_accept(&error).await,
                 },
@@ -179,5 +187,5 @@ impl Listener {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tls"))]
 mod tests;

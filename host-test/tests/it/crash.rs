@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::harness::{runner_of, until};
-use crate::redis_server::RedisServer;
+use crate::redis_server::{self, RedisServer};
 
 const KILLS: usize = 25;
 const PEOPLE: usize = 5;
@@ -131,6 +131,9 @@ async fn kill_9_with_a_server_that_does_not_rewind() {
 
 #[tokio::test]
 async fn kill_9_with_the_state_on_redis() {
+    if redis_server::is_missing() {
+        return;
+    }
     for (cursor, seed) in [("rewind", 3), ("acknowledge", 4)] {
         survives(cursor, seed, &RedisServer::start().url()).await;
     }

@@ -376,11 +376,11 @@ async fn logs_can_be_json() {
 }
 
 #[tokio::test]
-async fn the_example_of_the_readme_is_the_one_that_runs() {
+async fn the_example_of_the_manual_is_the_one_that_runs() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let example = std::fs::read_to_string(root.join("examples/gateway.rs")).unwrap();
-    let readme = std::fs::read_to_string(root.join("../README.md")).unwrap();
-    assert!(readme.contains(&format!("```rust,no_run\n{example}```\n")));
+    let page = std::fs::read_to_string(root.join("../docs/en/embed.md")).unwrap();
+    assert!(page.contains(&format!("```rust,no_run\n{example}```\n")));
 
     let harness = Harness::new().await;
     harness.simulator.say(ALICE, "hello");

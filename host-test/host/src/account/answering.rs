@@ -94,7 +94,7 @@ impl Shared {
                 Next::Look => {}
                 Next::Stop => return,
             }
-            if *self.stopping.borrow() {
+            if self.stopping.is_cancelled() {
                 return;
             }
         }

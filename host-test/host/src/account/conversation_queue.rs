@@ -230,7 +230,7 @@ impl Shared {
             files.insert(0, document);
         }
         let (media, failed) = self.upload(message, &files).await;
-        if *self.stopping.borrow() {
+        if self.stopping.is_cancelled() {
             // The next start asks the agent again.
             return Ok(());
         }
@@ -274,18 +274,11 @@ impl Shared {
     /// Settles a message with the instance that serves, and again with the next one where that
     /// helps; fails where it does not.
     async fn settle(&self, settlement: Settlement) -> Result<(), CallError> {
-        let mut current = self.current.subscribe();
+        let mut stages = self.stages.follow();
         loop {
             let instance = tokio::select! {
-                // The sender lives in `self`.
-                instance = current.wait_for(Option::is_some) => match instance {
-                    Ok(instance) => instance.clone(),
-                    Err(_) => return Ok(()),
-                },
+                instance = stages.find(|stage| stage.instance().cloned()) => instance,
                 () = self.stopped() => return Ok(()),
-            };
-            let Some(instance) = instance else {
-                continue;
             };
             match self.settle_with(settlement.clone(), &instance).await {
                 Ok(()) => return Ok(()),
@@ -309,7 +302,7 @@ impl Shared {
             }
             tokio::select! {
                 () = self.clock().sleep(FIRST_PAUSE) => {}
-                _ = current.changed() => {}
+                () = stages.changed() => {}
                 () = self.stopped() => return Ok(()),
             }
         }

@@ -1,9 +1,10 @@
 //! What can be asked of a running account, by any number of askers.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::metrics::Metrics;
+use super::stage::Stage;
 use super::{Health, Phase, Post, PutAside, Receipt, Shared};
 use crate::agent::message::ReplyMedia;
 use crate::bindings::gateway::channel::types::Media;
@@ -109,13 +110,9 @@ impl Handle {
     /// How the account does, whatever the instance does.
     pub async fn status(&self) -> Status {
         let absent = || {
-            let absence = self.shared.absence.lock();
-            let absence = absence.unwrap_or_else(PoisonError::into_inner);
-            Status::without_instance(
-                absence.phase,
-                Some(absence.since_ms),
-                absence.reason.clone(),
-            )
+            let now = self.shared.stages.now();
+            let (phase, reason) = now.stage.absence();
+            Status::without_instance(phase, Some(now.since_ms), reason.map(str::to_owned))
         };
         let Ok(instance) = self.shared.instance() else {
             return absent();
@@ -189,14 +186,13 @@ impl Handle {
     /// Waits until a newer instance on the same store has taken the account over, mostly that of
     /// another process. This account is then stopped for good.
     pub async fn superseded(&self) {
-        let mut superseded = self.shared.superseded.subscribe();
-        // The sender lives in the handle.
-        let _ = superseded.wait_for(|superseded| *superseded).await;
+        let is_superseded = |stage: &Stage| stage.is_superseded().then_some(());
+        self.shared.stages.follow().find(is_superseded).await;
     }
 
     /// Whether that has happened.
     pub fn is_superseded(&self) -> bool {
-        *self.shared.superseded.borrow()
+        self.shared.stages.now().stage.is_superseded()
     }
 
     /// Bytes of the instance's linear memory; none while it is being replaced.

@@ -106,9 +106,9 @@ impl Shared {
 
     /// Opens a handle with the instance that serves then.
     fn fetch(&self, handle: String) -> Fetch {
-        let current = self.current.subscribe();
+        let stages = self.stages.follow();
         Arc::new(move || {
-            let instance = current.borrow().clone();
+            let instance = stages.peek(|stage| stage.instance().cloned());
             let handle = handle.clone();
             Box::pin(async move {
                 let result = match instance {

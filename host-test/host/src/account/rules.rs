@@ -19,6 +19,7 @@ use crate::login::SETTINGS;
 pub fn of(descriptor: &Descriptor, config: &BTreeMap<String, String>) -> Result<Vec<Rule>, String> {
     check_captures(descriptor)?;
     check_origins(descriptor)?;
+    check_paths(descriptor)?;
     let mut rules = Vec::new();
     for egress in &descriptor.egress {
         let key = egress
@@ -55,6 +56,7 @@ pub fn of(descriptor: &Descriptor, config: &BTreeMap<String, String>) -> Result<
             in_headers: used.placement == Placement::Header,
             in_json_body: used.placement == Placement::JsonBody,
             in_query: used.placement == Placement::Query,
+            in_path: used.placement == Placement::PathSegment,
         });
         let base = key.and_then(|key| config.get(key)).map(String::as_str);
         for capture in &descriptor.captures {
@@ -99,6 +101,34 @@ fn check_captures(descriptor: &Descriptor) -> Result<(), String> {
         )),
         None => Ok(()),
     }
+}
+
+/// A rule says where in the path its credential stands, and a path has no other placeholder.
+fn check_paths(descriptor: &Descriptor) -> Result<(), String> {
+    for rule in &descriptor.egress {
+        let in_path = rule
+            .credential
+            .as_ref()
+            .filter(|used| used.placement == Placement::PathSegment);
+        let prefix = &rule.path_prefix;
+        match in_path {
+            Some(used) if !prefix.contains(&format!("{{{{{}}}}}", used.name)) => {
+                return Err(format!(
+                    "the component puts the credential `{}` into the path, and its egress rule's \
+                     path prefix does not say where: write it there in double braces",
+                    used.name
+                ));
+            }
+            None if prefix.contains("{{") => {
+                return Err(format!(
+                    "the component's egress rule has a placeholder in its path prefix {prefix:?}, \
+                     and no credential that goes into the path"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What a login may set would otherwise count as the operator's own word.
@@ -199,6 +229,60 @@ mod tests {
             let used = rules[0].credential.as_ref().unwrap();
             let places = (used.in_headers, used.in_json_body, used.in_query);
             assert_eq!(places, expected);
+        }
+    }
+
+    #[test]
+    fn a_rule_says_where_in_the_path_its_credential_stands() {
+        let with = |placement, prefix: &str| {
+            let mut descriptor = descriptor(&[]);
+            for rule in &mut descriptor.egress[..2] {
+                rule.credential.as_mut().unwrap().placement = placement;
+                rule.path_prefix = prefix.to_owned();
+            }
+            let url = ("base-url".to_owned(), "http://127.0.0.1:1/relay".to_owned());
+            of(&descriptor, &BTreeMap::from([url]))
+        };
+        let rules = with(Placement::PathSegment, "/bot{{bot-token}}/").unwrap();
+        let used = rules[0].credential.as_ref().unwrap();
+        assert!(used.in_path && !used.in_headers && !used.in_json_body && !used.in_query);
+        let allows = |rule: &Rule, url: &str| {
+            let uri: Uri = url.parse().unwrap();
+            rule.allows(&crate::egress::rule::Target::of(&uri).unwrap())
+        };
+        assert!(allows(
+            &rules[0],
+            "https://example.com/bot{{bot-token}}/getMe"
+        ));
+        assert!(allows(
+            &rules[2],
+            "http://127.0.0.1:1/relay/bot{{bot-token}}/getMe"
+        ));
+        assert!(!allows(
+            &rules[1],
+            "http://127.0.0.1:1/relay/bot{{bot-token}}/getMe"
+        ));
+        for (placement, prefix, expected) in [
+            (Placement::PathSegment, "/bot/", "does not say where"),
+            (
+                Placement::PathSegment,
+                "/bot{{other}}/",
+                "does not say where",
+            ),
+            (
+                Placement::PathSegment,
+                "/{{bot-token}}/{{bot-token}}",
+                "more than one",
+            ),
+            (Placement::PathSegment, "/{{bot-token}}/..", "dot segments"),
+            (
+                Placement::Query,
+                "/bot{{bot-token}}/",
+                "no credential that goes into the path",
+            ),
+        ] {
+            let error = with(placement, prefix).unwrap_err();
+            assert!(error.contains(expected), "{error}");
         }
     }
 

@@ -45,7 +45,15 @@ impl From<StartError> for SwapError {
 pub(super) struct Swap {
     setup: Arc<Setup>,
     instance: Instance,
-    done: oneshot::Sender<Result<(), String>>,
+    done: oneshot::Sender<Handover>,
+}
+
+/// What became of an instance that was to take over.
+enum Handover {
+    /// It serves.
+    Done,
+    /// It did not start, for this reason. The setup is the one from before.
+    NotStarted(String),
 }
 
 /// Whether what a component changes of what the operator trusts was confirmed.
@@ -105,10 +113,10 @@ impl Handle {
         check(plugin, &old.plugin, changes)?;
         let new = Arc::new(old.with_plugin(plugin)?);
         let has_to_connect = self.status().await.phase == Phase::Connected;
-        shared
-            .replace(Arc::clone(&new))
-            .await?
-            .map_err(SwapError::RolledBack)?;
+        match shared.replace(Arc::clone(&new)).await? {
+            Handover::Done => {}
+            Handover::NotStarted(why) => return Err(SwapError::RolledBack(why)),
+        }
         if !has_to_connect {
             return Ok(());
         }
@@ -132,15 +140,15 @@ impl Handle {
             "{why}: the old component comes back"
         );
         match shared.replace(old).await? {
-            Ok(()) => Err(SwapError::RolledBack(why)),
-            Err(error) => Err(SwapError::RolledBack(format!("{why}; {error}"))),
+            Handover::Done => Err(SwapError::RolledBack(why)),
+            Handover::NotStarted(error) => Err(SwapError::RolledBack(format!("{why}; {error}"))),
         }
     }
 }
 
 impl Shared {
-    /// Makes an instance and has it take over; why it could not start.
-    async fn replace(&self, setup: Arc<Setup>) -> Result<Result<(), String>, SwapError> {
+    /// Makes an instance and has it take over.
+    async fn replace(&self, setup: Arc<Setup>) -> Result<Handover, SwapError> {
         let instance = setup.instance().await?;
         // Few at once: while one hands over nothing polls for it, and those that wait are served by
         // their old instance.
@@ -166,13 +174,7 @@ impl Shared {
         }
     }
 
-    /// Drains the instance that serves, and starts its successor; none when that did not start.
-    pub(super) async fn hand_over(&self, before: &Instance, swap: Swap) -> Option<Instance> {
-        self.drain(before, std::future::ready(())).await;
-        self.take_over(swap).await
-    }
-
-    /// Starts a successor where none serves.
+    /// Starts a successor where none serves; none when it does not start.
     pub(super) async fn take_over(&self, swap: Swap) -> Option<Instance> {
         match swap.instance.start().await {
             Ok(()) => {
@@ -180,7 +182,7 @@ impl Shared {
                 *setup = swap.setup;
                 drop(setup);
                 // Whoever asked may have gone.
-                let _ = swap.done.send(Ok(()));
+                let _ = swap.done.send(Handover::Done);
                 Some(swap.instance)
             }
             Err(error) => {
@@ -194,7 +196,7 @@ impl Shared {
                     instance = self.instance_number(),
                     "{why}"
                 );
-                let _ = swap.done.send(Err(why));
+                let _ = swap.done.send(Handover::NotStarted(why));
                 None
             }
         }

@@ -75,7 +75,7 @@ impl Shared {
     }
 
     async fn typing(&self, conversation: &str, on: bool) {
-        let instance = self.current.borrow().clone();
+        let instance = self.stages.instance();
         if let Some(instance) = instance
             && let Err(error) = instance.typing(conversation.to_owned(), on).await
         {

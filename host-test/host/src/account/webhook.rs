@@ -48,7 +48,7 @@ impl Handle {
             let is_over = match &result {
                 Err(HandleError::Ended(_)) => true,
                 Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
-                    !self.shared.is_serving(&instance)
+                    !self.shared.stages.is_serving(&instance)
                 }
                 Ok(_) | Err(_) => false,
             };
@@ -67,30 +67,10 @@ impl Shared {
         before: Option<&Instance>,
         end: Instant,
     ) -> Result<Instance, HandleError> {
-        let is_new = |instance: &Instance| before.is_none_or(|before| !instance.is_same(before));
-        let waiting = async {
-            loop {
-                let mut current = self.current.subscribe();
-                let mut handing_over = self.handing_over.subscribe();
-                // The senders live in `self`.
-                let found = current
-                    .wait_for(|now| now.as_ref().is_some_and(is_new))
-                    .await;
-                let found = found.ok().and_then(|found| found.clone());
-                let _ = handing_over.wait_for(|is_so| !is_so).await;
-                if let Some(instance) = found.filter(|instance| self.is_serving(instance)) {
-                    return instance;
-                }
-            }
-        };
-        let found = tokio::time::timeout_at(end, waiting).await;
+        let is_new = |instance: &&Instance| before.is_none_or(|before| !instance.is_same(before));
+        let mut stages = self.stages.follow();
+        let serving = stages.find(|stage| stage.serving().filter(is_new).cloned());
+        let found = tokio::time::timeout_at(end, serving).await;
         found.map_err(|_| HandleError::Ended(Ended("it is being replaced".into())))
-    }
-
-    /// Whether this instance serves and is to go on doing so.
-    fn is_serving(&self, instance: &Instance) -> bool {
-        let current = self.current.borrow();
-        let is_current = current.as_ref().is_some_and(|now| now.is_same(instance));
-        is_current && !*self.handing_over.borrow()
     }
 }

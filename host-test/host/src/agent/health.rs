@@ -66,12 +66,21 @@ struct Reason {
 
 #[derive(Default)]
 struct Gate {
-    is_closed: bool,
-    probe: Option<u64>,
-    next: Duration,
-    pause: Duration,
+    /// None: every message passes.
+    closed: Option<Closed>,
     /// Who waits: those that were tried least come first.
     waiting: BTreeSet<(u32, u64)>,
+}
+
+/// A gate that lets one message through at a time.
+#[derive(Default)]
+struct Closed {
+    /// The message that tries.
+    probe: Option<u64>,
+    /// When the next one may try.
+    next: Duration,
+    /// The pause before that.
+    pause: Duration,
 }
 
 /// What an operator is to be told of a failure.
@@ -133,6 +142,36 @@ impl Health {
         let state = self.state();
         let conversations = state.failing.values().map(|failing| &failing.conversation);
         conversations.collect::<BTreeSet<_>>().len()
+    }
+}
+
+/// What a gate says to a message.
+enum Passage {
+    Free,
+    /// Not before this time, and not before those ahead.
+    Waits(Duration),
+}
+
+impl Gate {
+    /// Lets a message pass, or puts it in the line of those that wait.
+    fn pass(&mut self, place: (u32, u64), now: Duration) -> Passage {
+        let Some(closed) = &mut self.closed else {
+            return Passage::Free;
+        };
+        self.waiting.insert(place);
+        let is_first = self.waiting.first() == Some(&place);
+        if is_first && closed.probe.is_none() && now >= closed.next {
+            closed.probe = Some(place.1);
+            return Passage::Free;
+        }
+        Passage::Waits(closed.next)
+    }
+
+    /// A message has tried; whether it was the one that might.
+    fn end_probe(&mut self, number: u64) -> bool {
+        let closed = self.closed.as_mut();
+        let probe = closed.and_then(|closed| closed.probe.take_if(|probe| *probe == number));
+        probe.is_some()
     }
 }
 
@@ -201,19 +240,13 @@ impl Case {
             let due = {
                 let mut state = health.state();
                 let place = (self.tries, self.number);
-                if state.gate.is_closed {
-                    state.gate.waiting.insert(place);
-                    let is_next = state.gate.waiting.first() == Some(&place);
-                    if is_next && state.gate.probe.is_none() && now >= state.gate.next {
-                        state.gate.probe = Some(self.number);
+                match state.gate.pass(place, now) {
+                    Passage::Free => {
                         self.began = state.tick();
                         break;
                     }
-                } else {
-                    self.began = state.tick();
-                    break;
+                    Passage::Waits(until) => until,
                 }
-                state.gate.next
             };
             waiting.get_or_insert_with(|| Waiting {
                 health: &health,
@@ -248,10 +281,7 @@ impl Case {
         if state.failing.is_empty() {
             state.reasons.clear();
         }
-        state.gate = Gate {
-            waiting: std::mem::take(&mut state.gate.waiting),
-            ..Gate::default()
-        };
+        state.gate.closed = None;
         drop(state);
         self.health.gate_changed.notify_waiters();
         told.is_some_and(|reason| reason.told > 0)
@@ -272,19 +302,15 @@ impl Case {
             Fault::Message | Fault::Lasting | Fault::Final => self.own += 1,
         }
         self.was_alone = *error == AgentError::ProcessEndedAlone;
-        let is_probe = state.gate.probe == Some(self.number);
-        if is_probe {
-            state.gate.probe = None;
-        }
+        let is_probe = state.gate.end_probe(self.number);
         // One message that is refused again and again closes nothing for the others, nor does one that
         // is refused while others are answered.
         let is_lasting = error.fault() == Fault::Lasting;
         self.lasting += u32::from(is_lasting);
         let is_news = self.lasting == 1 && state.answered.1 <= self.began;
-        let closes = is_lasting && is_news && !state.gate.is_closed;
+        let closes = is_lasting && is_news && state.gate.closed.is_none();
         if closes || is_probe {
-            let gate = &mut state.gate;
-            gate.is_closed = true;
+            let gate = state.gate.closed.get_or_insert_default();
             gate.pause = (gate.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             let wish = error.retry_after().unwrap_or_default().min(LONGEST_WISH);
             gate.next = now + gate.pause.max(wish);
@@ -322,7 +348,7 @@ impl Case {
 
     /// Whether the next try waits for the gate and for nothing else.
     pub fn waits_at_gate(&self) -> bool {
-        self.health.state().gate.is_closed
+        self.health.state().gate.closed.is_some()
     }
 }
 
@@ -333,9 +359,7 @@ impl Drop for Case {
         if state.failing.is_empty() {
             state.reasons.clear();
         }
-        if state.gate.probe == Some(self.number) {
-            state.gate.probe = None;
-        }
+        state.gate.end_probe(self.number);
         drop(state);
         self.health.gate_changed.notify_waiters();
     }

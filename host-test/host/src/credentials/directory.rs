@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::CredentialsError;
 use super::stored::Stored;
-use super::{Conflict, CredentialsError};
 
 /// The file in a state directory.
 pub(super) const FILE: &str = "credentials.json";
@@ -38,10 +38,10 @@ impl Directory {
     }
 
     /// Changes them, unless the change refuses.
-    pub fn change<T>(
+    pub fn change<T, E: From<CredentialsError>>(
         &self,
-        change: impl Fn(&mut Stored) -> Result<T, Conflict>,
-    ) -> Result<Result<T, Conflict>, CredentialsError> {
+        change: impl Fn(&mut Stored) -> Result<T, E>,
+    ) -> Result<T, E> {
         let failed = |error: io::Error| self.failure(error);
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -53,10 +53,8 @@ impl Directory {
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
             .map_err(|error| failed(error.into()))?;
         let mut stored = self.read()?;
-        let changed = change(&mut stored);
-        if changed.is_ok() {
-            self.replace(&stored).map_err(failed)?;
-        }
+        let changed = change(&mut stored)?;
+        self.replace(&stored).map_err(failed)?;
         Ok(changed)
     }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use redis::{Connection, RedisResult, cmd};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+use super::CredentialsError;
 use super::stored::Stored;
-use super::{Conflict, CredentialsError};
 use crate::state::redis::address::Address;
 use crate::state::redis::server::{is_lost, words};
 
@@ -52,16 +52,13 @@ impl Server {
     }
 
     /// Changes them, unless the change refuses.
-    pub fn change<T>(
+    pub fn change<T, E: From<CredentialsError>>(
         &self,
-        change: impl Fn(&mut Stored) -> Result<T, Conflict>,
-    ) -> Result<Result<T, Conflict>, CredentialsError> {
+        change: impl Fn(&mut Stored) -> Result<T, E>,
+    ) -> Result<T, E> {
         for _ in 0..MAX_ATTEMPTS {
             let (mut stored, seen) = self.read_with_version()?;
-            let changed = change(&mut stored);
-            if changed.is_err() {
-                return Ok(changed);
-            }
+            let changed = change(&mut stored)?;
             let json = serde_json::to_string(&stored).map_err(|error| self.failure(error))?;
             // A counter would start again after a loss, with versions that were seen before.
             let version = format!("{:016x}", rand::random::<u64>());
@@ -72,7 +69,9 @@ impl Server {
                 return Ok(changed);
             }
         }
-        Err(self.failure("others change them without a pause: try again"))
+        Err(self
+            .failure("others change them without a pause: try again")
+            .into())
     }
 
     fn read_with_version(&self) -> Result<(Stored, String), CredentialsError> {

@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 use super::BoxError;
 use super::connector::innermost;
 use super::error::{EgressError, FailureKind, Origin};
+use super::redact::Redactor;
 use crate::clock::Clock;
 
 /// The body of an answer.
@@ -34,6 +35,14 @@ pub struct EgressBody {
     /// Since when the server is waited for, by the clock's `elapsed`.
     waiting_since: Option<Duration>,
     timer: Option<BoxFuture<'static, ()>>,
+    redaction: Option<Redaction>,
+}
+
+/// Takes a credential out of a body.
+struct Redaction {
+    redactor: Redactor,
+    /// What comes after the last data.
+    trailers: Option<Frame<Bytes>>,
 }
 
 enum Source {
@@ -71,13 +80,24 @@ impl EgressBody {
             received: 0,
             waiting_since: None,
             timer: None,
+            redaction: None,
         }
+    }
+
+    /// The same without a credential that it may hold.
+    pub(super) fn redacted(self, redactor: Redactor) -> EgressBody {
+        let redaction = Some(Redaction {
+            redactor,
+            trailers: None,
+        });
+        EgressBody { redaction, ..self }
     }
 
     /// The same with another content, which was read.
     pub(super) fn replaced(self, content: Bytes) -> EgressBody {
         EgressBody {
             source: Source::Read(content),
+            redaction: None,
             ..self
         }
     }
@@ -119,15 +139,19 @@ impl EgressBody {
     }
 }
 
-impl Body for EgressBody {
-    type Data = Bytes;
-    type Error = EgressError;
+impl Redaction {
+    fn is_held(&self) -> bool {
+        self.trailers.is_some() || self.redactor.is_holding()
+    }
+}
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
+impl EgressBody {
+    /// The next frame as the server sent it.
+    fn poll_source(
+        &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, EgressError>>> {
-        let this = &mut *self;
+        let this = self;
         let incoming = match &mut this.source {
             Source::Wire(incoming) => incoming,
             Source::Read(content) if !content.is_empty() => {
@@ -157,17 +181,65 @@ impl Body for EgressBody {
             Poll::Ready(None) => Poll::Ready(None),
         }
     }
+}
+
+impl Body for EgressBody {
+    type Data = Bytes;
+    type Error = EgressError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, EgressError>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(redaction) = &mut this.redaction
+                && let Some(trailers) = redaction.trailers.take()
+            {
+                return Poll::Ready(Some(Ok(trailers)));
+            }
+            let frame = ready!(this.poll_source(context));
+            let Some(Redaction { redactor, trailers }) = &mut this.redaction else {
+                return Poll::Ready(frame);
+            };
+            let clean = match frame {
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(mut frame)) => match frame.data_mut() {
+                    Some(data) => redactor.push(std::mem::take(data)),
+                    None => {
+                        if let Some(headers) = frame.trailers_mut() {
+                            redactor.clean(headers);
+                        }
+                        *trailers = Some(frame);
+                        redactor.finish()
+                    }
+                },
+                None => {
+                    let rest = redactor.finish();
+                    this.source = Source::Read(Bytes::new());
+                    let rest = (!rest.is_empty()).then(|| Ok(Frame::data(rest)));
+                    return Poll::Ready(rest);
+                }
+            };
+            if !clean.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(clean))));
+            }
+        }
+    }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Wire(incoming) => incoming.is_end_stream(),
-            Source::Read(content) => content.is_empty(),
-            Source::Failed => true,
-        }
+        let is_held = self.redaction.as_ref().is_some_and(Redaction::is_held);
+        !is_held
+            && match &self.source {
+                Source::Wire(incoming) => incoming.is_end_stream(),
+                Source::Read(content) => content.is_empty(),
+                Source::Failed => true,
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
+            Source::Wire(_) if self.redaction.is_some() => SizeHint::default(),
             Source::Wire(incoming) => incoming.size_hint(),
             Source::Read(content) => SizeHint::with_exact(content.len() as u64),
             Source::Failed => SizeHint::with_exact(0),

@@ -34,7 +34,7 @@ pub const MAX_VALUE_BYTES: usize = 8 * 1024;
 const MAX_CLEAN_BYTES: usize = 4 * MAX_CAPTURED_BYTES;
 /// A shorter value is no secret, and would be found in words that have nothing to do with it: it
 /// is replaced where a string consists of it.
-const SHORTEST_PART: usize = 8;
+pub(super) const SHORTEST_PART: usize = 8;
 
 /// Where a credential arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]

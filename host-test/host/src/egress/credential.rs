@@ -3,6 +3,7 @@
 //! - In headers a placeholder may be part of a value. One that no matching rule allows, or that has
 //!   no value, fails the request; it never goes out without its credential.
 //! - In the query ([`super::query`]) it is the whole value of a parameter.
+//! - In the path ([`super::path`]) it stands where the path prefix of its rule has it.
 //! - In JSON bodies only a string that is the placeholder and nothing else is replaced, never a
 //!   member's name, and every other byte stays as it was.
 //! - A credential may have several values, say of several accounts. An element of a JSON array

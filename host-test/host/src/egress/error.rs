@@ -35,7 +35,7 @@ pub enum FailureKind {
     /// The host holds no value for the placeholder.
     #[error("refused: there is no credential {name:?}: log in or configure it")]
     CredentialMissing { name: String },
-    /// The value can't be in a header, or is too long for a URL.
+    /// The value can't be in a header, is no segment of a path, or is too long for a URL.
     #[error("refused: the credential {name:?} can't stand there: its characters or its length")]
     CredentialUnusable { name: String },
     /// A body in which credentials are to be replaced is larger than that is done for.

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use http::Uri;
 
 use super::capture::Capture;
+use super::path::Placeholder;
 
 /// One place that an account may reach.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub struct Credential {
     pub in_json_body: bool,
     /// Whether the query may hold it, as the whole value of a parameter.
     pub in_query: bool,
+    /// Whether the path may hold it, where the rule's path prefix has its placeholder.
+    pub in_path: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +64,8 @@ impl Rule {
     ///
     /// `host` is a name, an address, or `*.` and a suffix for any one or more labels before it.
     /// Without a `port` it is the scheme's own. `path_prefix` matches whole segments: `/a/b`
-    /// matches `/a/b` and `/a/b/c`, not `/a/bc`; empty matches every path.
+    /// matches `/a/b` and `/a/b/c`, not `/a/bc`; empty matches every path. It may have one `{{name}}`,
+    /// which matches that placeholder alone.
     pub fn new(
         scheme: &str,
         host: &str,
@@ -90,7 +94,7 @@ impl Rule {
                 "path prefix {path_prefix:?} does not start with /"
             )));
         }
-        check_path(path_prefix)
+        check_prefix(path_prefix)
             .map_err(|reason| RuleError(format!("path prefix {path_prefix:?}: {reason}")))?;
         Ok(Rule {
             https,
@@ -110,6 +114,10 @@ impl Rule {
             .parse()
             .map_err(|_| RuleError("it is no URL: write http(s)://host[:port]".to_owned()))?;
         let target = Target::of(&uri)
+            .and_then(|target| match target.placeholder {
+                Some(_) => Err("the URL's path holds a placeholder"),
+                None => Ok(target),
+            })
             .map_err(|reason| RuleError(format!("{reason}: write http(s)://host[:port]")))?;
         Ok(Rule {
             https: target.https,
@@ -144,8 +152,8 @@ impl Rule {
     }
 
     /// A path at this target as the component knows it: below what the operator configured.
-    pub(super) fn own_path<'u>(&self, target: &Target<'u>) -> Option<&'u str> {
-        let is_below = begins_with_segments(target.path, &self.base);
+    pub(super) fn own_path<'t>(&self, target: &'t Target<'_>) -> Option<&'t str> {
+        let is_below = begins_with_segments(&target.path, &self.base);
         let rest = target.path.get(self.base.len()..)?;
         (is_below && self.is_at(target)).then_some(if rest.is_empty() { "/" } else { rest })
     }
@@ -157,14 +165,18 @@ impl Rule {
     pub fn below(mut self, path: &str) -> Result<Rule, RuleError> {
         let path = path.trim_end_matches('/');
         // It may be the operator's, and a secret: it is not repeated.
-        check_path(path).map_err(|reason| RuleError(reason.to_owned()))?;
+        check_prefix(path).map_err(|reason| RuleError(reason.to_owned()))?;
         self.path_prefix = path.to_owned();
         Ok(self)
     }
 
-    /// Whether the rule allows this target.
+    /// Whether the rule allows this target. A placeholder in its path has to stand where the rule's prefix
+    /// has it.
     pub fn allows(&self, target: &Target<'_>) -> bool {
-        self.allows_origin_of(target) && begins_with_segments(target.path, &self.path_prefix)
+        let is_filled = self.path_prefix.contains("{{");
+        self.allows_origin_of(target)
+            && begins_with_segments(&target.path, &self.path_prefix)
+            && is_filled == target.placeholder.is_some()
     }
 
     /// Whether it allows anything of this target's origin.
@@ -228,7 +240,10 @@ pub struct Target<'a> {
     https: bool,
     host: Host<'a>,
     port: u16,
-    path: &'a str,
+    /// With the braces of a placeholder spelled out.
+    path: Cow<'a, str>,
+    /// Where a credential is to be put into the path.
+    pub(super) placeholder: Option<Placeholder>,
 }
 
 impl<'a> Target<'a> {
@@ -244,13 +259,22 @@ impl<'a> Target<'a> {
             return Err("the URL names a user");
         }
         let (host, port) = split_port(authority)?;
-        check_path(uri.path())?;
+        let placeholder = check_path(uri.path())?;
         Ok(Target {
             https,
             host: Host::parse(host)?,
             port: port.unwrap_or(default_port(https)),
-            path: uri.path(),
+            path: match &placeholder {
+                Some(placeholder) => placeholder.spelled_out(uri.path()),
+                None => Cow::Borrowed(uri.path()),
+            },
+            placeholder,
         })
+    }
+
+    /// The path, with the braces of a placeholder spelled out.
+    pub(super) fn path(&self) -> &str {
+        &self.path
     }
 }
 
@@ -318,7 +342,8 @@ pub(super) fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'stati
     }
 }
 
-fn check_path(path: &str) -> Result<(), &'static str> {
+/// The placeholder of a path, or why the path is refused.
+fn check_path(path: &str) -> Result<Option<Placeholder>, &'static str> {
     let lower = path.to_ascii_lowercase();
     // A second decoding would turn %252e into a dot as well.
     if ["%2e", "%2f", "%5c", "%00", "%252e", "%252f", "%255c"]
@@ -333,10 +358,17 @@ fn check_path(path: &str) -> Result<(), &'static str> {
     if path.split('/').any(dots) {
         return Err("the URL's path has dot segments");
     }
-    if path.contains("{{") || lower.contains("%7b%7b") {
-        return Err("the URL's path holds a placeholder");
+    Placeholder::find(path)
+}
+
+/// The same of a rule, whose placeholder is spelled out.
+fn check_prefix(prefix: &str) -> Result<(), &'static str> {
+    match check_path(prefix)? {
+        Some(placeholder) if placeholder.spelled_out(prefix) != prefix => {
+            Err("the placeholder is percent-encoded: write {{name}}")
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn begins_with_segments(path: &str, prefix: &str) -> bool {
@@ -475,6 +507,51 @@ mod tests {
         ] {
             let url = format!("https://example.com{path}");
             assert!(!allows(&rule, &url) && !allows(&slash, &url), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_placeholder_stands_where_the_prefix_has_it_and_nowhere_else() {
+        let rule = Rule::new("https", "example.com", None, "/x/bot{{token}}").unwrap();
+        for path in [
+            "/x/bot{{token}}",
+            "/x/bot{{token}}/getMe",
+            "/x/bot%7B%7Btoken%7D%7D/getMe",
+        ] {
+            assert!(
+                allows(&rule, &format!("https://example.com{path}")),
+                "{path}"
+            );
+        }
+        for path in [
+            "/x/bot/getMe",
+            "/x/bot1234/getMe",
+            "/x/bot{{other}}/getMe",
+            "/x/bot{{token}}x/getMe",
+            "/x/{{token}}/getMe",
+            "/bot{{token}}/getMe",
+            "/x/y/bot{{token}}/getMe",
+            "/x/bot{{token}}/{{token}}",
+            "/x/bot{{token}}{{token}}",
+            "/x/bot{{token}}/../{{token}}",
+            "/x/bot%257B%257Btoken%257D%257D/getMe",
+        ] {
+            assert!(
+                !allows(&rule, &format!("https://example.com{path}")),
+                "{path}"
+            );
+        }
+        // A rule without a placeholder is for no path with one.
+        let all = Rule::new("https", "example.com", None, "").unwrap();
+        assert!(!allows(&all, "https://example.com/x/bot{{token}}/getMe"));
+        for prefix in ["/bot{{a}}{{b}}", "/bot{{}}", "/bot%7B%7Btoken%7D%7D"] {
+            assert!(
+                Rule::new("https", "example.com", None, prefix).is_err(),
+                "{prefix}"
+            );
+        }
+        for url in ["http://h/{{token}}", "http://h/%7b%7btoken%7d%7d"] {
+            assert!(Rule::configured(url).is_err(), "{url}");
         }
     }
 

@@ -21,6 +21,7 @@ use super::proxy::Proxies;
 use super::*;
 
 mod captures;
+mod paths;
 mod proxies;
 mod proxy_server;
 mod queries;
@@ -175,6 +176,7 @@ fn bot_token(in_headers: bool, in_json_body: bool) -> Option<Credential> {
         in_headers,
         in_json_body,
         in_query: false,
+        in_path: false,
     })
 }
 
@@ -225,9 +227,7 @@ fn the_path_that_is_counted_is_the_components_own() {
     };
     let own = |bases: &[&str], url: &str| {
         let uri: Uri = url.parse().unwrap();
-        let path = egress(rules(bases), secrets())
-            .own_path(&uri)
-            .map(str::to_owned);
+        let path = egress(rules(bases), secrets()).own_path(&uri);
         path.unwrap_or_else(|| "none".to_owned())
     };
     for (base, url, expected) in [
@@ -716,6 +716,7 @@ async fn bodies_are_cut_off_at_the_limits() {
         rule.credential = Some(Credential {
             name: "bot-token".to_owned(),
             in_query,
+            in_path: false,
             in_headers: !in_query,
             in_json_body: false,
         });

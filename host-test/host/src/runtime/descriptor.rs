@@ -115,6 +115,7 @@ pub fn egress_line(egress: &Egress) -> String {
             Placement::Header => format!(" with {} in a header", used.name),
             Placement::JsonBody => format!(" with {} in a JSON body", used.name),
             Placement::Query => format!(" with {} in the query", used.name),
+            Placement::PathSegment => format!(" with {} in the path", used.name),
         },
         None => String::new(),
     };

@@ -248,8 +248,8 @@ impl CpuBudget {
         }
     }
 
-    /// How long to wait for the share, after `taken` more, and whether that is new.
-    fn charge(&mut self, taken: u64, limits: &Limits) -> Option<(Duration, bool)> {
+    /// Takes `taken` nanoseconds; what has to be waited for then.
+    fn charge(&mut self, taken: u64, limits: &Limits) -> Option<Overdraft> {
         let share = f64::from(limits.cpu_share.max(1)) / 100.0;
         let full = limits.cpu_burst.as_nanos() as f64;
         let now = Instant::now();
@@ -263,8 +263,18 @@ impl CpuBudget {
         let is_new = !std::mem::replace(&mut self.is_slowed, true);
         let wait = Duration::from_nanos((-self.nanoseconds / share) as u64);
         // Not shorter than what the timer can do.
-        Some((wait.max(TICK), is_new))
+        let wait = wait.max(TICK);
+        Some(Overdraft { wait, is_new })
     }
+}
+
+/// An account has taken more than its share.
+#[derive(Debug, PartialEq)]
+struct Overdraft {
+    /// How long it waits until it has its share again.
+    wait: Duration,
+    /// It did not wait before.
+    is_new: bool,
 }
 
 /// A future that runs an instance, at no more than its account's share.
@@ -303,9 +313,9 @@ impl<F> Metered<F> {
 
         let Tenant { limits, cpu, .. } = &*self.tenant;
         let mut budget = cpu.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = budget.charge(taken, limits);
+        let overdraft = budget.charge(taken, limits);
         drop(budget);
-        let Some((wait, is_new)) = wait else {
+        let Some(Overdraft { wait, is_new }) = overdraft else {
             return;
         };
         if is_new {
@@ -356,9 +366,9 @@ mod tests {
         let mut budget = CpuBudget::new(&limits);
         let second = 1_000_000_000;
         assert_eq!(budget.charge(second / 2, &limits), None);
-        let (wait, is_new) = budget.charge(second, &limits).unwrap();
+        let Overdraft { wait, is_new } = budget.charge(second, &limits).unwrap();
         assert!(is_new && wait > Duration::from_secs(4) && wait < Duration::from_secs(6));
-        assert!(!budget.charge(1, &limits).unwrap().1, "told once");
+        assert!(!budget.charge(1, &limits).unwrap().is_new, "told once");
     }
 
     #[test]

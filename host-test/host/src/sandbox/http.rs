@@ -117,7 +117,7 @@ impl WasiHttpHooks for Hooks {
             leave_the_stack().await;
             let request = request.map(|body| body.map_err(RequestBodyError));
             // Without what the operator configured: that is nobody's to see.
-            let path = egress.own_path(request.uri()).map(str::to_owned);
+            let path = egress.own_path(request.uri());
             let result = egress.send(request, timeouts).await;
             let status = result.as_ref().ok().map(http::Response::status);
             tenant.requests.count(path.as_deref(), status);

@@ -8,6 +8,7 @@ use wasmtime::component::Resource;
 use super::Sandbox;
 use super::limits::Exceeded;
 use super::tenant::Tenant;
+use super::usage::AdmitError;
 use crate::bindings::wasi::keyvalue::{atomics, store};
 use crate::state::{Bucket, State, StateError};
 
@@ -85,11 +86,11 @@ async fn may_write(
         names.into_iter().collect::<Result<Vec<_>, _>>()
     };
     let mut usage = tenant.usage.lock().await;
-    match usage.admit(key.len() + value, buckets).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(exceeded)) => Err(refused(&exceeded)),
-        Err(error) => Err(failed(error)),
-    }
+    let admitted = usage.admit(key.len() + value, buckets).await;
+    admitted.map_err(|error| match error {
+        AdmitError::Exceeded(exceeded) => refused(&exceeded),
+        AdmitError::Store(error) => failed(error),
+    })
 }
 
 impl store::Host for Sandbox {

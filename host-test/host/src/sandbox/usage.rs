@@ -97,6 +97,20 @@ struct Amount {
     bytes: u64,
 }
 
+/// Why a write may not take place.
+pub(super) enum AdmitError {
+    /// It would pass this limit.
+    Exceeded(Exceeded),
+    /// The store fails.
+    Store(StateError),
+}
+
+impl From<StateError> for AdmitError {
+    fn from(error: StateError) -> AdmitError {
+        AdmitError::Store(error)
+    }
+}
+
 impl Usage {
     pub fn new(limits: &Limits) -> Usage {
         Usage {
@@ -113,23 +127,23 @@ impl Usage {
     /// Whether a write of `bytes` may take place; `buckets` are those of the account.
     ///
     /// # Errors
-    /// The limit that it would pass, or what the store fails with.
+    /// Both of [`AdmitError`].
     pub async fn admit(
         &mut self,
         bytes: usize,
         buckets: impl Fn() -> Result<Vec<std::sync::Arc<dyn Bucket>>, StateError>,
-    ) -> Result<Result<(), Exceeded>, StateError> {
+    ) -> Result<(), AdmitError> {
         let bytes = bytes as u64;
         if let Some((when, exceeded)) = &self.full
             && when.elapsed() < RECOUNT_EVERY
         {
-            return Ok(Err(exceeded.clone()));
+            return Err(AdmitError::Exceeded(exceeded.clone()));
         }
         if self.free.keys == 0 || self.free.bytes < bytes {
             let counted = count(&buckets()?).await?;
             self.full = self.over(counted, bytes).map(|over| (Instant::now(), over));
             if let Some((_, exceeded)) = &self.full {
-                return Ok(Err(exceeded.clone()));
+                return Err(AdmitError::Exceeded(exceeded.clone()));
             }
             let room =
                 |limit: u64, counted: u64| (limit.saturating_sub(counted) / 2).max(limit / 16);
@@ -140,7 +154,7 @@ impl Usage {
         }
         self.free.keys -= 1;
         self.free.bytes -= bytes;
-        Ok(Ok(()))
+        Ok(())
     }
 
     fn over(&self, counted: Amount, bytes: u64) -> Option<Exceeded> {

@@ -52,7 +52,7 @@ pub(super) async fn serve(
                             dated(&server.clock, answer).await
                         }
                     };
-                    connections.take(stream, remote, None, answer);
+                    connections.take(stream, remote, answer);
                 }
                 Err(error) => connections.cannot_accept(&error).await,
             },

@@ -14,6 +14,7 @@ fn rules(server: &Server) -> Vec<Rule> {
             in_headers: false,
             in_json_body: false,
             in_query: true,
+            in_path: false,
         });
         rule
     };
@@ -116,6 +117,7 @@ async fn a_failure_tells_nothing_of_the_query() {
         in_headers: false,
         in_json_body: false,
         in_query: true,
+        in_path: false,
     });
     let egress = egress(vec![rule], secrets);
     for query in [

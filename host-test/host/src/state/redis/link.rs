@@ -37,14 +37,23 @@ pub struct Link {
     address: Address,
     client: Client,
     held: Mutex<Held>,
+    /// Why the last operation failed, until the server takes writes again.
     trouble: std::sync::Mutex<Option<Trouble>>,
 }
 
-/// Why an operation failed; there until the server takes writes again.
-struct Trouble {
-    reason: String,
-    /// The server answers, so that nothing else tells of its end.
-    is_refusal: bool,
+/// Why the server did not do what it was asked.
+enum Trouble {
+    /// There is no connection, or it was lost, for this reason.
+    Away(String),
+    /// The server answers, and refuses for this reason.
+    Refuses(String),
+}
+
+impl Trouble {
+    fn reason(&self) -> &str {
+        let (Trouble::Away(reason) | Trouble::Refuses(reason)) = self;
+        reason
+    }
 }
 
 #[derive(Default)]
@@ -102,25 +111,23 @@ impl Link {
     pub fn trouble(&self) -> Option<String> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let trouble = trouble.as_ref()?;
-        Some(format!("{}: {}", self.address, trouble.reason))
+        Some(format!("{}: {}", self.address, trouble.reason()))
     }
 
     /// Notes a failure, and looks for its end.
-    fn in_trouble(self: &Arc<Self>, reason: &str, is_refusal: bool) {
+    fn in_trouble(self: &Arc<Self>, now: Trouble) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = trouble.is_none();
-        *trouble = Some(Trouble {
-            reason: reason.to_owned(),
-            is_refusal,
-        });
-        drop(trouble);
-        if !is_first {
+        if trouble.is_some() {
+            *trouble = Some(now);
             return;
         }
-        if is_refusal {
+        // Of a server that is away the connection tells.
+        if let Trouble::Refuses(reason) = &now {
             let address = &self.address;
             tracing::warn!("the state at {address} refuses: {reason}; it is asked again");
         }
+        *trouble = Some(now);
+        drop(trouble);
         tokio::spawn(look_for_the_end(Arc::downgrade(self)));
     }
 
@@ -132,11 +139,10 @@ impl Link {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        self.asked(question).await.map_err(|(reason, is_lost)| {
-            self.in_trouble(&reason, !is_lost);
-            StateError::Storage {
-                reason: format!("{}: {reason}", self.address),
-            }
+        self.asked(question).await.map_err(|trouble| {
+            let reason = format!("{}: {}", self.address, trouble.reason());
+            self.in_trouble(trouble);
+            StateError::Storage { reason }
         })
     }
 
@@ -148,31 +154,27 @@ impl Link {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        self.asked(question).await.map_err(|(reason, _)| reason)
+        let answer = self.asked(question).await;
+        answer.map_err(|trouble| trouble.reason().to_owned())
     }
 
-    /// The same; with the reason comes whether the connection is lost, or there was none.
     async fn asked<T, F>(
         &self,
         question: impl FnOnce(MultiplexedConnection) -> F,
-    ) -> Result<T, (String, bool)>
+    ) -> Result<T, Trouble>
     where
         F: Future<Output = RedisResult<T>>,
     {
         let connection = self.connection().await;
-        let (connection, number) = connection.map_err(|reason| (reason, true))?;
-        let (reason, is_lost) = match timeout(ANSWER_WAIT, question(connection)).await {
+        let (connection, number) = connection.map_err(Trouble::Away)?;
+        let reason = match timeout(ANSWER_WAIT, question(connection)).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => (words(&error), is_lost(&error)),
-            Err(_) => {
-                let waited = ANSWER_WAIT.as_secs();
-                (format!("it does not answer for {waited} s"), true)
-            }
+            Ok(Err(error)) if !is_lost(&error) => return Err(Trouble::Refuses(words(&error))),
+            Ok(Err(error)) => words(&error),
+            Err(_) => format!("it does not answer for {} s", ANSWER_WAIT.as_secs()),
         };
-        if is_lost {
-            self.lose(number, &reason).await;
-        }
-        Err((reason, is_lost))
+        self.lose(number, &reason).await;
+        Err(Trouble::Away(reason))
     }
 
     async fn connection(&self) -> Result<(MultiplexedConnection, u64), String> {
@@ -296,15 +298,15 @@ async fn look_for_the_end(link: Weak<Link>) {
         let probed = link.probe().await;
         let mut trouble = link.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match (probed, trouble.as_mut()) {
-            (Err(reason), Some(trouble)) => trouble.reason = reason,
-            (Ok(()), Some(Trouble { is_refusal, .. })) => {
-                if *is_refusal {
+            (Err(now), Some(Trouble::Away(reason) | Trouble::Refuses(reason))) => *reason = now,
+            (Ok(()), was) => {
+                if let Some(Trouble::Refuses(_)) = was {
                     tracing::info!("the state at {} takes writes again", link.address);
                 }
                 *trouble = None;
                 return;
             }
-            (_, None) => return,
+            (Err(_), None) => return,
         }
     }
 }
