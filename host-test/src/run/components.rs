@@ -11,11 +11,11 @@ use futures::future::select_all;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Failure, beside_the_binary, other};
+use super::error::{RunError, other};
 use crate::cli::{WECOM, WEIXIN};
 use gateway_host::account::SwapError;
 use gateway_host::gateway::{Gateway, SWAP_DEADLINE};
-use gateway_host::runtime::{Plugin, Runtime};
+use gateway_host::runtime::{LoadError, Plugin, Runtime};
 use gateway_host::watch::FileWatch;
 
 /// A file is loaded when it has not changed for so long.
@@ -36,15 +36,14 @@ impl Components {
     pub async fn load(
         runtime: &Runtime,
         named: Vec<PathBuf>,
-    ) -> Result<(Components, Vec<Plugin>), Failure> {
+    ) -> Result<(Components, Vec<Plugin>), RunError> {
         let mut paths = BTreeMap::new();
         let mut plugins = Vec::new();
         for path in named {
-            let plugin = runtime.load(&path).await.map_err(other)?;
-            check_platform(&path, &plugin, &[WEIXIN, WECOM])?;
+            let plugin = load(runtime, &path, &[WEIXIN, WECOM]).await?;
             let platform = plugin.platform().to_owned();
             if paths.insert(platform.clone(), path).is_some() {
-                return Err(Failure::Usage(format!(
+                return Err(RunError::Usage(format!(
                     "--component names two for the platform {platform}: leave one out"
                 )));
             }
@@ -56,29 +55,19 @@ impl Components {
         Ok((components, plugins))
     }
 
-    /// Loads the component of a platform that was not named.
+    /// The gateway's component of a platform. It is given the one beside the binary where it has none.
     ///
     /// # Errors
     /// When it can't be used.
-    pub async fn find(&self, runtime: &Runtime, platform: &str) -> Result<Plugin, Failure> {
-        let path = beside_the_binary(&format!("{platform}.wasm"))?;
-        let plugin = runtime.load(&path).await.map_err(other)?;
-        check_platform(&path, &plugin, &[platform])?;
-        self.paths.send_modify(|paths| {
-            paths.insert(platform.to_owned(), path);
-        });
-        Ok(plugin)
-    }
-
-    /// The gateway's component of a platform; it is given one where it has none.
-    ///
-    /// # Errors
-    /// When it can't be used.
-    pub async fn ensure(&self, gateway: &Gateway, platform: &str) -> Result<Plugin, Failure> {
+    pub async fn ensure(&self, gateway: &Gateway, platform: &str) -> Result<Plugin, RunError> {
         if let Some(plugin) = gateway.plugin(platform) {
             return Ok(plugin);
         }
-        let plugin = self.find(gateway.runtime(), platform).await?;
+        let path = beside_the_binary(platform)?;
+        let plugin = load(gateway.runtime(), &path, &[platform]).await?;
+        self.paths.send_modify(|paths| {
+            paths.insert(platform.to_owned(), path);
+        });
         gateway.install(plugin.clone());
         Ok(plugin)
     }
@@ -91,7 +80,7 @@ impl Components {
         &'a self,
         gateway: &'a Gateway,
         watch: bool,
-    ) -> Result<impl Future<Output = ()> + 'a, Failure> {
+    ) -> Result<impl Future<Output = ()> + 'a, RunError> {
         let mut hang_up = signal(SignalKind::hangup()).map_err(other)?;
         let mut paths = self.paths.subscribe();
         Ok(async move {
@@ -125,20 +114,29 @@ impl Components {
     }
 }
 
-/// Refuses a component that is for none of these platforms: the accounts and their credentials are
-/// of one platform, and no other's component gets them.
+/// The file of a platform's component, where nobody named another one.
+pub fn beside_the_binary(platform: &str) -> Result<PathBuf, RunError> {
+    let binary = std::env::current_exe().map_err(other)?;
+    Ok(binary.with_file_name(format!("{platform}.wasm")))
+}
+
+/// Loads a component, and refuses one that is for none of these platforms: the accounts and their
+/// credentials are of one platform, and no other's component gets them.
 ///
 /// # Errors
-/// One line that says which it is for.
-pub(super) fn check_platform(
-    path: &Path,
-    plugin: &Plugin,
-    platforms: &[&str],
-) -> Result<(), Failure> {
+/// One line that names the file, for the user to correct.
+pub async fn load(runtime: &Runtime, path: &Path, platforms: &[&str]) -> Result<Plugin, RunError> {
+    let plugin = runtime.load(path).await.map_err(|error| {
+        let cure = match error {
+            LoadError::Unreadable { .. } => ": name a component that can be read with --component",
+            _ => "",
+        };
+        RunError::Usage(format!("{error}{cure}"))
+    })?;
     if platforms.contains(&plugin.platform()) {
-        return Ok(());
+        return Ok(plugin);
     }
-    Err(Failure::Usage(format!(
+    Err(RunError::Usage(format!(
         "component {}: it is for the platform {:?}, and the accounts here are of {}: name the \
          component of that platform, or leave --component out",
         path.display(),
