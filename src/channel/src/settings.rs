@@ -179,11 +179,11 @@ fn number<N: TryFrom<u64>>(
     default: N,
     range: RangeInclusive<u64>,
 ) -> Result<N, Error> {
-    let Some(text) = lookup(key) else {
-        return Ok(default);
-    };
-    let number = parse(key, &text, range)?;
-    N::try_from(number).map_err(|_| invalid(key, "is too large a number"))
+    match lookup(key) {
+        None => Ok(default),
+        Some(text) => N::try_from(parse(key, &text, range)?)
+            .map_err(|_| invalid(key, "is too large a number")),
+    }
 }
 
 fn parse(key: &str, text: &str, range: RangeInclusive<u64>) -> Result<u64, Error> {
