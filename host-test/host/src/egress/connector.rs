@@ -1,13 +1,13 @@
-//! Opens the connections: names to addresses, addresses to sockets, TLS where the URL says so.
+//! Opens connections: it resolves the name, connects to an address, and adds TLS for `https` URLs.
 //!
-//! - Addresses are checked after the name was resolved, and the socket goes to a checked address:
-//!   a name that changes its address in between gains nothing. Addresses in the URL itself are
-//!   checked as well.
-//! - All addresses of a name are tried, IPv6 and IPv4 side by side, and a name is resolved anew for
-//!   each connection.
-//! - Certificate roots are loaded with the first https connection, not at the start.
-//! - A connector goes direct unless it is told of [`Proxies`]. The way through one is below the
-//!   server's TLS, see `proxy_connection.rs`: the check of addresses is then the proxy's.
+//! - The connector resolves the name first, checks each address, and connects to an address that it
+//!   has checked. So a name that changes its address in between gains nothing. Addresses in the URL
+//!   are checked as well.
+//! - It tries all addresses of a name, IPv6 and IPv4 side by side, and resolves the name for each
+//!   connection.
+//! - It loads certificate roots with the first https connection, not at the start.
+//! - It connects directly unless it has [`Proxies`]. A proxy is below the server's TLS, see
+//!   `proxy_connection.rs`, and the check of addresses is then the proxy's.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -224,7 +224,7 @@ impl Tcp {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(limit));
-        // Finds idle connections whose other end is gone without a word, say after a sleep.
+        // Finds idle connections whose other end has vanished, for instance while the machine slept.
         tcp.set_keepalive(Some(Duration::from_secs(15)));
         tcp.set_keepalive_interval(Some(Duration::from_secs(5)));
         tcp.set_keepalive_retries(Some(3));
@@ -320,8 +320,8 @@ async fn tls_config() -> Arc<ClientConfig> {
     static CONFIG: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
     CONFIG
         .get_or_init(|| async {
-            // Reading the system's roots takes milliseconds. Should that thread fail, its own
-            // roots are at hand.
+            // Reading the system's roots takes milliseconds, so another thread does it. If that thread
+            // fails, the built-in roots are used.
             let loading = tokio::task::spawn_blocking(|| load_tls_config(true)).await;
             Arc::new(loading.unwrap_or_else(|_| load_tls_config(false)))
         })
@@ -353,7 +353,7 @@ fn load_tls_config(native_roots: bool) -> ClientConfig {
         .with_no_client_auth()
 }
 
-/// The cause of the causes, which is the one that says something.
+/// The innermost cause: the others add nothing.
 pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

@@ -1,9 +1,9 @@
 //! Threads for instances that compute for long, so that the threads of all others stay free.
 //!
-//! An instance starts among the others, which look after the sockets as well. When it has computed for
-//! more than a moment it goes on here, where others like it wait for it, and the system puts it behind
-//! the rest of the process; when it has calmed down it comes back. Its sockets and timers stay where
-//! they are.
+//! An instance starts on the runtime's threads, which also serve the sockets. When it has computed for
+//! more than a moment it moves to these threads, which have a lower priority, and competes only with
+//! instances like it. When it computes less, it moves back. Its sockets and timers stay with the
+//! runtime.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +16,7 @@ use tracing::instrument::WithSubscriber;
 
 use super::cpu::Meter;
 
-/// How far they stand behind the other threads of the process.
+/// The niceness of these threads, above that of the others.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
@@ -30,7 +30,7 @@ impl BackgroundPool {
             .worker_threads(cores.saturating_sub(1).max(1))
             .thread_name("computing")
             .on_thread_start(|| {
-                // Of this thread alone, on Linux. Without it they are only apart.
+                // On Linux this concerns this thread alone. Elsewhere the threads are only separate.
                 #[cfg(target_os = "linux")]
                 let _ = rustix::process::nice(NICENESS);
             })
@@ -42,7 +42,7 @@ impl BackgroundPool {
 impl Drop for BackgroundPool {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            // It may be an instance that lets go of them, and that must not wait for itself.
+            // An instance on one of these threads may drop the last handle. It must not wait for itself.
             runtime.shutdown_background();
         }
     }
@@ -50,12 +50,12 @@ impl Drop for BackgroundPool {
 
 type Body<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Runs what computes in an instance, here or on those threads; none when it was cancelled there.
+/// Runs the code of an instance, here or on those threads. `None` if it was cancelled there.
 pub(crate) fn run<T: Send + 'static>(
     meter: Option<Arc<Meter>>,
     body: impl Future<Output = T> + Send + 'static,
 ) -> impl Future<Output = Option<T>> + Send {
-    // Before the first poll: an async function would keep room for what it was given as well.
+    // Boxed before the first poll: an async function would keep room for its argument as well.
     move_about(meter, Box::pin(body))
 }
 

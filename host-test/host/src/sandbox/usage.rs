@@ -1,8 +1,8 @@
 //! How much an account stores.
 //!
-//! The stores can't tell, and a count reads everything, so it is made only when what was written since
-//! the last one could have brought the account near its limits. A store may therefore hold a quarter
-//! more than its limits when the process starts, and a sixteenth more afterwards.
+//! The stores do not know how much they hold, and a count reads everything. So the host counts only
+//! when the writes since the last count could have brought the account near its limits. A store may
+//! therefore hold a quarter more than its limits after the start, and a sixteenth more later.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ pub(super) struct Usage {
 pub(super) struct Rate {
     per_second: f64,
     burst: f64,
-    /// Below zero after a write that was larger than what was left.
+    /// Negative after a write that was larger than the rest.
     credit: f64,
     since: Instant,
     written: u64,
@@ -70,8 +70,8 @@ impl Tenant {
         rate.unwrap_or_else(PoisonError::into_inner).written
     }
 
-    /// Waits until the account may write so many bytes. It waits alone: nothing is locked. Real time,
-    /// since it is the machine's disk that is shared.
+    /// Waits until the account may write so many bytes. No lock is held meanwhile. The wait is in real
+    /// time, because the accounts share a real disk.
     pub(super) async fn may_write(&self, bytes: usize) {
         let cost = bytes.saturating_add(WRITE_BYTES);
         let wait = {
