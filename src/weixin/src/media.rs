@@ -111,7 +111,9 @@ impl Handle {
         URL_SAFE_NO_PAD
             .decode(text)
             .ok()
-            .and_then(|json| serde_json::from_slice(&json).ok())
+            .and_then(|json| String::from_utf8(json).ok())
+            // From a text, as all of the wire is read: the parser is not compiled twice.
+            .and_then(|json| serde_json::from_str(&json).ok())
             .ok_or_else(|| Error::new(ErrorKind::NotFound, "this is no media handle"))
     }
 }
