@@ -156,7 +156,15 @@ async fn a_kill_between_message_and_answer_loses_nothing() {
         bot.api.wait_for(|api| !api.texts(chat).is_empty()).await;
         assert_eq!(bot.api.texts(chat), [format!("re: {number}")]);
     }
-    // What is answered is asked of nobody again.
+    // What is answered is asked of nobody again, once that is stored.
+    let handle = account.handle();
+    eventually(async || {
+        handle
+            .health()
+            .await
+            .is_some_and(|health| health.queued == 0)
+    })
+    .await;
     drop(account);
     let account = bot.start(&state, agent.clone(), &[]).await;
     bot.api.say(ALICE, "last");
@@ -235,14 +243,15 @@ async fn the_token_is_nowhere() {
     bot.flying_until(|api| api.calls("getUpdates") > 4).await;
     bot.api.set_token("another");
     bot.api.say(ALICE, "nobody hears that yet");
-    let mut shown = Vec::new();
+    let told = Mutex::new(Vec::new());
     eventually(async || {
         bot.clock.advance(Duration::from_secs(1));
         let health = account.health().await.unwrap();
-        shown.push(format!("{health:?}"));
+        told.lock().unwrap().push(format!("{health:?}"));
         health.phase == Phase::LoginRequired
     })
     .await;
+    let mut shown = told.into_inner().unwrap();
     assert!(shown.concat().contains("{{bot-token}}"), "{shown:?}");
     let refused = account.send(proactive("refused", "42", "news")).await;
     shown.push(format!("{refused:?}"));

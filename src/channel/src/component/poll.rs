@@ -107,7 +107,8 @@ impl Instance {
             self.say_hello_again(&mut pauses.refusals).await;
         } else {
             let pause = pauses.failures.fail(imports::random());
-            self.account.sleep(pause).await;
+            let wanted = error.retry_after.unwrap_or_default().min(hold::MAX);
+            self.account.sleep(pause.max(wanted)).await;
         }
     }
 

@@ -101,10 +101,12 @@ impl Throttle {
         (until > now).then_some(until)
     }
 
-    /// How long this conversation still has to wait because of refusals.
+    /// How long this conversation still has to wait because of refusals. When the pause is over, the
+    /// next message is the probe.
     pub fn retry_after(&self, now: Duration, conversation: &str) -> Option<Duration> {
         let until = self.throttled_until.max(self.delay(now, conversation))?;
-        Some(until.saturating_sub(now).max(Duration::from_secs(1)))
+        let left = until.checked_sub(now).filter(|left| !left.is_zero())?;
+        Some(left.max(Duration::from_secs(1)))
     }
 
     /// The platform accepted a message.
@@ -229,6 +231,8 @@ mod tests {
             Cause::Throttle
         );
         assert_eq!(throttle.retry_after(SECOND, "bob"), Some(FIRST_PAUSE));
+        // After the pause somebody has to try.
+        assert_eq!(throttle.retry_after(SECOND + FIRST_PAUSE, "bob"), None);
     }
 
     #[test]
