@@ -12,6 +12,7 @@ mod api_error;
 mod health;
 mod jobs;
 mod login;
+mod message_request;
 mod messages;
 mod metrics;
 

@@ -10,6 +10,7 @@
 
 pub mod environment;
 mod error;
+mod event_line;
 pub mod exec;
 pub mod health;
 pub mod http;

@@ -30,14 +30,15 @@ use crate::exports::{Exports, ExportsPre};
 use crate::listener::ListenerLimits;
 use crate::media::origin::Origin;
 use crate::media::server::MediaServer;
-use crate::sandbox::background_pool;
 use crate::sandbox::cpu::{Meter, Metered, Ticker};
 use crate::sandbox::limits::{Exceeded, Limits};
+use crate::sandbox::offload;
 use crate::sandbox::tenant::Tenant;
 use crate::sandbox::{self, Sandbox};
 use crate::state::memory::MemoryState;
 use crate::text::{REASON_BYTES, one_line};
 
+pub(crate) use descriptor::captured_by_logins;
 pub use descriptor::{capture_line, egress_line};
 pub use engine::{Allocation, RuntimeOptions};
 
@@ -380,7 +381,7 @@ impl Runtime {
             meter,
         } = self.instantiate(pre, sandbox).await?;
         let metering = meter.clone();
-        let describing = background_pool::run(metering, async move {
+        let describing = offload::run(metering, async move {
             let describing = store.run_concurrent(async |accessor| {
                 channel.gateway_channel_meta().call_describe(accessor).await
             });
@@ -413,7 +414,7 @@ impl Runtime {
         }
         let (metering, pre) = (meter.clone(), pre.clone());
         let limit = limits.calls.instantiate;
-        let instantiating = background_pool::run(meter, async move {
+        let instantiating = offload::run(meter, async move {
             let instantiating = pre.instantiate_async(&mut store);
             let exports = metered(metering.clone(), &tenant, instantiating).await?;
             Ok::<_, wasmtime::Error>(Started {
@@ -493,8 +494,7 @@ impl Plugin {
 }
 
 fn digest_of(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&Sha256::digest(bytes))
 }
 
 /// What a file is that is no component, in the words of who made it.

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::ListenerLimits;
+use crate::once_per::OncePer;
 use super::watched::{self, Peer, Received, Watch};
 
 /// The pause after a connection that can't be taken: some may come free.
@@ -30,7 +31,7 @@ pub struct Connections {
     tasks: JoinSet<()>,
     /// Before this time no deadline is due.
     look_at: Duration,
-    told: Option<Duration>,
+    telling: OncePer,
 }
 
 /// Who is connected.
@@ -66,7 +67,7 @@ impl Connections {
             slots: Arc::default(),
             tasks: JoinSet::new(),
             look_at: Duration::ZERO,
-            told: None,
+            telling: OncePer::new(TELL_EVERY),
         }
     }
 
@@ -151,9 +152,7 @@ impl Connections {
 
     fn tell(&mut self, why: &str) {
         let now = self.limits.clock.elapsed();
-        let is_told = |told: Duration| now.saturating_sub(told) < TELL_EVERY;
-        if !self.told.is_some_and(is_told) {
-            self.told = Some(now);
+        if self.telling.passes(now) {
             tracing::warn!("a connection for {} is not taken: {why}", self.what);
         }
     }

@@ -13,6 +13,7 @@
 pub mod clock;
 mod connections;
 mod names;
+mod once_per;
 mod tls;
 mod token;
 mod watched;
@@ -28,6 +29,7 @@ use crate::clock::Clock;
 pub use connections::Connections;
 pub use names::Names;
 pub use names::{Foreign, has_origin};
+pub use once_per::OncePer;
 pub use tls::{Tls, TlsError};
 pub use token::Token;
 pub use watched::{Peer, Received};

@@ -21,7 +21,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqA
 
 use super::credential::Secret;
 use super::json::{Rewriter, StringRole, strings};
-use super::rule::RuleError;
+use super::error::RuleError;
 use crate::json;
 
 /// The largest answer that a credential is taken out of.

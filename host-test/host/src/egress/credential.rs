@@ -18,10 +18,11 @@ use http::{HeaderMap, HeaderValue};
 use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
-use super::MAX_JSON_BYTES;
 use super::error::FailureKind;
 use super::json::{Rewriter, StringRole, strings};
 
+/// The largest JSON body that credentials are put into.
+pub const MAX_JSON_BYTES: usize = 1024 * 1024;
 /// How long a placeholder in JSON can be, quotes and escapes included.
 const PLACEHOLDER_BYTES: Range<usize> = 6..512;
 

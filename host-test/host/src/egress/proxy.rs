@@ -25,7 +25,7 @@ use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
 use self::direct::Direct;
-use super::rule::{Host, split_port};
+use super::target::{Host, split_port};
 
 /// The proxies of a process. Clones share them; neither `Debug` nor `Display` shows a password.
 #[derive(Clone, Default)]

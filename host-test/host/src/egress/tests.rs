@@ -15,7 +15,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::connector::Resolve;
+use super::client::RequestBody;
+use super::connector::{AddressPolicy, Resolve};
+use super::credential::MAX_JSON_BYTES;
 use super::exchange::failure_of;
 use super::proxy::Proxies;
 use super::*;

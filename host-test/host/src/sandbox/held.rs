@@ -21,7 +21,7 @@ use wasmtime_wasi_http::{FieldMap, WasiHttp, WasiHttpCtxView, WasiHttpView};
 
 use super::Sandbox;
 use super::budget::Charge;
-use super::keyvalue::OpenBucket;
+use super::bucket::OpenBucket;
 use super::limits::Exceeded;
 use super::tenant::Tenant;
 
