@@ -88,7 +88,7 @@ struct Capture(Ledger);
 
 impl<S: Subscriber> Layer<S> for Capture {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
+        metadata.target().starts_with("gateway_host")
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -47,6 +47,7 @@ pub use aside::PutAside;
 pub(crate) use changes::of as changes;
 pub use handle::{Handle, Status, UploadError};
 pub(crate) use rules::LOGIN_SETTINGS;
+#[cfg(feature = "admin")]
 pub(crate) use settled::state_name;
 pub use setup::{AccountOptions, Setup, StartError};
 pub use swap::check as check_swap;

@@ -6,16 +6,21 @@
 //! within a second. They are beside the store, not in it, so that a login can be made while another
 //! process runs the accounts.
 
+#[cfg(feature = "dir")]
 mod directory;
+#[cfg(feature = "redis")]
 mod redis;
 mod stored;
+#[cfg(any(feature = "dir", feature = "redis"))]
 mod watching;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+#[cfg(feature = "dir")]
 use self::directory::Directory;
+#[cfg(feature = "redis")]
 use self::redis::Server;
 use self::stored::Stored;
 use crate::state::StateSpec;
@@ -54,8 +59,10 @@ struct Shared {
 }
 
 enum Backend {
+    #[cfg(feature = "dir")]
     Directory(Directory),
     Memory(Mutex<Stored>),
+    #[cfg(feature = "redis")]
     Redis(Box<Server>),
 }
 
@@ -63,8 +70,10 @@ impl Credentials {
     /// Those of a state; the state itself may be in use by another process.
     pub fn of(spec: &StateSpec) -> Credentials {
         let backend = match spec {
+            #[cfg(feature = "dir")]
             StateSpec::Directory(path) => Backend::Directory(Directory::new(path)),
             StateSpec::Memory => Backend::Memory(Mutex::default()),
+            #[cfg(feature = "redis")]
             StateSpec::Redis(address) => Backend::Redis(Box::new(Server::new(address))),
         };
         Credentials {
@@ -179,6 +188,7 @@ impl Credentials {
 
     /// Signals each change, of this process and of others. Must be called within a tokio runtime.
     pub fn watch(&self) -> watch::Receiver<()> {
+        #[cfg(any(feature = "dir", feature = "redis"))]
         watching::start(&self.shared);
         self.shared.changed.subscribe()
     }
@@ -189,7 +199,9 @@ impl Credentials {
                 let stored = stored.lock().unwrap_or_else(PoisonError::into_inner);
                 Ok(stored.clone())
             }
+            #[cfg(feature = "dir")]
             Backend::Directory(directory) => directory.read(),
+            #[cfg(feature = "redis")]
             Backend::Redis(server) => server.read(),
         }
     }
@@ -203,7 +215,9 @@ impl Credentials {
             Backend::Memory(stored) => {
                 change(&mut stored.lock().unwrap_or_else(PoisonError::into_inner))
             }
+            #[cfg(feature = "dir")]
             Backend::Directory(directory) => directory.change(change),
+            #[cfg(feature = "redis")]
             Backend::Redis(server) => server.change(change),
         }?;
         self.shared.changed.send_replace(());
@@ -211,7 +225,7 @@ impl Credentials {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "dir", feature = "redis"))]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// What is wrong, without any of the content.
+#[cfg(feature = "agents")]
 pub fn first(bytes: &[u8]) -> Result<(Value, &[u8]), &'static str> {
     let bytes = skip_noise(bytes);
     let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
@@ -46,6 +47,7 @@ pub fn mended(bytes: &[u8]) -> Result<(String, &[u8]), &'static str> {
 }
 
 /// Whether an object or an array may begin here, after what is skipped.
+#[cfg(feature = "agents")]
 pub fn begins_object(bytes: &[u8]) -> bool {
     let mut bytes = skip_noise(bytes)
         .iter()

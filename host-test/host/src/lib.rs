@@ -7,6 +7,7 @@
 //! shared with every other server of this workspace.
 
 pub mod account;
+#[cfg(feature = "admin")]
 pub mod admin;
 pub mod agent;
 pub mod bindings;
@@ -24,11 +25,12 @@ pub mod state;
 pub mod text;
 pub mod transfer;
 pub mod watch;
+#[cfg(feature = "webhooks")]
 pub mod webhooks;
 
 pub use gateway_listener as listener;
 pub use gateway_listener::clock;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "redis"))]
 #[path = "../../tests/it/redis_server.rs"]
 mod redis_server;

@@ -9,9 +9,11 @@
 //! - Keys and values are bounded ([`MAX_KEY_BYTES`], [`MAX_VALUE_BYTES`]); what is larger is
 //!   refused before anything is written.
 
+#[cfg(feature = "dir")]
 pub mod directory;
 pub mod memory;
 pub(crate) mod owner;
+#[cfg(feature = "redis")]
 pub mod redis;
 
 use std::path::PathBuf;
@@ -20,10 +22,13 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
+#[cfg(feature = "dir")]
 use directory::DirectoryState;
 use memory::MemoryState;
 
+#[cfg(feature = "redis")]
 use self::redis::RedisState;
+#[cfg(feature = "redis")]
 use self::redis::address::Address;
 
 /// The longest key in bytes.
@@ -94,12 +99,15 @@ pub enum Durability {
 
 /// What `--state` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StateSpec {
     /// `memory`: gone with the process.
     Memory,
     /// `dir:PATH`: a directory of this machine.
+    #[cfg(feature = "dir")]
     Directory(PathBuf),
     /// `redis://…` or `rediss://…`: a Redis server.
+    #[cfg(feature = "redis")]
     Redis(Address),
 }
 
@@ -108,9 +116,14 @@ impl StateSpec {
     ///
     /// # Errors
     /// One line that says why it can't be used, and never has a password in it.
+    #[cfg_attr(
+        not(any(feature = "dir", feature = "redis")),
+        expect(unused_variables, reason = "memory is never durable")
+    )]
     pub async fn open(&self, durability: Durability) -> Result<Arc<dyn State>, StateError> {
         Ok(match self {
             StateSpec::Memory => Arc::new(MemoryState::default()),
+            #[cfg(feature = "dir")]
             StateSpec::Directory(path) => {
                 let path = path.clone();
                 // It reads the journal, which blocks for some milliseconds.
@@ -120,6 +133,7 @@ impl StateSpec {
                     reason: error.to_string(),
                 })??)
             }
+            #[cfg(feature = "redis")]
             StateSpec::Redis(address) => Arc::new(RedisState::open(address, durability).await?),
         })
     }
@@ -130,6 +144,15 @@ impl StateSpec {
 #[error("{0}")]
 pub struct SpecError(String);
 
+impl SpecError {
+    #[cfg(not(all(feature = "dir", feature = "redis")))]
+    fn not_built(feature: &str) -> SpecError {
+        SpecError(format!(
+            "--state {feature}: is not part of this build: build gateway-host with its feature `{feature}`"
+        ))
+    }
+}
+
 impl FromStr for StateSpec {
     type Err = SpecError;
 
@@ -137,6 +160,11 @@ impl FromStr for StateSpec {
         if spec == "memory" {
             return Ok(StateSpec::Memory);
         }
+        #[cfg(not(feature = "dir"))]
+        if spec.starts_with("dir:") {
+            return Err(SpecError::not_built("dir"));
+        }
+        #[cfg(feature = "dir")]
         if let Some(path) = spec.strip_prefix("dir:") {
             if path.is_empty() {
                 return Err(SpecError(
@@ -147,7 +175,10 @@ impl FromStr for StateSpec {
             return Ok(StateSpec::Directory(PathBuf::from(path)));
         }
         if spec.starts_with("redis:") || spec.starts_with("rediss:") {
+            #[cfg(feature = "redis")]
             return spec.parse().map(StateSpec::Redis);
+            #[cfg(not(feature = "redis"))]
+            return Err(SpecError::not_built("redis"));
         }
         Err(SpecError(
             "--state is neither memory nor dir:PATH nor redis://…: write one of them, such as dir:./weixin-state"
@@ -244,7 +275,7 @@ fn page_of(mut keys: Vec<String>) -> KeyPage {
 #[cfg(test)]
 mod conformance;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "dir", feature = "redis"))]
 mod tests {
     use super::*;
 

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use super::ListenerLimits;
+use super::tls::Acceptor;
 use crate::once_per::OncePer;
 use super::watched::{self, Peer, Received, Watch};
 
@@ -71,12 +71,24 @@ impl Connections {
         }
     }
 
-    /// Serves a connection, where there is or can be made room for it.
-    pub fn take<A, F, B, E>(
+    /// Serves a connection without TLS, where there is or can be made room for it.
+    pub fn take<A, F, B, E>(&mut self, stream: TcpStream, remote: SocketAddr, answer: A)
+    where
+        A: Fn(Request<Received>, Peer) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<crate::BoxError>,
+        E: Into<crate::BoxError>,
+    {
+        self.take_with(stream, remote, None, answer);
+    }
+
+    /// The same, with TLS where there is an acceptor.
+    pub(crate) fn take_with<A, F, B, E>(
         &mut self,
         stream: TcpStream,
         remote: SocketAddr,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Acceptor>,
         answer: A,
     ) where
         A: Fn(Request<Received>, Peer) -> F + Send + Sync + 'static,

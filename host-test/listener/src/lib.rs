@@ -14,6 +14,10 @@ pub mod clock;
 mod connections;
 mod names;
 mod once_per;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
 mod tls;
 mod token;
 mod watched;
@@ -30,6 +34,9 @@ pub use connections::Connections;
 pub use names::Names;
 pub use names::{Foreign, has_origin};
 pub use once_per::OncePer;
+#[cfg(not(feature = "tls"))]
+use tls::Tls;
+#[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError};
 pub use token::Token;
 pub use watched::{Peer, Received};
@@ -143,6 +150,7 @@ impl Listener {
     }
 
     /// The same, with TLS.
+    #[cfg(feature = "tls")]
     pub fn with_tls(self, tls: Arc<Tls>) -> Listener {
         Listener {
             tls: Some(tls),
@@ -171,7 +179,7 @@ impl Listener {
                 accepted = self.tcp.accept() => match accepted {
                     Ok((stream, peer)) => {
                         let tls = self.tls.as_ref().map(Tls::acceptor);
-                        connections.take(stream, peer, tls, answer.clone());
+                        connections.take_with(stream, peer, tls, answer.clone());
                     }
                     Err(error) => connections.cannot_accept(&error).await,
                 },
@@ -181,5 +189,5 @@ impl Listener {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tls"))]
 mod tests;

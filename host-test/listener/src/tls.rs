@@ -9,7 +9,8 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::TlsAcceptor;
+/// What takes a connection with TLS.
+pub(crate) use tokio_rustls::TlsAcceptor as Acceptor;
 
 use crate::clock::Clock;
 
@@ -30,7 +31,7 @@ pub struct Tls {
 }
 
 struct Now {
-    acceptor: TlsAcceptor,
+    acceptor: Acceptor,
     version: Version,
     looked: Duration,
 }
@@ -66,7 +67,7 @@ impl Tls {
 
     /// What takes the next connection. The one that finds the files changed still gets the old
     /// certificate: it does not wait for a disk.
-    pub fn acceptor(self: &Arc<Tls>) -> TlsAcceptor {
+    pub(crate) fn acceptor(self: &Arc<Tls>) -> Acceptor {
         let time = self.clock.elapsed();
         let mut now = self.now();
         if time.saturating_sub(now.looked) >= LOOK {
@@ -103,7 +104,7 @@ fn version(certificate: &Path, key: &Path) -> Version {
     })
 }
 
-fn read(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+fn read(certificate: &Path, key: &Path) -> Result<Acceptor, TlsError> {
     let of = |option: &str, path: &Path, why: &dyn std::fmt::Display| {
         TlsError(format!("{option} {}: {why}", path.display()))
     };
@@ -134,5 +135,5 @@ fn read(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
         of("--tls-key", key, &why)
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Acceptor::from(Arc::new(config)))
 }

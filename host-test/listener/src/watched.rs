@@ -16,10 +16,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 
 use super::ListenerLimits;
+use super::tls::Acceptor;
 use crate::clock::Clock;
 
 /// What a body must bring before its time begins anew.
@@ -186,7 +186,7 @@ impl Watch {
 /// Serves one connection to its end.
 pub(super) async fn serve<A, F, B, E>(
     stream: TcpStream,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     peer: Peer,
     watch: Arc<Watch>,
     limits: ListenerLimits,

@@ -59,7 +59,7 @@ pub(super) async fn serve(
                 Ok((stream, remote)) => {
                     let server = server.clone();
                     let answer = move |request, peer| dated(server.clone(), peer, request);
-                    connections.take(stream, remote, None, answer);
+                    connections.take(stream, remote, answer);
                 }
                 Err(error) => connections.cannot_accept(&error).await,
             },

@@ -90,12 +90,12 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), Failure> {
     let mut environment = options.agent_settings.environment.clone();
     let state_directory = match &state_spec {
         StateSpec::Directory(path) => Some(path.clone()),
-        StateSpec::Memory => None,
         StateSpec::Redis(address) => {
             let secrets = address.secrets();
             secrets.for_each(|secret| environment.withhold_value(secret));
             None
         }
+        _ => None,
     };
     let opening = tokio::spawn(async move { state_spec.open(durability).await });
     let accounts_file = options.accounts;

@@ -383,20 +383,22 @@ impl Channel {
         split::split(text, limits, options)
     }
 
-    /// The platform messages of a text; a text of too many goes as a file behind its first part.
+    /// The platform messages of a text. Where the platform has files, a text of too many goes as one
+    /// behind its first part.
     fn contents(&self, markdown: &str) -> Vec<Content> {
         let text = self.render(markdown);
         let limits = self.settings.limits;
         let parts = self.split(&text, limits);
-        if parts.len() <= self.settings.max_parts {
+        if parts.len() <= self.settings.max_parts || !self.dialect.has_files {
             return parts.into_iter().map(Content::Text).collect();
         }
         let (chars, bytes) = (DOCUMENT_NOTE.chars().count(), DOCUMENT_NOTE.len());
-        let has_room = limits.chars > 2 * chars && limits.bytes > 2 * bytes;
+        let has_room = limits.chars > 2 * chars && limits.size > 2 * bytes;
         let note = if has_room { DOCUMENT_NOTE } else { "" };
         let limits = Limits {
             chars: limits.chars.saturating_sub(note.chars().count()).max(1),
-            bytes: limits.bytes.saturating_sub(note.len()).max(4),
+            size: limits.size.saturating_sub(note.len()).max(4),
+            unit: limits.unit,
         };
         let options = SplitOptions {
             marks: false,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::error::{Error, ErrorKind};
+
 /// A request that the component wants made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -17,6 +19,33 @@ pub struct Request {
     pub timeout: Duration,
 }
 
+impl Request {
+    /// A `GET` of a URL.
+    pub fn get(url: String, timeout: Duration) -> Request {
+        Request {
+            method: Method::Get,
+            url,
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout,
+        }
+    }
+
+    /// A `POST` of JSON.
+    pub fn post_json(url: String, json: &serde_json::Value, timeout: Duration) -> Request {
+        Request {
+            method: Method::Post,
+            url,
+            headers: vec![("Content-Type", "application/json".to_owned())],
+            body: json.to_string().into_bytes(),
+            timeout,
+        }
+    }
+}
+
+/// A whole response, or why there is none.
+pub type Answer = Result<Response, TransportError>;
+
 /// The methods that are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -26,17 +55,17 @@ pub enum Method {
     Post,
 }
 
-/// A whole answer.
+/// A whole response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// Status code.
     pub status: u16,
-    /// Everything that came, up to the limit of [`MAX_BODY_BYTES`].
+    /// Its whole body, of at most [`MAX_BODY_BYTES`].
     pub body: Vec<u8>,
 }
 
-/// Largest answer of an API call that is read; more is a failure of the transport. What a batch
-/// becomes in the store is within what stores take for one value.
+/// Longest body that is read of an API's response; a longer one is an error of the transport. Stores
+/// take a batch that was made of so many bytes as one value.
 pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
 /// The time of a `Date` header, in milliseconds since the Unix epoch.
@@ -48,7 +77,7 @@ pub fn date_ms(header: &str) -> Option<u64> {
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
+pub enum TransportError {
     /// Nothing left the host: the name, the connection or a rule of the host failed.
     NotSent(String),
     /// The request may have been received; no whole answer came.
@@ -57,13 +86,24 @@ pub enum Failure {
     TimedOut,
 }
 
-impl std::fmt::Display for Failure {
+impl std::fmt::Display for TransportError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Failure::NotSent(why) => write!(f, "not sent: {why}"),
-            Failure::Unanswered(why) => write!(f, "no whole answer: {why}"),
-            Failure::TimedOut => write!(f, "no answer in time"),
+            TransportError::NotSent(why) => write!(f, "not sent: {why}"),
+            TransportError::Unanswered(why) => write!(f, "no whole answer: {why}"),
+            TransportError::TimedOut => write!(f, "no answer in time"),
         }
+    }
+}
+
+impl From<TransportError> for Error {
+    /// `transient` where nothing left the host, else `unknown-outcome`.
+    fn from(error: TransportError) -> Error {
+        let kind = match error {
+            TransportError::NotSent(_) => ErrorKind::Transient,
+            TransportError::Unanswered(_) | TransportError::TimedOut => ErrorKind::UnknownOutcome,
+        };
+        Error::new(kind, error.to_string())
     }
 }
 

@@ -1,18 +1,27 @@
-//! What a messaging channel is, whatever the platform: what is received is journalled until it is
-//! acknowledged, what is to be sent is stored until it is settled.
+//! Builds a messaging channel as a WebAssembly component.
 //!
-//! Everything here is values in and values out: no module has a clock, randomness or I/O of its own.
+//! A channel is a type that implements [`platform::Platform`] and is handed to [`export!`] or
+//! [`export_with_webhook!`]; [`platform`] has a whole one. The SDK does the rest: it polls, journals what
+//! is received until it is acknowledged, stores what is to be sent until it is settled, writes Markdown
+//! as text, splits it, keeps the pace, and tells how the account does.
+//!
+//! The core is values in and values out: no module has a clock, randomness or I/O of its own. The module
+//! `component` connects it to the world of `wit/`, and is there for WebAssembly alone.
 
 pub mod backoff;
 pub mod channel;
 pub mod clock;
+#[cfg(target_family = "wasm")]
+pub mod component;
 pub mod control;
 pub mod dedup;
 pub mod error;
 pub mod expiry;
+mod export;
 pub mod file_name;
 pub mod health;
 pub mod history;
+pub mod host;
 pub mod http;
 pub mod journal;
 pub mod json;
@@ -21,8 +30,28 @@ pub mod message;
 pub mod outbox;
 pub mod pace;
 pub mod peers;
+pub mod platform;
 pub mod policy;
 pub mod settings;
+pub mod signal;
 pub mod sniff;
 pub mod split;
 pub mod store;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
+pub mod transfer;
+
+/// What a channel uses most.
+pub mod prelude {
+    pub use crate::error::{Error, ErrorKind};
+    pub use crate::host::{Host, Level};
+    pub use crate::http::{Answer, Method, Request, Response, TransportError};
+    pub use crate::message::{Body, ChatKind, Conversation, Event, Message};
+    pub use crate::outbox::Outcome;
+    pub use crate::platform::{
+        Batch, Description, Egress, Incoming, Part, PartContent, Placement, Platform, Poll,
+        PollError, Polling, http_error, malformed, unsupported,
+    };
+    pub use crate::settings::{Defaults, Lookup, Markdown};
+    pub use crate::split::Unit;
+}

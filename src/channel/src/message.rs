@@ -24,6 +24,24 @@ pub struct Conversation {
     pub kind: ChatKind,
 }
 
+impl Conversation {
+    /// A conversation with one person.
+    pub fn direct(id: &str) -> Conversation {
+        Conversation {
+            id: id.to_owned(),
+            kind: ChatKind::Direct,
+        }
+    }
+
+    /// A conversation of several people.
+    pub fn group(id: &str) -> Conversation {
+        Conversation {
+            id: id.to_owned(),
+            kind: ChatKind::Group,
+        }
+    }
+}
+
 /// How a platform shows a piece of media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::error::{Error, ErrorKind};
 use super::peers::Allowance;
 use super::policy::{Access, Policy};
-use super::split::Limits;
+use super::split::{Limits, Unit};
 
 /// Looks a configuration key up.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -20,15 +20,46 @@ pub enum Markdown {
     Native,
 }
 
-/// What a platform's messages may hold, and how Markdown is written for its clients.
+/// How a platform's messages are written.
 #[derive(Debug, Clone, Copy)]
 pub struct Dialect {
-    /// Longest text of one message in bytes.
-    pub max_text_bytes: usize,
     /// For [`Markdown::Plain`].
     pub plain: fn(&str) -> String,
     /// For [`Markdown::Native`].
     pub native: fn(&str) -> String,
+    /// Whether a text of too many messages can go as a file.
+    pub has_files: bool,
+}
+
+/// What a platform takes, and what its accounts have where the operator sets nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defaults {
+    /// Longest text of one message in Unicode scalar values, which the operator may change.
+    pub text_limit: usize,
+    /// Longest text that the platform takes, in its own [`Unit`].
+    pub max_text: usize,
+    /// What `max_text` counts.
+    pub unit: Unit,
+    /// The pause between two messages.
+    pub send_interval: Duration,
+    /// Messages that the platform accepts for each message of a peer; zero is any number.
+    pub sends_per_message: u32,
+    /// How long after a peer's message it accepts them; zero is for ever.
+    pub reply_window: Duration,
+}
+
+impl Default for Defaults {
+    /// Texts of 2,000 characters, one a second, any number of them at any time.
+    fn default() -> Defaults {
+        Defaults {
+            text_limit: 2000,
+            max_text: usize::MAX,
+            unit: Unit::Bytes,
+            send_interval: Duration::from_secs(1),
+            sends_per_message: 0,
+            reply_window: Duration::ZERO,
+        }
+    }
 }
 
 /// What an operator may set.
@@ -59,7 +90,7 @@ impl Settings {
     ///
     /// # Errors
     /// `invalid`, with the key, what was wrong and what would be right.
-    pub fn read(lookup: Lookup<'_>, max_bytes: usize) -> Result<Settings, Error> {
+    pub fn read(lookup: Lookup<'_>, defaults: &Defaults) -> Result<Settings, Error> {
         let account = lookup("account-id")
             .filter(|account| !account.is_empty())
             .ok_or_else(|| invalid("account-id", "is missing: set it to the account's id"))?;
@@ -90,20 +121,32 @@ impl Settings {
                 }
             },
             limits: Limits {
-                chars: number(lookup, "text-limit", 2000, 1..=1_000_000)?,
-                bytes: max_bytes,
+                chars: number(lookup, "text-limit", defaults.text_limit, 1..=1_000_000)?,
+                size: defaults.max_text,
+                unit: defaults.unit,
             },
             send_interval: Duration::from_millis(number(
                 lookup,
                 "send-interval-ms",
-                1000,
+                u64::try_from(defaults.send_interval.as_millis()).unwrap_or(u64::MAX),
                 0..=3_600_000,
             )?),
             max_parts: number(lookup, "max-parts", 10, 1..=100)?,
             part_marks: flag(lookup, "part-marks")?,
             allowance: Allowance {
-                sends: number(lookup, "sends-per-message", 10, 0..=1_000_000)?,
-                window_ms: number(lookup, "reply-window-hours", 24, 0..=8760u64)? * 3_600_000,
+                sends: number(
+                    lookup,
+                    "sends-per-message",
+                    defaults.sends_per_message,
+                    0..=1_000_000,
+                )?,
+                window_ms: 3_600_000
+                    * number(
+                        lookup,
+                        "reply-window-hours",
+                        defaults.reply_window.as_secs() / 3600,
+                        0..=8760,
+                    )?,
             },
             merge: Duration::from_millis(number(lookup, "merge-ms", 0, 0..=10_000)?),
         })
@@ -168,11 +211,16 @@ mod tests {
                 .find(|(name, _)| *name == key)
                 .map(|(_, value)| (*value).to_owned())
         };
-        Settings::read(&lookup, 16_000).map_err(|error| error.message)
+        let defaults = Defaults {
+            sends_per_message: 10,
+            reply_window: Duration::from_secs(24 * 3600),
+            ..Defaults::default()
+        };
+        Settings::read(&lookup, &defaults).map_err(|error| error.message)
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_readme() {
+    fn the_defaults_are_the_platforms() {
         let settings = read(&[("account-id", "bot")]).unwrap();
         assert_eq!(settings.access.direct, Policy::Open);
         assert_eq!(settings.access.group, Policy::Disabled);

@@ -20,8 +20,29 @@ mod tests;
 pub struct Limits {
     /// In Unicode scalar values.
     pub chars: usize,
-    /// In bytes of UTF-8.
-    pub bytes: usize,
+    /// In the platform's own unit.
+    pub size: usize,
+    /// What `size` counts.
+    pub unit: Unit,
+}
+
+/// What a platform counts the length of a text in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes of UTF-8.
+    Bytes,
+    /// Code units of UTF-16: two for most emoji.
+    Utf16,
+}
+
+impl Unit {
+    /// The length of a character; at most its bytes.
+    fn len(self, char: char) -> usize {
+        match self {
+            Unit::Bytes => char.len_utf8(),
+            Unit::Utf16 => char.len_utf16(),
+        }
+    }
 }
 
 /// What is added to the parts. With limits under 40 nothing is added.
@@ -44,7 +65,7 @@ pub fn split(text: &str, limits: Limits, options: SplitOptions) -> Vec<String> {
     if cut_point::longest_prefix(text, limits) == text.len() {
         return vec![text.to_owned()];
     }
-    let has_room = limits.chars.min(limits.bytes) >= MIN_FOR_ADDITIONS;
+    let has_room = limits.chars.min(limits.size) >= MIN_FOR_ADDITIONS;
     let is_markdown = options.fences && has_room;
     let fences = if is_markdown {
         fence::fences(text)
@@ -80,14 +101,17 @@ impl Limits {
     fn min(self, other: Limits) -> Limits {
         Limits {
             chars: self.chars.min(other.chars),
-            bytes: self.bytes.min(other.bytes),
+            size: self.size.min(other.size),
+            unit: self.unit,
         }
     }
 
+    /// Leaves out a text of so many characters and bytes.
     fn without(self, chars: usize, bytes: usize) -> Limits {
         Limits {
             chars: self.chars.saturating_sub(chars),
-            bytes: self.bytes.saturating_sub(bytes),
+            size: self.size.saturating_sub(bytes),
+            unit: self.unit,
         }
     }
 }

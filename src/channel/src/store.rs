@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | state | `generation` | counter; the highest one owns the account |
 //! | state | `version` | [`STATE_VERSION`] in decimal |
+//! | state | `platform` | the platform's name, such as `weixin`; the state of another is refused |
 //! | state | `journal/<generation>-<sequence>` | a batch with its cursor, JSON |
 //! | state | `acks/<generation>-<sequence>` | one bit for each event of that batch |
 //! | state | `cursor` | the cursor of the newest batch that was removed, JSON |
@@ -23,6 +24,8 @@ pub const STATE_VERSION: u32 = 1;
 pub const GENERATION: &str = "generation";
 /// Key of the layout's version.
 pub const VERSION: &str = "version";
+/// Key of the platform's name. A state from before it had one is taken over.
+pub const PLATFORM: &str = "platform";
 /// Key of the cursor that outlives its batch.
 pub const CURSOR: &str = "cursor";
 /// Prefix of batches.

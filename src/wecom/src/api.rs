@@ -5,16 +5,17 @@
 
 use std::time::Duration;
 
+use super::WecomConfig;
 use super::errcode;
 use super::media::{Handle, Multipart, multipart};
-use super::options::Options;
 use super::query::encoded;
 use super::wire::{self, Item, Object, Status};
 use super::{SECRET_CREDENTIAL, TOKEN_CREDENTIAL};
 use gateway_channel_sdk::error::{Error, ErrorKind};
-use gateway_channel_sdk::http::{Failure, Method, Request, Response};
+use gateway_channel_sdk::http::{Method, Request, Response, TransportError};
 use gateway_channel_sdk::message::MediaKind;
-use gateway_channel_sdk::outbox::{Content, Outcome};
+use gateway_channel_sdk::outbox::Outcome;
+use gateway_channel_sdk::platform::{Part, PartContent};
 use gateway_channel_sdk::settings::Markdown;
 
 const SHORT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,7 +34,7 @@ const MAX_USER_BYTES: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallError {
     /// There is no answer.
-    Transport(Failure),
+    Transport(TransportError),
     /// The HTTP status is no success.
     Http(u16),
     /// The answer is not what this endpoint answers.
@@ -52,7 +53,7 @@ impl CallError {
     pub fn into_error(self) -> Error {
         let message = self.to_string();
         match &self {
-            CallError::Transport(Failure::NotSent(_)) | CallError::Http(503 | 429) => {
+            CallError::Transport(TransportError::NotSent(_)) | CallError::Http(503 | 429) => {
                 Error::new(ErrorKind::Transient, message)
             }
             CallError::Transport(_) | CallError::Http(500..) | CallError::Malformed(_) => {
@@ -80,7 +81,7 @@ impl std::fmt::Display for CallError {
 ///
 /// # Errors
 /// All of [`CallError`].
-pub fn read(answer: Result<Response, Failure>) -> Result<Object, CallError> {
+pub fn read(answer: Result<Response, TransportError>) -> Result<Object, CallError> {
     let response = answer.map_err(CallError::Transport)?;
     if !(200..300).contains(&response.status) {
         return Err(CallError::Http(response.status));
@@ -100,11 +101,11 @@ pub fn read(answer: Result<Response, Failure>) -> Result<Object, CallError> {
 }
 
 /// Asks for an access token; the host keeps the one in the answer.
-pub fn get_token(options: &Options) -> Request {
+pub fn get_token(config: &WecomConfig) -> Request {
     let url = format!(
         "{}cgi-bin/gettoken?corpid={}&corpsecret={}",
-        options.base_url,
-        encoded(&options.corp_id),
+        config.base_url,
+        encoded(&config.corp_id),
         placeholder(SECRET_CREDENTIAL)
     );
     request(Method::Get, url, SHORT_TIMEOUT)
@@ -114,7 +115,7 @@ pub fn get_token(options: &Options) -> Request {
 ///
 /// # Errors
 /// All of [`CallError`].
-pub fn read_token(answer: Result<Response, Failure>) -> Result<Duration, CallError> {
+pub fn read_token(answer: Result<Response, TransportError>) -> Result<Duration, CallError> {
     let object = read(answer)?;
     if !wire::has_token(&object) {
         return Err(CallError::Malformed("without an access token"));
@@ -123,32 +124,17 @@ pub fn read_token(answer: Result<Response, Failure>) -> Result<Duration, CallErr
     Ok(Duration::from_secs(seconds.min(TOKEN_LIFE_S)))
 }
 
-/// Whether a message may have been sent before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Try {
-    /// It was not.
-    First,
-    /// A request with it got no answer: the platform is asked not to send it twice.
-    Again,
-}
-
-/// One part of a post to `conversation`. `content` is that of the job, or the upload of its document.
+/// One part of a post.
 ///
 /// # Errors
 /// `not-found` and `invalid` when a stored part holds no upload, or the conversation is no person.
-pub fn send_message(
-    options: &Options,
-    markdown: Markdown,
-    conversation: &str,
-    content: &Content,
-    which: Try,
-) -> Result<Request, Error> {
-    check_person(conversation)?;
+pub fn send_message(config: &WecomConfig, part: &Part<'_>) -> Result<Request, Error> {
+    check_person(part.conversation)?;
     let uploaded;
-    let item = match (content, markdown) {
-        (Content::Text(text), Markdown::Plain) => Item::Text(text),
-        (Content::Text(text), Markdown::Native) => Item::Markdown(text),
-        (Content::Media(handle), _) => {
+    let item = match (part.content, part.markdown) {
+        (PartContent::Text(text), Markdown::Plain) => Item::Text(text),
+        (PartContent::Text(text), Markdown::Native) => Item::Markdown(text),
+        (PartContent::Media(handle), _) => {
             uploaded = Handle::uploaded(handle)?;
             Item::Media {
                 kind: uploaded.kind,
@@ -156,19 +142,12 @@ pub fn send_message(
                 name: &uploaded.name,
             }
         }
-        (Content::Document { .. }, _) => {
-            let why = "a document is sent as an upload";
-            return Err(Error::new(ErrorKind::Invalid, why));
-        }
     };
-    let again_within = match which {
-        Try::First => None,
-        Try::Again => Some(AGAIN_WITHIN_S),
-    };
-    let body = wire::message(conversation, options.agent_id, item, again_within);
+    let again_within = part.is_again.then_some(AGAIN_WITHIN_S);
+    let body = wire::message(part.conversation, config.agent_id, item, again_within);
     let mut request = request(
         Method::Post,
-        with_token(options, "message/send", ""),
+        with_token(config, "message/send", ""),
         SEND_TIMEOUT,
     );
     let json = "application/json".to_owned();
@@ -195,7 +174,7 @@ pub fn check_person(user: &str) -> Result<(), Error> {
 }
 
 /// What became of a part.
-pub fn sent(answer: Result<Response, Failure>) -> Outcome {
+pub fn sent(answer: Result<Response, TransportError>) -> Outcome {
     let error = match read(answer) {
         Ok(object) if wire::has_invalid_user(&object) => Error::new(
             ErrorKind::NotFound,
@@ -212,16 +191,7 @@ pub fn sent(answer: Result<Response, Failure>) -> Outcome {
         }
         Err(error) => error.into_error(),
     };
-    match error.kind {
-        ErrorKind::Transient => Outcome::NotSent(error),
-        ErrorKind::UnknownOutcome => Outcome::Unknown(error),
-        ErrorKind::LoginRequired => Outcome::LoginRequired(error),
-        ErrorKind::RateLimited => Outcome::Declined {
-            error,
-            is_throttle: true,
-        },
-        _ => Outcome::Refused(error),
-    }
+    Outcome::of(error)
 }
 
 /// An upload whose body is streamed: `body.head`, the file's bytes as they are, `body.tail`.
@@ -235,7 +205,7 @@ pub struct Upload {
 
 /// The upload of a file of `size` bytes as the `kind` that [`super::media::kind`] gave it.
 pub fn upload(
-    options: &Options,
+    config: &WecomConfig,
     random: [u8; 16],
     kind: MediaKind,
     name: &str,
@@ -244,7 +214,7 @@ pub fn upload(
 ) -> Upload {
     let body = multipart(random, name, mime, size);
     let kind = format!("&type={}", wire::media_type(kind));
-    let url = with_token(options, "media/upload", &kind);
+    let url = with_token(config, "media/upload", &kind);
     let mut request = request(Method::Post, url, TRANSFER_TIMEOUT);
     request.headers = vec![
         ("Content-Type", body.content_type.clone()),
@@ -258,14 +228,14 @@ pub fn upload(
 ///
 /// # Errors
 /// All of [`CallError`].
-pub fn uploaded(answer: Result<Response, Failure>) -> Result<String, CallError> {
+pub fn uploaded(answer: Result<Response, TransportError>) -> Result<String, CallError> {
     wire::media_id(&read(answer)?).ok_or(CallError::Malformed("without a media_id"))
 }
 
 /// The download of content that came with a message.
-pub fn media_get(options: &Options, media_id: &str) -> Request {
+pub fn media_get(config: &WecomConfig, media_id: &str) -> Request {
     let media_id = format!("&media_id={}", encoded(media_id));
-    let url = with_token(options, "media/get", &media_id);
+    let url = with_token(config, "media/get", &media_id);
     request(Method::Get, url, TRANSFER_TIMEOUT)
 }
 
@@ -306,16 +276,16 @@ pub fn opened(
 }
 
 /// Why there is no content: the whole answer behind [`Download::Refusal`].
-pub fn download_refused(answer: Result<Response, Failure>) -> CallError {
+pub fn download_refused(answer: Result<Response, TransportError>) -> CallError {
     match read(answer) {
         Ok(_) => CallError::Malformed("neither content nor a reason"),
         Err(error) => error,
     }
 }
 
-fn with_token(options: &Options, endpoint: &str, more: &str) -> String {
+fn with_token(config: &WecomConfig, endpoint: &str, more: &str) -> String {
     let token = placeholder(TOKEN_CREDENTIAL);
-    let base = &options.base_url;
+    let base = &config.base_url;
     format!("{base}cgi-bin/{endpoint}?access_token={token}{more}")
 }
 

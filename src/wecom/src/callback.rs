@@ -7,9 +7,9 @@
 
 use serde::Deserialize;
 
+use super::WecomConfig;
 use super::crypto::{Refusal, Seal, Sealed};
 use super::inbound::{self, Reading};
-use super::options::Options;
 use super::query::parameter;
 use super::xml;
 
@@ -99,13 +99,13 @@ pub fn open_json(seal: &Seal, now_ms: u64, query: &str, body: &[u8]) -> Result<V
 /// # Errors
 /// [`Refusal`], for the log alone; also when it is for another app.
 pub fn receive(
-    options: &Options,
+    config: &WecomConfig,
     now_ms: u64,
     query: &str,
     body: &[u8],
 ) -> Result<Reading, Refusal> {
-    let message = open(&options.seal, now_ms, query, body)?;
-    inbound::read(options, &message)
+    let message = open(&config.seal, now_ms, query, body)?;
+    inbound::read(config, &message)
 }
 
 fn check_length(body: &[u8]) -> Result<(), Refusal> {
@@ -133,8 +133,8 @@ mod tests {
         }
     }
 
-    fn options() -> Options {
-        Options {
+    fn config() -> WecomConfig {
+        WecomConfig {
             base_url: String::new(),
             corp_id: "ww1234567890abcdef".into(),
             agent_id: 1_000_002,
@@ -152,13 +152,13 @@ mod tests {
     }
 
     fn posted(message: &str) -> Result<Reading, Refusal> {
-        let options = options();
-        let (query, encrypt) = sealed(&options.seal, message);
+        let config = config();
+        let (query, encrypt) = sealed(&config.seal, message);
         let body = format!(
             "<xml><ToUserName><![CDATA[ww1234567890abcdef]]></ToUserName>\
              <AgentID><![CDATA[1000002]]></AgentID><Encrypt><![CDATA[{encrypt}]]></Encrypt></xml>"
         );
-        receive(&options, NOW_MS, &query, body.as_bytes())
+        receive(&config, NOW_MS, &query, body.as_bytes())
     }
 
     #[test]
@@ -260,11 +260,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_request_is_answered(query: String, body in prop::collection::vec(any::<u8>(), 0..200), now_ms: u64) {
-            let options = options();
-            let _ = verify(&options.seal, now_ms, &query);
-            let _ = receive(&options, now_ms, &query, &body);
-            let _ = open_json(&options.seal, now_ms, &query, &body);
-            let _ = inbound::read(&options, &body);
+            let config = config();
+            let _ = verify(&config.seal, now_ms, &query);
+            let _ = receive(&config, now_ms, &query, &body);
+            let _ = open_json(&config.seal, now_ms, &query, &body);
+            let _ = inbound::read(&config, &body);
         }
 
         #[test]

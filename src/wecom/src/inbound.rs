@@ -5,9 +5,9 @@
 //! name, with the platform's fields.
 //! Ids are the same at every delivery: `MsgId`, and what events have in its place.
 
+use super::WecomConfig;
 use super::crypto::Refusal;
 use super::media::Handle;
-use super::options::Options;
 use super::xml::{self, Element};
 use gateway_channel_sdk::dedup::fnv1a;
 use gateway_channel_sdk::file_name;
@@ -44,18 +44,18 @@ pub enum Reading {
 ///
 /// # Errors
 /// [`Refusal`] when it is for another app or another corp.
-pub fn read(options: &Options, message: &[u8]) -> Result<Reading, Refusal> {
+pub fn read(config: &WecomConfig, message: &[u8]) -> Result<Reading, Refusal> {
     let message = match xml::parse(message) {
         Ok(message) => message,
         Err(why) => return Ok(Reading::Unreadable(why)),
     };
     // Some events of the whole corp name no app.
     let agent = message.text("AgentID");
-    if agent.is_some_and(|agent| agent.parse() != Ok(options.agent_id)) {
+    if agent.is_some_and(|agent| agent.parse() != Ok(config.agent_id)) {
         return Err(Refusal::Agent);
     }
     let receiver = message.text("ToUserName");
-    if receiver.is_some_and(|receiver| receiver != options.corp_id) {
+    if receiver.is_some_and(|receiver| receiver != config.corp_id) {
         return Err(Refusal::Receiver);
     }
     let Some(kind) = message.text("MsgType") else {
@@ -288,8 +288,8 @@ mod tests {
     use super::*;
     use crate::crypto::{Key, Seal};
 
-    fn options() -> Options {
-        Options {
+    fn config() -> WecomConfig {
+        WecomConfig {
             base_url: String::new(),
             corp_id: "ww1".into(),
             agent_id: 1_000_002,
@@ -307,7 +307,7 @@ mod tests {
             "<xml><ToUserName>ww1</ToUserName><FromUserName>alice</FromUserName>\
              <CreateTime>1348831860</CreateTime>{fields}<AgentID>1000002</AgentID></xml>"
         );
-        read(&options(), message.as_bytes()).unwrap()
+        read(&config(), message.as_bytes()).unwrap()
     }
 
     fn event(fields: &str) -> Event {
@@ -574,7 +574,7 @@ mod tests {
         let sender = "x".repeat(300);
         let message =
             format!("<xml><FromUserName>{sender}</FromUserName><MsgType>text</MsgType></xml>");
-        let read = read(&options(), message.as_bytes());
+        let read = read(&config(), message.as_bytes());
         assert!(matches!(read, Ok(Reading::Unreadable(_))));
     }
 }

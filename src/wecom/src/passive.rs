@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::MAX_TEXT_BYTES;
-use gateway_channel_sdk::outbox::Content;
+use gateway_channel_sdk::platform::{Part, PartContent};
 use gateway_channel_sdk::settings::Markdown;
 
 /// How long an exchange is held open. The platform waits for five seconds, the way included.
@@ -71,14 +71,13 @@ impl<E> Exchanges<E> {
 
 /// What an exchange may carry of a part: a plain text that the platform would not cut, and that did
 /// not go out otherwise before.
-pub fn text(markdown: Markdown, content: &Content, is_again: bool) -> Option<&str> {
-    match (content, markdown) {
-        (Content::Text(text), Markdown::Plain) => {
+pub fn text<'a>(part: &Part<'a>) -> Option<&'a str> {
+    match (part.content, part.markdown) {
+        (PartContent::Text(text), Markdown::Plain) => {
             let fits = !text.trim().is_empty() && text.len() <= MAX_TEXT_BYTES;
-            (fits && !is_again).then_some(text)
+            (fits && !part.is_again).then_some(text)
         }
-        (Content::Text(_), Markdown::Native)
-        | (Content::Media(_) | Content::Document { .. }, _) => None,
+        (PartContent::Text(_), Markdown::Native) | (PartContent::Media(_), _) => None,
     }
 }
 
@@ -123,23 +122,31 @@ mod tests {
 
     #[test]
     fn only_a_plain_text_that_fits_goes_out_so() {
-        let of = |length| Content::Text("x".repeat(length));
-        let longest = of(MAX_TEXT_BYTES);
-        let carried = text(Markdown::Plain, &longest, false);
-        assert_eq!(carried.map(str::len), Some(MAX_TEXT_BYTES));
-        let document = Content::Document {
-            name: "a".into(),
-            text: "b".into(),
+        let part = |markdown, content, is_again| Part {
+            conversation: "alice",
+            content,
+            markdown,
+            answers: Some("1"),
+            client_id: "wecom:1-1",
+            is_again,
+            reply_token: None,
         };
+        let longest = "x".repeat(MAX_TEXT_BYTES);
+        let carried = part(Markdown::Plain, PartContent::Text(&longest), false);
+        assert_eq!(text(&carried).map(str::len), Some(MAX_TEXT_BYTES));
+        let longer = "x".repeat(MAX_TEXT_BYTES + 1);
         for (markdown, content, is_again) in [
-            (Markdown::Plain, of(MAX_TEXT_BYTES + 1), false),
-            (Markdown::Plain, Content::Text(" \n".into()), false),
-            (Markdown::Plain, of(1), true),
-            (Markdown::Native, of(1), false),
-            (Markdown::Plain, Content::Media("handle".into()), false),
-            (Markdown::Plain, document, false),
+            (Markdown::Plain, PartContent::Text(&longer), false),
+            (Markdown::Plain, PartContent::Text(" \n"), false),
+            (Markdown::Plain, PartContent::Text("x"), true),
+            (Markdown::Native, PartContent::Text("x"), false),
+            (Markdown::Plain, PartContent::Media("handle"), false),
         ] {
-            assert_eq!(text(markdown, &content, is_again), None, "{content:?}");
+            assert_eq!(
+                text(&part(markdown, content, is_again)),
+                None,
+                "{content:?}"
+            );
         }
     }
 }

@@ -6,19 +6,19 @@
 
 use serde_json::json;
 
+use super::WecomConfig;
 use super::crypto::Seal;
-use super::options::Options;
 use super::xml::cdata;
 
 /// A text as the platform's clients are to show it, not sealed yet; at most
 /// [`super::MAX_TEXT_BYTES`].
-pub fn text(options: &Options, user: &str, now_s: u64, text: &str) -> String {
+pub fn text(config: &WecomConfig, user: &str, now_s: u64, text: &str) -> String {
     format!(
         "<xml><ToUserName>{}</ToUserName><FromUserName>{}</FromUserName>\
          <CreateTime>{now_s}</CreateTime><MsgType><![CDATA[text]]></MsgType>\
          <Content>{}</Content></xml>",
         cdata(user),
-        cdata(&options.corp_id),
+        cdata(&config.corp_id),
         cdata(text)
     )
 }
@@ -78,8 +78,8 @@ mod tests {
         nonce: 1_372_623_149,
     };
 
-    fn options(receive_id: &str) -> Options {
-        Options {
+    fn config(receive_id: &str) -> WecomConfig {
+        WecomConfig {
             base_url: String::new(),
             corp_id: "ww1234567890abcdef".into(),
             agent_id: 1,
@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn an_answer_has_the_signature_of_its_own_content() {
-        let options = options("ww1234567890abcdef");
-        let answer = xml(&options.seal, FRESH, "你好").unwrap();
+        let config = config("ww1234567890abcdef");
+        let answer = xml(&config.seal, FRESH, "你好").unwrap();
         let answer = parse(answer.as_bytes()).unwrap();
         assert_eq!(
             answer.text("MsgSignature"),
@@ -109,13 +109,13 @@ mod tests {
         );
         let query = "msg_signature=97880255260ae4896f58dfd595201ca88a4385e9\
                      &timestamp=1409659813&nonce=1372623149";
-        let opened = callback::open(&options.seal, 1_409_659_813_000, query, body.as_bytes());
+        let opened = callback::open(&config.seal, 1_409_659_813_000, query, body.as_bytes());
         assert_eq!(opened.as_deref(), Ok("你好".as_bytes()));
     }
 
     #[test]
     fn an_answer_of_a_bot_is_json() {
-        let answer = json(&options("").seal, FRESH, r#"{"msgtype":"text"}"#).unwrap();
+        let answer = json(&config("").seal, FRESH, r#"{"msgtype":"text"}"#).unwrap();
         let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
         assert_eq!(
             answer["msgsignature"],
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn no_text_ends_its_own_section() {
         let content = "a]]><b>\u{0}\u{ffff}&amp;";
-        let text = text(&options(""), "alice", 5, content);
+        let text = text(&config(""), "alice", 5, content);
         let text = parse(text.as_bytes()).unwrap();
         assert_eq!(text.text("Content"), Some("a]]><b>&amp;"));
         assert_eq!(text.text("ToUserName"), Some("alice"));

@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use gateway_channel_sdk::markdown::plain;
-use gateway_channel_sdk::split::{Limits, SplitOptions, split};
+use gateway_channel_sdk::split::{Limits, SplitOptions, Unit, split};
 use platform::markdown::native;
 
 // Not by way of the crate, which would bring the whole component with it, as would a module of its
@@ -148,7 +148,8 @@ fn hostile() {
         ("split", |text| {
             let limits = Limits {
                 chars: 2000,
-                bytes: 16_000,
+                size: 16_000,
+                unit: Unit::Bytes,
             };
             let options = SplitOptions {
                 fences: true,

@@ -7,31 +7,20 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::media::Handle;
-use super::place::percent_encoded;
+use super::url_policy::percent_encoded;
 use super::wire::{self, Object, Status};
-use super::{CLIENT_VERSION, Options, TOKEN_PLACEHOLDER};
-use gateway_channel_sdk::dedup::fnv1a;
+use super::{CLIENT_VERSION, TOKEN_PLACEHOLDER, WeixinConfig};
 use gateway_channel_sdk::error::{Error, ErrorKind};
-use gateway_channel_sdk::http::{Failure, Method, Request, Response};
-use gateway_channel_sdk::outbox::{Content, Job, Outcome};
+use gateway_channel_sdk::http::{Method, Request, Response, TransportError};
+use gateway_channel_sdk::outbox::Outcome;
+use gateway_channel_sdk::platform::{Part, PartContent, PollError, UnreadableAnswers, hold};
 
 /// How long the server holds a poll until it says otherwise.
 pub const DEFAULT_HOLD: Duration = Duration::from_secs(35);
-/// What is waited beyond the hold before a poll counts as ended.
-const HOLD_MARGIN: Duration = Duration::from_secs(5);
-const MAX_HOLD: Duration = Duration::from_secs(120);
-/// Shorter polls are not worth while.
-const SHORTEST_HOLD: Duration = Duration::from_secs(5);
-/// A poll ends so much before it would be cut off.
-const CUT_MARGIN: Duration = Duration::from_secs(3);
 const SEND_TIMEOUT: Duration = Duration::from_secs(15);
 /// What a transfer may take to begin or to go on.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
 const SHORT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The same unreadable answer is passed over when it has come so often, and so many that differ. With
-/// the pauses between polls these are about a minute and ten.
-const SAME_UNREADABLE: u32 = 10;
-const ALL_UNREADABLE: u32 = 60;
 /// The only kind of bot that the server makes a code for.
 const BOT_TYPE: u8 = 3;
 
@@ -46,7 +35,7 @@ const RATE_LIMITED: i64 = -12;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallError {
     /// There is no answer.
-    Transport(Failure),
+    Transport(TransportError),
     /// The HTTP status is no success.
     Http(u16),
     /// The answer is not what this endpoint answers.
@@ -56,14 +45,14 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Whether the platform refuses the token.
-    pub fn is_login_required(&self) -> bool {
-        matches!(self, CallError::Refused(status) if status.is_session_expired())
-    }
-
-    /// Whether something between here and the server may have given up waiting.
-    pub fn is_cut_short(&self) -> bool {
-        matches!(self, CallError::Http(502 | 504 | 524))
+    /// What the error means for a poll.
+    pub fn into_poll_error(self) -> PollError {
+        match &self {
+            CallError::Transport(TransportError::TimedOut) => PollError::Silent,
+            // Something between here and the server may have given up waiting.
+            CallError::Http(502 | 504 | 524) => PollError::CutShort(self.into_error()),
+            _ => PollError::Failed(self.into_error()),
+        }
     }
 
     /// Whether the platform says that there is too much; its code alone may mean anything.
@@ -81,7 +70,7 @@ impl CallError {
     pub fn into_error(self) -> Error {
         let message = self.to_string();
         match &self {
-            CallError::Transport(Failure::NotSent(_)) | CallError::Http(503 | 429) => {
+            CallError::Transport(TransportError::NotSent(_)) | CallError::Http(503 | 429) => {
                 Error::new(ErrorKind::Transient, message)
             }
             CallError::Transport(_) | CallError::Http(500..) | CallError::Malformed(_) => {
@@ -145,7 +134,7 @@ impl std::fmt::Display for Status {
 }
 
 /// What the server sent, as text. Bytes that are no UTF-8 become U+FFFD.
-fn body(answer: Result<Response, Failure>) -> Result<String, CallError> {
+fn body(answer: Result<Response, TransportError>) -> Result<String, CallError> {
     let response = answer.map_err(CallError::Transport)?;
     if !(200..300).contains(&response.status) {
         return Err(CallError::Http(response.status));
@@ -169,7 +158,7 @@ fn refused(status: Status) -> Result<(), CallError> {
 ///
 /// # Errors
 /// All of [`CallError`].
-pub fn read(answer: Result<Response, Failure>) -> Result<Object, CallError> {
+pub fn read(answer: Result<Response, TransportError>) -> Result<Object, CallError> {
     let body = body(answer)?;
     let object = Object::parse(&body).ok_or(not_json(&body))?;
     refused(wire::status(&object))?;
@@ -188,46 +177,9 @@ fn not_json(body: &str) -> CallError {
 }
 
 /// A poll that is given up after `wait`, which is no failure.
-pub fn get_updates(options: &Options, random: u64, cursor: &str, wait: Duration) -> Request {
-    let body = wire::get_updates(cursor, &options.bot_agent);
-    post(options, random, "getupdates", wait, &body)
-}
-
-/// How long a poll may hang that the server holds for `hold`, where something on the way lets none
-/// hang for longer than `longest`.
-pub fn poll_wait(hold: Duration, longest: Option<Duration>) -> Duration {
-    (hold + HOLD_MARGIN).min(longest.unwrap_or(Duration::MAX))
-}
-
-/// How long polls may hang when one was cut off after this time; none when that was too soon to be the
-/// reason. The edge of one region answers 524 after 16 s and more.
-pub fn hold_before(cut_after: Duration) -> Option<Duration> {
-    (cut_after >= SHORTEST_HOLD + CUT_MARGIN).then(|| cut_after - CUT_MARGIN)
-}
-
-/// Answers to polls in a row that could not be read.
-///
-/// An answer that breaks off is asked for again: its rest may come. One that is the same each time
-/// will not change, and behind it everybody would wait for ever; so after so many it is passed over.
-#[derive(Debug, Default)]
-pub struct Unreadable {
-    last: u64,
-    same: u32,
-    all: u32,
-}
-
-impl Unreadable {
-    /// Counts one more; whether asking again has become useless.
-    fn is_hopeless(&mut self, body: &str) -> bool {
-        let this = fnv1a(body.as_bytes());
-        self.same = match self.last == this {
-            true => self.same.saturating_add(1),
-            false => 1,
-        };
-        self.last = this;
-        self.all = self.all.saturating_add(1);
-        self.same >= SAME_UNREADABLE || self.all >= ALL_UNREADABLE
-    }
+pub fn get_updates(config: &WeixinConfig, random: u64, cursor: &str, wait: Duration) -> Request {
+    let body = wire::get_updates(cursor, &config.bot_agent);
+    post(config, random, "getupdates", wait, &body)
 }
 
 /// Reads the answer to a poll.
@@ -235,19 +187,19 @@ impl Unreadable {
 /// # Errors
 /// All of [`CallError`].
 pub fn read_updates(
-    answer: Result<Response, Failure>,
-    unreadable: &mut Unreadable,
+    answer: Result<Response, TransportError>,
+    unreadable: &mut UnreadableAnswers,
 ) -> Result<wire::Updates, CallError> {
     let body = body(answer)?;
     let updates = match wire::updates(&body) {
         Some(updates) => {
-            *unreadable = Unreadable::default();
+            *unreadable = UnreadableAnswers::default();
             updates
         }
         None if unreadable.is_hopeless(&body) => {
             let updates = wire::salvage(&body).ok_or(not_json(&body))?;
             if updates.cursor.is_some() {
-                *unreadable = Unreadable::default();
+                *unreadable = UnreadableAnswers::default();
             }
             updates
         }
@@ -257,48 +209,33 @@ pub fn read_updates(
     Ok(updates)
 }
 
-/// How long the server will hold the next poll.
-pub fn hold(updates: &wire::Updates) -> Option<Duration> {
-    updates
-        .hold_ms
-        .map(|ms| Duration::from_millis(ms).min(MAX_HOLD))
-}
-
 /// One part of a post.
-///
-/// `content` is that of the job, or the upload of its document.
 ///
 /// # Errors
 /// `not-found` and `invalid` when a stored part holds no upload.
-pub fn send_message(
-    options: &Options,
-    random: u64,
-    job: &Job,
-    content: &Content,
-    context_token: Option<&str>,
-) -> Result<Request, Error> {
-    let item = match content {
-        Content::Text(text) => wire::text_item(text),
-        Content::Media(handle) => wire::media_item(&Handle::uploaded(handle)?.item()),
-        Content::Document { .. } => {
-            let why = "a document is sent as an upload";
-            return Err(Error::new(ErrorKind::Invalid, why));
-        }
+pub fn send_message(config: &WeixinConfig, random: u64, part: &Part<'_>) -> Result<Request, Error> {
+    let item = match part.content {
+        PartContent::Text(text) => wire::text_item(text),
+        PartContent::Media(handle) => wire::media_item(&Handle::uploaded(handle)?.item()),
     };
     let body = wire::send_message(
-        &job.conversation,
+        part.conversation,
         &item,
-        &job.client_id,
-        context_token,
-        &options.bot_agent,
+        part.client_id,
+        part.reply_token,
+        &config.bot_agent,
     );
-    Ok(post(options, random, "sendmessage", SEND_TIMEOUT, &body))
+    Ok(post(config, random, "sendmessage", SEND_TIMEOUT, &body))
 }
 
 /// Asks where an upload goes.
-pub fn get_upload_url(options: &Options, random: u64, upload: &wire::UploadRequest<'_>) -> Request {
-    let body = wire::get_upload_url(upload, &options.bot_agent);
-    post(options, random, "getuploadurl", SEND_TIMEOUT, &body)
+pub fn get_upload_url(
+    config: &WeixinConfig,
+    random: u64,
+    upload: &wire::UploadRequest<'_>,
+) -> Request {
+    let body = wire::get_upload_url(upload, &config.bot_agent);
+    post(config, random, "getuploadurl", SEND_TIMEOUT, &body)
 }
 
 /// The download of a piece of media, without any credential.
@@ -377,7 +314,7 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// What became of a part.
-pub fn sent(answer: Result<Response, Failure>) -> Outcome {
+pub fn sent(answer: Result<Response, TransportError>) -> Outcome {
     match read(answer) {
         Ok(object) => Outcome::Accepted {
             message_id: wire::sent_message_id(&object),
@@ -386,11 +323,8 @@ pub fn sent(answer: Result<Response, Failure>) -> Outcome {
             let is_throttle = error.is_throttle();
             let error = error.into_error();
             match error.kind {
-                ErrorKind::Transient => Outcome::NotSent(error),
-                ErrorKind::UnknownOutcome => Outcome::Unknown(error),
-                ErrorKind::LoginRequired => Outcome::LoginRequired(error),
                 ErrorKind::RateLimited => Outcome::Declined { error, is_throttle },
-                _ => Outcome::Refused(error),
+                _ => Outcome::of(error),
             }
         }
     }
@@ -398,31 +332,37 @@ pub fn sent(answer: Result<Response, Failure>) -> Outcome {
 
 /// Asks for a typing ticket.
 pub fn get_config(
-    options: &Options,
+    config: &WeixinConfig,
     random: u64,
     user: &str,
     context_token: Option<&str>,
 ) -> Request {
-    let body = wire::get_config(user, context_token, &options.bot_agent);
-    post(options, random, "getconfig", SHORT_TIMEOUT, &body)
+    let body = wire::get_config(user, context_token, &config.bot_agent);
+    post(config, random, "getconfig", SHORT_TIMEOUT, &body)
 }
 
 /// Shows or ends the typing indicator.
-pub fn send_typing(options: &Options, random: u64, user: &str, ticket: &str, on: bool) -> Request {
-    let body = wire::send_typing(user, ticket, on, &options.bot_agent);
-    post(options, random, "sendtyping", SHORT_TIMEOUT, &body)
+pub fn send_typing(
+    config: &WeixinConfig,
+    random: u64,
+    user: &str,
+    ticket: &str,
+    on: bool,
+) -> Request {
+    let body = wire::send_typing(user, ticket, on, &config.bot_agent);
+    post(config, random, "sendtyping", SHORT_TIMEOUT, &body)
 }
 
 /// Announces the start.
-pub fn notify_start(options: &Options, random: u64) -> Request {
-    let body = wire::notify(&options.bot_agent);
-    post(options, random, "msg/notifystart", SHORT_TIMEOUT, &body)
+pub fn notify_start(config: &WeixinConfig, random: u64) -> Request {
+    let body = wire::notify(&config.bot_agent);
+    post(config, random, "msg/notifystart", SHORT_TIMEOUT, &body)
 }
 
 /// Announces the stop.
-pub fn notify_stop(options: &Options, random: u64) -> Request {
-    let body = wire::notify(&options.bot_agent);
-    post(options, random, "msg/notifystop", SHORT_TIMEOUT, &body)
+pub fn notify_stop(config: &WeixinConfig, random: u64) -> Request {
+    let body = wire::notify(&config.bot_agent);
+    post(config, random, "msg/notifystop", SHORT_TIMEOUT, &body)
 }
 
 /// Asks for a code to be scanned, with the tokens that the host has or without. Always where the operator
@@ -460,7 +400,7 @@ pub fn get_qrcode_status(base_url: &str, qrcode: &str, verify_code: Option<&str>
         url,
         headers: app_headers(),
         body: Vec::new(),
-        timeout: DEFAULT_HOLD + HOLD_MARGIN,
+        timeout: DEFAULT_HOLD + hold::MARGIN,
     }
 }
 
@@ -475,7 +415,7 @@ fn app_headers() -> Vec<(&'static str, String)> {
 }
 
 fn post(
-    options: &Options,
+    config: &WeixinConfig,
     random: u64,
     endpoint: &str,
     timeout: Duration,
@@ -490,7 +430,7 @@ fn post(
     ]);
     Request {
         method: Method::Post,
-        url: format!("{}ilink/bot/{endpoint}", options.base_url),
+        url: format!("{}ilink/bot/{endpoint}", config.base_url),
         headers,
         body: body.to_string().into_bytes(),
         timeout,
@@ -522,7 +462,7 @@ fn app_client_version(version: &str) -> u32 {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Result<Response, Failure> {
+    fn answer(status: u16, body: &str) -> Result<Response, TransportError> {
         Ok(Response {
             status,
             body: body.as_bytes().to_vec(),
@@ -610,7 +550,8 @@ mod tests {
         for status in [200, 204, 400, 429, 500, 502, 503, 524] {
             for body in &bodies {
                 let one = read(answer(status, body)).err();
-                let poll = read_updates(answer(status, body), &mut Unreadable::default()).err();
+                let poll =
+                    read_updates(answer(status, body), &mut UnreadableAnswers::default()).err();
                 assert_eq!(one, poll, "{status} {body}");
                 let is_good = status < 300
                     && body.starts_with('{')
@@ -623,9 +564,9 @@ mod tests {
 
     #[test]
     fn an_unreadable_answer_is_asked_for_again_and_then_passed_over() {
-        let mut unreadable = Unreadable::default();
+        let mut unreadable = UnreadableAnswers::default();
         let cut = r#"{"ret":0,"get_updates_buf":"c","msgs":[{"message_id":1},{"mess"#;
-        for _ in 1..SAME_UNREADABLE {
+        for _ in 1..10 {
             assert!(read_updates(answer(200, cut), &mut unreadable).is_err());
         }
         let updates = read_updates(answer(200, cut), &mut unreadable).unwrap();
@@ -634,7 +575,7 @@ mod tests {
         // That was its end, and a good answer is one, too.
         assert!(read_updates(answer(200, cut), &mut unreadable).is_err());
         assert!(read_updates(answer(200, "{}"), &mut unreadable).is_ok());
-        for number in 1..ALL_UNREADABLE {
+        for number in 1..60 {
             let cut = format!(r#"{{"n":{number},"get_updates_buf":"c","msgs":[{{"#);
             assert!(
                 read_updates(answer(200, &cut), &mut unreadable).is_err(),
@@ -649,7 +590,7 @@ mod tests {
             "",
             "[]",
         ] {
-            let mut unreadable = Unreadable::default();
+            let mut unreadable = UnreadableAnswers::default();
             for _ in 0..100 {
                 let updates = read_updates(answer(200, body), &mut unreadable);
                 assert!(updates.is_err() || updates.is_ok_and(|updates| updates.cursor.is_none()));
@@ -680,13 +621,11 @@ mod tests {
 
     #[test]
     fn a_poll_that_is_cut_off_teaches_the_next_ones() {
-        let seconds = Duration::from_secs;
-        assert_eq!(poll_wait(seconds(35), None), seconds(40));
-        assert_eq!(hold_before(seconds(16)), Some(seconds(13)));
-        assert_eq!(poll_wait(seconds(35), Some(seconds(13))), seconds(13));
-        assert_eq!(poll_wait(seconds(5), Some(seconds(13))), seconds(10));
-        assert_eq!(hold_before(seconds(7)), None);
-        assert!(CallError::Http(524).is_cut_short() && !CallError::Http(500).is_cut_short());
+        let error = |status| CallError::Http(status).into_poll_error();
+        assert!(matches!(error(524), PollError::CutShort(_)));
+        assert!(matches!(error(500), PollError::Failed(_)));
+        let timed_out = CallError::Transport(TransportError::TimedOut);
+        assert_eq!(timed_out.into_poll_error(), PollError::Silent);
     }
 
     #[test]
@@ -711,9 +650,9 @@ mod tests {
         );
         assert_eq!(accepted(r#"{"ret":0}"#), None);
         assert_eq!(accepted(r#"{"ret":0,"message_id":0}"#), None);
-        let timed_out = sent(Err(Failure::TimedOut));
+        let timed_out = sent(Err(TransportError::TimedOut));
         assert!(matches!(timed_out, Outcome::Unknown(_)));
-        let refused = sent(Err(Failure::NotSent("refused".into())));
+        let refused = sent(Err(TransportError::NotSent("refused".into())));
         assert!(matches!(refused, Outcome::NotSent(_)));
     }
 }

@@ -72,7 +72,7 @@ impl Encryptor {
     }
 
     /// Encrypts what is in `buffer` as the end of the stream, with its padding.
-    pub fn finish(mut self, buffer: &mut Vec<u8>) {
+    pub fn finish(&mut self, buffer: &mut Vec<u8>) {
         self.waiting.rejoin(buffer);
         let padding = BLOCK - buffer.len() % BLOCK;
         buffer.resize(buffer.len() + padding, padding as u8);
@@ -133,7 +133,7 @@ impl Decryptor {
     ///
     /// # Errors
     /// [`Broken`]: the stream must end with an error, not as if it were whole.
-    pub fn finish(mut self, buffer: &mut Vec<u8>) -> Result<u64, Broken> {
+    pub fn finish(&mut self, buffer: &mut Vec<u8>) -> Result<u64, Broken> {
         self.waiting.rejoin(buffer);
         let total = self.total + buffer.len() as u64;
         let Some(cipher) = &mut self.cipher else {

@@ -8,12 +8,13 @@
 use std::time::Duration;
 
 use super::api::{self, CallError};
-use super::place::{base_of_host, checked};
+use super::url_policy::UrlPolicy;
 use super::wire::{self, Confirmed, QrStatus};
-use super::{LOGIN_BASE_URL, Options, TOKEN_PLACEHOLDER};
+use super::{LOGIN_BASE_URL, TOKEN_PLACEHOLDER, WeixinConfig};
 use gateway_channel_sdk::backoff::Backoff;
 use gateway_channel_sdk::error::{Error, ErrorKind};
-use gateway_channel_sdk::http::{Failure, Request, Response};
+use gateway_channel_sdk::http::Answer;
+use gateway_channel_sdk::platform::{Action, Identity, LoginMachine, Step};
 
 /// What a code lives on the server, by reports.
 const CODE_LIFE: Duration = Duration::from_secs(120);
@@ -26,49 +27,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Longest code of digits.
 const MAX_DIGITS_BYTES: usize = 64;
 
-/// What the person has to see or do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Scan this, within this time.
-    ShowQr(String, Duration),
-    /// Confirm on the phone.
-    Confirm,
-    /// Tell the digits on the phone.
-    EnterCode,
-    /// Logged in.
-    Done(Identity),
-    /// Bound already, with a credential that the host has.
-    AlreadyBound,
-    /// It ended, for this reason.
-    Failed(String),
-}
-
-/// Whom a login brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The bot's id.
-    pub account: String,
-    /// Who logged in.
-    pub owner: Option<String>,
-    /// What belongs to the credential.
-    pub config: Vec<(String, String)>,
-}
-
-/// What the machine wants done.
-#[derive(Debug)]
-pub enum Action {
-    /// Make this request, and hand in its answer with [`Login::answer`].
-    Ask(Request),
-    /// Wait, then [`Login::next`].
-    Wait(Duration),
-    /// Tell the person; [`Login::next`] goes on.
-    Tell(Step),
-}
-
 /// One login; times are on one monotonic clock.
 #[derive(Debug)]
-pub struct Login {
-    options: Options,
+pub struct WeixinLogin {
+    config: WeixinConfig,
     begun: Duration,
     /// Where the status is asked for.
     base_url: String,
@@ -86,53 +48,8 @@ pub struct Login {
     has_ended: bool,
 }
 
-impl Login {
-    /// A login that begins now.
-    pub fn new(options: Options, now: Duration) -> Login {
-        Login {
-            base_url: options.qr_base_url.clone(),
-            options,
-            begun: now,
-            qrcode: None,
-            without_tokens: false,
-            codes: 0,
-            digits: None,
-            told_scanned: false,
-            told_code: false,
-            pauses: Backoff::new(PAUSE, Duration::from_secs(10)),
-            trouble: None,
-            has_ended: false,
-        }
-    }
-
-    /// Whether nothing more comes.
-    pub fn has_ended(&self) -> bool {
-        self.has_ended
-    }
-
-    /// Why there was no first code after so many tries.
-    pub fn cannot_begin(&self, tries: u32) -> Option<&str> {
-        self.trouble
-            .as_deref()
-            .filter(|_| self.codes == 0 && self.pauses.failures() >= tries)
-    }
-
-    /// Takes in the digits.
-    ///
-    /// # Errors
-    /// `invalid` for what can be no digits.
-    pub fn submit(&mut self, digits: &str) -> Result<(), Error> {
-        let digits = digits.trim();
-        if digits.is_empty() || digits.len() > MAX_DIGITS_BYTES {
-            let why = "the code is what the phone shows, a few digits";
-            return Err(Error::new(ErrorKind::Invalid, why));
-        }
-        self.digits = Some(digits.to_owned());
-        Ok(())
-    }
-
-    /// What to do next.
-    pub fn next(&mut self, now: Duration, random: u64) -> Action {
+impl LoginMachine for WeixinLogin {
+    fn next(&mut self, now: Duration, random: u64) -> Action {
         if now.saturating_sub(self.begun) >= DEADLINE {
             return self.fail("nobody finished the login within eight minutes: start it again");
         }
@@ -146,15 +63,14 @@ impl Login {
                 "three codes were shown and none was confirmed in time: start the login again",
             ),
             None => Action::Ask(api::get_bot_qrcode(
-                &self.options.qr_base_url,
+                &self.config.qr_base_url,
                 random,
                 !self.without_tokens,
             )),
         }
     }
 
-    /// Takes in the answer to the last request.
-    pub fn answer(&mut self, random: u64, answer: Result<Response, Failure>) -> Action {
+    fn answer(&mut self, random: u64, answer: Answer) -> Action {
         let answer = match api::read(answer) {
             Ok(answer) => answer,
             Err(error) if self.may_be_for_the_tokens(&error) => {
@@ -184,11 +100,51 @@ impl Login {
         self.pauses.reset();
         self.codes += 1;
         self.qrcode = Some(code.qrcode);
-        self.base_url.clone_from(&self.options.qr_base_url);
+        self.base_url.clone_from(&self.config.qr_base_url);
         self.digits = None;
         self.told_scanned = false;
         self.told_code = false;
         Action::Tell(Step::ShowQr(code.content, CODE_LIFE))
+    }
+
+    fn submit(&mut self, digits: &str) -> Result<(), Error> {
+        let digits = digits.trim();
+        if digits.is_empty() || digits.len() > MAX_DIGITS_BYTES {
+            let why = "the code is what the phone shows, a few digits";
+            return Err(Error::new(ErrorKind::Invalid, why));
+        }
+        self.digits = Some(digits.to_owned());
+        Ok(())
+    }
+
+    fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    fn cannot_begin(&self, tries: u32) -> Option<&str> {
+        self.trouble
+            .as_deref()
+            .filter(|_| self.codes == 0 && self.pauses.failures() >= tries)
+    }
+}
+
+impl WeixinLogin {
+    /// A login that begins now.
+    pub fn new(config: WeixinConfig, now: Duration) -> WeixinLogin {
+        WeixinLogin {
+            base_url: config.qr_base_url.clone(),
+            config,
+            begun: now,
+            qrcode: None,
+            without_tokens: false,
+            codes: 0,
+            digits: None,
+            told_scanned: false,
+            told_code: false,
+            pauses: Backoff::new(PAUSE, Duration::from_secs(10)),
+            trouble: None,
+            has_ended: false,
+        }
     }
 
     /// Whether a server that gave no code may give one without the tokens of earlier logins: they may be
@@ -222,7 +178,7 @@ impl Login {
                 let Some(host) = host else {
                     return self.scanned();
                 };
-                match base_of_host(&self.options, &host) {
+                match UrlPolicy(&self.config).base_of_host(&host) {
                     Some(base_url) => {
                         self.base_url = base_url;
                         self.scanned()
@@ -264,7 +220,7 @@ impl Login {
         }
         let mut config = Vec::new();
         if let Some(url) = confirmed.base_url {
-            let url = checked(&self.options, &url).map_err(|_| {
+            let url = UrlPolicy(&self.config).check(&url).map_err(|_| {
                 format!(
                     "the server names {} for the bot's API, which is no host of the platform",
                     api::printable(&url)

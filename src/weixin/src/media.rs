@@ -1,15 +1,15 @@
 //! References to media, in and out, and which URLs they may lead to.
 //!
 //! A handle is opaque outside, holds the key (so it is a secret), and works in any later instance.
-//! URLs that the server names are held to [`place::checked`]; the host checks again.
+//! URLs that the server names are held to [`UrlPolicy`]; the host checks again.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::Options;
+use super::WeixinConfig;
 use super::media_key::Key;
-use super::place::{checked, percent_encoded};
+use super::url_policy::{UrlPolicy, percent_encoded};
 use super::wire::{Reference, UploadPlace, UploadedItem};
 use gateway_channel_sdk::error::{Error, ErrorKind};
 use gateway_channel_sdk::message::MediaKind;
@@ -149,12 +149,12 @@ impl Received {
     ///
     /// # Errors
     /// `forbidden` when the server named a place that is not the platform's.
-    pub fn url(&self, options: &Options) -> Result<String, Error> {
+    pub fn url(&self, config: &WeixinConfig) -> Result<String, Error> {
         match (&self.url, &self.ticket) {
-            (Some(url), _) => checked(options, url),
+            (Some(url), _) => UrlPolicy(config).check(url),
             (None, ticket) => Ok(format!(
                 "{}download?encrypted_query_param={}",
-                options.cdn_base_url,
+                config.cdn_base_url,
                 percent_encoded(ticket.as_deref().unwrap_or_default())
             )),
         }
@@ -179,12 +179,16 @@ impl Uploaded {
 ///
 /// # Errors
 /// `forbidden` when the server named no place, or one that is not the platform's.
-pub fn upload_url(options: &Options, place: &UploadPlace, file_key: &str) -> Result<String, Error> {
+pub fn upload_url(
+    config: &WeixinConfig,
+    place: &UploadPlace,
+    file_key: &str,
+) -> Result<String, Error> {
     match (&place.full_url, &place.ticket) {
-        (Some(url), _) => checked(options, url),
+        (Some(url), _) => UrlPolicy(config).check(url),
         (None, Some(ticket)) => Ok(format!(
             "{}upload?encrypted_query_param={}&filekey={}",
-            options.cdn_base_url,
+            config.cdn_base_url,
             percent_encoded(ticket),
             percent_encoded(file_key)
         )),
@@ -199,8 +203,8 @@ pub fn upload_url(options: &Options, place: &UploadPlace, file_key: &str) -> Res
 mod tests {
     use super::*;
 
-    fn options(base_url: &str, cdn_base_url: &str) -> Options {
-        Options {
+    fn config(base_url: &str, cdn_base_url: &str) -> WeixinConfig {
+        WeixinConfig {
             base_url: base_url.into(),
             qr_base_url: base_url.into(),
             cdn_base_url: cdn_base_url.into(),
@@ -208,8 +212,8 @@ mod tests {
         }
     }
 
-    fn platform() -> Options {
-        options(
+    fn platform() -> WeixinConfig {
+        config(
             "https://ilinkai.weixin.qq.com/",
             "https://novac2c.cdn.weixin.qq.com/c2c/",
         )

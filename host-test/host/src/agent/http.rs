@@ -19,8 +19,9 @@ use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 
+use super::answer::Answer;
 use super::event_line::EventLine;
-use super::message::{Answer, Message, Reply};
+use super::message::{Message, Reply};
 use super::objects::{Item, Objects};
 use super::progress::Progress;
 use super::{ANSWER_TIME, Agent, AgentError, Fault, MAX_ANSWER_BYTES};

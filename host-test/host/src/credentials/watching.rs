@@ -7,19 +7,30 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+#[cfg(feature = "redis")]
 use futures::StreamExt;
+#[cfg(feature = "redis")]
 use redis::RedisError;
 
+#[cfg(feature = "redis")]
 use super::redis::KEY;
 use super::{Backend, Shared};
+#[cfg(feature = "redis")]
 use crate::state::redis::address::Address;
+#[cfg(feature = "redis")]
 use crate::state::redis::server::is_forbidden;
-use crate::watch::{FileWatch, LOOK};
+#[cfg(feature = "dir")]
+use crate::watch::FileWatch;
+#[cfg(feature = "redis")]
+use crate::watch::LOOK;
 
+#[cfg(feature = "dir")]
 /// The file is replaced as a whole, so there is nothing to wait for.
 const QUIET: Duration = Duration::ZERO;
+#[cfg(feature = "redis")]
 /// Pauses between two attempts to listen to a server.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+#[cfg(feature = "redis")]
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Signals changes of other processes until the credentials are dropped.
@@ -28,11 +39,13 @@ pub(super) fn start(shared: &Arc<Shared>) {
     match &shared.backend {
         // Only this process makes any.
         Backend::Memory(_) => {}
+        #[cfg(feature = "dir")]
         Backend::Directory(directory) => {
             // From now on, and not from when the task is run.
             let file = FileWatch::new(directory.file());
             run(shared, follow_file(file, changed));
         }
+        #[cfg(feature = "redis")]
         Backend::Redis(server) => run(shared, follow_server(server.address().clone(), changed)),
     }
 }
@@ -49,6 +62,7 @@ fn run(shared: &Shared, task: impl Future<Output = ()> + Send + 'static) {
     });
 }
 
+#[cfg(feature = "dir")]
 async fn follow_file(mut file: FileWatch, changed: Weak<Shared>) {
     loop {
         file.changed(QUIET).await;
@@ -62,6 +76,7 @@ fn tell(shared: &Weak<Shared>) {
     }
 }
 
+#[cfg(feature = "redis")]
 async fn follow_server(address: Address, changed: Weak<Shared>) {
     let mut pause = FIRST_PAUSE;
     let mut is_told = false;
@@ -90,6 +105,7 @@ async fn follow_server(address: Address, changed: Weak<Shared>) {
     }
 }
 
+#[cfg(feature = "redis")]
 /// Listens until the connection is lost.
 async fn listen(address: &Address, changed: &Weak<Shared>) -> Result<(), RedisError> {
     let mut subscription = address.client()?.get_async_pubsub().await?;

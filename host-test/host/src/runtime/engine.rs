@@ -1,6 +1,8 @@
 //! The engine of the process: how instances get their memory, and that they can be interrupted.
 
-use wasmtime::{Cache, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+#[cfg(feature = "cache")]
+use wasmtime::Cache;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::available_memory;
 use crate::egress::pins::Pins;
@@ -92,6 +94,7 @@ pub(super) fn engine(options: &RuntimeOptions) -> wasmtime::Result<(Engine, Allo
     config.wasm_component_model_async(true);
     config.epoch_interruption(options.interruption);
     config.memory_init_cow(options.copy_on_write);
+    #[cfg(feature = "cache")]
     match Cache::from_file(None) {
         Ok(cache) => {
             config.cache(Some(cache));

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::message::{Body, ChatKind, Conversation, Message};
 use crate::outbox::PartState;
+use crate::settings::Defaults;
 use crate::{markdown, store};
 
 const NOW: Duration = Duration::from_secs(1000);
@@ -11,7 +12,7 @@ const HOUR_MS: u64 = 3_600_000;
 
 /// Of a platform whose clients render all of Markdown.
 const DIALECT: Dialect = Dialect {
-    max_text_bytes: 16_000,
+    has_files: true,
     plain: markdown::plain,
     native: str::to_owned,
 };
@@ -24,7 +25,13 @@ fn channel(config: &[(&str, &str)], store: &BTreeMap<String, Vec<u8>>) -> Channe
         value.or_else(|| (key == "account-id").then(|| "bot".to_owned()))
     };
     let dialect = DIALECT;
-    let settings = Settings::read(&lookup, dialect.max_text_bytes).unwrap();
+    let defaults = Defaults {
+        max_text: 16_000,
+        sends_per_message: 10,
+        reply_window: Duration::from_secs(24 * 3600),
+        ..Defaults::default()
+    };
+    let settings = Settings::read(&lookup, &defaults).unwrap();
     let keys: Vec<String> = store.keys().cloned().collect();
     let entries: Vec<(String, Vec<u8>)> = store
         .iter()

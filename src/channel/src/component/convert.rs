@@ -1,26 +1,88 @@
 //! Between the WIT's types and the core's: exhaustive, without decisions.
 
-#[cfg(feature = "wecom")]
-use std::convert::Infallible;
 use std::time::Duration;
 
 use super::bindings::exports::gateway::channel::lifecycle::{Health, Phase};
 use super::bindings::exports::gateway::channel::outbound::Post;
-use super::bindings::exports::gateway::channel::{login, media_transfer};
+use super::bindings::exports::gateway::channel::{login, media_transfer, meta};
 use super::bindings::gateway::channel::types as wit;
-#[cfg(feature = "weixin")]
 use super::imports;
-use super::values::{Opened, Report, Upload};
-#[cfg(feature = "weixin")]
-use crate::login::Step;
-use gateway_channel_sdk::channel::Delivery;
-use gateway_channel_sdk::error::{Error, ErrorKind};
-use gateway_channel_sdk::health;
-use gateway_channel_sdk::message::{Body, ChatKind, Conversation, Event, Media, MediaKind, Quote};
-use gateway_channel_sdk::outbox::{NewPost, Part, PartState, Receipt};
+use super::values::{Opened, Report};
+use crate::channel::Delivery;
+use crate::error::{Error, ErrorKind};
+use crate::health;
+use crate::message::{Body, ChatKind, Conversation, Event, Media, MediaKind, Quote};
+use crate::outbox::{NewPost, Part, PartState, Receipt};
+use crate::platform::{
+    Capture, CredentialUse, Description, Egress, Keeping, Placement, Step, Upload,
+};
+use crate::store::STATE_VERSION;
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What the component of a platform says of itself.
+pub fn descriptor(platform: &str, about: Description) -> meta::Descriptor {
+    let defaults = about.defaults;
+    meta::Descriptor {
+        platform: platform.to_owned(),
+        version: about.version.to_owned(),
+        text_limit: u32::try_from(defaults.text_limit).unwrap_or(u32::MAX),
+        media: about.media.into_iter().map(wit::MediaKind::from).collect(),
+        typing_refresh: about.typing_refresh.map(ms),
+        reply_window: (!defaults.reply_window.is_zero()).then(|| ms(defaults.reply_window)),
+        egress: about.egress.into_iter().map(meta::Egress::from).collect(),
+        origins: about.origins.into_iter().map(str::to_owned).collect(),
+        captures: about
+            .captures
+            .into_iter()
+            .map(meta::Capture::from)
+            .collect(),
+        config_schema: about.config_schema.to_owned(),
+        state_version: STATE_VERSION,
+        state_reads_from: STATE_VERSION,
+    }
+}
+
+impl From<Egress> for meta::Egress {
+    fn from(egress: Egress) -> meta::Egress {
+        meta::Egress {
+            scheme: egress.scheme.to_owned(),
+            host: egress.host.to_owned(),
+            port: egress.port,
+            path_prefix: egress.path_prefix.to_owned(),
+            credential: egress.credential.map(meta::CredentialUse::from),
+        }
+    }
+}
+
+impl From<CredentialUse> for meta::CredentialUse {
+    fn from(credential: CredentialUse) -> meta::CredentialUse {
+        meta::CredentialUse {
+            name: credential.name.to_owned(),
+            placement: match credential.placement {
+                Placement::Header => meta::Placement::Header,
+                Placement::JsonBody => meta::Placement::JsonBody,
+                Placement::Query => meta::Placement::Query,
+                Placement::PathSegment => meta::Placement::PathSegment,
+            },
+        }
+    }
+}
+
+impl From<Capture> for meta::Capture {
+    fn from(capture: Capture) -> meta::Capture {
+        meta::Capture {
+            path_prefix: capture.path_prefix.to_owned(),
+            json_pointer: capture.json_pointer.to_owned(),
+            credential: capture.credential.to_owned(),
+            keep: match capture.keep {
+                Keeping::Aside => meta::Keeping::Aside,
+                Keeping::InUse => meta::Keeping::InUse,
+            },
+        }
+    }
 }
 
 impl From<ErrorKind> for wit::ErrorKind {
@@ -67,16 +129,22 @@ impl From<Conversation> for wit::Conversation {
     }
 }
 
+impl From<MediaKind> for wit::MediaKind {
+    fn from(kind: MediaKind) -> wit::MediaKind {
+        match kind {
+            MediaKind::Image => wit::MediaKind::Image,
+            MediaKind::Voice => wit::MediaKind::Voice,
+            MediaKind::Video => wit::MediaKind::Video,
+            MediaKind::File => wit::MediaKind::File,
+        }
+    }
+}
+
 impl From<Media> for wit::Media {
     fn from(media: Media) -> wit::Media {
         wit::Media {
             handle: media.handle,
-            kind: match media.kind {
-                MediaKind::Image => wit::MediaKind::Image,
-                MediaKind::Voice => wit::MediaKind::Voice,
-                MediaKind::Video => wit::MediaKind::Video,
-                MediaKind::File => wit::MediaKind::File,
-            },
+            kind: media.kind.into(),
             name: media.name,
             mime: media.mime,
             size: media.size,
@@ -166,7 +234,6 @@ impl From<media_transfer::Upload> for Upload {
             }),
             name: upload.name,
             mime: upload.mime,
-            size: upload.size,
             md5: upload.md5,
         }
     }
@@ -209,7 +276,6 @@ impl From<Receipt> for wit::Receipt {
     }
 }
 
-#[cfg(feature = "weixin")]
 impl From<Step> for login::Step {
     fn from(step: Step) -> login::Step {
         match step {
@@ -250,13 +316,5 @@ impl From<Report> for Health {
             queued: u32::try_from(report.queued).unwrap_or(u32::MAX),
             reason: report.reason,
         }
-    }
-}
-
-/// Of a platform without a login.
-#[cfg(feature = "wecom")]
-impl From<Infallible> for login::Step {
-    fn from(step: Infallible) -> login::Step {
-        match step {}
     }
 }

@@ -17,20 +17,13 @@ use super::bindings::wasi::keyvalue::{atomics, store};
 use super::bindings::wasi::logging::logging;
 use super::bindings::wasi::random::random;
 use super::bindings::{wit_future, wit_stream};
-use gateway_channel_sdk::error::{Error, ErrorKind};
-use gateway_channel_sdk::http::{self, Failure};
-use gateway_channel_sdk::store::{Bucket, GENERATION, Write};
+use crate::error::{Error, ErrorKind};
+use crate::host::{Answered, Level, LocalFuture, whole};
+use crate::http::{self, TransportError};
+use crate::store::{Bucket, GENERATION, Write};
+use crate::transfer::Source;
 
-pub use logging::Level;
-
-/// The log's word for the component.
-const NAME: &str = match cfg!(feature = "wecom") {
-    true => "wecom",
-    false => "weixin",
-};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Room for the first part of an answer; most are shorter, and a poll holds it while it hangs.
-const READ_BYTES: usize = 2 * 1024;
 
 /// Time on the host's monotonic clock.
 pub fn now() -> Duration {
@@ -57,17 +50,29 @@ pub fn random() -> u64 {
     random::get_random_u64()
 }
 
-/// One line for the host's log.
-pub fn log(level: Level, message: &str) {
-    logging::log(level, NAME, message);
+/// The host's log, and its word for the component.
+#[derive(Debug, Clone, Copy)]
+pub struct Log(pub &'static str);
+
+impl Log {
+    /// One line.
+    pub fn line(self, level: Level, line: &str) {
+        let level = match level {
+            Level::Debug => logging::Level::Debug,
+            Level::Info => logging::Level::Info,
+            Level::Warn => logging::Level::Warn,
+            Level::Error => logging::Level::Error,
+        };
+        logging::log(level, self.0, line);
+    }
 }
 
 /// A configuration value; one that the host can't read is an error of the log and absent.
-pub fn config(key: &str) -> Option<String> {
+pub fn config(log: Log, key: &str) -> Option<String> {
     match config_store::get(key) {
         Ok(value) => value,
         Err(config_store::Error::Upstream(why) | config_store::Error::Io(why)) => {
-            log(Level::Error, &format!("configuration key {key}: {why}"));
+            log.line(Level::Error, &format!("configuration key {key}: {why}"));
             None
         }
     }
@@ -143,17 +148,17 @@ fn storage(error: store::Error) -> Error {
 }
 
 /// Makes a request and reads the whole answer.
-pub async fn fetch(request: http::Request) -> Result<http::Response, Failure> {
+pub async fn fetch(request: http::Request) -> Result<http::Response, TransportError> {
     let deadline = now() + request.timeout;
     let exchange = std::pin::pin!(exchange(request));
     let timer = std::pin::pin!(sleep_until(deadline));
     match select(exchange, timer).await {
         Either::Left((answer, _)) => answer,
-        Either::Right(((), _)) => Err(Failure::TimedOut),
+        Either::Right(((), _)) => Err(TransportError::TimedOut),
     }
 }
 
-async fn exchange(mut request: http::Request) -> Result<http::Response, Failure> {
+async fn exchange(mut request: http::Request) -> Result<http::Response, TransportError> {
     let length = request.body.len().to_string();
     request.headers.push(("Content-Length", length));
     let content = std::mem::take(&mut request.body);
@@ -165,15 +170,20 @@ async fn exchange(mut request: http::Request) -> Result<http::Response, Failure>
         let _ = trailers.write(Ok(None)).await;
     };
     let (response, ()) = join(client::send(outgoing), body).await;
-    let answered = Answered::of(response.map_err(failure)?);
-    if let Some(date_ms) = answered.header("date").as_deref().and_then(http::date_ms) {
+    let response = response.map_err(transport_error)?;
+    let status = response.get_status_code();
+    let date = header(&response.get_headers(), "date");
+    if let Some(date_ms) = date.as_deref().and_then(http::date_ms) {
         DATE.set(Some(Date {
             date_ms,
             at: now(),
             own_ms: now_ms(),
         }));
     }
-    answered.whole().await
+    let body = whole(&mut Body::of(response), http::MAX_BODY_BYTES).await?;
+    let too_long = || TransportError::Unanswered("the answer is too long".to_owned());
+    let body = body.ok_or_else(too_long)?;
+    Ok(http::Response { status, body })
 }
 
 /// What the platform's clock showed, and what ours did when that came.
@@ -196,40 +206,23 @@ pub fn take_date() -> Option<Date> {
     DATE.take()
 }
 
-/// The head of an answer, and its content to be read.
-pub struct Answered {
-    pub status: u16,
-    headers: Fields,
-    pub body: Body,
+/// The first header of this name.
+fn header(headers: &Fields, name: &str) -> Option<String> {
+    let value = headers.get(name).into_iter().next()?;
+    String::from_utf8(value).ok()
 }
 
-impl Answered {
-    fn of(response: Response) -> Answered {
-        Answered {
-            status: response.get_status_code(),
-            headers: response.get_headers(),
-            body: Body::of(response),
-        }
-    }
-
-    /// The first header of this name.
-    pub fn header(&self, name: &str) -> Option<String> {
-        let value = self.headers.get(name).into_iter().next()?;
-        String::from_utf8(value).ok()
-    }
-
-    /// The whole answer.
-    pub async fn whole(mut self) -> Result<http::Response, Failure> {
-        let body = self.body.whole(http::MAX_BODY_BYTES).await?;
-        Ok(http::Response {
-            status: self.status,
-            body: body.ok_or_else(|| Failure::Unanswered("the answer is too long".to_owned()))?,
-        })
-    }
+fn answered(response: Response) -> Answered {
+    let headers = response.get_headers();
+    Answered::new(
+        response.get_status_code(),
+        Box::new(move |name| header(&headers, name)),
+        Box::new(Body::of(response)),
+    )
 }
 
 /// Begins a download. What it may take is up to the pauses within it.
-pub async fn download(request: http::Request) -> Result<Answered, Failure> {
+pub async fn download(request: http::Request) -> Result<Answered, TransportError> {
     let (outgoing, writer, trailers) = outgoing(request)?;
     drop(writer);
     let end = async {
@@ -239,10 +232,10 @@ pub async fn download(request: http::Request) -> Result<Answered, Failure> {
     };
     let (send, end) = (std::pin::pin!(client::send(outgoing)), std::pin::pin!(end));
     let response = match select(send, end).await {
-        Either::Left((response, _)) => response.map_err(failure)?,
+        Either::Left((response, _)) => response.map_err(transport_error)?,
         Either::Right((never, _)) => match never {},
     };
-    Ok(Answered::of(response))
+    Ok(answered(response))
 }
 
 /// Makes a request whose body `send` writes. When that fails, the request is broken off, and never
@@ -251,8 +244,9 @@ pub async fn upload(
     request: http::Request,
     send: impl AsyncFnOnce(StreamWriter<u8>) -> Result<(), Error>,
 ) -> Result<Answered, Error> {
-    let transport =
-        |failure: Failure| Error::new(ErrorKind::Transient, format!("the upload fails: {failure}"));
+    let transport = |error: TransportError| {
+        Error::new(ErrorKind::Transient, format!("the upload fails: {error}"))
+    };
     let (outgoing, writer, trailers) = outgoing(request).map_err(transport)?;
     let body = async {
         send(writer).await?;
@@ -261,7 +255,7 @@ pub async fn upload(
     };
     let answer = async {
         let answer = client::send(outgoing).await;
-        answer.map_err(|code| transport(failure(code)))
+        answer.map_err(|code| transport(transport_error(code)))
     };
     let (answer, body) = (std::pin::pin!(answer), std::pin::pin!(body));
     let response = match select(answer, body).await {
@@ -272,7 +266,7 @@ pub async fn upload(
             answer.await?
         }
     };
-    Ok(Answered::of(response))
+    Ok(answered(response))
 }
 
 type Outgoing = (
@@ -282,8 +276,8 @@ type Outgoing = (
 );
 
 /// A request, and where its body and the end of its body go.
-fn outgoing(request: http::Request) -> Result<Outgoing, Failure> {
-    let refused = |what: &str| Failure::NotSent(format!("the host refuses the {what}"));
+fn outgoing(request: http::Request) -> Result<Outgoing, TransportError> {
+    let refused = |what: &str| TransportError::NotSent(format!("the host refuses the {what}"));
     let (scheme, rest) = request
         .url
         .split_once("://")
@@ -341,7 +335,6 @@ pub struct Body {
 
 impl Body {
     /// That of a request to the component.
-    #[cfg(feature = "wecom")]
     pub fn of_request(request: Request) -> Body {
         let (verdict, verdict_reader) = wit_future::new(|| Ok(()));
         let (content, end) = Request::consume_body(request, verdict_reader);
@@ -361,39 +354,31 @@ impl Body {
             _verdict: verdict,
         }
     }
+}
 
-    /// Reads all of it; none when that is more than `limit`.
-    pub async fn whole(&mut self, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
-        let mut whole = Vec::with_capacity(READ_BYTES);
-        while self.read(&mut whole).await? {
-            if whole.len() > limit {
-                return Ok(None);
-            }
-            if whole.capacity() - whole.len() < READ_BYTES {
-                whole.reserve(whole.capacity());
-            }
-        }
-        Ok((whole.len() <= limit).then_some(whole))
-    }
-
-    /// Appends what comes next to `buffer`, up to its capacity; false at the end of a whole answer.
-    pub async fn read(&mut self, buffer: &mut Vec<u8>) -> Result<bool, Failure> {
-        let (result, filled) = self.content.read(std::mem::take(buffer)).await;
-        *buffer = filled;
-        match result {
-            StreamResult::Complete(_) => Ok(true),
-            StreamResult::Dropped | StreamResult::Cancelled => {
-                if let Some(end) = self.end.take() {
-                    end.await.map_err(failure)?;
+impl Source for Body {
+    fn read<'a>(
+        &'a mut self,
+        buffer: &'a mut Vec<u8>,
+    ) -> LocalFuture<'a, Result<bool, TransportError>> {
+        Box::pin(async move {
+            let (result, filled) = self.content.read(std::mem::take(buffer)).await;
+            *buffer = filled;
+            match result {
+                StreamResult::Complete(_) => Ok(true),
+                StreamResult::Dropped | StreamResult::Cancelled => {
+                    if let Some(end) = self.end.take() {
+                        end.await.map_err(transport_error)?;
+                    }
+                    Ok(false)
                 }
-                Ok(false)
             }
-        }
+        })
     }
 }
 
 /// Whether anything can have taken effect.
-fn failure(code: ErrorCode) -> Failure {
+fn transport_error(code: ErrorCode) -> TransportError {
     match code {
         ErrorCode::DnsTimeout
         | ErrorCode::DnsError(_)
@@ -409,9 +394,11 @@ fn failure(code: ErrorCode) -> Failure {
         | ErrorCode::TlsAlertReceived(_)
         | ErrorCode::HttpRequestDenied
         | ErrorCode::HttpRequestUriInvalid
-        | ErrorCode::ConfigurationError => Failure::NotSent(words(&code)),
-        ErrorCode::HttpResponseTimeout | ErrorCode::ConnectionReadTimeout => Failure::TimedOut,
-        _ => Failure::Unanswered(words(&code)),
+        | ErrorCode::ConfigurationError => TransportError::NotSent(words(&code)),
+        ErrorCode::HttpResponseTimeout | ErrorCode::ConnectionReadTimeout => {
+            TransportError::TimedOut
+        }
+        _ => TransportError::Unanswered(words(&code)),
     }
 }
 

@@ -1,96 +1,51 @@
-//! One instance at work: what comes in, the lane that sends, and the calls beside them. What only one
-//! platform needs is in the module of that platform, here called `platform`.
-//!
-//! Promises: what is said to be stored is stored, a failed write loads the state again before
-//! anything else happens, and no borrow of the state is held across an `await`.
+//! An instance at work: an account with its platform.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::any::Any;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::channel::oneshot;
 use futures::future::{Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
+use wit_bindgen::spawn_local;
 
-use super::imports::{self, Buckets, Level, log};
-use super::signal::Signal;
-use super::values::{Opened, Report, Upload};
-use gateway_channel_sdk::backoff::Backoff;
-use gateway_channel_sdk::channel::Channel;
-use gateway_channel_sdk::error::{Error, ErrorKind};
-use gateway_channel_sdk::health::{Health, Phase};
-use gateway_channel_sdk::message::Event;
-use gateway_channel_sdk::outbox::{Content, Job, NewPost, Outcome, Receipt};
-use gateway_channel_sdk::store::{self, Bucket, GENERATION, STATE_VERSION, Write};
+use super::Exported;
+use super::account::Account;
+use super::imports::{self, Log};
+use super::values::{Opened, Report};
+use super::{transfer, webhook};
+use crate::backoff::Backoff;
+use crate::channel::Delivery;
+use crate::error::{Error, ErrorKind};
+use crate::health::Phase;
+use crate::host::{Calls, Host, Level};
+use crate::message::MediaKind;
+use crate::outbox::{Content, Job, NewPost, Outcome, Receipt};
+use crate::platform::{HttpAnswer, HttpRequest, Part, PartContent, Upload, Webhook, unsupported};
+use crate::settings::Settings;
 
-mod inbox;
-mod lane;
-mod media;
-#[cfg(feature = "wecom")]
-mod wecom;
-#[cfg(feature = "weixin")]
-mod weixin;
-
-#[cfg(feature = "wecom")]
-use wecom as platform;
-#[cfg(feature = "wecom")]
-pub use wecom::callback;
-#[cfg(feature = "weixin")]
-use weixin as platform;
-
-pub use platform::login;
-
-/// Events that one call of `receive` returns at most.
-const MAX_EVENTS: usize = 256;
+/// A download whose begin fails is tried this often.
+const DOWNLOAD_TRIES: u32 = 3;
 
 thread_local! {
-    static INSTANCE: RefCell<Option<Rc<Instance>>> = const { RefCell::new(None) };
+    /// An [`Instance`] of the component's one platform.
+    static INSTANCE: RefCell<Option<Rc<dyn Any>>> = const { RefCell::new(None) };
 }
 
-/// The state of the instance; a cache of what is stored.
-pub struct Instance {
-    options: platform::Options,
-    platform: platform::State,
-    buckets: Buckets,
-    channel: RefCell<Channel>,
-    /// A write failed: the state has to be loaded again.
-    is_stale: Cell<bool>,
-    health: RefCell<Health>,
-    logged: RefCell<Option<Phase>>,
-    started: Duration,
-    adopted: Cell<Duration>,
-    last_poll_ms: Cell<Option<u64>>,
-    last_event_ms: Cell<Option<u64>>,
-    last_send_ms: Cell<Option<u64>>,
-    is_receiving: Cell<bool>,
-    /// The task beside the calls runs: the poll, or what there is in its place.
-    is_attending: Cell<bool>,
-    /// What ended it, for the next caller of `receive`.
-    attend_error: Cell<Option<Error>>,
-    is_running: Cell<bool>,
-    is_draining: Cell<bool>,
-    /// Draining began.
-    drain: Signal,
-    /// The time of `drain` is up: requests under way are given up.
-    abandon: Signal,
-    /// There may be something for `receive`.
-    inbox: Signal,
-    /// There may be something to send.
-    lane: Signal,
-    /// The lane has ended.
-    lane_ended: Signal,
-    /// Something was acknowledged.
-    acknowledged: Signal,
-    /// Who waits for which post.
-    waiting: RefCell<HashMap<String, Vec<oneshot::Sender<()>>>>,
-    /// What the log said last of sends that fail.
-    send_trouble: RefCell<Option<String>>,
+/// An account with its platform.
+pub struct Instance<P> {
+    pub(super) platform: P,
+    pub(super) account: Rc<Account>,
+    /// The same account, as the platform sees it.
+    pub(super) host: Host,
+    has_typing: bool,
 }
 
 /// The instance, once it was started.
-pub fn current() -> Result<Rc<Instance>, Error> {
-    INSTANCE.with_borrow(Clone::clone).ok_or_else(|| {
+pub fn current<P: 'static>() -> Result<Rc<Instance<P>>, Error> {
+    let instance = INSTANCE.with_borrow(Clone::clone);
+    let instance = instance.and_then(|instance| instance.downcast().ok());
+    instance.ok_or_else(|| {
         Error::new(
             ErrorKind::Invalid,
             "the instance was not started: call `start` first",
@@ -99,301 +54,293 @@ pub fn current() -> Result<Rc<Instance>, Error> {
 }
 
 /// Takes the account over and announces the start.
-pub async fn start() -> Result<(), Error> {
-    if current().is_ok() {
+pub async fn start<P: Exported>() -> Result<(), Error> {
+    if current::<P>().is_ok() {
         return Err(Error::new(
             ErrorKind::Invalid,
             "the instance was started before: make a new one",
         ));
     }
-    let settings = platform::settings(&imports::config)?;
-    let options = platform::Options::read(&imports::config)?;
-    let buckets = Buckets::open()?;
-    check_version(&buckets)?;
-    let generation = buckets.next_generation()?;
-    let keys = buckets.keys()?;
-    let entries = read_state(&buckets, &keys)?;
-    let (channel, problems) =
-        Channel::load(settings, platform::DIALECT, generation, &keys, &entries);
-    log_problems(problems);
+    let description = P::describe();
+    let lookup = |key: &str| imports::config(Log(P::NAME), key);
+    let settings = Settings::read(&lookup, &description.defaults)?;
+    let platform = P::new(&lookup)?;
+    let account = Account::open::<P>(settings, &description)?;
     let instance = Rc::new(Instance {
-        options,
-        platform: platform::State::default(),
-        buckets,
-        channel: RefCell::new(channel),
-        is_stale: Cell::new(false),
-        health: RefCell::new(Health::new(platform::HOLD)),
-        logged: RefCell::new(None),
-        started: imports::now(),
-        adopted: Cell::new(imports::now()),
-        last_poll_ms: Cell::new(None),
-        last_event_ms: Cell::new(None),
-        last_send_ms: Cell::new(None),
-        is_receiving: Cell::new(false),
-        is_attending: Cell::new(false),
-        attend_error: Cell::default(),
-        is_running: Cell::new(false),
-        is_draining: Cell::new(false),
-        drain: Signal::default(),
-        abandon: Signal::default(),
-        inbox: Signal::default(),
-        lane: Signal::default(),
-        lane_ended: Signal::default(),
-        acknowledged: Signal::default(),
-        waiting: RefCell::default(),
-        send_trouble: RefCell::default(),
+        platform,
+        host: Host::new(Rc::<Account>::clone(&account)),
+        account,
+        has_typing: description.typing_refresh.is_some(),
     });
-    instance.replay_peers()?;
-    INSTANCE.set(Some(Rc::clone(&instance)));
+    INSTANCE.set(Some(Rc::<Instance<P>>::clone(&instance)));
     instance.announce().await;
-    instance.look_at_clock();
+    instance.account.look_at_clock();
     Ok(())
 }
 
 /// Ends `receive` and `run`; waits up to `grace_ms` for what is under way.
-pub async fn drain(grace_ms: u64) {
-    let Ok(instance) = current() else {
+pub async fn drain<P: Exported>(grace_ms: u64) {
+    let Ok(instance) = current::<P>() else {
         return;
     };
-    instance.begin_drain("the gateway stops this instance");
+    let account = &instance.account;
+    account.begin_drain("the gateway stops this instance");
     let deadline = imports::now() + Duration::from_millis(grace_ms);
-    let seen = instance.lane_ended.count();
-    if instance.is_running.get() {
-        let ended = std::pin::pin!(instance.lane_ended.wait(seen));
+    let seen = account.sender_ended.count();
+    if account.is_running.get() {
+        let ended = std::pin::pin!(account.sender_ended.wait(seen));
         let timer = std::pin::pin!(imports::sleep_until(deadline));
         select(ended, timer).await;
     }
-    instance.abandon.raise();
+    account.abandon.raise();
     // What stays is done again by the next instance: tidying may fail.
-    let _ = instance.retire(true);
+    let _ = account.retire(true);
 }
 
 /// Announces the stop, once.
-pub async fn stop() -> Result<(), Error> {
-    let instance = current()?;
-    instance.begin_drain("the gateway stops this instance");
-    instance.abandon.raise();
-    if std::mem::replace(&mut instance.health.borrow_mut().is_stopped, true) {
+pub async fn stop<P: Exported>() -> Result<(), Error> {
+    let instance = current::<P>()?;
+    let account = &instance.account;
+    account.begin_drain("the gateway stops this instance");
+    account.abandon.raise();
+    if std::mem::replace(&mut account.health.borrow_mut().is_stopped, true) {
         return Ok(());
     }
-    instance.announce_stop().await;
+    if let Err(error) = instance.platform.goodbye(&instance.host).await {
+        account.log(
+            Level::Info,
+            &format!("the stop can't be announced: {error}"),
+        );
+    }
     Ok(())
 }
 
 /// What the instance knows of itself.
-pub fn check() -> Report {
-    let now = imports::now();
-    let now_ms = imports::now_ms();
-    let Ok(instance) = current() else {
-        return Report {
+pub fn check<P: Exported>() -> Report {
+    match current::<P>() {
+        Ok(instance) => instance.account.report(),
+        Err(_) => Report {
             phase: Phase::Starting,
-            since_ms: now_ms,
+            since_ms: imports::now_ms(),
             last_poll_ms: None,
             last_event_ms: None,
             last_send_ms: None,
             unacknowledged: 0,
             queued: 0,
             reason: None,
-        };
-    };
-    let (phase, since, reason) = instance.health.borrow_mut().check(now);
-    let ago = u64::try_from(now.saturating_sub(since).as_millis()).unwrap_or(0);
-    let mut channel = instance.channel.borrow_mut();
-    Report {
-        phase,
-        since_ms: now_ms.saturating_sub(ago),
-        last_poll_ms: instance.last_poll_ms.get(),
-        last_event_ms: instance.last_event_ms.get(),
-        last_send_ms: instance.last_send_ms.get(),
-        unacknowledged: channel.journal().unacknowledged(),
-        queued: channel.outbox().queued(),
-        reason,
+        },
     }
 }
 
-fn check_version(buckets: &Buckets) -> Result<(), Error> {
-    let Some(value) = buckets.get(Bucket::State, store::VERSION)? else {
-        let value = STATE_VERSION.to_string().into_bytes();
-        return buckets.write(Write::set(store::VERSION.to_owned(), value));
-    };
-    let version = String::from_utf8_lossy(&value).into_owned();
-    if version == STATE_VERSION.to_string() {
-        return Ok(());
+/// Answers what came over HTTP.
+pub async fn callback<P: Exported + Webhook>(request: HttpRequest) -> HttpAnswer {
+    match current::<P>() {
+        Ok(instance) => webhook::answer(&instance, &request).await,
+        Err(_) => HttpAnswer::empty(503),
     }
-    Err(Error::new(
-        ErrorKind::Invalid,
-        format!(
-            "the stored state has version {version}, this component reads version \
-             {STATE_VERSION}: run the component that wrote it, or start with an empty state"
-        ),
-    ))
 }
 
-/// The entries that a start reads.
-fn read_state(buckets: &Buckets, keys: &[String]) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let mut entries = Vec::new();
-    for key in keys {
-        if store::is_read_at_start(key)
-            && let Some(value) = buckets.get(Bucket::State, key)?
-        {
-            entries.push((key.clone(), value));
+impl<P: Exported> Instance<P> {
+    /// Announces the start; a platform works without it.
+    async fn announce(&self) {
+        match self.platform.hello(&self.host).await {
+            None => {}
+            Some(Ok(())) => self.account.health.borrow_mut().start_accepted = true,
+            Some(Err(error)) if error.kind == ErrorKind::LoginRequired => {
+                self.account.failed(&error);
+            }
+            Some(Err(error)) => {
+                let line = format!("the start can't be announced: {error}");
+                self.account.log(Level::Info, &line);
+            }
         }
     }
-    Ok(entries)
-}
 
-fn log_problems(problems: Vec<String>) {
-    for problem in problems {
-        log(Level::Error, &problem);
+    /// Waits for events; empty when draining.
+    pub async fn receive(self: &Rc<Self>) -> Result<Vec<Delivery>, Error> {
+        if self.account.is_receiving.replace(true) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "another call of `receive` is open: keep one",
+            ));
+        }
+        let result = self.next_events().await;
+        self.account.is_receiving.set(false);
+        result
     }
-}
 
-impl Instance {
+    async fn next_events(self: &Rc<Self>) -> Result<Vec<Delivery>, Error> {
+        let account = &self.account;
+        loop {
+            let seen = account.inbox.count();
+            if let Some(deliveries) = account.take_events()? {
+                return Ok(deliveries);
+            }
+            if !account.is_attending.replace(true) {
+                let instance = Rc::clone(self);
+                // It goes on when this call returns: a poll that is given up may take messages with
+                // it.
+                spawn_local(async move { instance.keep_attending().await });
+            }
+            account.wait_for_events(seen).await;
+        }
+    }
+
+    async fn keep_attending(&self) {
+        let result = P::attend(self).await;
+        self.account.is_attending.set(false);
+        self.account.attend_error.replace(result.err());
+        self.account.inbox.raise();
+    }
+
     /// Acknowledges events that no post answers.
     pub fn ack(&self, ids: &[String]) -> Result<(), Error> {
-        self.ready()?;
-        let writes = self.channel.borrow_mut().acknowledge(ids);
-        self.store(writes)?;
-        self.not_answered(ids);
-        self.acknowledged.raise();
-        self.retire(false)
+        self.account.acknowledge(ids)?;
+        self.platform.not_answered(ids);
+        self.account.retire(false)
     }
 
-    /// Why nothing may be asked of the platform now: it refuses the credential, and requests beside
-    /// those of the poll would tell nothing new.
-    fn check_credential(&self) -> Result<(), Error> {
-        let (phase, _, reason) = self.health.borrow_mut().check(imports::now());
-        if phase != Phase::LoginRequired {
-            return Ok(());
-        }
-        let reason = reason.unwrap_or_default();
-        Err(Error::new(ErrorKind::LoginRequired, reason))
+    /// Stores a post and waits until it is settled.
+    pub async fn send(&self, post: NewPost) -> Result<Receipt, Error> {
+        self.account.send(post, check_post::<P>).await
     }
 
-    fn load_peer(&self, id: &str) -> Result<(), Error> {
-        if self.channel.borrow_mut().peers().peer(id).is_some() {
-            return Ok(());
-        }
-        let value = self
-            .buckets
-            .get(Bucket::State, &gateway_channel_sdk::peers::key(id))?;
-        let mut channel = self.channel.borrow_mut();
-        channel.peers().load(id, value.as_deref());
-        Ok(())
+    /// Sends what is stored, until draining.
+    pub async fn run(&self) -> Result<(), Error> {
+        self.account.begin_run()?;
+        let result = self.send_all().await;
+        self.account.end_run(result.is_err());
+        result
     }
 
-    /// What the stored batches tell of the peers is newer than what is stored of these.
-    fn replay_peers(&self) -> Result<(), Error> {
-        let replay = self.channel.borrow_mut().take_replay();
-        for replay in replay {
-            if let Some(peer) = replay.peer() {
-                self.load_peer(peer)?;
+    async fn send_all(&self) -> Result<(), Error> {
+        let account = &self.account;
+        let mut requests = FuturesUnordered::new();
+        loop {
+            let seen = account.outbox.count();
+            account.begin_round()?;
+            while let Some(job) = account.next_job()? {
+                requests.push(self.perform(job));
             }
-            self.channel.borrow_mut().replay(replay);
-        }
-        Ok(())
-    }
-
-    /// Makes memory follow the store again after a failed write.
-    fn ready(&self) -> Result<(), Error> {
-        if !self.is_stale.get() {
-            return Ok(());
-        }
-        let keys = self.buckets.keys()?;
-        let entries = read_state(&self.buckets, &keys)?;
-        let problems = self.channel.borrow_mut().reload(&keys, &entries);
-        log_problems(problems);
-        self.replay_peers()?;
-        self.is_stale.set(false);
-        self.lane.raise();
-        self.inbox.raise();
-        Ok(())
-    }
-
-    /// Makes changes in their order.
-    fn store(&self, writes: impl IntoIterator<Item = Write>) -> Result<(), Error> {
-        for write in writes {
-            if let Err(error) = self.buckets.write(write) {
-                self.is_stale.set(true);
-                return Err(error);
+            account.wake_callers();
+            if account.is_draining.get() && requests.is_empty() {
+                return Ok(());
+            }
+            let news = std::pin::pin!(account.news(seen));
+            let abandoned = std::pin::pin!(account.abandon.wait(0));
+            let done = std::pin::pin!(next(&mut requests));
+            match select(done, select(abandoned, news)).await {
+                Either::Left(((job, outcome), _)) => account.finish(&job, outcome)?,
+                Either::Right((Either::Left(_), _)) => return Ok(()),
+                Either::Right((Either::Right(_), _)) => {}
             }
         }
-        Ok(())
     }
 
-    /// Removes what is done. What memory says of it has to be what is stored, and the account has to
-    /// be this instance's.
-    fn retire(&self, at_once: bool) -> Result<(), Error> {
-        if self.is_stale.get() {
-            return Ok(());
-        }
-        let writes = self.channel.borrow_mut().retire(imports::now_ms(), at_once);
-        if writes.is_empty() {
-            return Ok(());
-        }
-        self.check_fence()?;
-        self.store(writes)
-    }
-
-    /// Whether a newer instance owns the account.
-    fn check_fence(&self) -> Result<(), Error> {
-        let stored = self.buckets.get(Bucket::State, GENERATION)?;
-        let generation = self.channel.borrow().generation();
-        let is_newer = stored
-            .and_then(|value| String::from_utf8(value).ok())
-            .and_then(|value| value.parse::<u64>().ok())
-            .is_some_and(|stored| stored > generation);
-        if !is_newer {
-            return Ok(());
-        }
-        let reason = "a newer instance owns the account: stop this one";
-        self.begin_drain(reason);
-        Err(Error::new(ErrorKind::Fenced, reason))
-    }
-
-    fn begin_drain(&self, reason: &str) {
-        if !self.is_draining.replace(true) {
-            self.health.borrow_mut().draining = Some(reason.to_owned());
-            self.drain.raise();
-            self.lane.raise();
-        }
-    }
-
-    /// Takes in what the platform's clock shows, and says in the log when ours is another.
-    fn look_at_clock(&self) {
-        let Some(date) = imports::take_date() else {
-            return;
+    /// Makes the requests of a job.
+    async fn perform(&self, job: Job) -> (Job, Outcome) {
+        let uploaded;
+        let content = match &job.content {
+            Content::Text(text) => PartContent::Text(text),
+            Content::Media(handle) => PartContent::Media(handle),
+            Content::Document { name, text } => {
+                match self.put_text(&job.conversation, name, text).await {
+                    Ok(handle) => uploaded = handle,
+                    Err(error) => {
+                        let outcome = match error.kind {
+                            ErrorKind::LoginRequired => Outcome::LoginRequired(error),
+                            ErrorKind::Forbidden => Outcome::Refused(error),
+                            _ => Outcome::NotUploaded(error),
+                        };
+                        return (job, outcome);
+                    }
+                }
+                PartContent::Media(&uploaded)
+            }
         };
-        let told = {
-            let mut channel = self.channel.borrow_mut();
-            channel.clock().saw(date.at, date.own_ms, date.date_ms)
+        let reply_token = match self.account.reply_token(&job.conversation) {
+            Ok(token) => token,
+            Err(error) => return (job, Outcome::NotSent(error)),
         };
-        if let Some(told) = told {
-            log(Level::Warn, &told);
-        }
+        let part = Part {
+            conversation: &job.conversation,
+            content,
+            markdown: self.account.channel.borrow().settings().markdown,
+            answers: job.answers.as_deref(),
+            client_id: &job.client_id,
+            is_again: job.is_again,
+            reply_token: reply_token.as_deref(),
+        };
+        let outcome = self.platform.deliver(&self.host, &part).await;
+        (job, outcome)
     }
 
-    /// Notes that the platform can't be reached as it should, and says so once in the log.
-    fn failed(&self, reason: String, is_login: bool) {
-        let now = imports::now();
-        self.look_at_clock();
-        self.health.borrow_mut().poll_failed(now, reason, is_login);
-        self.log_phase();
+    /// Uploads a text as a file; returns the handle.
+    async fn put_text(&self, conversation: &str, name: &str, text: &str) -> Result<String, Error> {
+        let upload = Upload {
+            conversation: conversation.to_owned(),
+            kind: Some(MediaKind::File),
+            name: name.to_owned(),
+            mime: None,
+            md5: P::md5(text.as_bytes()),
+        };
+        let content = transfer::text(text);
+        let media = self.platform.put(&self.host, upload, content).await?;
+        media
+            .handle
+            .ok_or_else(|| Error::new(ErrorKind::Transient, "the upload has no handle"))
     }
 
-    /// One line at each change of the phase, and none between.
-    fn log_phase(&self) {
-        let (phase, _, reason) = self.health.borrow_mut().check(imports::now());
-        if self.logged.replace(Some(phase)) == Some(phase) {
-            return;
+    /// Shows or ends the typing indicator.
+    pub async fn typing(&self, conversation: &str, on: bool) -> Result<(), Error> {
+        if !self.has_typing {
+            return Err(unsupported("a typing indicator"));
         }
-        let reason = reason.unwrap_or_default();
-        match phase {
-            Phase::Connected => log(Level::Info, "connected"),
-            Phase::Degraded => log(Level::Warn, &format!("{}: {reason}", platform::TROUBLE)),
-            Phase::LoginRequired => log(Level::Error, &reason),
-            Phase::Paused => log(Level::Warn, &reason),
-            Phase::Starting | Phase::Draining | Phase::Stopped => {}
+        self.account.check_credential()?;
+        let token = self.account.reply_token(conversation)?;
+        self.platform
+            .typing(&self.host, conversation, token.as_deref(), on)
+            .await
+    }
+
+    /// Opens the content of a handle that came with a message. A passing failure before the content is
+    /// tried again.
+    pub async fn open(&self, handle: &str) -> Result<Opened, Error> {
+        let mut pause = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
+        let download = loop {
+            match self.platform.open(&self.host, handle).await {
+                Err(error)
+                    if error.kind == ErrorKind::Transient
+                        && pause.failures() + 1 < DOWNLOAD_TRIES =>
+                {
+                    let pause = pause.fail(imports::random());
+                    imports::sleep_until(imports::now() + pause).await;
+                }
+                result => break result?,
+            }
+        };
+        transfer::hand_on(download).await
+    }
+}
+
+/// Whether the platform can send a post.
+fn check_post<P: Exported>(post: &NewPost) -> Result<(), Error> {
+    P::check_conversation(&post.conversation)?;
+    // Only what was uploaded for this conversation can be sent to it.
+    for handle in &post.media {
+        if P::uploaded_for(handle)? != post.conversation {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "only media that were `put` for this conversation can be sent to it",
+            ));
         }
+    }
+    Ok(())
+}
+
+async fn next<F: Future>(requests: &mut FuturesUnordered<F>) -> F::Output {
+    match requests.next().await {
+        Some(done) => done,
+        None => std::future::pending().await,
     }
 }

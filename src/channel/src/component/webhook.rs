@@ -1,85 +1,49 @@
-//! HTTP requests to the component, as plain values, and their answers.
+//! A platform that calls back: its HTTP requests as plain values, what they bring, and their answers.
 //!
-//! Promises: a body that is too long or breaks off never reaches the platform's code, and an answer
-//! is on its way before its body is written; who wants to know is told whether all of it went out.
+//! Promises: a body that is too long or breaks off never reaches the platform's code; what a callback
+//! brings is stored before it is answered; an answer is on its way before its body is written, and who
+//! wants to know is told whether all of it went out.
 
-use futures::channel::oneshot;
+use std::time::Duration;
+
+use futures::future::{Either, select};
 use wit_bindgen::spawn_local;
 
+use super::account::{ADOPT_EVERY, Account};
 use super::bindings::wasi::http::types::{ErrorCode, Fields, Method, Request, Response};
 use super::bindings::{wit_future, wit_stream};
 use super::imports::Body;
-use crate::callback::MAX_BODY_BYTES;
+use super::{Exported, Instance};
+use crate::backoff::Backoff;
+use crate::error::{Error, ErrorKind};
+use crate::host::{Calls, Level, whole};
+use crate::message::Event;
+use crate::platform::{Callback, HttpAnswer, HttpRequest, Webhook};
 
-/// What the platform asks or tells.
-pub struct Callback {
-    /// `POST`; otherwise it is a `GET`.
-    pub is_post: bool,
-    /// As it stands in the URL, without the `?`.
-    pub query: String,
-    /// Empty for none.
-    pub body: Vec<u8>,
-}
-
-/// What it is answered.
-pub struct Answer {
-    status: u16,
-    content_type: &'static str,
-    body: Vec<u8>,
-    /// Told whether all of it went out to whoever asked.
-    sent: Option<oneshot::Sender<bool>>,
-}
-
-impl Answer {
-    /// No more than a status.
-    pub fn empty(status: u16) -> Answer {
-        Answer {
-            status,
-            ..Answer::text(Vec::new())
-        }
-    }
-
-    /// 200 and a text.
-    pub fn text(body: Vec<u8>) -> Answer {
-        Answer {
-            status: 200,
-            content_type: "text/plain; charset=utf-8",
-            body,
-            sent: None,
-        }
-    }
-
-    /// 200 and XML.
-    pub fn xml(body: Vec<u8>, sent: oneshot::Sender<bool>) -> Answer {
-        Answer {
-            content_type: "application/xml",
-            sent: Some(sent),
-            ..Answer::text(body)
-        }
-    }
-}
+/// How often the store is tidied when nothing else happens.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 /// Reads a whole request; or what it is answered instead.
-pub async fn read(request: Request) -> Result<Callback, Answer> {
+pub async fn read(request: Request, max_bytes: usize) -> Result<HttpRequest, HttpAnswer> {
     let is_post = match request.get_method() {
         Method::Post => true,
         Method::Get => false,
-        _ => return Err(Answer::empty(405)),
+        _ => return Err(HttpAnswer::empty(405)),
     };
     let path = request.get_path_with_query().unwrap_or_default();
     let (_, query) = path.split_once('?').unwrap_or((&path, ""));
     let query = query.to_owned();
-    let body = Body::of_request(request).whole(MAX_BODY_BYTES).await;
-    let body = body.map_err(|_| Answer::empty(400))?;
-    Ok(Callback {
+    let body = whole(&mut Body::of_request(request), max_bytes).await;
+    let body = body.map_err(|_| HttpAnswer::empty(400))?;
+    Ok(HttpRequest {
         is_post,
         query,
-        body: body.ok_or_else(|| Answer::empty(413))?,
+        body: body.ok_or_else(|| HttpAnswer::empty(413))?,
     })
 }
 
 /// The answer for the host; its body is written beside.
-pub fn respond(answer: Answer) -> Result<Response, ErrorCode> {
+pub fn respond(answer: HttpAnswer) -> Result<Response, ErrorCode> {
     let length = answer.body.len().to_string();
     let headers = [
         (
@@ -103,9 +67,109 @@ pub fn respond(answer: Answer) -> Result<Response, ErrorCode> {
         let _ = trailers.write(Ok(None)).await;
         if let Some((tell, sent)) = sent {
             let is_sent = left.is_empty() && sent.await.is_ok();
-            // Who waited may have gone, too.
-            let _ = tell.send(is_sent);
+            tell(is_sent);
         }
     });
     Ok(response)
+}
+
+/// Answers a request.
+pub async fn answer<P: Exported + Webhook>(
+    instance: &Instance<P>,
+    request: &HttpRequest,
+) -> HttpAnswer {
+    let Instance {
+        platform,
+        account,
+        host,
+        ..
+    } = instance;
+    match platform.callback(host, request) {
+        Callback::Events { events, held } => match account.take_callback(events) {
+            // A repeat has no second answer.
+            Ok(true) => match held {
+                Some(held) => platform.answer(host, &held).await,
+                None => HttpAnswer::empty(200),
+            },
+            Ok(false) => HttpAnswer::empty(200),
+            Err(error) => {
+                let line = format!("a callback is left for later: {error}");
+                account.log(Level::Warn, &line);
+                HttpAnswer::empty(503)
+            }
+        },
+        Callback::Answered(answer) => answer,
+        Callback::Refused { status, why } => {
+            account.refuse(&why);
+            HttpAnswer::empty(status)
+        }
+    }
+}
+
+impl<P: Exported + Webhook> Instance<P> {
+    /// What has to be done beside the calls, until draining: what requests need is kept fresh, what an
+    /// older instance stored is taken in, the store is tidied.
+    pub(super) async fn keep_ready(&self) -> Result<(), Error> {
+        let account = &self.account;
+        let mut failures = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+        loop {
+            account.ready()?;
+            account.adopt()?;
+            account.sweep()?;
+            if account.is_draining.get() {
+                return Ok(());
+            }
+            account.check_fence()?;
+            if account.pause().await {
+                continue;
+            }
+            let seen = account.chores.count();
+            let refreshing = std::pin::pin!(self.platform.refresh(&self.host));
+            let drained = std::pin::pin!(account.drain.wait(0));
+            let pause = match select(drained, refreshing).await {
+                Either::Left(_) => return Ok(()),
+                Either::Right((Ok(left), _)) => {
+                    failures.reset();
+                    left.min(match account.may_adopt() {
+                        true => ADOPT_EVERY,
+                        false => TIDY_EVERY,
+                    })
+                }
+                Either::Right((Err(_), _)) => {
+                    let pause = account.refusal_pause(&mut failures);
+                    account.sleep(pause).await;
+                    continue;
+                }
+            };
+            let chores = std::pin::pin!(account.chores.wait(seen));
+            select(chores, account.sleep(pause)).await;
+        }
+    }
+}
+
+impl Account {
+    /// Stores what a callback tells; whether it is new.
+    fn take_callback(&self, events: Vec<Event>) -> Result<bool, Error> {
+        if self.is_draining.get() {
+            let why = "this instance is being drained";
+            return Err(Error::new(ErrorKind::Draining, why));
+        }
+        self.ready()?;
+        self.check_fence()?;
+        if self.is_full_for(&events) {
+            // Tells when it is over.
+            self.chores.raise();
+            let why = "too much is unacknowledged";
+            return Err(Error::new(ErrorKind::Transient, why));
+        }
+        // There are no batches, and so no place in them.
+        self.take_in(String::new(), events)
+    }
+
+    /// Whether there is no room for the events; those that are stored already have their own.
+    fn is_full_for(&self, events: &[Event]) -> bool {
+        let mut channel = self.channel.borrow_mut();
+        let journal = channel.journal();
+        journal.is_paused() && !events.iter().all(|event| journal.knows(&event.id))
+    }
 }

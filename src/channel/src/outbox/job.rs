@@ -1,7 +1,7 @@
 //! A request of the sender, and what became of it.
 
 use super::record::Content;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// One request that the sender makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,4 +52,20 @@ pub enum Outcome {
     },
     /// The credential is not valid. The sender waits for [`super::Outbox::resume`].
     LoginRequired(Error),
+}
+
+impl Outcome {
+    /// What an error of the request means for the message.
+    pub fn of(error: Error) -> Outcome {
+        match error.kind {
+            ErrorKind::Transient => Outcome::NotSent(error),
+            ErrorKind::UnknownOutcome => Outcome::Unknown(error),
+            ErrorKind::LoginRequired => Outcome::LoginRequired(error),
+            ErrorKind::RateLimited => Outcome::Declined {
+                error,
+                is_throttle: true,
+            },
+            _ => Outcome::Refused(error),
+        }
+    }
 }

@@ -10,15 +10,19 @@ const MAX_SCHEME: usize = 16;
 /// Length of the longest prefix within the limits that ends between two graphemes; of whole
 /// characters where the first grapheme alone is too long. At least one character.
 pub fn longest_prefix(text: &str, limits: Limits) -> usize {
-    if text.len() <= limits.bytes.min(limits.chars) {
+    if text.len() <= limits.size.min(limits.chars) {
         return text.len();
     }
+    let mut size = 0;
     let end = text
         .char_indices()
-        .map(|(start, char)| start + char.len_utf8())
         .take(limits.chars)
-        .take_while(|end| *end <= limits.bytes)
+        .take_while(|(_, char)| {
+            size += limits.unit.len(*char);
+            size <= limits.size
+        })
         .last()
+        .map(|(start, char)| start + char.len_utf8())
         .unwrap_or_else(|| text.chars().next().map_or(0, char::len_utf8));
     if is_boundary(text, end) {
         return end;

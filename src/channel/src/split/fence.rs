@@ -91,8 +91,7 @@ impl Fence<'_> {
     /// A part that opens and closes it has two thirds of its room left.
     pub fn fits(&self, limits: Limits) -> bool {
         let room = self.room_before(self.room_behind(limits));
-        room.chars >= limits.chars - limits.chars / 3
-            && room.bytes >= limits.bytes - limits.bytes / 3
+        room.chars >= limits.chars - limits.chars / 3 && room.size >= limits.size - limits.size / 3
     }
 
     /// What is left of a part that opens it again.

@@ -3,6 +3,14 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::*;
 
+fn in_bytes(chars: usize, bytes: usize) -> Limits {
+    Limits {
+        chars,
+        size: bytes,
+        unit: Unit::Bytes,
+    }
+}
+
 const PLAIN: SplitOptions = SplitOptions {
     fences: false,
     marks: false,
@@ -17,12 +25,12 @@ const MARKED: SplitOptions = SplitOptions {
 };
 
 fn check(text: &str, chars: usize, expect: &[&str]) {
-    let limits = Limits { chars, bytes: 400 };
+    let limits = in_bytes(chars, 400);
     assert_eq!(split(text, limits, PLAIN), expect);
 }
 
 fn check_markdown(text: &str, chars: usize, options: SplitOptions, expect: &[&str]) {
-    let limits = Limits { chars, bytes: 400 };
+    let limits = in_bytes(chars, 400);
     assert_eq!(split(text, limits, options), expect);
 }
 
@@ -66,10 +74,7 @@ fn a_grapheme_over_the_limit_is_cut_between_characters() {
 
 #[test]
 fn bytes_count_as_well() {
-    let limits = Limits {
-        chars: 100,
-        bytes: 9,
-    };
+    let limits = in_bytes(100, 9);
     assert_eq!(split("你好吗你好吗", limits, PLAIN), ["你好吗", "你好吗"]);
 }
 
@@ -105,14 +110,7 @@ fn a_row_of_a_table_stays_whole_if_it_fits() {
         ],
     );
     let long = format!("text text\n| {}|", "word ".repeat(20));
-    let parts = split(
-        &long,
-        Limits {
-            chars: 60,
-            bytes: 400,
-        },
-        MARKDOWN,
-    );
+    let parts = split(&long, in_bytes(60, 400), MARKDOWN);
     assert_eq!(parts.concat(), long);
     assert_eq!(parts.len(), 2);
 }
@@ -195,14 +193,7 @@ fn parts_are_numbered() {
         &[&mark(sentence, 1), &mark(sentence, 2), &mark(sentence, 3)],
     );
     check_markdown("one part", 44, MARKED, &["one part"]);
-    let many = split(
-        &"a b ".repeat(2000),
-        Limits {
-            chars: 50,
-            bytes: 400,
-        },
-        MARKED,
-    );
+    let many = split(&"a b ".repeat(2000), in_bytes(50, 400), MARKED);
     assert!(many.len() > 100);
     assert!(many[41].ends_with(&format!("\n(42/{})", many.len())));
     let code = format!("```\n{}```\n", "abcdefghi\n".repeat(6));
@@ -227,7 +218,7 @@ fn check_any(text: &str, limits: Limits, options: SplitOptions) -> Vec<String> {
             "{} chars: {part}",
             part.chars().count()
         );
-        assert!(part.len() <= limits.bytes, "{} bytes: {part}", part.len());
+        assert!(part.len() <= limits.size, "{} bytes: {part}", part.len());
     }
     let additions = if options.fences {
         fence::fences(text)
@@ -299,7 +290,7 @@ fn hostile_text_is_cut_within_bounds() {
         let text = pattern.repeat(20_000 / pattern.len());
         for (chars, bytes) in [(1, 4), (40, 60), (2000, 16_000)] {
             for options in [PLAIN, MARKDOWN, MARKED] {
-                let limits = Limits { chars, bytes };
+                let limits = in_bytes(chars, bytes);
                 let parts = check_any(&text, limits, options);
                 let least = text.len() / bytes.min(chars * 4);
                 assert!(
@@ -334,14 +325,14 @@ proptest! {
         fences: bool,
         marks: bool,
     ) {
-        check_any(&text, Limits { chars, bytes }, SplitOptions { fences, marks });
+        check_any(&text, in_bytes(chars, bytes), SplitOptions { fences, marks });
     }
 
     #[test]
     fn no_cut_is_inside_a_grapheme(
         text in "(👨‍👩‍👧‍👦|🇨🇳|e\u{301}|\u{301}|你|。|a| |\n|\r\n){1,200}",
     ) {
-        let parts = split(&text, Limits { chars: 20, bytes: 100 }, PLAIN);
+        let parts = split(&text, in_bytes(20, 100), PLAIN);
         let mut ends = text.grapheme_indices(true).map(|(start, _)| start).collect::<Vec<_>>();
         ends.push(text.len());
         let longest = text.graphemes(true).map(|grapheme| grapheme.chars().count()).max();
@@ -359,7 +350,7 @@ proptest! {
         bytes in 120usize..600,
         marks: bool,
     ) {
-        let parts = check_any(&text, Limits { chars, bytes }, SplitOptions { fences: true, marks });
+        let parts = check_any(&text, in_bytes(chars, bytes), SplitOptions { fences: true, marks });
         for part in &parts {
             prop_assert!(!is_open_at_end(part), "{}", part);
         }
@@ -371,5 +362,25 @@ proptest! {
         for row in text.lines().filter(|line| line.starts_with('|')) {
             prop_assert!(shown.lines().any(|line| line == row), "{}", row);
         }
+    }
+}
+
+#[test]
+fn a_platform_that_counts_utf_16_gets_no_more_of_it() {
+    let limits = Limits {
+        chars: 2000,
+        size: 10,
+        unit: Unit::Utf16,
+    };
+    let texts = ["\u{1f600}".repeat(12), "结".repeat(25), "a😀中".repeat(9)];
+    for text in texts {
+        let parts = split(&text, limits, SplitOptions::default());
+        assert_eq!(parts.concat(), text);
+        let units = |part: &String| part.encode_utf16().count();
+        assert!(parts.iter().all(|part| units(part) <= 10), "{parts:?}");
+        assert!(
+            parts.iter().rev().skip(1).all(|part| units(part) > 6),
+            "{parts:?}"
+        );
     }
 }

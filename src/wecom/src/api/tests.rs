@@ -6,8 +6,8 @@ use crate::crypto::{Key, Seal};
 use crate::media::Uploaded;
 use gateway_channel_sdk::message::MediaKind;
 
-fn options() -> Options {
-    Options {
+fn config() -> WecomConfig {
+    WecomConfig {
         base_url: "https://qyapi.weixin.qq.com/".into(),
         corp_id: "ww 1".into(),
         agent_id: 1_000_002,
@@ -20,20 +20,28 @@ fn options() -> Options {
     }
 }
 
-fn answer(status: u16, body: impl Into<Vec<u8>>) -> Result<Response, Failure> {
+fn answer(status: u16, body: impl Into<Vec<u8>>) -> Result<Response, TransportError> {
     Ok(Response {
         status,
         body: body.into(),
     })
 }
 
-fn body(
-    conversation: &str,
-    content: Content,
-    markdown: Markdown,
-    which: Try,
-) -> Result<Value, Error> {
-    let request = send_message(&options(), markdown, conversation, &content, which)?;
+/// One part of a post, at its first try or again.
+fn part<'a>(conversation: &'a str, content: PartContent<'a>, is_again: bool) -> Part<'a> {
+    Part {
+        conversation,
+        content,
+        markdown: Markdown::Plain,
+        answers: None,
+        client_id: "wecom:1-1",
+        is_again,
+        reply_token: None,
+    }
+}
+
+fn body(part: &Part<'_>) -> Result<Value, Error> {
+    let request = send_message(&config(), part)?;
     assert_eq!(
         request.url,
         "https://qyapi.weixin.qq.com/cgi-bin/message/send?access_token=%7B%7Baccess-token%7D%7D"
@@ -43,14 +51,14 @@ fn body(
 
 #[test]
 fn requests_are_what_the_platform_documents() {
-    let token = get_token(&options());
+    let token = get_token(&config());
     assert_eq!(
         token.url,
         "https://qyapi.weixin.qq.com/cgi-bin/gettoken?corpid=ww%201&corpsecret=%7B%7Bcorp-secret%7D%7D"
     );
     assert_eq!((token.method, token.body.len()), (Method::Get, 0));
     let upload = upload(
-        &options(),
+        &config(),
         [1; 16],
         MediaKind::Image,
         "a.png",
@@ -66,7 +74,7 @@ fn requests_are_what_the_platform_documents() {
     let headers = &upload.request.headers;
     assert!(headers.contains(&("Content-Length", length.to_string())));
     assert_eq!(
-        media_get(&options(), "a&b").url,
+        media_get(&config(), "a&b").url,
         "https://qyapi.weixin.qq.com/cgi-bin/media/get\
          ?access_token=%7B%7Baccess-token%7D%7D&media_id=a%26b"
     );
@@ -74,15 +82,19 @@ fn requests_are_what_the_platform_documents() {
 
 #[test]
 fn each_kind_of_message_has_its_own_member() {
-    let text = Content::Text("hi".into());
+    let text = PartContent::Text("hi");
     assert_eq!(
-        body("alice", text.clone(), Markdown::Plain, Try::First),
+        body(&part("alice", text, false)),
         Ok(
             json!({"touser": "alice", "msgtype": "text", "agentid": 1_000_002,
             "text": {"content": "hi"}, "safe": 0})
         )
     );
-    let again = body("alice", text, Markdown::Native, Try::Again).unwrap();
+    let again = Part {
+        markdown: Markdown::Native,
+        ..part("alice", text, true)
+    };
+    let again = body(&again).unwrap();
     assert_eq!(again["markdown"], json!({"content": "hi"}));
     assert_eq!(again["enable_duplicate_check"], 1);
     assert_eq!(again["duplicate_check_interval"], 120);
@@ -98,20 +110,15 @@ fn each_kind_of_message_has_its_own_member() {
             to: "alice".into(),
             name: "a.bin".into(),
         });
-        let sent = body(
-            "alice",
-            Content::Media(uploaded.encode()),
-            Markdown::Plain,
-            Try::First,
-        );
-        let sent = sent.unwrap();
+        let handle = uploaded.encode();
+        let sent = body(&part("alice", PartContent::Media(&handle), false)).unwrap();
         assert_eq!(
             (&sent["msgtype"], &sent[name]["media_id"]),
             (&json!(name), &json!("m"))
         );
     }
-    let received = Content::Media(Handle::received("m", None));
-    let error = body("alice", received, Markdown::Plain, Try::First).unwrap_err();
+    let received = Handle::received("m", None);
+    let error = body(&part("alice", PartContent::Media(&received), false)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Invalid);
 }
 
@@ -133,8 +140,8 @@ fn nobody_writes_to_everybody() {
             ErrorKind::Invalid,
             "{wrong}"
         );
-        let text = Content::Text("hi".into());
-        assert!(body(wrong, text, Markdown::Plain, Try::First).is_err());
+        let text = PartContent::Text("hi");
+        assert!(body(&part(wrong, text, false)).is_err());
     }
     for good in ["a", "zhang.san@example.com", "wo_-1", &"a".repeat(64)] {
         assert_eq!(check_person(good), Ok(()));
@@ -221,9 +228,12 @@ fn a_message_is_accepted_only_for_a_person_who_gets_it() {
             ..
         }
     ));
-    assert!(matches!(sent(Err(Failure::TimedOut)), Outcome::Unknown(_)));
     assert!(matches!(
-        sent(Err(Failure::NotSent("x".into()))),
+        sent(Err(TransportError::TimedOut)),
+        Outcome::Unknown(_)
+    ));
+    assert!(matches!(
+        sent(Err(TransportError::NotSent("x".into()))),
         Outcome::NotSent(_)
     ));
 }

@@ -1,19 +1,20 @@
 use serde_json::{Value, json};
 
 use super::*;
+use gateway_channel_sdk::http::{Response, TransportError};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn options() -> Options {
-    Options::read(&|_| None).unwrap()
+fn config() -> WeixinConfig {
+    WeixinConfig::read(&|_| None).unwrap()
 }
 
 /// A login and what it asks.
-struct Test(Login);
+struct Test(WeixinLogin);
 
 impl Test {
     fn new() -> Test {
-        Test(Login::new(options(), SECOND))
+        Test(WeixinLogin::new(config(), SECOND))
     }
 
     /// What it asks for next, after the pauses that it wants.
@@ -204,8 +205,8 @@ fn a_bad_answer_is_asked_again_and_a_refused_code_is_the_end() {
             status: 200,
             body: br#"{"ret":-1}"#.to_vec(),
         }),
-        Err(Failure::TimedOut),
-        Err(Failure::NotSent("no address".into())),
+        Err(TransportError::TimedOut),
+        Err(TransportError::NotSent("no address".into())),
     ];
     for answer in answers {
         test.url();

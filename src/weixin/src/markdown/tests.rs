@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod cjk;
+
 fn check(markdown: &str, expect: &str) {
     assert_eq!(native(markdown), expect, "of {markdown:?}");
     assert_eq!(native(expect), expect, "again, of {markdown:?}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::AgentError;
-use super::super::message::Answer;
+use super::super::answer::Answer;
 use super::super::objects::{Item, named};
 use super::noise::Noise;
 use super::suspects::in_order;
