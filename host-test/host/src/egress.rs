@@ -309,7 +309,6 @@ impl Egress {
             body.replaced(room.holding(read)),
         ))
     }
-
 }
 
 /// The answer without the credential of the request's path.

@@ -136,8 +136,7 @@ impl Instance {
         let shared_end = Arc::clone(&end);
         let serving = async move {
             let meter = started.meter.clone();
-            if let Some(why) = offload::run(meter, task::run(started, queue, stopped)).await
-            {
+            if let Some(why) = offload::run(meter, task::run(started, queue, stopped)).await {
                 let _ = shared_end.set(Ended(why.into()));
             }
             drop(alive);

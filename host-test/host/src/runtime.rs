@@ -4,6 +4,7 @@
 //! start does not pay for it. A component that does not fit the contract is refused with a sentence
 //! that says what it is and what this host runs.
 
+mod allocation;
 mod available_memory;
 mod descriptor;
 mod engine;
@@ -38,9 +39,10 @@ use crate::sandbox::{self, Sandbox};
 use crate::state::memory::MemoryState;
 use crate::text::{REASON_BYTES, one_line};
 
+pub use allocation::Allocation;
 pub(crate) use descriptor::captured_by_logins;
 pub use descriptor::{capture_line, egress_line};
-pub use engine::{Allocation, RuntimeOptions};
+pub use engine::RuntimeOptions;
 
 /// Keeps the errors of the sandbox from taking a backtrace of the host each, unless
 /// `RUST_LIB_BACKTRACE` asks for it: with `RUST_BACKTRACE` alone, which is meant for panics, each call

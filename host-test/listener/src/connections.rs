@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 
 use super::ListenerLimits;
 use super::tls::Acceptor;
-use crate::once_per::OncePer;
 use super::watched::{self, Peer, Received, Watch};
+use crate::once_per::OncePer;
 
 /// The pause after a connection that can't be taken: some may come free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -54,63 +54,150 @@ impl Collector for Accounts {
 }
 
 /// Writes families, each with samples of all accounts.
-struct Page<'a> {
-    encoder: DescriptorEncoder<'a>,
+struct Page<'a, 'e> {
+    encoder: DescriptorEncoder<'e>,
     accounts: &'a [(Handle, Status)],
 }
 
 /// A label besides the account's.
 type Label = (&'static str, &'static str);
 
-impl Page<'_> {
+impl Page<'_, '_> {
     /// How the accounts do.
     fn statuses(&mut self) -> fmt::Result {
         self.labelled_gauge(
             "channel_phase",
             "1 for the account's phase, 0 for the others.",
-            |_, status| PHASES.map(|phase| {
-                (("phase", phase_name(phase)), u64::from(phase == status.phase))
-            }),
+            |_, status| {
+                PHASES.map(|phase| {
+                    (
+                        ("phase", phase_name(phase)),
+                        u64::from(phase == status.phase),
+                    )
+                })
+            },
         )?;
-        self.gauge("channel_unacknowledged", "Messages that the agent has not dealt with.", |_, status| status.unacknowledged)?;
-        self.gauge("channel_queued", "Posts that are stored and not settled.", |_, status| status.queued)?;
-        self.gauge("channel_last_poll_timestamp_seconds", "When a poll was last answered well.", |_, status| status.last_poll_ms.map(seconds))?;
-        self.gauge("channel_last_send_timestamp_seconds", "When the platform last accepted a message.", |_, status| status.last_send_ms.map(seconds))?;
-        self.gauge("channel_memory_bytes", "Linear memory of the instance.", |_, status| status.memory_bytes)?;
+        self.gauge(
+            "channel_unacknowledged",
+            "Messages that the agent has not dealt with.",
+            |_, status| status.unacknowledged,
+        )?;
+        self.gauge(
+            "channel_queued",
+            "Posts that are stored and not settled.",
+            |_, status| status.queued,
+        )?;
+        self.gauge(
+            "channel_last_poll_timestamp_seconds",
+            "When a poll was last answered well.",
+            |_, status| status.last_poll_ms.map(seconds),
+        )?;
+        self.gauge(
+            "channel_last_send_timestamp_seconds",
+            "When the platform last accepted a message.",
+            |_, status| status.last_send_ms.map(seconds),
+        )?;
+        self.gauge(
+            "channel_memory_bytes",
+            "Linear memory of the instance.",
+            |_, status| status.memory_bytes,
+        )?;
         Ok(())
     }
 
     /// What the accounts take of the host.
     fn shares(&mut self) -> fmt::Result {
-        self.gauge("channel_host_bytes", "What the host holds for the account beside that.", |account, _| Some(account.tenant().budget().used()))?;
-        self.gauge("channel_host_limit_bytes", "What the host may hold for the account.", |account, _| Some(account.tenant().budget().limit()))?;
-        self.gauge("channel_connections", "Connections that were opened for the account, those included that wait for a request.", |account, _| Some(account.tenant().share.connections()))?;
-        self.gauge("channel_connections_limit", "Connections that may be open for the account.", |account, _| Some(account.tenant().share.connections_limit()))?;
-        self.counter("channel_stored_written_bytes", "Bytes of keys and values that the account has written to its store.", |account| account.tenant().written())?;
-        self.counter("channel_log_lines_dropped", "Lines that the component caused and that were not logged, since it logs too much.", |account| account.tenant().dropped_lines())?;
+        self.gauge(
+            "channel_host_bytes",
+            "What the host holds for the account beside that.",
+            |account, _| Some(account.tenant().budget().used()),
+        )?;
+        self.gauge(
+            "channel_host_limit_bytes",
+            "What the host may hold for the account.",
+            |account, _| Some(account.tenant().budget().limit()),
+        )?;
+        self.gauge(
+            "channel_connections",
+            "Connections that were opened for the account, those included that wait for a request.",
+            |account, _| Some(account.tenant().share.connections()),
+        )?;
+        self.gauge(
+            "channel_connections_limit",
+            "Connections that may be open for the account.",
+            |account, _| Some(account.tenant().share.connections_limit()),
+        )?;
+        self.counter(
+            "channel_stored_written_bytes",
+            "Bytes of keys and values that the account has written to its store.",
+            |account| account.tenant().written(),
+        )?;
+        self.counter(
+            "channel_log_lines_dropped",
+            "Lines that the component caused and that were not logged, since it logs too much.",
+            |account| account.tenant().dropped_lines(),
+        )?;
         Ok(())
     }
 
     /// What became of messages, requests and posts.
     fn messages(&mut self) -> fmt::Result {
-        self.counter("channel_instance_restarts", "Instances that ended and were replaced.", |account| account.metrics().restarts.get())?;
-        self.counter("channel_swaps", "Components that took over and connected.", |account| account.metrics().swaps.get())?;
-        self.counter("channel_messages", "Messages that the platform brought.", |account| account.metrics().messages.get())?;
-        self.gauge("channel_requests_open", "Requests to the platform that are open; a poll hangs in one.", |account, _| Some(account.tenant().requests.open()))?;
+        self.counter(
+            "channel_instance_restarts",
+            "Instances that ended and were replaced.",
+            |account| account.metrics().restarts.get(),
+        )?;
+        self.counter(
+            "channel_swaps",
+            "Components that took over and connected.",
+            |account| account.metrics().swaps.get(),
+        )?;
+        self.counter(
+            "channel_messages",
+            "Messages that the platform brought.",
+            |account| account.metrics().messages.get(),
+        )?;
+        self.gauge(
+            "channel_requests_open",
+            "Requests to the platform that are open; a poll hangs in one.",
+            |account, _| Some(account.tenant().requests.open()),
+        )?;
         self.requests()?;
-        self.histogram("channel_answer_seconds", "From a message's arrival to the end of what its answer took.", |account| &account.metrics().answers)?;
-        self.counter("channel_agent_messages", "Messages given to the agent; one that is given again counts again.", |account| account.metrics().agent_messages.get())?;
-        self.counter("channel_agent_failures", "How often the agent did not answer a message.", |account| account.metrics().agent_failures.get())?;
+        self.histogram(
+            "channel_answer_seconds",
+            "From a message's arrival to the end of what its answer took.",
+            |account| &account.metrics().answers,
+        )?;
+        self.counter(
+            "channel_agent_messages",
+            "Messages given to the agent; one that is given again counts again.",
+            |account| account.metrics().agent_messages.get(),
+        )?;
+        self.counter(
+            "channel_agent_failures",
+            "How often the agent did not answer a message.",
+            |account| account.metrics().agent_failures.get(),
+        )?;
         self.labelled_counter(
             "channel_agent_errors",
             "The same by the kind of the failure.",
             |account| {
                 let errors = account.metrics().agent_errors();
-                errors.map(|(kind, count)| (("kind", kind), count)).collect()
+                errors
+                    .map(|(kind, count)| (("kind", kind), count))
+                    .collect()
             },
         )?;
-        self.counter("channel_put_aside", "Messages that were put aside, because the agent has no answer to them.", |account| account.metrics().put_aside.get())?;
-        self.counter("channel_outage_notices", "How often a person was told that an answer is late, because the agent fails.", |account| account.metrics().outage_notices.get())?;
+        self.counter(
+            "channel_put_aside",
+            "Messages that were put aside, because the agent has no answer to them.",
+            |account| account.metrics().put_aside.get(),
+        )?;
+        self.counter(
+            "channel_outage_notices",
+            "How often a person was told that an answer is late, because the agent fails.",
+            |account| account.metrics().outage_notices.get(),
+        )?;
         self.labelled_counter(
             "channel_parts",
             "Parts of posts by the state that receipts told of; what was queued counts again later.",
@@ -129,7 +216,9 @@ impl Page<'_> {
         help: &str,
         value: impl Fn(&Handle, &Status) -> Option<V>,
     ) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut family = self
+            .encoder
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (account, status) in self.accounts {
             if let Some(value) = value(account, status) {
                 let labels = [("account", account.id())];
@@ -145,7 +234,9 @@ impl Page<'_> {
         help: &str,
         values: impl Fn(&Handle, &Status) -> [(Label, u64); N],
     ) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut family = self
+            .encoder
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (account, status) in self.accounts {
             for (label, value) in values(account, status) {
                 let labels = [("account", account.id()), label];
@@ -156,13 +247,10 @@ impl Page<'_> {
     }
 
     /// A counter, whose name gets `_total` at its end.
-    fn counter(
-        &mut self,
-        name: &str,
-        help: &str,
-        value: impl Fn(&Handle) -> u64,
-    ) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    fn counter(&mut self, name: &str, help: &str, value: impl Fn(&Handle) -> u64) -> fmt::Result {
+        let mut family = self
+            .encoder
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
         for (account, _) in self.accounts {
             let labels = [("account", account.id())];
             let mut sample = family.encode_family(&labels)?;
@@ -177,7 +265,9 @@ impl Page<'_> {
         help: &str,
         values: impl Fn(&Handle) -> Vec<(Label, u64)>,
     ) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut family = self
+            .encoder
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
         for (account, _) in self.accounts {
             for (label, value) in values(account) {
                 let labels = [("account", account.id()), label];
@@ -192,10 +282,16 @@ impl Page<'_> {
         let help =
             "Requests to the platform by path and outcome: the status, or failed without one.";
         let name = "channel_requests";
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut family = self
+            .encoder
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
         for (account, _) in self.accounts {
             for (path, outcome, count) in account.tenant().requests.ended() {
-                let labels = [("account", account.id()), ("path", &*path), ("outcome", outcome)];
+                let labels = [
+                    ("account", account.id()),
+                    ("path", &*path),
+                    ("outcome", outcome),
+                ];
                 let mut sample = family.encode_family(&labels)?;
                 sample.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
             }

@@ -153,11 +153,7 @@ impl Egress {
     }
 
     /// A JSON body with these credentials in it.
-    async fn filled_body<B>(
-        &self,
-        body: B,
-        names: Vec<String>,
-    ) -> Result<RequestBody, FailureKind>
+    async fn filled_body<B>(&self, body: B, names: Vec<String>) -> Result<RequestBody, FailureKind>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,

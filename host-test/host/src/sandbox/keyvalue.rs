@@ -157,10 +157,7 @@ impl store::HostBucket for Sandbox {
             Ok(page) => page,
             Err(error) => return Ok(Err(failed(error))),
         };
-        let kept = page
-            .cursor
-            .as_ref()
-            .map_or(0, |next| cursor_weight(next));
+        let kept = page.cursor.as_ref().map_or(0, |next| cursor_weight(next));
         self.held.grow(&mut self.table, kept)?;
         let open = self.table.get_mut(&handle)?;
         let cursor = page.cursor.map(|next| {

@@ -64,7 +64,11 @@ impl Program {
         Ok(Process {
             child,
             input: Some(input),
-            output: FramedRead::with_capacity(output, LineDecoder::new(MAX_ANSWER_BYTES), READ_BYTES),
+            output: FramedRead::with_capacity(
+                output,
+                LineDecoder::new(MAX_ANSWER_BYTES),
+                READ_BYTES,
+            ),
             objects: Objects::new(MAX_ANSWER_BYTES),
             unwritten: BytesMut::new(),
             waiting: Waiting::new(Arc::clone(&self.answers)),
