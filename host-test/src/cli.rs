@@ -3,98 +3,38 @@
 //! A mistake is one line that names the option or variable, what was wrong and what would be right.
 
 mod accounts;
+mod arguments;
 mod environment;
+mod mistake;
+mod setting;
 mod value;
+mod variables;
 mod wecom;
+mod weixin;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lexopt::{Arg, Parser, ValueExt};
+use clap::FromArgMatches;
+use clap::error::ErrorKind;
 
-pub use accounts::{Access, AccountsFile, Defaults, FileAccount, read as read_accounts};
-pub use environment::{PLATFORM as WEIXIN, Wanted};
+use self::arguments::{Arguments, CommandArguments, RunArguments, StateArguments};
+pub use accounts::{AccountsFile, ConfiguredAccount, Defaults, read as read_accounts};
+pub use environment::unknown as unknown_variables;
 use gateway_host::admin::Token;
-use gateway_host::agent::{self, AgentSpec, Words};
-use gateway_host::egress::pins;
-use gateway_host::egress::rule::RuleError;
+use gateway_host::agent::{self, AgentSpec, Words, openai};
 use gateway_host::listener::Names;
 use gateway_host::media::folder::Folder;
 use gateway_host::media::origin::Origin;
 use gateway_host::state::{Durability, StateSpec};
-pub use wecom::{PLATFORM as WECOM, WecomAccount};
+pub use wecom::PLATFORM as WECOM;
+pub use weixin::{PLATFORM as WEIXIN, Selection, account as weixin_account};
 
-/// Longest sentence for a person.
-const MAX_SENTENCE_CHARS: usize = 500;
-/// A day.
-const MOST_SECONDS: u64 = 86_400;
-
-/// What `--help` prints.
-pub const HELP: &str = "\
-Runs messaging channel components (WeChat's iLink bots, WeCom's apps) in a sandbox.
-
-Usage: host-test [COMMAND] [OPTIONS]
-
-Commands:
-  run                 load the component and run it (also without a command)
-  login               log in by QR code, and keep the credential in the state
-  simulator           the simulated iLink server alone
-  check COMPONENT     say whether a component fits, and what it may reach
-
-Options of run and login:
-  --component PATH    a component; run takes one for each platform, which the component names itself
-                      (default: weixin.wasm and wecom.wasm beside the binary)
-  --state SPEC        memory, dir:PATH or redis://[user:password@]host[:port][/db]
-                      (default: dir:./weixin-state)
-  --durability LEVEL  process (survives kill -9) or full (survives a power cut)
-
-  --allow-egress PLATFORM=ORIGIN
-                      the component of weixin or wecom reaches this origin and no other that it names
-                      itself, such as weixin=https://ilinkai.weixin.qq.com; repeatable
-
-Options of run:
-  --agent SPEC        echo, http://…, https://…, exec:COMMAND or openai:BASE_URL (default: echo)
-  --system-prompt TEXT
-                      what an openai: agent is told first
-  --agent-env NAME    pass a variable to exec: agents although it holds a secret of the gateway;
-                      -NAME withholds one; repeatable
-  --failure-text TEXT what a person is told where a message has no answer (empty: nothing)
-  --outage-text TEXT  what a person is told, once, while an answer is late because the agent fails
-  --outage-after SECONDS
-                      how long a person waits for that (default: 120)
-  --media-dir DIR     where replies may name files by path; repeatable (default: the current one)
-  --media-origin ORIGIN
-                      http(s)://host[:port] that replies may name by url, beside the agent's own and
-                      public https; repeatable
-  --admin ADDR        serve the operator's API there; HOST_ADMIN_TOKEN is its token
-  --allow-host NAME   a name under which the operator's API is called, besides those of this machine;
-                      repeatable, also of simulator
-  --tls-cert FILE, --tls-key FILE
-                      TLS for --admin and --webhooks: PEM files, read again when they change
-  --webhooks ADDR     hand GET and POST /webhook/ACCOUNT to components of platforms that call back
-  --accounts FILE     many accounts: TOML, one [[account]] each; read again when it changes
-  --watch             swap the component when its file changes
-  --simulator         use the built-in simulated server (default while no account is known)
-
-Options of check:
-  --run               run the contract against it, with the simulated server
-  --against OLD       say how it differs from this component, and whether a swap needs your word
-
-Options of simulator:
-  --listen ADDR       where to listen (default: 127.0.0.1:0, a free port)
-
-Options of all:
-  --log-format FORMAT text or json
-  --help, --version
-
-Environment: WEIXIN_TOKEN and WEIXIN_ACCOUNT_ID name an account, else it is that of the last login;
-see the README for WEIXIN_BASE_URL, WEIXIN_ALLOWED_USERS and the others. WECOM_CORP_ID, WECOM_AGENT_ID,
-WECOM_SECRET, WECOM_TOKEN and WECOM_ENCODING_AES_KEY are a WeCom account, beside it or alone. OPENAI_MODEL and OPENAI_API_KEY are for
-openai: agents. WEIXIN_SIM_TOKEN presets the token of the simulated server's control paths. RUST_LOG sets the log's level.
-";
+/// What `--version` prints.
+const VERSION: &str = concat!("host-test ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// One line for a person who wrote something wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,10 +66,8 @@ pub enum Command {
         /// Another one's file, with which it is compared.
         against: Option<PathBuf>,
     },
-    /// Print [`HELP`].
-    Help,
-    /// Print the version.
-    Version,
+    /// Print this text: help, the version, completions or a manual page.
+    Print(String),
 }
 
 /// How the log is written.
@@ -168,8 +106,8 @@ pub struct RunOptions {
     pub media_dirs: Vec<Folder>,
     /// Origins that replies may name by URL, beside the agent's own and the public internet.
     pub media_origins: Vec<Origin>,
-    /// Which account is meant.
-    pub wanted: Wanted,
+    /// Which account of WeChat is meant.
+    pub selection: Selection,
     /// The file of many accounts, in place of one.
     pub accounts: Option<PathBuf>,
     /// Swap the component when its file changes.
@@ -177,7 +115,7 @@ pub struct RunOptions {
     /// The built-in simulator's account, whatever is wanted.
     pub simulator: bool,
     /// A WeCom account of the environment, beside the one that is wanted.
-    pub wecom: Option<WecomAccount>,
+    pub wecom: Option<ConfiguredAccount>,
     /// Settings of the environment, for any account.
     pub defaults: Defaults,
     /// Origins that are pinned, by platform.
@@ -192,7 +130,7 @@ pub struct LoginOptions {
     /// Where the credential is kept.
     pub state: StateSpec,
     /// Which account the environment names: its token is not used again.
-    pub wanted: Wanted,
+    pub selection: Selection,
     /// Settings of the environment.
     pub config: BTreeMap<String, String>,
     /// Origins that are pinned, by platform.
@@ -202,24 +140,6 @@ pub struct LoginOptions {
 /// Origins that are pinned, by platform.
 pub type AllowEgress = BTreeMap<String, Vec<String>>;
 
-/// Adds an origin that a platform may reach.
-///
-/// # Errors
-/// One line, without a name of where it stands.
-fn allow_egress(allowed: &mut AllowEgress, platform: &str, origin: &str) -> Result<(), String> {
-    if ![WEIXIN, WECOM].contains(&platform) {
-        return Err(format!("the platform is unknown: use {WEIXIN} or {WECOM}"));
-    }
-    // The error of the rule names the origin, which may have a password in it.
-    pins::rule(origin).map_err(|_| {
-        "an origin is refused: write https://, a host and a port where it is not 443, without user, \
-         path and query"
-    })?;
-    let origins = allowed.entry(platform.to_owned()).or_default();
-    origins.push(origin.to_owned());
-    Ok(())
-}
-
 /// Reads the command line (without the program's name) and the environment.
 ///
 /// # Errors
@@ -228,289 +148,181 @@ pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     environment: environment::Lookup<'_>,
 ) -> Result<(Command, LogFormat), UsageError> {
-    let mut parser = Parser::from_args(arguments);
-    let mut log_format = LogFormat::Text;
-    let mut name: Option<String> = None;
-    let mut components = Vec::new();
-    let mut webhooks = None;
-    let mut names = Vec::new();
-    let (mut tls_cert, mut tls_key) = (None, None);
-    let mut checked = None;
-    let mut conformance = false;
-    let mut state = StateSpec::Directory(PathBuf::from("./weixin-state"));
-    let mut durability = Durability::default();
-    let mut agent = AgentSpec::Echo;
-    let mut system_prompt = None;
-    let mut words = Words::default();
-    let mut admin = None;
-    let mut accounts = None;
-    let mut watch = false;
-    let mut simulator = false;
-    let mut media_dirs = Vec::new();
-    let mut media_origins = Vec::new();
-    let mut agent_env = Vec::new();
-    let mut against = None;
-    let mut allowed = AllowEgress::new();
-    let mut listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    // Which commands take the options that were given.
-    let mut used: Vec<(&'static str, &'static [&'static str])> = Vec::new();
-    while let Some(argument) = parser.next().map_err(usage)? {
-        match argument {
-            Arg::Long("help") | Arg::Short('h') => return Ok((Command::Help, log_format)),
-            Arg::Long("version") | Arg::Short('V') => return Ok((Command::Version, log_format)),
-            Arg::Long("log-format") => {
-                log_format = match text(&mut parser, "--log-format")?.as_str() {
-                    "text" => LogFormat::Text,
-                    "json" => LogFormat::Json,
-                    _ => {
-                        return Err(UsageError(
-                            "--log-format is unknown: use text or json".to_owned(),
-                        ));
-                    }
-                }
-            }
-            Arg::Long("component") => {
-                used.push(("--component", &["run", "login"]));
-                components.push(PathBuf::from(value(&mut parser, "--component")?));
-            }
-            Arg::Long("state") => {
-                used.push(("--state", &["run", "login"]));
-                state = text(&mut parser, "--state")?.parse().map_err(line)?;
-            }
-            Arg::Long("durability") => {
-                used.push(("--durability", &["run", "login"]));
-                durability = text(&mut parser, "--durability")?.parse().map_err(line)?;
-            }
-            Arg::Long("agent") => {
-                used.push(("--agent", &["run"]));
-                agent = text(&mut parser, "--agent")?.parse().map_err(line)?;
-            }
-            Arg::Long("system-prompt") => {
-                used.push(("--system-prompt", &["run"]));
-                system_prompt = Some(text(&mut parser, "--system-prompt")?);
-            }
-            Arg::Long("failure-text") => {
-                used.push(("--failure-text", &["run"]));
-                words.failure = sentence(&mut parser, "--failure-text")?;
-            }
-            Arg::Long("outage-text") => {
-                used.push(("--outage-text", &["run"]));
-                words.outage = sentence(&mut parser, "--outage-text")?;
-            }
-            Arg::Long("outage-after") => {
-                used.push(("--outage-after", &["run"]));
-                words.outage_after = seconds(&mut parser, "--outage-after")?;
-            }
-            Arg::Long("admin") => {
-                used.push(("--admin", &["run"]));
-                admin = Some(address(&mut parser, "--admin")?);
-            }
-            Arg::Long("webhooks") => {
-                used.push(("--webhooks", &["run"]));
-                webhooks = Some(address(&mut parser, "--webhooks")?);
-            }
-            Arg::Long("allow-host") => {
-                used.push(("--allow-host", &["run", "simulator"]));
-                names.push(text(&mut parser, "--allow-host")?);
-            }
-            Arg::Long("tls-cert") => {
-                used.push(("--tls-cert", &["run"]));
-                tls_cert = Some(PathBuf::from(value(&mut parser, "--tls-cert")?));
-            }
-            Arg::Long("tls-key") => {
-                used.push(("--tls-key", &["run"]));
-                tls_key = Some(PathBuf::from(value(&mut parser, "--tls-key")?));
-            }
-            Arg::Long("media-dir") => {
-                used.push(("--media-dir", &["run"]));
-                let path = PathBuf::from(value(&mut parser, "--media-dir")?);
-                media_dirs.push(Folder::open(&path).map_err(|error| {
-                    UsageError(format!(
-                        "--media-dir {} can't be used: {error}: name a directory that exists",
-                        path.display()
-                    ))
-                })?);
-            }
-            Arg::Long("media-origin") => {
-                used.push(("--media-origin", &["run"]));
-                let origin = text(&mut parser, "--media-origin")?.parse();
-                media_origins.push(origin.map_err(|error: RuleError| {
-                    UsageError(format!("--media-origin is refused: {error}"))
-                })?);
-            }
-            Arg::Long("agent-env") => {
-                used.push(("--agent-env", &["run"]));
-                agent_env.push(value(&mut parser, "--agent-env")?);
-            }
-            Arg::Long("accounts") => {
-                used.push(("--accounts", &["run"]));
-                accounts = Some(PathBuf::from(value(&mut parser, "--accounts")?));
-            }
-            Arg::Long("watch") => {
-                used.push(("--watch", &["run"]));
-                watch = true;
-            }
-            Arg::Long("simulator") => {
-                used.push(("--simulator", &["run"]));
-                simulator = true;
-            }
-            Arg::Long("allow-egress") => {
-                used.push(("--allow-egress", &["run", "login"]));
-                let pinned = text(&mut parser, "--allow-egress")?;
-                let (platform, origin) = pinned.split_once('=').ok_or_else(|| {
-                    UsageError(
-                        "--allow-egress names no platform: write PLATFORM=ORIGIN, such as \
-                         weixin=https://ilinkai.weixin.qq.com"
-                            .to_owned(),
-                    )
-                })?;
-                allow_egress(&mut allowed, platform, origin)
-                    .map_err(|why| UsageError(format!("--allow-egress: {why}")))?;
-            }
-            Arg::Long("against") => {
-                used.push(("--against", &["check"]));
-                against = Some(PathBuf::from(value(&mut parser, "--against")?));
-            }
-            Arg::Long("run") => {
-                used.push(("--run", &["check"]));
-                conformance = true;
-            }
-            Arg::Long("listen") => {
-                used.push(("--listen", &["simulator"]));
-                listen = address(&mut parser, "--listen")?;
-            }
-            Arg::Value(word) if name.is_none() => {
-                name = Some(word.string().map_err(usage)?);
-            }
-            Arg::Value(word) if name.as_deref() == Some("check") && checked.is_none() => {
-                checked = Some(PathBuf::from(word));
-            }
-            other => return Err(usage(other.unexpected())),
+    let description = arguments::description();
+    let arguments = arguments::with_command(arguments, &description);
+    let command = arguments.first().and_then(|word| word.to_str());
+    let command = command.unwrap_or_default().to_owned();
+    let read = description
+        .clone()
+        .no_binary_name(true)
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match read {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let text = match error.kind() {
+                ErrorKind::DisplayHelp => error.to_string(),
+                ErrorKind::DisplayVersion => VERSION.to_owned(),
+                _ => return Err(mistake::line(&error, &command, &description)),
+            };
+            return Ok((Command::Print(text), LogFormat::Text));
+        }
+    };
+    let command = match arguments.command {
+        CommandArguments::Run(run) => Command::Run(Box::new(run_options(*run, environment)?)),
+        CommandArguments::Login(login) => {
+            Command::Login(Box::new(login_options(login, environment)?))
+        }
+        CommandArguments::Simulator(simulator) => Command::Simulator {
+            listen: simulator.listen,
+            names: names(simulator.allow_hosts)?,
+            token: environment::simulator_token(environment)?,
+        },
+        CommandArguments::Check(check) => Command::Check {
+            component: check.component,
+            conformance: check.conformance,
+            against: check.against,
+        },
+        CommandArguments::Completions { shell } => {
+            Command::Print(arguments::completions(description, shell))
+        }
+        CommandArguments::Man { command } => {
+            Command::Print(arguments::manual_page(description, command.as_deref())?)
+        }
+    };
+    Ok((command, arguments.log_format))
+}
+
+fn run_options(
+    run: RunArguments,
+    environment: environment::Lookup<'_>,
+) -> Result<RunOptions, UsageError> {
+    let names = names(run.allow_hosts)?;
+    let media_dirs = run.media_dirs.iter().map(|path| folder(path));
+    let media_dirs = media_dirs.collect::<Result<Vec<Folder>, UsageError>>()?;
+    let weixin = weixin::read(environment)?;
+    let agent_settings = agent::Settings {
+        environment: environment::of_agents(environment, &run.agent, &run.agent_env)?,
+        words: words(run.failure_text, run.outage_text, run.outage_after),
+        openai: openai(&run.agent, run.system_prompt, environment)?,
+        ..agent::Settings::default()
+    };
+    let wecom = wecom::read(environment)?;
+    if run.accounts.is_some() {
+        let one = match (&weixin.selection, &wecom.account) {
+            (Selection::Stored(_) | Selection::Given { .. }, _) => Some("WEIXIN_ACCOUNT_ID"),
+            (Selection::Latest, Some(_)) => Some("WECOM_CORP_ID"),
+            (Selection::Latest, None) => None,
+        };
+        if let Some(variable) = one {
+            return Err(UsageError(format!(
+                "{variable} names one account and --accounts many: put it into the file"
+            )));
         }
     }
-    let name = name.as_deref().unwrap_or("run");
-    if let Some((option, commands)) = used.iter().find(|(_, commands)| !commands.contains(&name)) {
-        return Err(UsageError(format!(
-            "{option} is no option of {name}: it belongs to {}",
-            commands.join(" and ")
-        )));
+    let has_server = run.admin.is_some() || run.webhooks.is_some();
+    let tls = tls(run.tls_cert, run.tls_key, has_server)?;
+    let admin = run
+        .admin
+        .map(|address| Ok((address, environment::admin_token(environment)?)))
+        .transpose()?;
+    Ok(RunOptions {
+        components: run.state.components,
+        state: run.state.state,
+        durability: run.state.durability,
+        agent: run.agent,
+        agent_settings,
+        admin,
+        webhooks: run.webhooks,
+        names,
+        tls,
+        simulator_token: environment::simulator_token(environment)?,
+        media_dirs,
+        media_origins: run.media_origins,
+        selection: weixin.selection,
+        accounts: run.accounts,
+        watch: run.watch,
+        simulator: run.simulator,
+        wecom: wecom.account,
+        defaults: Defaults {
+            weixin: weixin.defaults,
+            wecom: wecom.defaults,
+        },
+        allow_egress: pinned(run.state.allow_egress),
+    })
+}
+
+fn login_options(
+    mut login: StateArguments,
+    environment: environment::Lookup<'_>,
+) -> Result<LoginOptions, UsageError> {
+    let weixin = weixin::read(environment)?;
+    if login.components.len() > 1 {
+        return Err(UsageError(
+            "--component is there twice, and login takes one: leave one out".to_owned(),
+        ));
     }
-    let names = Names::new(names).map_err(|name| {
+    Ok(LoginOptions {
+        component: login.components.pop(),
+        state: login.state,
+        selection: weixin.selection,
+        config: weixin.defaults,
+        allow_egress: pinned(login.allow_egress),
+    })
+}
+
+fn pinned(origins: Vec<(String, String)>) -> AllowEgress {
+    let mut pinned = AllowEgress::new();
+    for (platform, origin) in origins {
+        pinned.entry(platform).or_default().push(origin);
+    }
+    pinned
+}
+
+fn names(names: Vec<String>) -> Result<Names, UsageError> {
+    Names::new(names).map_err(|name| {
         UsageError(format!(
             "--allow-host {name:?} is no name: write that of a host, or an address, without scheme \
              and port"
         ))
-    })?;
-    let command = match name {
-        "run" => {
-            let found = environment::read(environment)?;
-            let mut agent_settings = agent::Settings {
-                environment: environment::of_agents(environment, &agent, &agent_env)?,
-                words,
-                ..agent::Settings::default()
-            };
-            match agent {
-                AgentSpec::OpenAi(_) => {
-                    agent_settings.openai = environment::openai(environment, system_prompt)?;
-                }
-                AgentSpec::Echo | AgentSpec::Http(_) | AgentSpec::Exec(_) => {
-                    if system_prompt.is_some() {
-                        return Err(UsageError(
-                            "--system-prompt is for --agent openai:BASE_URL: leave it out"
-                                .to_owned(),
-                        ));
-                    }
-                }
-            }
-            if accounts.is_some() && simulator {
-                return Err(UsageError(
-                    "--accounts and --simulator exclude each other: leave one out".to_owned(),
-                ));
-            }
-            if accounts.is_some() && found.wanted != Wanted::Latest {
-                return Err(UsageError(
-                    "WEIXIN_ACCOUNT_ID names one account and --accounts many: put it into the file"
-                        .to_owned(),
-                ));
-            }
-            let wecom = wecom::read(environment)?;
-            if accounts.is_some() && wecom.account.is_some() {
-                return Err(UsageError(
-                    "WECOM_CORP_ID names one account and --accounts many: put it into the file"
-                        .to_owned(),
-                ));
-            }
-            let has_server = admin.is_some() || webhooks.is_some();
-            let tls = tls(tls_cert, tls_key, has_server)?;
-            let admin = admin
-                .map(|address| Ok((address, environment::admin_token(environment)?)))
-                .transpose()?;
-            Command::Run(Box::new(RunOptions {
-                components,
-                state,
-                durability,
-                agent,
-                agent_settings,
-                admin,
-                webhooks,
-                names,
-                tls,
-                simulator_token: environment::simulator_token(environment)?,
-                media_dirs,
-                media_origins,
-                wanted: found.wanted,
-                accounts,
-                watch,
-                simulator,
-                wecom: wecom.account,
-                defaults: Defaults {
-                    weixin: found.config,
-                    wecom: wecom.defaults,
-                },
-                allow_egress: allowed,
-            }))
+    })
+}
+
+fn folder(path: &Path) -> Result<Folder, UsageError> {
+    Folder::open(path).map_err(|error| {
+        UsageError(format!(
+            "--media-dir {} can't be used: {error}: name a directory that exists",
+            path.display()
+        ))
+    })
+}
+
+fn words(failure: Option<String>, outage: Option<String>, outage_after: Duration) -> Words {
+    let default = Words::default();
+    Words {
+        failure: failure.unwrap_or(default.failure),
+        outage: outage.unwrap_or(default.outage),
+        outage_after,
+    }
+}
+
+/// What an openai agent needs; another agent needs nothing of it.
+fn openai(
+    agent: &AgentSpec,
+    system_prompt: Option<String>,
+    environment: environment::Lookup<'_>,
+) -> Result<openai::Settings, UsageError> {
+    match agent {
+        AgentSpec::OpenAi(_) => environment::openai(environment, system_prompt),
+        AgentSpec::Echo | AgentSpec::Http(_) | AgentSpec::Exec(_) if system_prompt.is_some() => {
+            Err(UsageError(
+                "--system-prompt is for --agent openai:BASE_URL: leave it out".to_owned(),
+            ))
         }
-        "login" => {
-            let found = environment::read(environment)?;
-            if components.len() > 1 {
-                return Err(UsageError(
-                    "--component is there twice, and login takes one: leave one out".to_owned(),
-                ));
-            }
-            Command::Login(Box::new(LoginOptions {
-                component: components.pop(),
-                state,
-                wanted: found.wanted,
-                config: found.config,
-                allow_egress: allowed,
-            }))
+        AgentSpec::Echo | AgentSpec::Http(_) | AgentSpec::Exec(_) => {
+            Ok(openai::Settings::default())
         }
-        "help" => Command::Help,
-        "simulator" => Command::Simulator {
-            listen,
-            names,
-            token: environment::simulator_token(environment)?,
-        },
-        "check" if against.is_some() && conformance => {
-            return Err(UsageError(
-                "--run and --against exclude each other: leave one out".to_owned(),
-            ));
-        }
-        "check" => Command::Check {
-            component: checked.ok_or_else(|| {
-                UsageError("check names no component: write check COMPONENT".to_owned())
-            })?,
-            conformance,
-            against,
-        },
-        // The one word that is repeated: it stands where no value does.
-        other => {
-            return Err(UsageError(format!(
-                "command {other:?} is unknown: use run, login, simulator or check"
-            )));
-        }
-    };
-    Ok((command, log_format))
+    }
 }
 
 /// Both files of TLS, or none.
@@ -533,75 +345,7 @@ fn tls(
     }
 }
 
-fn value(parser: &mut Parser, option: &str) -> Result<OsString, UsageError> {
-    parser
-        .value()
-        .map_err(|_| UsageError(format!("{option} has no value: write {option} VALUE")))
-}
-
-fn text(parser: &mut Parser, option: &str) -> Result<String, UsageError> {
-    value(parser, option)?
-        .into_string()
-        .map_err(|_| UsageError(format!("{option} has a value that is no UTF-8 text")))
-}
-
-/// Something to be said to a person; may be empty.
-fn sentence(parser: &mut Parser, option: &str) -> Result<String, UsageError> {
-    let sentence = text(parser, option)?.trim().to_owned();
-    if sentence.chars().count() > MAX_SENTENCE_CHARS {
-        return Err(UsageError(format!(
-            "{option} has more than {MAX_SENTENCE_CHARS} characters: write a sentence or two"
-        )));
-    }
-    if sentence
-        .chars()
-        .any(|char| char.is_control() && char != '\n')
-    {
-        return Err(UsageError(format!(
-            "{option} has control characters, which people would not see: remove them"
-        )));
-    }
-    Ok(sentence)
-}
-
-fn seconds(parser: &mut Parser, option: &str) -> Result<Duration, UsageError> {
-    let written = text(parser, option)?;
-    match written.parse() {
-        Ok(seconds @ 1..=MOST_SECONDS) => Ok(Duration::from_secs(seconds)),
-        _ => Err(UsageError(format!(
-            "{option} is no number of seconds from 1 to {MOST_SECONDS}: write such as {option} 120"
-        ))),
-    }
-}
-
-fn address(parser: &mut Parser, option: &str) -> Result<SocketAddr, UsageError> {
-    // The value is not repeated: a token may have been put here by mistake.
-    text(parser, option)?.parse().map_err(|_| {
-        UsageError(format!(
-            "{option} is no address: write HOST:PORT, such as 127.0.0.1:8080"
-        ))
-    })
-}
-
-/// Names the option, and never a value: it may be a secret that was put into the wrong place.
-fn usage(error: lexopt::Error) -> UsageError {
-    let what = match error {
-        lexopt::Error::MissingValue { option } => {
-            format!("{} has no value", option.as_deref().unwrap_or("an option"))
-        }
-        lexopt::Error::UnexpectedOption(option) => format!("{option} is no option"),
-        lexopt::Error::UnexpectedValue { option, .. } => format!("{option} takes no value"),
-        lexopt::Error::UnexpectedArgument(_) => {
-            "the command line has a word too many, behind the command".to_owned()
-        }
-        _ => "the command line can't be read".to_owned(),
-    };
-    UsageError(format!("{what}: see --help"))
-}
-
-fn line(error: impl std::fmt::Display) -> UsageError {
-    UsageError(error.to_string())
-}
-
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;

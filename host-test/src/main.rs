@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use host_test::cli::{self, Command, LogFormat};
-use host_test::run;
+use host_test::run::{self, RunError};
 use host_test::terminal::{self, complain};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
@@ -51,56 +51,61 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = match command {
-        Command::Help => {
-            let _ = terminal::print(cli::HELP);
-            return ExitCode::SUCCESS;
+    log_to_stderr(log_format, level_of(&command));
+    let result = runtime.block_on(work(command, umask));
+    // Tasks end here, and with them the agent's process. A read of standard input can't be ended: it
+    // must not hold up the exit.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !matches!(error, RunError::Told) {
+                complain(&error);
+            }
+            ExitCode::from(error.status())
         }
-        Command::Version => {
-            let _ = terminal::say(concat!("host-test ", env!("CARGO_PKG_VERSION")));
-            return ExitCode::SUCCESS;
-        }
+    }
+}
+
+/// The least level that is logged where `RUST_LOG` does not say it: a person at the prompt, and one
+/// who asked for an answer, is told of trouble alone.
+fn level_of(command: &Command) -> &'static str {
+    match command {
+        Command::Run(options) if run::talks_to_a_person(options) => "warn",
+        Command::Run(_) | Command::Simulator { .. } => "info",
+        Command::Login(_) | Command::Check { .. } | Command::Print(_) => "warn",
+    }
+}
+
+async fn work(command: Command, umask: u32) -> Result<(), RunError> {
+    match command {
         Command::Run(options) => {
-            let is_prompt = run::talks_to_a_person(&options);
-            log_to_stderr(log_format, if is_prompt { "warn" } else { "info" });
-            runtime.block_on(run::run(*options, umask))
+            warn_of_unknown_variables();
+            run::run(*options, umask).await
         }
         Command::Login(options) => {
-            log_to_stderr(log_format, "warn");
-            runtime.block_on(run::login(*options))
+            warn_of_unknown_variables();
+            run::login(*options).await
         }
         Command::Simulator {
             listen,
             names,
             token,
         } => {
-            log_to_stderr(log_format, "info");
-            runtime.block_on(run::simulator(listen, names, token))
+            warn_of_unknown_variables();
+            run::simulator(listen, names, token).await
         }
         Command::Check {
             component,
             conformance,
             against,
-        } => {
-            log_to_stderr(log_format, "warn");
-            runtime.block_on(async {
-                match against {
-                    Some(old) => run::compare(&component, &old).await,
-                    None => run::check(&component, conformance).await,
-                }
-            })
-        }
-    };
-    // Tasks end here, and with them the agent's process. A read of standard input can't be ended: it
-    // must not hold up the exit.
-    runtime.shutdown_timeout(Duration::from_millis(200));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if !matches!(failure, run::Failure::Told) {
-                complain(&failure);
-            }
-            ExitCode::from(failure.status())
+        } => match against {
+            Some(old) => run::compare(&component, &old).await,
+            None => run::check(&component, conformance).await,
+        },
+        Command::Print(text) => {
+            let _ = terminal::print(&text);
+            Ok(())
         }
     }
 }
@@ -136,6 +141,13 @@ fn raise_file_limit() {
         };
         // With fewer, what can't be opened is told where it happens.
         let _ = setrlimit(Resource::Nofile, raised);
+    }
+}
+
+fn warn_of_unknown_variables() {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    for line in cli::unknown_variables(names) {
+        tracing::warn!("{line}");
     }
 }
 

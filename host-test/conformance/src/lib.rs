@@ -152,7 +152,7 @@ impl Suite {
     }
 
     /// The same with a server that has these faults from the start of each check, see
-    /// [`gateway_simulator::faults`].
+    /// [`gateway_simulator::ilink::rules`].
     pub fn with_faults(mut self, faults: Value) -> Suite {
         self.faults = faults;
         self

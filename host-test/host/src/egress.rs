@@ -1,18 +1,18 @@
 //! What leaves the process for one account: nothing but what its rules allow.
 //!
-//! - A request goes out only if a [`Rule`] matches its URL; every other is refused before a
-//!   connection is made. Rules that the operator did not configure reach public addresses over
-//!   https alone, checked at the address that is connected to.
-//! - Credentials are put in here ([`Credential`]), and those that arrive are taken out here
-//!   ([`capture`]), so the component never holds them.
-//! - Where the operator has a proxy ([`proxy`]), requests go through it: those to the platform's
-//!   servers, its files and its logins alike. Agents, and links in their replies, are in the
-//!   operator's own network and go direct, `https://` or not. Through a proxy, names are not
-//!   resolved here and their addresses not checked: the connection is the proxy's.
+//! - A request goes out only if a [`Rule`] matches its URL. Every other request is refused before a
+//!   connection is made. A rule that the operator did not configure reaches public addresses over
+//!   https only, and the address is checked when the connection is made.
+//! - This module puts credentials into requests ([`Credential`]) and takes them out of answers
+//!   ([`capture`]), so the component never holds one.
+//! - If the operator has a proxy ([`proxy`]), all requests to the platform go through it. Requests to
+//!   agents, and to links in their replies, go direct, because those are in the operator's own
+//!   network. Behind a proxy this host resolves no names and checks no resolved addresses: the proxy
+//!   makes the connection.
 //! - Each wait has a limit of the host's own, which a caller may only shorten.
-//! - Redirects are handed back as they are; without their target where the URL had a credential.
-//!   A credential of the path ([`path`]) is taken out of the whole answer.
-//! - An [`EgressError`] tells whether the request may have taken effect.
+//! - Redirects are not followed. The caller gets the answer as it is, but without the target if the
+//!   URL had a credential. A credential of the path ([`path`]) is taken out of the whole answer.
+//! - An [`EgressError`] says whether the request may have taken effect.
 
 pub mod address;
 pub mod body;
@@ -111,7 +111,8 @@ impl Egress {
         Egress { share, ..self }
     }
 
-    /// The same, within what the operator pinned for a platform. Of an egress that has no clones.
+    /// The same, restricted to the origins that the operator pinned for a platform. Call it before the
+    /// egress is cloned.
     pub fn pinned(mut self, pins: &Pins, platform: &str) -> Egress {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.pins = Some((pins.clone(), platform.to_owned()));
@@ -131,8 +132,8 @@ impl Egress {
         rules.any(|rule| rule.allows_origin_of(&target) && self.is_free(rule, &target))
     }
 
-    /// The path of a URL as the component knows it, without what the operator configured; none where
-    /// the two can't be told apart.
+    /// The path of a URL as the component knows it, without the path that the operator configured.
+    /// `None` if the two can't be told apart.
     pub fn own_path(&self, uri: &Uri) -> Option<String> {
         let target = Target::of(uri).ok()?;
         let mut configured = self.shared.rules.iter().filter(|rule| rule.configured);
@@ -148,14 +149,14 @@ impl Egress {
         paths.min_by_key(|path| path.len()).map(str::to_owned)
     }
 
-    /// Whether the operator's pins leave a rule.
+    /// Whether the operator's pins allow a rule.
     fn is_free(&self, rule: &Rule, target: &Target<'_>) -> bool {
         let pins = self.shared.pins.as_ref();
         rule.configured || pins.is_none_or(|(pins, platform)| pins.allow(platform, target))
     }
 
-    /// The newest value of a credential that arrived in an answer and was put aside, once. It is not
-    /// among the secrets in use: who takes it decides whose it is.
+    /// Takes the newest value of a credential that arrived in an answer and was put aside. The value is
+    /// not among the secrets in use: the caller decides whose it is.
     pub fn take_captured(&self, name: &str) -> Option<Secret> {
         let captured = self.shared.captured.lock();
         captured

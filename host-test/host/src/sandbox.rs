@@ -1,10 +1,10 @@
 //! What an instance sees of the world: its imports, each as narrow as the contract says.
 //!
-//! HTTP goes through the account's [`Egress`], the key-value store is the account's own, the clock
-//! is the host's. [`limits`] says how much of each it may take, and of the CPU and of memory; what the
-//! host keeps for it counts against its [`budget`]. What std imports besides (arguments, environment,
-//! files, standard streams) is there and empty; there are no sockets. `docs/en/wasi-imports.md` goes
-//! through all of it, function by function.
+//! HTTP goes through the account's [`Egress`]. The key-value store is the account's own, and the clock
+//! is the host's. [`limits`] bounds each of them, and CPU and memory as well. What the host keeps for
+//! the instance counts against the account's [`budget`]. Rust's std also imports arguments,
+//! environment, files and standard streams: they exist and are empty. There are no sockets.
+//! `docs/en/wasi-imports.md` goes through all imports, function by function.
 
 mod background_pool;
 pub mod bucket;
@@ -44,11 +44,10 @@ use held::Held;
 use memory::Growth;
 use tenant::Tenant;
 
-/// What std may print before a panic; more traps.
+/// The most bytes that std may print before a panic. More of them trap.
 const STDERR_BYTES: usize = 64 * 1024;
 
-/// What an instance takes of the host beside what it asks for: its standard error, its tables, its
-/// stack.
+/// The host memory that every instance needs: standard error, tables, stack.
 const INSTANCE_BYTES: usize = 128 * 1024;
 
 /// Random bytes of one call.

@@ -1,13 +1,13 @@
 //! Where accounts keep what must outlive an instance: key-value stores with one bucket per account.
 //!
-//! - The operations are those of `wasi:keyvalue@0.2.0-draft`, in Rust's types, behind two traits, so
-//!   that a store across a network fits as well. The stores that live in this process answer at
-//!   once, without a task or a thread of their own; the one exception is a write that must reach
-//!   the disk. That across a network answers within seconds, or fails.
-//! - A bucket shows its own writes at once, never sees another account's keys, and does each
+//! - The operations are those of `wasi:keyvalue@0.2.0-draft` in Rust's types. They are behind two
+//!   traits, so that a store across a network fits as well.
+//! - A store in this process answers at once and has no task or thread of its own. The one exception
+//!   is a write that must reach the disk. A store across a network answers within seconds, or fails.
+//! - A bucket shows its own writes at once, never shows another account's keys, and does each
 //!   operation as a whole or not at all.
-//! - Keys and values are bounded ([`MAX_KEY_BYTES`], [`MAX_VALUE_BYTES`]); what is larger is
-//!   refused before anything is written.
+//! - Keys and values are bounded ([`MAX_KEY_BYTES`], [`MAX_VALUE_BYTES`]). A larger one is refused
+//!   before anything is written.
 
 #[cfg(feature = "dir")]
 pub mod directory;
@@ -45,8 +45,8 @@ pub trait State: Send + Sync {
     /// The bucket of one account; does no I/O. It exists, empty, before its first write.
     fn bucket(&self, account: &str) -> Result<Arc<dyn Bucket>, StateError>;
 
-    /// Why it does not work right now, for the operator; none while it does, and where that is not
-    /// known. Accounts whose store has trouble are told as degraded.
+    /// Why the store does not work right now, for the operator. `None` while it works, and if that is
+    /// not known. The accounts of a store with trouble are `degraded`.
     fn trouble(&self) -> Option<String> {
         None
     }
@@ -264,7 +264,7 @@ fn incremented(value: Option<&[u8]>, delta: u64) -> Result<u64, StateError> {
     number.checked_add(delta).ok_or(StateError::Overflow)
 }
 
-/// Ends a page that was collected with one key more than it may have, if there were that many.
+/// Ends a page that was collected with one key more than it may have, if there are that many.
 fn page_of(mut keys: Vec<String>) -> KeyPage {
     let more = keys.len() > KEYS_PER_PAGE;
     keys.truncate(KEYS_PER_PAGE);

@@ -1,13 +1,13 @@
-//! Files that change: the system tells, and nobody looks in between.
+//! Watches files: the operating system reports changes, and nothing polls in between.
 //!
-//! - A change is a file that was closed after it was written, one that was moved, linked or created in
-//!   its place, and one that went away. Links on the way to a file are followed, and changes of them are
-//!   its changes: Kubernetes swaps a link to a directory.
-//! - No change is lost: what happens between [`FileWatch::new`] and the next call, and while the file is
-//!   read, is told by that call.
-//! - A file and its directories need not be there yet.
-//! - Where the system tells nothing, such as on a network's file system, it is looked every
-//!   [`LOOK`], and the log says so.
+//! - A file changes when it is closed after a write, when another one is moved, linked or created in
+//!   its place, and when it goes away. Links on the way to the file are followed, and a change of a
+//!   link is a change of the file: Kubernetes swaps a link to a directory.
+//! - No change is lost. A change between [`FileWatch::new`] and the next call, or while the file is
+//!   read, is reported by that call.
+//! - The file and its directories need not exist yet.
+//! - If the system reports nothing, as for a network's file system, the watch looks every [`LOOK`],
+//!   and the log says so.
 
 #[cfg(target_os = "linux")]
 mod inotify;
@@ -31,16 +31,15 @@ use self::inotify::Events;
 use self::other::Events;
 use self::watched_path::{Version, WatchedPath, version, watched_paths};
 
-/// How often it is looked where the system does not tell.
+/// How often the watch looks if the system reports nothing.
 pub const LOOK: Duration = Duration::from_secs(5);
-/// A file that changes without a pause is told of all the same, after so many times the pause that is
-/// waited for.
+/// A file that changes without a pause is reported all the same, after this many times the usual pause.
 const IMPATIENCE: u32 = 20;
 
-/// A file, of which each change is told. It ends with the value.
+/// A watched file. The watch ends when this is dropped.
 pub struct FileWatch {
     changes: watch::Receiver<u64>,
-    /// A change was seen, and not told yet.
+    /// A change was seen and not reported yet.
     is_pending: bool,
     looks: Arc<AtomicU64>,
     following: JoinHandle<()>,
@@ -78,9 +77,9 @@ impl FileWatch {
         }
     }
 
-    /// Waits for a change since the watch began or this was last called, and then until there was none
-    /// for a while: a file that is written in several steps is told of once. A call that is given up
-    /// loses nothing.
+    /// Waits for a change since the watch began or since the last call, and then for a short pause
+    /// without changes: a file that is written in several steps is reported once. A call that is
+    /// dropped loses nothing.
     pub async fn changed(&mut self, quiet: Duration) {
         if !self.is_pending {
             // The task that follows has the sender, and ends with this value.
@@ -113,7 +112,7 @@ impl Drop for FileWatch {
 /// What follows a file.
 struct Following {
     path: PathBuf,
-    /// None: the system does not tell.
+    /// `None` if the system reports nothing.
     events: Option<Events>,
     /// Where the system has to tell of changes.
     paths: BTreeSet<WatchedPath>,
@@ -164,7 +163,7 @@ impl Following {
         }
     }
 
-    /// Has the system tell of the directories in which the file and the links to it are.
+    /// Watches the directories of the file and of the links to it.
     fn arm(&mut self) {
         // Between looking where they are and watching there, they may change.
         loop {

@@ -1,13 +1,14 @@
-//! The way in for platforms that call back: `GET` and `POST /webhook/{account}` go to the component of
-//! the account, whatever the query and the body say; it is the component that trusts or refuses them.
+//! The server for platforms that call back: `GET` and `POST /webhook/{account}` go to the component of
+//! the account. The component decides whether it trusts the query and the body.
 //!
-//! - Nothing of a request but the account is in the log, and nothing here asks for the operator's
-//!   token: platforms have none.
-//! - Whoever knows no signature learns nothing of accounts: what names none, what no component takes, and
-//!   what a component refuses is one and the same answer, given no sooner than [`REFUSED_AFTER`].
-//! - What a request may take is bounded: its body and the time for it, the time until the answer begins,
-//!   and the answer itself; the rest is in [`crate::listener`].
-//! - What fails ends one request, never the server.
+//! - The log shows nothing of a request but the account. The operator's token is not needed, because
+//!   platforms do not have it.
+//! - A caller without a signature learns nothing about accounts. The answer is the same if there is no
+//!   such account, if its component takes no requests, and if the component refuses. It is given no
+//!   sooner than [`REFUSED_AFTER`].
+//! - A request is bounded: its body and the time for it, the time until the answer begins, and the
+//!   answer itself. The other bounds are in [`crate::listener`].
+//! - A failure ends one request, never the server.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,25 +33,25 @@ use crate::gateway::Gateway;
 use crate::instance::HandleError;
 use crate::listener::{Listener, OncePer};
 
-/// The largest body of a request, which is what components take: a larger one is refused before it is
-/// known for whom it is.
+/// The largest body of a request that components take. A larger one is refused before the account is
+/// looked up.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 /// The largest body of an answer.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
-/// What the body of a request may take to come.
+/// How long the body of a request may take.
 const BODY_WAIT: Duration = Duration::from_secs(5);
-/// What the component may take until its answer begins; platforms give up after that, too.
+/// How long the component may take until its answer begins. Platforms give up at about this time, too.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
-/// What the answer may take from there to its end.
+/// How long the answer may take from its beginning to its end.
 const ANSWER_END: Duration = Duration::from_secs(30);
-/// What a refusal takes at least, from the request on: more than a component needs to find a signature
-/// wrong, so that the time does not tell whether one was asked.
+/// The least time from a request to its refusal. It is longer than a component needs to reject a
+/// signature, so the time does not reveal whether a component was asked.
 const REFUSED_AFTER: Duration = Duration::from_millis(25);
-/// The log tells of requests for nobody at most once within this time: anybody can send them.
+/// The log reports requests without an account at most once within this time, because anybody can send
+/// them.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// Serves the accounts of a gateway until it is dropped. Its names are not asked for: platforms call by
-/// any, and a signature decides.
+/// Serves the accounts of a gateway until it is dropped. Any `Host` is accepted: the signature decides.
 pub async fn serve(listener: impl Into<Listener>, gateway: Gateway) {
     let router = Router::new()
         .route("/webhook/{account}", any(webhook))
@@ -98,7 +99,7 @@ fn with_plain_path<B>(mut request: http::Request<B>) -> http::Request<B> {
     if let Some(query) = request.uri().query() {
         plain = format!("{plain}?{query}");
     }
-    // What was one is one still; otherwise it stays as it came.
+    // A valid URI stays valid. If not, the request stays as it came.
     if let Ok(uri) = plain.parse() {
         *request.uri_mut() = uri;
     }
@@ -116,7 +117,7 @@ async fn webhook(
         return response;
     }
     tokio::time::sleep_until(refused_at).await;
-    // Not the component's own, whose headers would tell that there is one.
+    // Not the component's own answer: its headers would reveal that there is a component.
     StatusCode::FORBIDDEN.into_response()
 }
 
@@ -129,7 +130,7 @@ async fn answer(
         let refusal = refused(StatusCode::METHOD_NOT_ALLOWED, "only GET and POST");
         return ([(ALLOW, "GET, POST")], refusal).into_response();
     }
-    // Whatever can be said without an account is said first.
+    // The checks that need no account come first.
     let request = match whole(request).await {
         Ok(request) => request,
         Err(refusal) => return refusal,
@@ -172,7 +173,7 @@ async fn answer(
     }
 }
 
-/// The request with all of its body; or what it is answered.
+/// Reads the whole body of the request. The error is the answer to send.
 async fn whole(request: Request) -> Result<http::Request<Bytes>, Response> {
     let (head, body) = request.into_parts();
     let announced = head.headers.get(CONTENT_LENGTH);

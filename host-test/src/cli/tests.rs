@@ -26,20 +26,31 @@ fn no_command_is_run_with_the_defaults() {
         );
         assert_eq!(options.durability, Durability::Process);
         assert_eq!(options.agent, AgentSpec::Echo);
-        assert_eq!(options.wanted, Wanted::Latest);
+        assert_eq!(options.selection, Selection::Latest);
     }
 }
 
 #[test]
 fn a_mistake_is_one_line_that_names_it() {
     for (arguments, expect) in [
-        (&["--agnet", "echo"] as &[&str], "--agnet"),
+        (
+            &["--agnet", "echo"] as &[&str],
+            "--agnet is no option of run: --agent may be meant",
+        ),
+        (&["login", "--stat", "memory"], "--state may be meant"),
+        (&["-x"], "-x is no option of run"),
+        (&["--agent=echo", "--admin="], "--admin is no address"),
+        (&["--component", ""], "--component has no value"),
         (&["--agent"], "--agent has no value"),
         (&["--agent", "x"], "--agent is unknown"),
         (&["--state", "x"], "--state"),
         (&["--durability", "much"], "--durability"),
         (&["--log-format", "xml"], "--log-format"),
-        (&["walk"], "command \"walk\" is unknown"),
+        (&["walk"], "command \"walk\" is unknown: use run, login"),
+        (&["simulater"], "simulator may be meant"),
+        (&["completions"], "completions SHELL"),
+        (&["completions", "cmd"], "SHELL is unknown: use bash, "),
+        (&["man", "walk"], "command \"walk\" is unknown"),
         (&["run", "fast"], "a word too many"),
         (&["check"], "check COMPONENT"),
         (&["simulator", "--listen", "here"], "--listen"),
@@ -243,22 +254,10 @@ fn no_mistake_repeats_a_value_that_may_be_a_secret() {
         ("WECOM_TOKEN", "t"),
         ("WECOM_ENCODING_AES_KEY", "hunter2"),
     ];
-    let names = HELP.split(|char: char| !char.is_ascii_uppercase() && char != '_');
-    let names = names.filter(|name| name.contains('_'));
-    let settings = [
-        "DM_POLICY",
-        "GROUP_POLICY",
-        "TEXT_LIMIT",
-        "MARKDOWN",
-        "MAX_PARTS",
-        "PART_MARKS",
-    ];
-    let settings =
-        settings
-            .into_iter()
-            .chain(["SEND_INTERVAL_MS", "MERGE_MS", "SENDS_PER_MESSAGE"]);
-    let of_both = settings.flat_map(|name| ["WEIXIN", "WECOM"].map(|of| format!("{of}_{name}")));
-    for name in names.map(str::to_owned).chain(of_both) {
+    let others = ["HOST_ADMIN_TOKEN", "OPENAI_MODEL", "OPENAI_API_KEY"].map(str::to_owned);
+    let names = environment::of_platforms().into_iter().chain(others);
+    assert!(names.clone().count() > 35);
+    for name in names {
         for value in [
             "hunter2",
             "http://u:hunter2@x",
@@ -266,7 +265,7 @@ fn no_mistake_repeats_a_value_that_may_be_a_secret() {
             " hunter2\n",
         ] {
             let mut environment = account.to_vec();
-            environment.push((&name, value));
+            environment.push((name.as_str(), value));
             environment.reverse();
             if let Err(error) = read(&["--admin", "127.0.0.1:1"], &environment) {
                 assert!(!error.contains("hunter2"), "{name}={value}: {error}");
@@ -281,7 +280,7 @@ fn a_token_selects_the_real_server_unless_the_simulator_is_asked_for() {
     let Command::Run(options) = read(&[], &environment).unwrap() else {
         panic!("not run");
     };
-    let given = matches!(&options.wanted, Wanted::Given { id, .. } if id == "bot@im.bot");
+    let given = matches!(&options.selection, Selection::Given { id, .. } if id == "bot@im.bot");
     assert!(given && !options.simulator);
     let Command::Run(options) = read(&["--simulator"], &environment).unwrap() else {
         panic!("not run");
@@ -317,7 +316,7 @@ fn an_app_of_wecom_stands_beside_the_other_account() {
     );
     assert_eq!(options.webhooks, Some("127.0.0.1:8080".parse().unwrap()));
     assert_eq!(options.components.len(), 2);
-    assert_eq!(options.wanted, Wanted::Latest);
+    assert_eq!(options.selection, Selection::Latest);
     assert_eq!(options.wecom.unwrap().id, "ww1");
     let error = read(&["--accounts", "x"], &environment).unwrap_err();
     assert!(
@@ -346,4 +345,86 @@ fn the_simulators_token_is_one_that_a_header_carries() {
     };
     assert_eq!(preset("s3cret"), Some("s3cret".to_owned()));
     assert_eq!(preset(" "), None);
+}
+
+#[test]
+fn the_command_may_stand_among_the_options_and_the_last_value_counts() {
+    for arguments in [
+        &["login", "--state", "memory", "--log-format", "json"] as &[&str],
+        &["--state", "memory", "login", "--log-format=json"],
+        &[
+            "--log-format",
+            "json",
+            "--state=dir:x",
+            "login",
+            "--state",
+            "memory",
+        ],
+    ] {
+        let arguments = arguments.iter().map(OsString::from);
+        let (command, format) = parse(arguments, &|_| None).unwrap();
+        let Command::Login(options) = command else {
+            panic!("not login");
+        };
+        assert_eq!(
+            (options.state, format),
+            (StateSpec::Memory, LogFormat::Json)
+        );
+    }
+    // What begins like an option may be a text, and the name of a variable.
+    let arguments = ["--system-prompt", "--be brief", "--agent-env", "-A"];
+    let arguments = [&arguments[..], &["--agent", "openai:http://localhost"]].concat();
+    let Command::Run(options) = read(&arguments, &[("OPENAI_MODEL", "small")]).unwrap() else {
+        panic!("not run");
+    };
+    let prompt = options.agent_settings.openai.system_prompt;
+    assert_eq!(prompt.as_deref(), Some("--be brief"));
+}
+
+#[test]
+fn help_completions_and_manual_pages_are_printed_and_name_the_options() {
+    let printed = |arguments: &[&str]| match read(arguments, &[]) {
+        Ok(Command::Print(text)) => text,
+        other => panic!("{arguments:?}: {other:?}"),
+    };
+    for arguments in [&["--version"] as &[&str], &["run", "-V"]] {
+        assert_eq!(printed(arguments), VERSION);
+    }
+    for arguments in [&["--help"] as &[&str], &["help"], &["-h"]] {
+        let text = printed(arguments);
+        for word in ["run", "login", "simulator", "check", "completions", "man"] {
+            assert!(text.contains(&format!("\n  {word} ")), "{word}: {text}");
+        }
+    }
+    for arguments in [
+        &["run", "--help"] as &[&str],
+        &["--agent", "echo", "--help"],
+        &["help", "run"],
+        &["man", "run"],
+        &["completions", "bash"],
+        &["completions", "fish"],
+    ] {
+        let text = printed(arguments).replace('\\', "");
+        for option in ["webhooks", "outage-after", "allow-egress", "log-format"] {
+            assert!(text.contains(option), "{arguments:?}: {option}: {text}");
+        }
+    }
+    assert!(!printed(&["login", "--help"]).contains("--webhooks"));
+    assert!(printed(&["man"]).contains("host"));
+    for line in printed(&["run", "--help"]).lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+}
+
+#[test]
+fn the_defaults_are_those_of_the_library() {
+    let Command::Run(options) = read(&[], &[]).unwrap() else {
+        panic!("not run");
+    };
+    assert_eq!(options.agent_settings.words, Words::default());
+}
+
+#[test]
+fn clap_finds_no_fault_in_the_description() {
+    arguments::description().debug_assert();
 }

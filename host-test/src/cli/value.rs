@@ -1,4 +1,126 @@
-//! What no value may be, whatever it is for: quoted, a placeholder, a line of a file of variables.
+//! Values of options, variables and settings: what they mean, and what no value may be.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::{WECOM, WEIXIN};
+use gateway_host::egress::pins;
+
+/// Longest sentence for a person.
+const MAX_SENTENCE_CHARS: usize = 500;
+/// A day.
+const MOST_SECONDS: u64 = 86_400;
+
+/// Reads the value of an option as text, with a function that says what is wrong in words that follow
+/// the option's name; and its values, where there are few. The error never has the value in it: that
+/// may be a secret in the wrong place.
+pub(super) struct Text<T>(
+    pub fn(&str) -> Result<T, String>,
+    pub &'static [&'static str],
+);
+
+impl<T> Clone for Text<T> {
+    fn clone(&self) -> Text<T> {
+        Text(self.0, self.1)
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for Text<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        option: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<T, clap::Error> {
+        let read = match value.to_str() {
+            Some(text) => (self.0)(text),
+            None => Err("has a value that is no UTF-8 text".to_owned()),
+        };
+        read.map_err(|why| {
+            let mut error = clap::Error::new(ErrorKind::ValueValidation).with_cmd(command);
+            if let Some(option) = option {
+                let option = ContextValue::String(option.to_string());
+                error.insert(ContextKind::InvalidArg, option);
+            }
+            error.insert(ContextKind::Custom, ContextValue::String(why));
+            error
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        match self.1 {
+            [] => None,
+            values => Some(Box::new(values.iter().map(PossibleValue::new))),
+        }
+    }
+}
+
+/// Any text.
+pub(super) fn any(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+/// Something to be said to a person; may be empty.
+pub(super) fn sentence(text: &str) -> Result<String, String> {
+    let sentence = text.trim();
+    if sentence.chars().count() > MAX_SENTENCE_CHARS {
+        return Err(format!(
+            "has more than {MAX_SENTENCE_CHARS} characters: write a sentence or two"
+        ));
+    }
+    let is_hidden = |char: char| char.is_control() && char != '\n';
+    if sentence.chars().any(is_hidden) {
+        return Err("has control characters, which people would not see: remove them".to_owned());
+    }
+    Ok(sentence.to_owned())
+}
+
+/// A time in whole seconds, at most a day.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 1..=MOST_SECONDS) => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!(
+            "is no number of seconds from 1 to {MOST_SECONDS}: write a number such as 120"
+        )),
+    }
+}
+
+/// Where to listen.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "is no address: write HOST:PORT, such as 127.0.0.1:8080".to_owned())
+}
+
+/// A platform and an origin that its component may reach, as `PLATFORM=ORIGIN`.
+pub(super) fn pin(text: &str) -> Result<(String, String), String> {
+    let (platform, origin) = text.split_once('=').ok_or(
+        "names no platform: write PLATFORM=ORIGIN, such as weixin=https://ilinkai.weixin.qq.com",
+    )?;
+    check_pin(platform, origin).map_err(|why| format!("is refused: {why}"))?;
+    Ok((platform.to_owned(), origin.to_owned()))
+}
+
+/// Checks an origin that a platform may reach.
+///
+/// # Errors
+/// One line, without a name of where it stands and without the origin.
+pub(super) fn check_pin(platform: &str, origin: &str) -> Result<(), String> {
+    if ![WEIXIN, WECOM].contains(&platform) {
+        return Err(format!("the platform is unknown: use {WEIXIN} or {WECOM}"));
+    }
+    // The error of the rule names the origin, which may have a password in it.
+    pins::rule(origin).map_err(|_| {
+        "an origin is refused: write https://, a host and a port where it is not 443, without user, \
+         path and query"
+    })?;
+    Ok(())
+}
 
 /// Pairs of quotation marks.
 const QUOTES: [(char, char); 5] = [

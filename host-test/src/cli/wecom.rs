@@ -1,46 +1,26 @@
-//! WeCom accounts: the environment's variables, and the settings of the accounts' file that have the
-//! same names in lower case and without their prefix.
+//! WeCom accounts: that of the environment's variables, and those of the accounts' file.
 
 use std::collections::BTreeMap;
 
-use super::environment::{Kind, Lookup, POLICY, set, text};
-use super::{UsageError, value};
+use super::environment::{Lookup, set};
+use super::setting::{Kind, Settings, is_member};
+use super::{ConfiguredAccount, UsageError, value};
 
 /// The platform of WeCom's component.
 pub const PLATFORM: &str = "wecom";
 /// The name of the credential that `WECOM_SECRET` holds.
 const SECRET: &str = "corp-secret";
 
-/// A WeCom account.
-#[derive(Clone, PartialEq, Eq)]
-pub struct WecomAccount {
-    /// Its id: that of the corp, unless the file has another.
-    pub id: String,
-    /// What the component never sees.
-    pub secrets: BTreeMap<String, String>,
-    /// Its settings, by the component's keys. The token and the key of the callbacks are among them,
-    /// since callbacks are opened inside.
-    pub config: BTreeMap<String, String>,
-}
-
-impl std::fmt::Debug for WecomAccount {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WecomAccount")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
-
 /// What the environment says of WeCom.
 pub struct Wecom {
     /// The account that it names.
-    pub account: Option<WecomAccount>,
+    pub account: Option<ConfiguredAccount>,
     /// Settings for any account.
     pub defaults: BTreeMap<String, String>,
 }
 
 /// What makes an account, by the component's keys, what it may hold, and where it is from.
-const IDENTITY: [(&str, Kind, &str); 4] = [
+pub(super) const IDENTITY: [(&str, Kind, &str); 4] = [
     (
         "corp-id",
         Kind::Text,
@@ -66,89 +46,76 @@ const IDENTITY: [(&str, Kind, &str); 4] = [
     ),
 ];
 
-/// The other settings, by the component's keys.
-const SETTINGS: [(&str, Kind); 13] = [
-    ("api-base-url", Kind::ApiUrl),
-    ("allowed-users", Kind::List),
-    ("dm-policy", POLICY),
-    ("group-policy", POLICY),
-    ("markdown", Kind::MARKDOWN),
-    ("text-limit", Kind::TEXT_LIMIT),
-    ("send-interval-ms", Kind::SEND_INTERVAL),
-    ("max-parts", Kind::MAX_PARTS),
-    ("part-marks", Kind::ON_OFF),
-    ("merge-ms", Kind::MERGE),
-    ("sends-per-message", Kind::SENDS),
-    ("reply-window-hours", Kind::WINDOW_HOURS),
-    ("passive-reply", Kind::ON_OFF),
-];
+/// The other settings of an account.
+pub(super) const SETTINGS: Settings = Settings {
+    prefix: "WECOM_",
+    keys: &[
+        ("api-base-url", Kind::ApiUrl),
+        ("allowed-users", Kind::List),
+        ("dm-policy", Kind::POLICY),
+        ("group-policy", Kind::POLICY),
+        ("markdown", Kind::MARKDOWN),
+        ("text-limit", Kind::TEXT_LIMIT),
+        ("send-interval-ms", Kind::SEND_INTERVAL),
+        ("max-parts", Kind::MAX_PARTS),
+        ("part-marks", Kind::ON_OFF),
+        ("merge-ms", Kind::MERGE),
+        ("sends-per-message", Kind::SENDS),
+        ("reply-window-hours", Kind::WINDOW_HOURS),
+        ("passive-reply", Kind::ON_OFF),
+    ],
+    schema: include_str!("../../../src/wecom/config.schema.json"),
+};
+
+/// The keys that make an account, with that of its secret.
+pub(super) fn identity() -> impl Iterator<Item = &'static str> {
+    IDENTITY.iter().map(|(key, ..)| *key).chain(["secret"])
+}
 
 /// Reads and checks the variables.
 ///
 /// # Errors
 /// One line that names the variable.
 pub fn read(lookup: Lookup<'_>) -> Result<Wecom, UsageError> {
-    let mut defaults = BTreeMap::new();
-    for (key, kind) in &SETTINGS {
-        let name = variable(key);
-        let Some(value) = text(lookup, &name)? else {
-            continue;
-        };
-        let value = value.trim();
-        if value.is_empty() && kind.may_be_empty() {
-            continue;
-        }
-        kind.check(value)
-            .map_err(|why| UsageError(format!("{name} {why}")))?;
-        defaults.insert((*key).to_owned(), value.to_owned());
-    }
+    let defaults = SETTINGS.read(lookup)?;
     let mut given = BTreeMap::new();
-    for key in IDENTITY.iter().map(|(key, ..)| *key).chain(["secret"]) {
-        if let Some(value) = set(lookup, &variable(key))? {
+    for key in identity() {
+        if let Some(value) = set(lookup, &SETTINGS.variable(key))? {
             given.insert(key.to_owned(), value);
         }
     }
-    if given.is_empty() {
-        return Ok(Wecom {
-            account: None,
-            defaults,
-        });
-    }
-    let account = account(None, given, &defaults, variable).map_err(UsageError)?;
-    Ok(Wecom {
-        account: Some(account),
-        defaults,
-    })
+    let account = match given.is_empty() {
+        true => None,
+        false => {
+            let account = account(None, given, &defaults, |key| SETTINGS.variable(key));
+            Some(account.map_err(UsageError)?)
+        }
+    };
+    Ok(Wecom { account, defaults })
 }
 
-/// An account of the file, from its settings as texts.
+/// An account of the file, from its members as texts.
 ///
 /// # Errors
-/// One line that names the setting.
+/// One line that names the member.
 pub(super) fn of_file(
     id: Option<String>,
-    settings: BTreeMap<String, String>,
+    members: BTreeMap<String, String>,
     defaults: &BTreeMap<String, String>,
-) -> Result<WecomAccount, String> {
+) -> Result<ConfiguredAccount, String> {
     let mut given = BTreeMap::new();
     let mut config = defaults.clone();
-    for (name, value) in settings {
-        let key = name.replace('_', "-");
-        let is_plain = !name.contains('-') && name == name.to_ascii_lowercase();
-        let kind = SETTINGS.iter().find(|(other, _)| is_plain && *other == key);
-        let is_identity = key == "secret" || IDENTITY.iter().any(|(other, ..)| *other == key);
+    for (name, value) in members {
+        if let Some((key, value)) = SETTINGS.member(&name, &value)? {
+            config.insert(key, value);
+            continue;
+        }
+        let Some(key) = identity().find(|key| is_member(&name, key)) else {
+            return Err(format!("`{name}` is no setting of a wecom account"));
+        };
         let value = value.trim();
         value::check(&name, value).map_err(|why| format!("`{name}` {why}"))?;
-        match kind {
-            Some((_, kind)) => {
-                kind.check(value).map_err(|why| format!("`{name}` {why}"))?;
-                config.insert(key, value.to_owned());
-            }
-            None if is_plain && is_identity => {
-                given.insert(key, value.to_owned());
-            }
-            None => return Err(format!("`{name}` is no setting of a wecom account")),
-        }
+        given.insert(key.to_owned(), value.to_owned());
     }
     account(id, given, &config, |key| {
         format!("`{}`", key.replace('-', "_"))
@@ -161,7 +128,7 @@ fn account(
     mut given: BTreeMap<String, String>,
     config: &BTreeMap<String, String>,
     called: impl Fn(&str) -> String,
-) -> Result<WecomAccount, String> {
+) -> Result<ConfiguredAccount, String> {
     let mut config = config.clone();
     let missing = |key: &str, what: &str| format!("{} is missing: set it to {what}", called(key));
     for (key, kind, what) in &IDENTITY {
@@ -177,18 +144,16 @@ fn account(
     let secret = given.remove("secret").filter(|value| !value.is_empty());
     let secret = secret.ok_or_else(|| missing("secret", "the Secret of the app"))?;
     value::check_token(&secret).map_err(|why| format!("{} {why}", called("secret")))?;
-    Ok(WecomAccount {
+    Ok(ConfiguredAccount {
         id: match id {
             Some(id) => id,
             None => config.get("corp-id").cloned().unwrap_or_default(),
         },
+        platform: PLATFORM.to_owned(),
         secrets: BTreeMap::from([(SECRET.to_owned(), secret)]),
         config,
+        agent: None,
     })
-}
-
-fn variable(key: &str) -> String {
-    format!("WECOM_{}", key.to_ascii_uppercase().replace('-', "_"))
 }
 
 #[cfg(test)]

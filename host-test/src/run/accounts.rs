@@ -1,224 +1,314 @@
-//! The accounts of a file: those that came, went or changed in it do so here, within a second, and the
-//! others are not touched.
+//! The accounts of a run: one list of those that are wanted, whoever wants them, and the one place where
+//! the running ones are made to follow it. Those that did not change are not touched.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join_all, select_all};
+use tokio::sync::watch;
 
-use super::Failure;
-use super::account::TOKEN;
 use super::agents::Agents;
-use super::component::Components;
-use crate::cli::{Access, AllowEgress, Defaults, FileAccount, WECOM, WEIXIN, read_accounts};
-use gateway_host::account::{AccountOptions, Handle};
-use gateway_host::agent::Agent;
-use gateway_host::credentials::Home;
+use super::components::Components;
+use super::error::{RunError, other};
+use super::wanted::{Source, WantedAccount};
+use crate::cli::ConfiguredAccount;
+use gateway_host::account::AccountOptions;
+use gateway_host::agent::AgentSpec;
+use gateway_host::credentials::{Credentials, CredentialsError, Home};
 use gateway_host::gateway::Gateway;
 use gateway_host::login::account_of;
 use gateway_host::media::MediaRules;
-use gateway_host::watch::FileWatch;
 
-/// The file is read when it has not changed for so long: an editor writes in several steps.
-const QUIET: Duration = Duration::from_millis(100);
 /// An account that did not start is tried again after this.
 const AGAIN: Duration = Duration::from_secs(30);
 /// Accounts that start side by side.
 const AT_ONCE: usize = 64;
 
-/// What the command line and the environment give to each account.
-pub struct Given<'a> {
-    /// Settings where an account has none of its own.
-    pub defaults: &'a Defaults,
-    /// Origins that are pinned, besides those of the file.
-    pub allow_egress: &'a AllowEgress,
+/// What accounts are started with.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Runs them.
+    pub gateway: &'a Gateway,
+    /// Answer their messages.
+    pub agents: &'a Agents,
+    /// Are found by their platforms.
+    pub components: &'a Components,
     /// What agents may send and get.
     pub media: &'a MediaRules,
+    /// Whether callbacks of platforms are listened for.
+    pub has_webhooks: bool,
 }
 
-impl Given<'_> {
-    /// Reads the file, and pins its origins.
-    fn read(&self, gateway: &Gateway, path: &Path) -> Result<Vec<FileAccount>, String> {
-        let file = read_accounts(path, self.defaults)?;
-        let mut pinned = self.allow_egress.clone();
-        for (platform, origins) in file.allow_egress {
-            pinned.entry(platform).or_default().extend(origins);
-        }
-        let pins = &gateway.runtime().pins;
-        pins.set(&pinned).map_err(|error| error.to_string())?;
-        Ok(file.accounts)
+/// The list of wanted accounts, and what runs of it.
+pub struct AccountList<'a> {
+    context: Context<'a>,
+    sources: Vec<AskedSource<'a>>,
+    running: BTreeMap<String, Plan>,
+    /// The ids of those that run, for whoever waits for one.
+    ids: watch::Sender<BTreeSet<String>>,
+}
+
+struct AskedSource<'a> {
+    source: Box<dyn Source + 'a>,
+    /// What it said last.
+    wanted: Vec<WantedAccount>,
+}
+
+/// What an account is started with.
+struct Plan {
+    platform: String,
+    agent: Option<AgentSpec>,
+    options: AccountOptions,
+}
+
+impl Plan {
+    fn is_same(&self, other: &Plan) -> bool {
+        self.platform == other.platform
+            && self.agent == other.agent
+            && self.options.secrets == other.options.secrets
+            && self.options.config == other.options.config
     }
 }
 
-/// Serves the accounts of a file until it is dropped.
-///
-/// # Errors
-/// When the file can't be read at the start; later it is told in the log, and what was goes on. When
-/// other gateways have taken over every account that this one ran.
-pub async fn serve(
-    gateway: &Gateway,
-    agents: &Agents,
-    components: &Components,
-    path: &Path,
-    given: &Given<'_>,
-) -> Result<(), Failure> {
-    let media = given.media;
-    // Before it is read: what changes from here on is read again.
-    let mut file = FileWatch::new(path);
-    let mut wanted = given.read(gateway, path).map_err(Failure::Usage)?;
-    let mut logins = gateway.credentials().watch();
-    let mut running: BTreeMap<String, (FileAccount, AccountOptions)> = BTreeMap::new();
-    loop {
-        let is_whole = follow(gateway, agents, components, &wanted, &mut running, media).await;
-        let again = async {
-            match is_whole {
-                true => std::future::pending().await,
-                false => tokio::time::sleep(AGAIN).await,
+impl<'a> AccountList<'a> {
+    /// A list of what these sources want, none of which runs yet.
+    pub fn new(context: Context<'a>, sources: Vec<Box<dyn Source + 'a>>) -> AccountList<'a> {
+        let sources = sources.into_iter().map(|source| AskedSource {
+            source,
+            wanted: Vec::new(),
+        });
+        AccountList {
+            context,
+            sources: sources.collect(),
+            running: BTreeMap::new(),
+            ids: watch::channel(BTreeSet::new()).0,
+        }
+    }
+
+    /// The ids of the accounts that run.
+    pub fn running(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.ids.subscribe()
+    }
+
+    /// Runs what is wanted until it is dropped.
+    ///
+    /// # Errors
+    /// At the start when a source can't say what it wants, or a component can't be used. When a
+    /// required account does not start. When other gateways have taken over every account that ran.
+    pub async fn serve(&mut self) -> Result<Infallible, RunError> {
+        let Context {
+            gateway,
+            components,
+            ..
+        } = self.context;
+        // Before the sources are asked: what changes from here on is noticed.
+        let mut logins = gateway.credentials().watch();
+        for asked in &mut self.sources {
+            asked.wanted = asked.source.accounts().await?;
+        }
+        for platform in self.platforms() {
+            components.ensure(gateway, &platform).await?;
+        }
+        loop {
+            let is_whole = self.reconcile().await?;
+            let again = async {
+                match is_whole {
+                    true => std::future::pending().await,
+                    false => tokio::time::sleep(AGAIN).await,
+                }
+            };
+            tokio::select! {
+                () = any_changed(&mut self.sources) => {}
+                // The credentials hold a sender.
+                _ = logins.changed() => {}
+                () = again => {}
+                taken = gateway.superseded() => return Err(RunError::superseded(&taken)),
             }
-        };
-        tokio::select! {
-            () = file.changed(QUIET) => {
-                match given.read(gateway, path) {
-                    Ok(accounts) => wanted = accounts,
-                    Err(why) => tracing::error!("{why}; the accounts stay as they were"),
+            for asked in &mut self.sources {
+                match asked.source.accounts().await {
+                    Ok(wanted) => asked.wanted = wanted,
+                    Err(error) => tracing::error!("{error}; the accounts stay as they were"),
                 }
             }
-            // The credentials hold a sender.
-            _ = logins.changed() => {}
-            () = again => {}
-            taken = gateway.superseded() => return Err(Failure::superseded(&taken)),
         }
     }
-}
 
-/// Makes the accounts those that are wanted; false when one could not be started.
-async fn follow(
-    gateway: &Gateway,
-    agents: &Agents,
-    components: &Components,
-    wanted: &[FileAccount],
-    running: &mut BTreeMap<String, (FileAccount, AccountOptions)>,
-    media: &MediaRules,
-) -> bool {
-    let mut is_whole = true;
-    let mut options = BTreeMap::new();
-    for account in wanted {
-        match options_of(gateway, components, account, media).await {
-            Ok(found) => {
-                options.insert(account.id.clone(), (account.clone(), found));
-            }
-            Err(why) => {
-                is_whole = false;
-                tracing::error!(account = %account.id, "{why}");
+    fn platforms(&self) -> BTreeSet<String> {
+        let wanted = self.sources.iter().flat_map(|asked| &asked.wanted);
+        wanted
+            .map(|wanted| wanted.account.platform.clone())
+            .collect()
+    }
+
+    /// What the sources want, by the accounts' ids.
+    ///
+    /// # Errors
+    /// When two accounts have one id, and one of them is required.
+    fn wanted(&self) -> Result<BTreeMap<String, WantedAccount>, RunError> {
+        let mut list: BTreeMap<String, WantedAccount> = BTreeMap::new();
+        for wanted in self.sources.iter().flat_map(|asked| &asked.wanted) {
+            let (id, platform) = (&wanted.account.id, &wanted.account.platform);
+            let Some(first) = list.get(id) else {
+                list.insert(id.clone(), wanted.clone());
+                continue;
+            };
+            let why = format!(
+                "the id {id} is that of an account on the platform {}: give the one on {platform} \
+                 another id",
+                first.account.platform
+            );
+            match wanted.is_required || first.is_required {
+                true => return Err(RunError::Usage(why)),
+                false => tracing::error!(account = %id, "{why}"),
             }
         }
+        Ok(list)
     }
-    let gone: Vec<String> = running
-        .keys()
-        .filter(|id| !wanted.iter().any(|account| account.id == **id))
-        .cloned()
-        .collect();
-    for id in gone {
-        gateway.remove(&id).await;
-        running.remove(&id);
-        tracing::info!(account = %id, "removed");
+
+    /// Makes the running accounts those that are wanted; false when one could not be started, and is to
+    /// be tried again.
+    async fn reconcile(&mut self) -> Result<bool, RunError> {
+        let wanted = self.wanted()?;
+        let mut is_whole = true;
+        let mut changed = Vec::new();
+        for (id, one) in &wanted {
+            match self.plan(&one.account).await {
+                Ok(plan) if self.running.get(id).is_some_and(|old| old.is_same(&plan)) => {}
+                Ok(plan) => changed.push((plan, one.is_required)),
+                Err(error) if one.is_required && !self.running.contains_key(id) => {
+                    return Err(error);
+                }
+                // What runs of it goes on.
+                Err(error) => {
+                    is_whole = false;
+                    tracing::error!(account = %id, "{error}");
+                }
+            }
+        }
+        self.remove_all_but(&wanted).await;
+        while !changed.is_empty() {
+            let rest = changed.split_off(changed.len().min(AT_ONCE));
+            is_whole &= self.start(changed).await?;
+            changed = rest;
+        }
+        self.tell();
+        Ok(is_whole)
     }
-    let is_same = |id: &String, (account, options): &(FileAccount, AccountOptions)| {
-        running.get(id).is_some_and(|(before, started)| {
-            before == account
-                && started.secrets == options.secrets
-                && started.config == options.config
+
+    /// What an account is started with, and the component that it needs.
+    async fn plan(&self, account: &ConfiguredAccount) -> Result<Plan, RunError> {
+        let Context {
+            gateway,
+            components,
+            media,
+            ..
+        } = self.context;
+        let plugin = components.ensure(gateway, &account.platform).await?;
+        let home = Home::of(&plugin.descriptor, &account.config);
+        let options = resolve(account, &home, gateway.credentials(), media).map_err(other)?;
+        let options = options.ok_or_else(|| {
+            RunError::Usage(
+                "it has no token, and no login of its server is stored for it: set `token`, or log \
+                 in with the same base_url and name the account that the login brings"
+                    .to_owned(),
+            )
+        })?;
+        Ok(Plan {
+            platform: account.platform.clone(),
+            agent: account.agent.clone(),
+            options,
         })
-    };
-    let changed: Vec<(String, (FileAccount, AccountOptions))> = options
-        .into_iter()
-        .filter(|(id, wanted)| !is_same(id, wanted))
-        .collect();
-    for some in changed.chunks(AT_ONCE) {
-        let starting = some.iter().map(|(id, (account, options))| async move {
-            let agent = match &account.agent {
+    }
+
+    async fn remove_all_but(&mut self, wanted: &BTreeMap<String, WantedAccount>) {
+        let gone = self.running.keys().filter(|id| !wanted.contains_key(*id));
+        let gone: Vec<String> = gone.cloned().collect();
+        for id in gone {
+            self.context.gateway.remove(&id).await;
+            self.running.remove(&id);
+            tracing::info!(account = %id, "removed");
+        }
+        self.tell();
+    }
+
+    /// Starts accounts side by side; false when one that is not required did not start.
+    async fn start(&mut self, plans: Vec<(Plan, bool)>) -> Result<bool, RunError> {
+        let Context {
+            gateway,
+            agents,
+            has_webhooks,
+            ..
+        } = self.context;
+        let starting = plans.iter().map(|(plan, _)| {
+            let agent = match &plan.agent {
                 Some(spec) => agents.of(spec),
                 None => agents.default(),
             };
-            (
-                id,
-                start(gateway, components, account, options, agent).await,
-            )
+            gateway.add(&plan.platform, plan.options.clone(), agent)
         });
-        for ((id, started), (_, wanted)) in join_all(starting).await.into_iter().zip(some) {
+        let started = join_all(starting).await;
+        let mut is_whole = true;
+        for (started, (plan, is_required)) in started.into_iter().zip(plans) {
+            let id = plan.options.id.clone();
             match started {
                 Ok(_) => {
                     tracing::info!(account = %id, "started");
-                    running.insert(id.clone(), wanted.clone());
+                    let plugin = gateway.plugin(&plan.platform);
+                    if !has_webhooks && plugin.is_some_and(|plugin| plugin.has_handler) {
+                        tracing::warn!(
+                            account = %id,
+                            "its messages come as callbacks, and nothing listens for them: add \
+                             --webhooks ADDR"
+                        );
+                    }
+                    self.running.insert(id, plan);
                 }
+                Err(error) if is_required => return Err(error.into()),
                 Err(error) => {
                     is_whole = false;
-                    running.remove(id);
+                    self.running.remove(&id);
                     tracing::error!(account = %id, "not started: {error}");
                 }
             }
         }
+        Ok(is_whole)
     }
-    is_whole
+
+    fn tell(&self) {
+        self.ids
+            .send_replace(self.running.keys().cloned().collect());
+    }
 }
 
-async fn start(
-    gateway: &Gateway,
-    components: &Components,
-    account: &FileAccount,
-    options: &AccountOptions,
-    agent: Arc<dyn Agent>,
-) -> Result<Handle, Failure> {
-    let platform = match account.access {
-        Access::Weixin(_) => WEIXIN,
-        Access::Wecom(_) => WECOM,
-    };
-    components.ensure(gateway, platform).await?;
-    let started = gateway.add(platform, options.clone(), agent).await;
-    started.map_err(super::other)
+/// Waits until one of the sources may say something else.
+async fn any_changed(sources: &mut [AskedSource<'_>]) {
+    if sources.is_empty() {
+        return std::future::pending().await;
+    }
+    select_all(sources.iter_mut().map(|asked| asked.source.changed())).await;
 }
 
-/// What an account of the file is started with: its token, or the credential of a login.
-async fn options_of(
-    gateway: &Gateway,
-    components: &Components,
-    account: &FileAccount,
+/// What an account is let in with: what it was configured with, until a login replaced that, else the
+/// login that is stored for it; none: it has neither.
+pub fn resolve(
+    account: &ConfiguredAccount,
+    home: &Home,
+    credentials: &Credentials,
     media: &MediaRules,
-) -> Result<AccountOptions, String> {
-    let credentials = gateway.credentials();
-    let failed = |error: gateway_host::credentials::CredentialsError| error.to_string();
-    let token = match &account.access {
-        Access::Weixin(token) => token,
-        Access::Wecom(secrets) => {
-            return Ok(AccountOptions {
-                id: account.id.clone(),
-                secrets: secrets.clone(),
-                config: account.config.clone(),
-                media: media.clone(),
-            });
-        }
-    };
-    let plugin = components.ensure(gateway, WEIXIN).await;
-    let plugin = plugin.map_err(|error| error.to_string())?;
-    let home = Home::of(&plugin.descriptor, &account.config);
-    if let Some(token) = token
-        && !credentials
-            .is_replaced(&account.id, &home, token)
-            .map_err(failed)?
-    {
-        return Ok(AccountOptions {
+) -> Result<Option<AccountOptions>, CredentialsError> {
+    let mut is_of_a_login = account.secrets.is_empty();
+    for value in account.secrets.values() {
+        is_of_a_login |= credentials.is_replaced(&account.id, home, value)?;
+    }
+    if !is_of_a_login {
+        return Ok(Some(AccountOptions {
             id: account.id.clone(),
-            secrets: BTreeMap::from([(TOKEN.to_owned(), token.clone())]),
+            secrets: account.secrets.clone(),
             config: account.config.clone(),
             media: media.clone(),
-        });
+        }));
     }
-    let stored = credentials.find(&account.id, &home).map_err(failed)?;
-    let stored = stored.ok_or(
-        "it has no token, and no login of its server is stored for it: set `token`, or log in with \
-         the same base_url and name the account that the login brings",
-    )?;
-    Ok(account_of(stored, &account.config, media.clone()))
+    let stored = credentials.find(&account.id, home)?;
+    Ok(stored.map(|stored| account_of(stored, &account.config, media.clone())))
 }

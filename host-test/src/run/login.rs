@@ -1,5 +1,6 @@
 //! `login`: the code in the terminal, the link under it, and in words how it goes on.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -7,25 +8,27 @@ use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::component::check_platform;
-use super::serve::held;
-use super::{Failure, Signals, beside_the_binary, other, say};
-use crate::cli::{LoginOptions, WEIXIN};
+use super::components::{beside_the_binary, load};
+use super::engine;
+use super::error::{RunError, other};
+use super::signals::Signals;
+use crate::cli::{LoginOptions, Selection, WEIXIN};
 use crate::terminal;
 use gateway_host::account::StartError;
 use gateway_host::clock::Clock;
-use gateway_host::credentials::Credentials;
+use gateway_host::credentials::{Credentials, Holder};
 use gateway_host::login::{Login, LoginError, Logins, Step};
+use gateway_host::runtime::{Plugin, Runtime};
 use gateway_host::state::StateSpec;
 
 /// Logs in, and keeps the credential in the state.
 ///
 /// # Errors
 /// One line for standard error, and an exit status.
-pub async fn login(options: LoginOptions) -> Result<(), Failure> {
+pub async fn login(options: LoginOptions) -> Result<(), RunError> {
     let mut signals = Signals::new()?;
     if options.state == StateSpec::Memory {
-        return Err(Failure::Usage(
+        return Err(RunError::Usage(
             "--state memory keeps no login: name dir:PATH, such as dir:./weixin-state, or redis://…"
                 .to_owned(),
         ));
@@ -34,33 +37,53 @@ pub async fn login(options: LoginOptions) -> Result<(), Failure> {
     // Before anybody scans a code in vain.
     credentials
         .all()
-        .map_err(|error| Failure::Usage(error.to_string()))?;
+        .map_err(|error| RunError::Usage(error.to_string()))?;
     let component = match options.component {
         Some(path) => path,
-        None => beside_the_binary("weixin.wasm")?,
+        None => beside_the_binary(WEIXIN)?,
     };
-    let runtime = super::runtime(Clock::new(), None, &options.allow_egress)?;
-    let plugin = runtime.load(&component).await.map_err(other)?;
-    check_platform(&component, &plugin, &[WEIXIN])?;
-    let (holder, in_use) = held(&options.wanted);
-    let logins = Logins {
+    let runtime = engine::runtime(Clock::new(), None, &options.allow_egress)?;
+    let plugin = load(&runtime, &component, &[WEIXIN]).await?;
+    let logins = logins(
         runtime,
         plugin,
-        config: options.config,
+        &options.selection,
+        options.config,
         credentials,
-        holder,
-        in_use,
-    };
+    );
     tokio::select! {
         result = show(&logins) => result,
-        () = signals.end() => Err(Failure::Other(
+        () = signals.end() => Err(RunError::Other(
             "the login was given up: nothing is changed".to_owned(),
         )),
     }
 }
 
+/// What a login is made with under these variables: it brings, and replaces, what is held by the
+/// account that they name, or by the operator.
+pub fn logins(
+    runtime: Runtime,
+    plugin: Plugin,
+    selection: &Selection,
+    config: BTreeMap<String, String>,
+    credentials: Credentials,
+) -> Logins {
+    let account = match selection {
+        Selection::Given { id, .. } | Selection::Stored(id) => Some(id.clone()),
+        Selection::Latest => None,
+    };
+    Logins {
+        runtime,
+        plugin,
+        config,
+        credentials,
+        holder: Holder::Operator(account),
+        in_use: selection.secrets(),
+    }
+}
+
 /// Goes through a login with the person at the terminal.
-pub(super) async fn show(logins: &Logins) -> Result<(), Failure> {
+pub async fn show(logins: &Logins) -> Result<(), RunError> {
     let mut input = BufReader::new(tokio::io::stdin()).lines();
     let (login, mut step) = Login::begin(logins).await.map_err(failed)?;
     let mut asked = false;
@@ -88,7 +111,7 @@ pub(super) async fn show(logins: &Logins) -> Result<(), Failure> {
                 asked = true;
                 terminal::print(words).map_err(other)?;
                 let Some(digits) = input.next_line().await.map_err(other)? else {
-                    return Err(Failure::Other(
+                    return Err(RunError::Other(
                         "the phone shows digits, and there is nobody to type them: run the login \
                          in a terminal"
                             .to_owned(),
@@ -109,14 +132,14 @@ pub(super) async fn show(logins: &Logins) -> Result<(), Failure> {
             Step::Done { account } => {
                 return say(&format!("Logged in as {}.", terminal::line(&account)));
             }
-            Step::Failed { reason } => return Err(Failure::Other(format!("no login: {reason}"))),
+            Step::Failed { reason } => return Err(RunError::Other(format!("no login: {reason}"))),
         }
     }
 }
 
-fn show_code(text: &str, left: Duration) -> Result<(), Failure> {
+fn show_code(text: &str, left: Duration) -> Result<(), RunError> {
     let code = QrCode::new(text)
-        .map_err(|error| Failure::Other(format!("the code can't be drawn: {error}")))?;
+        .map_err(|error| RunError::Other(format!("the code can't be drawn: {error}")))?;
     let drawn = code
         .render::<Dense1x2>()
         .dark_color(Dense1x2::Dark)
@@ -139,9 +162,13 @@ fn show_code(text: &str, left: Duration) -> Result<(), Failure> {
     ))
 }
 
-fn failed(error: LoginError) -> Failure {
+fn failed(error: LoginError) -> RunError {
     match error {
-        LoginError::Start(StartError::Invalid(why)) => Failure::Usage(why),
-        error => Failure::Other(format!("no login: {error}")),
+        LoginError::Start(StartError::Invalid(why)) => RunError::Usage(why),
+        error => RunError::Other(format!("no login: {error}")),
     }
+}
+
+fn say(text: &str) -> Result<(), RunError> {
+    terminal::say(text).map_err(other)
 }

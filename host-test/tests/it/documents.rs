@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use memchr::memmem::find;
+
 /// The folder of the repository.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -46,29 +48,55 @@ fn spans(text: &str) -> Vec<String> {
     spans
 }
 
+/// The Rust sources of the repository.
+fn all_sources() -> String {
+    let mut found = String::new();
+    for folder in ["src", "host-test"] {
+        sources(&root().join(folder), &mut found);
+    }
+    found
+}
+
+/// The rows of the tables of a page.
+fn rows(page: &str) -> impl Iterator<Item = &str> {
+    page.lines().filter_map(|line| line.strip_prefix("| "))
+}
+
+#[test]
+fn each_test_that_the_threat_model_names_is_there() {
+    let source = all_sources();
+    let page = std::fs::read_to_string(root().join("docs/en/threat-model.md")).unwrap();
+    let mut tests = 0;
+    for row in rows(&page) {
+        for name in spans(row.rsplit(" | ").next().unwrap_or_default()) {
+            // A whole file of tests is named by its path.
+            let is_there = match name.contains('/') {
+                true => root().join("host-test").join(&name).exists(),
+                false => find(source.as_bytes(), format!("fn {name}(").as_bytes()).is_some(),
+            };
+            assert!(is_there || !name.contains('_'), "{name} is no test");
+            tests += usize::from(is_there);
+        }
+    }
+    assert!(tests > 50, "{tests} tests were found");
+}
+
 #[test]
 fn each_message_of_the_troubleshooting_pages_is_one_that_the_program_has() {
-    let mut source = String::new();
-    for folder in ["src", "host-test"] {
-        sources(&root().join(folder), &mut source);
-    }
-    let source = joined(&source);
+    let source = joined(&all_sources());
     let mut messages = 0;
     for language in ["en", "zh"] {
         let page = root()
             .join("docs")
             .join(language)
             .join("troubleshooting.md");
-        let Ok(page) = std::fs::read_to_string(page) else {
-            continue;
-        };
+        let page = std::fs::read_to_string(page).unwrap();
         // The first column has the messages, with `…` where a message differs from case to case.
-        let rows = page.lines().filter_map(|line| line.strip_prefix("| "));
-        for span in rows.flat_map(|row| spans(row.split(" | ").next().unwrap_or_default())) {
+        for span in rows(&page).flat_map(|row| spans(row.split(" | ").next().unwrap_or_default())) {
             messages += 1;
             for piece in span.split('…').map(str::trim) {
                 assert!(
-                    source.contains(piece),
+                    find(source.as_bytes(), piece.as_bytes()).is_some(),
                     "{language}: {span:?} is not in the sources"
                 );
             }

@@ -344,6 +344,17 @@ async fn a_file_of_accounts_takes_effect_within_a_second_and_touches_only_what_c
         .await
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
+
+    // A file without accounts is none, and may get some.
+    write(String::new());
+    let mut running = accounts_runner(folder.path(), &file).spawn().unwrap();
+    let mut log = BufReader::new(running.stderr.take().unwrap()).lines();
+    heard(&mut log, "has no account, so none runs").await;
+    let starts = bot(a).counters().starts;
+    write(of(a, ""));
+    until(&harness.simulator, |_| bot(a).counters().starts > starts).await;
+    signal(&running, Signal::TERM);
+    assert_eq!(running.wait().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]

@@ -236,8 +236,22 @@ async fn a_missing_component_is_named() {
         &[],
     )
     .await;
-    assert_eq!(output.status.code(), Some(1));
-    assert!(one_line(&output).contains("/nowhere.wasm"));
+    assert_eq!(output.status.code(), Some(2));
+    let line = one_line(&output);
+    assert!(line.contains("/nowhere.wasm"), "{line}");
+    assert!(line.contains("--component"), "{line}");
+}
+
+#[tokio::test]
+async fn a_misspelled_variable_is_told_in_the_log_and_refuses_nothing() {
+    let variables = [("WEIXIN_ALOWED_USERS", "nobody")];
+    let output = output_with(&["--state", "memory"], "hello\n", &variables).await;
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "hello\n");
+    let log = String::from_utf8(output.stderr).unwrap();
+    let expect =
+        "WEIXIN_ALOWED_USERS is unknown and has no effect: WEIXIN_ALLOWED_USERS may be meant";
+    assert!(log.contains(expect), "{log}");
 }
 
 #[tokio::test]

@@ -8,15 +8,15 @@ use crate::bindings::exports::gateway::channel::meta::{self, Descriptor, Keeping
 use crate::egress::capture::Capture;
 use crate::egress::rule::{Credential, Rule};
 
-/// What a login may set of the configuration: a place within what the component may reach. Never an
-/// origin that counts as the operator's, and no policy: a component that declares one of these as
-/// an origin is refused.
+/// The configuration keys that a login may set: places within the component's reach. A login never sets
+/// an origin that counts as the operator's, and no policy. A component that declares one of these keys
+/// as an origin is refused.
 pub(crate) const LOGIN_SETTINGS: [&str; 1] = ["login-base-url"];
 
-/// The rules of an account; a rule whose host is a configuration key in braces holds for that key's
-/// value, and is left out where the key is not set. Without a credential it is for the whole origin,
-/// with one for its path alone. Each rule has the captures of its credential;
-/// where the key's value has a path, they hold below that path as well.
+/// The rules of an account. If the host of a rule is a configuration key in braces, the rule is for the
+/// value of that key, and is left out if the key is not set. Without a credential such a rule covers the
+/// whole origin, with one only its path. Each rule has the captures of its credential. If the value of
+/// the key has a path, the captures apply below that path as well.
 ///
 /// # Errors
 /// One sentence that names the rule.

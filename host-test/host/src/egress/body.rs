@@ -1,10 +1,11 @@
-//! Bodies on their way out and in, with the host's limits on them.
+//! The bodies of requests and answers, within the host's limits.
 //!
-//! - An answer's body fails when the server pauses for too long, when it takes too long as a whole,
-//!   when it is too large and when it breaks off; it never ends early as if it were whole. Time
-//!   that the reader takes is not the server's.
-//! - Read to its end, it gives the connection back to the pool; dropped before, it closes it.
-//! - A body that the host has read and changed is one piece.
+//! - The body of an answer fails if the server pauses for too long, if the whole takes too long, if
+//!   it is too large, and if it breaks off. It never ends early as if it were whole. The time that
+//!   the reader takes does not count.
+//! - A body that is read to its end gives the connection back to the pool. One that is dropped
+//!   earlier closes the connection.
+//! - A body that the host has read and changed arrives in one piece.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub struct EgressBody {
     clock: Clock,
     limits: BodyLimits,
     received: u64,
-    /// Since when the server is waited for, by the clock's `elapsed`.
+    /// When the wait for the server began, by the clock's `elapsed`.
     waiting_since: Option<Duration>,
     timer: Option<BoxFuture<'static, ()>>,
     redaction: Option<Redaction>,
@@ -126,7 +127,7 @@ impl EgressBody {
                 return Poll::Ready(FailureKind::BodyTimeout(between_bytes));
             }
             let deadline = pause_ends.min(ends);
-            // The timer is kept from one wait to the next: it may fire too early, never too late.
+            // The timer stays from one wait to the next. It may fire too early, but never too late.
             let timer = self.timer.get_or_insert_with(|| {
                 let clock = self.clock.clone();
                 async move { clock.sleep_until(deadline).await }.boxed()
@@ -262,8 +263,8 @@ impl Progress {
     }
 }
 
-/// A request's body that notes each step, so that a long upload is not taken for a server that
-/// does not answer.
+/// The body of a request that notes each step. Without the notes, a long upload would look like a
+/// server that does not answer.
 pub(super) struct Upload {
     pub body: UnsyncBoxBody<Bytes, BoxError>,
     pub clock: Clock,

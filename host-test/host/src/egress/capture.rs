@@ -1,16 +1,17 @@
-//! Credentials that arrive in an answer: the host keeps them, and hands on their placeholder.
+//! Takes credentials out of answers: the host keeps the value, and the component gets a placeholder.
 //!
-//! - The answer to a request under a [`Capture`] is read whole before any of it is handed on,
-//!   whatever its status. The string at the pointer, and each copy of it in another string or in a
-//!   header, is replaced; no other byte of the body changes.
-//! - What can't be searched may hold the credential, so it fails: no JSON, more than
-//!   [`MAX_CAPTURED_BYTES`], compressed, a part of a document. The request asks for none of these.
-//! - What is taken out is put aside, or is in use at once, as the capture says.
-//! - JSON without a string at the pointer, or with an empty one, is handed on as it is.
-//! - Where a member is repeated, all its strings are taken out, and the last one is kept; more than
-//!   [`MAX_VALUES`] of them, or one that is longer than [`MAX_VALUE_BYTES`], are an error.
-//! - The work grows with the answer and with nothing else: it is read once, and each of its strings is
-//!   searched once, for all values together.
+//! - If a [`Capture`] applies to a request, the host reads its whole answer, whatever the status,
+//!   before it hands any of it on. It replaces the string at the pointer and each copy of that string
+//!   in another string or in a header. No other byte of the body changes.
+//! - An answer that can't be searched may hold the credential, so it is an error: one that is no JSON,
+//!   is longer than [`MAX_CAPTURED_BYTES`], is compressed, or is a part of a document. The request
+//!   asks the server for none of these.
+//! - The capture says whether the value is put aside or used at once.
+//! - JSON without a string at the pointer, or with an empty string there, is handed on as it is.
+//! - If a member is repeated, all its strings are taken out, and the last one is kept. More than
+//!   [`MAX_VALUES`] strings, or one that is longer than [`MAX_VALUE_BYTES`], are an error.
+//! - The work is linear in the length of the answer: each of its strings is searched once, for all
+//!   values together.
 
 use std::fmt;
 
@@ -32,8 +33,8 @@ pub const MAX_VALUES: usize = 8;
 pub const MAX_VALUE_BYTES: usize = 8 * 1024;
 /// The longest answer with placeholders.
 const MAX_CLEAN_BYTES: usize = 4 * MAX_CAPTURED_BYTES;
-/// A shorter value is no secret, and would be found in words that have nothing to do with it: it
-/// is replaced where a string consists of it.
+/// A shorter value is no secret, and unrelated words would contain it. So it is replaced only where
+/// it is a whole string.
 pub(super) const SHORTEST_PART: usize = 8;
 
 /// Where a credential arrives.
@@ -79,7 +80,7 @@ impl Capture {
         })
     }
 
-    /// The same whose value the account's requests carry at once.
+    /// The same, but the account's requests carry the value at once.
     pub fn in_use(self) -> Capture {
         Capture {
             is_in_use: true,
@@ -87,7 +88,7 @@ impl Capture {
         }
     }
 
-    /// Whether it takes the same out of an answer.
+    /// Whether both take the same string out of an answer.
     pub(super) fn finds_as(&self, other: &Capture) -> bool {
         self.pointer == other.pointer
             && self.credential == other.credential
@@ -120,8 +121,8 @@ fn parse_pointer(text: &str) -> Option<Vec<String>> {
     text.strip_prefix('/')?.split('/').map(step).collect()
 }
 
-/// A path without what servers overlook: encodings, however often, letter case, parameters of
-/// segments, empty segments.
+/// A path without the differences that some servers ignore: repeated percent-encoding, letter case,
+/// parameters of segments, empty segments.
 pub(super) fn plain(path: &str) -> String {
     let mut decoded = Vec::new();
     for byte in path.bytes() {
@@ -144,7 +145,7 @@ pub(super) fn plain(path: &str) -> String {
     segments.join("/")
 }
 
-/// Asks for an answer that can be searched: the whole of it, as it is.
+/// Asks the server for an answer that can be searched: whole and not compressed.
 pub(super) fn ask_for_plain(headers: &mut HeaderMap) {
     headers.remove(header::RANGE);
     headers.remove(header::IF_RANGE);
@@ -177,9 +178,9 @@ pub(super) struct TakenOut {
     pub in_use: Vec<(String, Secret)>,
 }
 
-/// Takes the credentials out of an answer; `None` when there is none in it. JSON that is not quite
-/// valid is mended, and handed on as it was searched: the component could read it in another way, and
-/// find what was not seen here.
+/// Takes the credentials out of an answer; `None` if it has none. JSON that is not quite valid is
+/// repaired first, and the component gets the repaired text: from the original it might read a
+/// credential that this search did not see.
 pub(super) fn take_out(
     headers: &mut HeaderMap,
     body: &[u8],
@@ -193,7 +194,7 @@ pub(super) fn take_out(
     if mended.len() > MAX_CLEAN_BYTES.min(2 * body.len() + 1024) {
         return Err("it would be too long when it is mended");
     }
-    // Of a credential nothing may be a guess.
+    // A credential must not depend on a guess.
     let is_whole = |value: &str| {
         value
             .bytes()
@@ -289,7 +290,7 @@ const NO_JSON: &str = "it is no JSON";
 /// Finds values in texts, all at once.
 struct Finder<'a> {
     values: Vec<(&'a str, &'a str)>,
-    /// Of those that are long enough to be found within a text, and which ones they are.
+    /// The search for the values that are long enough to be found within a text, with their indexes.
     parts: AhoCorasick,
     long: Vec<usize>,
 }
@@ -331,7 +332,7 @@ impl<'a> Finder<'a> {
         {
             return Some(placeholder(name));
         }
-        // What is to be hidden, by its ends; of what overlaps the whole.
+        // The ranges to hide. Ranges that overlap become one.
         let mut hidden: Vec<(usize, usize, &str)> = Vec::new();
         for found in self.parts.try_find_overlapping_iter(text).ok()? {
             let place = self.long.get(found.pattern().as_usize());
@@ -363,7 +364,7 @@ fn placeholder(name: &str) -> String {
     format!("{{{{{name}}}}}")
 }
 
-/// A capture, and what is left of its pointer below some place.
+/// A capture, and the rest of its pointer below the current position.
 type PendingCapture<'a, 'p> = (&'a Capture, &'p [String]);
 
 /// What was found at the pointers.
@@ -395,7 +396,7 @@ struct Search<'s, 'a> {
 }
 
 impl<'s, 'a> Search<'s, 'a> {
-    /// What is wanted below a member or an element.
+    /// The captures whose pointers go on below a member or an element.
     fn below(&self, is_step: impl Fn(&str) -> bool) -> Vec<PendingCapture<'a, 's>> {
         let wanted = self.wanted.iter().filter_map(|(capture, pointer)| {
             let (step, rest) = pointer.split_first()?;
@@ -483,7 +484,7 @@ impl<'de> Visitor<'de> for Search<'_, '_> {
     }
 }
 
-/// Whether a step of a pointer is this place of an array: without a sign or a zero before it.
+/// Whether a step of a pointer is this index of an array. An index has no sign and no leading zero.
 fn is_number(step: &str, number: usize) -> bool {
     let is_plain = step == "0" || !step.starts_with(['0', '+']);
     is_plain && step.parse() == Ok(number)

@@ -1,8 +1,10 @@
 //! The HTTP client of the process: two pools of connections for all accounts.
 //!
-//! What was connected without a check of its address is never lent to a request that needs one, so
-//! each [`AddressPolicy`] has a pool of its own; so has what goes through a proxy. HTTP/1.1 alone; redirects are not followed; idle
-//! connections are few and short-lived, and an answer's head is bounded.
+//! A request that needs a check of the address never gets a connection that was made without one:
+//! each [`AddressPolicy`] has a pool of its own, and so have requests through a proxy.
+//!
+//! The client speaks HTTP/1.1 only and follows no redirects. It keeps few idle connections, closes
+//! them early, and bounds the head of an answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use super::error::BoxError;
 use super::proxy::Proxies;
 use super::resolver::SystemResolver;
 
-/// Of one host. More are opened when needed and closed afterwards.
+/// Idle connections to one host. More are opened when needed and closed afterwards.
 const IDLE_CONNECTIONS: usize = 256;
 /// Shorter than what servers and gateways on the way usually allow.
 const IDLE_TIME: Duration = Duration::from_secs(30);
@@ -33,7 +35,7 @@ const READ_BUFFER_BYTES: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct HttpClient {
     pools: Pools,
-    /// Without a proxy; the same where there is none.
+    /// The client without its proxies. It is the same client if there are none.
     direct: Pools,
     pub(super) proxies: Proxies,
 }

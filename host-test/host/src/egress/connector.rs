@@ -1,13 +1,13 @@
-//! Opens the connections: names to addresses, addresses to sockets, TLS where the URL says so.
+//! Opens connections: it resolves the name, connects to an address, and adds TLS for `https` URLs.
 //!
-//! - Addresses are checked after the name was resolved, and the socket goes to a checked address:
-//!   a name that changes its address in between gains nothing. Addresses in the URL itself are
-//!   checked as well.
-//! - All addresses of a name are tried, IPv6 and IPv4 side by side, and a name is resolved anew for
-//!   each connection.
-//! - Certificate roots are loaded with the first https connection, not at the start.
-//! - A connector goes direct unless it is told of [`Proxies`]. The way through one is below the
-//!   server's TLS, see `proxy_connection.rs`: the check of addresses is then the proxy's.
+//! - The connector resolves the name first, checks each address, and connects to an address that it
+//!   has checked. So a name that changes its address in between gains nothing. Addresses in the URL
+//!   are checked as well.
+//! - It tries all addresses of a name, IPv6 and IPv4 side by side, and resolves the name for each
+//!   connection.
+//! - It loads certificate roots with the first https connection, not at the start.
+//! - It connects directly unless it has [`Proxies`]. A proxy is below the server's TLS, see
+//!   `proxy_connection.rs`, and the check of addresses is then the proxy's.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};

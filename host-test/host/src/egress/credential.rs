@@ -1,13 +1,14 @@
-//! Credentials that the component never sees: it writes `{{name}}`, the host puts the value there.
+//! Credentials that the component never sees: it writes `{{name}}`, and the host inserts the value.
 //!
-//! - In headers a placeholder may be part of a value. One that no matching rule allows, or that has
-//!   no value, fails the request; it never goes out without its credential.
-//! - In the query ([`super::query`]) it is the whole value of a parameter.
-//! - In the path ([`super::path`]) it stands where the path prefix of its rule has it.
-//! - In JSON bodies only a string that is the placeholder and nothing else is replaced, never a
-//!   member's name, and every other byte stays as it was.
-//! - A credential may have several values, say of several accounts. An element of a JSON array
-//!   stands for all of them, none included; everywhere else the first one is meant.
+//! - In a header, the placeholder may be a part of the value. A placeholder that no matching rule
+//!   allows, or that has no value, fails the request: it never leaves without its credential.
+//! - In the query ([`super::query`]), the placeholder is the whole value of a parameter.
+//! - In the path ([`super::path`]), it stands where the path prefix of its rule has it.
+//! - In a JSON body, the host replaces a string that is the placeholder and nothing else. It never
+//!   replaces a member's name, and no other byte changes.
+//! - A credential may have several values, for instance one of each account. As an element of a JSON
+//!   array, the placeholder stands for all of them, even if there are none. Elsewhere it stands for
+//!   the first one.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,7 +24,7 @@ use super::json::{Rewriter, StringRole, strings};
 
 /// The largest JSON body that credentials are put into.
 pub const MAX_JSON_BYTES: usize = 1024 * 1024;
-/// How long a placeholder in JSON can be, quotes and escapes included.
+/// The longest placeholder in JSON, quotes and escapes included.
 const PLACEHOLDER_BYTES: Range<usize> = 6..512;
 
 /// The longest header with credentials in it: a short one may hold many placeholders.
@@ -57,7 +58,7 @@ impl fmt::Debug for Secret {
 /// change holds for every request that begins after it.
 #[derive(Clone, Default)]
 pub struct Secrets {
-    /// None of a list is the same as no list.
+    /// An empty list means the same as no list.
     values: Arc<RwLock<HashMap<String, Vec<Secret>>>>,
 }
 
@@ -201,7 +202,7 @@ pub(super) fn filled_json(
             continue;
         }
         let token = body.get(text.range.clone()).unwrap_or_default();
-        // Escapes hide a placeholder from a comparison of bytes, so JSON's own reading counts.
+        // A string with escapes may be a placeholder, too, so the decoded string is compared.
         let Ok(token) = serde_json::from_slice::<String>(token) else {
             continue;
         };

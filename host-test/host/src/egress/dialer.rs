@@ -140,7 +140,7 @@ impl Tcp {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(limit));
-        // Finds idle connections whose other end is gone without a word, say after a sleep.
+        // Finds idle connections whose other end has vanished, for instance while the machine slept.
         tcp.set_keepalive(Some(Duration::from_secs(15)));
         tcp.set_keepalive_interval(Some(Duration::from_secs(5)));
         tcp.set_keepalive_retries(Some(3));
@@ -236,8 +236,8 @@ async fn tls_config() -> Arc<ClientConfig> {
     static CONFIG: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
     CONFIG
         .get_or_init(|| async {
-            // Reading the system's roots takes milliseconds. Should that thread fail, its own
-            // roots are at hand.
+            // Reading the system's roots takes milliseconds, so another thread does it. If that thread
+            // fails, the built-in roots are used.
             let loading = tokio::task::spawn_blocking(|| load_tls_config(true)).await;
             Arc::new(loading.unwrap_or_else(|_| load_tls_config(false)))
         })

@@ -222,7 +222,7 @@ impl fmt::Debug for Origin {
     }
 }
 
-/// The cause of the causes, which is the one that says something.
+/// The innermost cause: the others add nothing.
 pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

@@ -1,7 +1,7 @@
 //! One request and the head of its answer, within the host's limits.
 //!
-//! A request that a proxy forwards carries the proxy's credentials; what the proxy itself refuses
-//! was not sent to the server.
+//! A request that a proxy forwards carries the proxy's credentials. A request that the proxy itself
+//! refuses was not sent to the server.
 
 use std::error::Error;
 use std::pin::pin;

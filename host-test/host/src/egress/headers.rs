@@ -1,10 +1,10 @@
-//! Headers of requests: which the caller may not set, and what they say of the body.
+//! Headers of requests: which ones the caller may not set, and what they say about the body.
 
 use http::HeaderMap;
 use http::header::{self, HeaderName};
 
-/// Removes what concerns one connection alone, and the host: a name other than the URL's would
-/// reach another site at the same address.
+/// Removes the headers of the connection, and `Host`: another name than the URL's would reach
+/// another site at the same address.
 pub(super) fn remove_those_of_the_connection(headers: &mut HeaderMap) {
     const NAMES: [HeaderName; 8] = [
         header::HOST,

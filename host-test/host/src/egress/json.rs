@@ -1,4 +1,4 @@
-//! The strings of a JSON document: where they are, so that one is replaced and no other byte moves.
+//! Finds the strings of a JSON document, so that one can be replaced and no other byte changes.
 //!
 //! Reading a document and writing it again would change numbers, escapes and repeated names.
 
@@ -26,7 +26,7 @@ pub(super) enum StringRole {
 /// The strings of `json`, which must be valid, in their order.
 pub(super) fn strings(json: &[u8]) -> impl Iterator<Item = Text> {
     let mut at = 0;
-    // Of each open array or object whether it is an array.
+    // For each open array or object: whether it is an array.
     let mut open = Vec::new();
     std::iter::from_fn(move || {
         loop {
@@ -61,13 +61,13 @@ fn next(json: &[u8]) -> Option<u8> {
     bytes.find(|byte| !byte.is_ascii_whitespace())
 }
 
-/// A document that is copied piece by piece, with other strings in some places.
+/// A copy of a document in which some strings are replaced.
 pub(super) struct Rewriter<'a> {
     json: &'a [u8],
     written: Vec<u8>,
     copied: usize,
-    /// How much of what is written was looked through for its end, and where that is, without the
-    /// whitespace behind it: so that no byte is looked at twice.
+    /// How far the written bytes were searched for their last byte that is no whitespace, and where
+    /// that byte is. So no byte is searched twice.
     seen: usize,
     end: usize,
 }
@@ -84,7 +84,7 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// Puts `values` in the place of a string; more than one, or none, only in that of an element.
+    /// Replaces a string by `values`. Only an element of an array may become several strings, or none.
     pub fn replace<'v>(&mut self, range: Range<usize>, values: impl IntoIterator<Item = &'v str>) {
         self.copy_to(range.start);
         self.copied = range.end;
@@ -121,7 +121,8 @@ impl<'a> Rewriter<'a> {
         self.written.extend_from_slice(piece);
     }
 
-    /// An element that goes takes the comma before it along, the first one the comma after it.
+    /// An element that is removed takes the comma before it along; the first element takes the comma
+    /// after it.
     fn drop_comma(&mut self) {
         let new = self.written.get(self.seen..).unwrap_or_default();
         if let Some(last) = new.iter().rposition(|byte| !byte.is_ascii_whitespace()) {
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn elements_that_go_take_one_comma_each_and_no_byte_is_looked_at_twice() {
-        // Quadratic, this would take minutes: half a megabyte of blanks before as many elements.
+        // Half a megabyte of blanks before as many elements: quadratic work would take minutes.
         let blanks = " ".repeat(500_000);
         let many = vec!["\"x\""; 100_000].join(" , ");
         for (json, expected) in [

@@ -13,15 +13,15 @@ pub struct Limits {
     pub between_bytes: Duration,
     /// From the start to the end of the answer's body.
     pub total: Duration,
-    /// The largest body of a request to where credentials go in a header or in JSON.
+    /// The largest body of a request to a place that gets credentials in a header or in JSON.
     pub request_bytes: u64,
     /// The largest body of its answer.
     pub response_bytes: u64,
-    /// The largest body either way where none goes, or one in the URL: media, which stream through.
+    /// The largest body, in either direction, of all other requests: media, which are streamed.
     pub media_bytes: u64,
-    /// Connections of an account, those included that wait for its next request.
+    /// Connections of an account, idle ones included.
     pub connections: usize,
-    /// Names that are looked up for it at the same time; the others wait.
+    /// Names that are looked up for an account at the same time; the others wait.
     pub lookups: usize,
 }
 
@@ -42,7 +42,7 @@ impl Default for Limits {
     }
 }
 
-/// What a caller wants of one request; values above the host's [`Limits`] count as those.
+/// What a caller asks for one request. A value above the host's [`Limits`] counts as that limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Timeouts {
     pub connect: Option<Duration>,

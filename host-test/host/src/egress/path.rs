@@ -1,12 +1,12 @@
 //! Credentials in the path: `{{name}}` within one segment, such as `/bot{{bot-token}}/getMe`.
 //!
-//! The path prefix of the rule says where the placeholder stands, so it holds the placeholder as well.
-//! The rule is checked with the placeholder in place, and the credential is put in after that,
-//! percent-encoded. The braces may be percent-encoded, as some libraries for URLs do it.
+//! The path prefix of the rule holds the placeholder, and so says where it may stand. The rule is
+//! checked while the placeholder is in place. Then the host inserts the credential, percent-encoded.
+//! The braces may be percent-encoded, as some URL libraries do it.
 //!
-//! A path with anything else that could pass for a placeholder is refused, since it would go out as it
-//! is: an anonymous request. A credential that is no plain segment is refused, because its path would
-//! lead elsewhere than the one that was checked.
+//! A path with anything else that looks like a placeholder is refused: it would go out as it is, in an
+//! anonymous request. A credential that is no plain segment is refused, too: the path with it would
+//! lead to another place than the path that was checked.
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -1,7 +1,7 @@
-//! Origins that the operator pins for a platform: its components reach no others, whatever they say of
-//! themselves.
+//! Origins that the operator pins for a platform: its components reach no others, whatever their
+//! descriptors ask for.
 //!
-//! What the operator configured as an origin is the operator's own word, and stays allowed.
+//! An origin that the operator configured, such as `base-url`, stays allowed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,12 +18,12 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// Pins these origins, `https://host[:port]` with `*.` for any names before a suffix, in place of
-    /// all earlier ones. A platform that is not named is not pinned; one with an empty list reaches
-    /// what the operator configured, and nothing else.
+    /// Pins these origins and forgets all earlier pins. An origin is `https://host[:port]`, and a host
+    /// may begin with `*.`. A platform that is not named is not pinned. A platform with an empty list
+    /// reaches only the origins that the operator configured.
     ///
     /// # Errors
-    /// One sentence on the origin that is none; then nothing has changed.
+    /// One sentence that names the string that is no origin. Nothing has changed then.
     pub fn set(&self, origins: &BTreeMap<String, Vec<String>>) -> Result<(), RuleError> {
         let mut pinned = BTreeMap::new();
         for (platform, origins) in origins {
@@ -35,7 +35,7 @@ impl Pins {
         Ok(())
     }
 
-    /// Whether a component of this platform may reach this place, so far as pins say.
+    /// Whether the pins let a component of this platform reach this place.
     pub(super) fn allow(&self, platform: &str, target: &Target<'_>) -> bool {
         let pinned = self.shared.read().unwrap_or_else(PoisonError::into_inner);
         let rules = pinned.get(platform);

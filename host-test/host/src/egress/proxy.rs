@@ -1,17 +1,17 @@
-//! Which requests go through a proxy: what the environment says, with the names that users know.
+//! Decides which requests go through a proxy, by the variables of the environment that users know.
 //!
-//! - `HTTPS_PROXY` is for https, `HTTP_PROXY` for plain http, `ALL_PROXY` for both where they are
-//!   not set; `NO_PROXY` lists what goes direct: hosts and suffixes (`example.com` and
-//!   `.example.com` both mean the name and all below it), addresses, CIDR ranges, `*`. A port in
-//!   that list is not looked at. Upper case comes before lower case, empty is not set.
-//!   Of that list, what can't be understood is left out and told ([`direct`]): systems put into it what
-//!   they like, and what goes through the proxy although it need not is no harm.
-//! - A proxy is `http://`, `https://` or `socks5://` (also `socks5h://` and `socks://`), with a user and
-//!   a password if it asks for them. https goes through a tunnel, so the proxy sees the server's name
-//!   alone; plain http is forwarded.
-//! - What runs on this machine is reached directly, whatever the environment says.
-//! - It is read once. A proxy that can't be understood is an error: a request must not go direct
-//!   because of a typing mistake.
+//! - `HTTPS_PROXY` is for https, `HTTP_PROXY` for plain http, and `ALL_PROXY` for each of the two that
+//!   is not set. Upper case comes before lower case, and an empty variable counts as not set.
+//! - `NO_PROXY` lists what is reached directly: hosts and suffixes (`example.com` and `.example.com`
+//!   both mean the name and all names below it), addresses, CIDR ranges, `*`. Ports in it are ignored.
+//!   An entry that can't be understood is left out, and a warning names it ([`direct`]). That does no
+//!   harm: the request only takes a detour.
+//! - A proxy is `http://`, `https://` or `socks5://` (also `socks5h://` and `socks://`), with a user
+//!   and a password if the proxy asks for them. https goes through a tunnel, so the proxy sees only
+//!   the server's name. Plain http is forwarded.
+//! - Servers on this machine are reached directly, whatever the environment says.
+//! - The environment is read once. A proxy that can't be understood is an error: no request may go
+//!   direct because of a typing mistake.
 
 mod direct;
 
@@ -36,11 +36,11 @@ pub struct Proxies {
 
 struct Shared {
     matcher: Matcher,
-    /// What goes direct and the matcher does not know.
+    /// The entries of the list that the matcher can't express.
     direct: Direct,
-    /// What was left out of the environment's list of what goes direct.
+    /// The entries of `NO_PROXY` that were left out.
     warning: Option<String>,
-    /// Whether what runs on this machine is reached through the proxy as well.
+    /// Whether servers on this machine are reached through the proxy, too.
     with_loopback: bool,
     /// What `Display` shows.
     words: String,
@@ -70,7 +70,7 @@ impl Proxies {
         let of_scheme = |name| Ok(variable(lookup, name)?.or_else(|| all.clone()));
         let https = of_scheme("HTTPS_PROXY")?;
         let http = of_scheme("HTTP_PROXY")?;
-        // The list is not looked at where there is nothing to be excepted from.
+        // Without a proxy, the list of exceptions does not matter.
         if https.is_none() && http.is_none() {
             return Ok(Proxies::none());
         }
@@ -133,7 +133,7 @@ impl Proxies {
         }
     }
 
-    /// What was left out of the environment's list of what goes direct, in one line.
+    /// The entries of `NO_PROXY` that were left out, in one line.
     pub fn warning(&self) -> Option<&str> {
         self.shared.as_deref()?.warning.as_deref()
     }
@@ -153,7 +153,7 @@ impl Proxies {
         shared.matcher.intercept(uri)
     }
 
-    /// Logs when a proxy begins to fail and when it works again; in between nothing is said.
+    /// Logs when a proxy begins to fail, and when it works again.
     pub(super) fn report(&self, failed: Option<&dyn fmt::Display>) {
         let Some(shared) = &self.shared else {
             return;
@@ -226,7 +226,7 @@ fn as_known(url: &str) -> String {
     }
 }
 
-/// The proxy without its password, if the URL is one that is read as it was meant.
+/// The proxy without its password, if the URL is read as it was meant.
 fn checked(url: &str) -> Result<String, String> {
     let form = |why: &str| {
         format!(

@@ -1,8 +1,7 @@
 //! The connection below a server's own TLS: straight to the server, or through a proxy.
 //!
-//! Through a proxy the server's name is not resolved here, and its addresses are the proxy's to
-//! check; an address in the URL itself is checked all the same. The proxy's own address may be any:
-//! the operator named it.
+//! A proxy resolves the server's name, so it also has to check the addresses. An address in the URL
+//! itself is checked here all the same. The proxy may have any address, because the operator named it.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -43,7 +42,7 @@ pub struct ProxyConnection {
     stream: MaybeHttpsStream<TokioIo<TcpStream>>,
     /// A proxy reads the requests, so they name the server.
     is_forwarding: bool,
-    /// It counts among the connections of the account that it was opened for.
+    /// The connection counts for the account that opened it.
     _permit: Option<OwnedSemaphorePermit>,
 }
 

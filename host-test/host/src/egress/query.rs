@@ -1,9 +1,9 @@
-//! Credentials in the query: a parameter whose whole value is `{{name}}`, also with the braces
-//! percent-encoded, goes out with the credential's value, percent-encoded.
+//! Credentials in the query: a parameter whose whole value is `{{name}}` gets the credential's value,
+//! percent-encoded. The braces may be percent-encoded, too.
 //!
 //! As in headers, a placeholder that no matching rule allows here, or that has no value, fails the
-//! request. Braces that are spelled out and are no such placeholder are refused, since they would go
-//! out as they are: an anonymous request. Every other byte of the URL stays.
+//! request. Other braces that are not encoded are refused as well: they would go out as they are, in
+//! an anonymous request. No other byte of the URL changes.
 
 use http::Uri;
 use http::uri::PathAndQuery;

@@ -1,7 +1,7 @@
-//! Names to addresses as the operating system does it, on threads of its own.
+//! Resolves names as the operating system does, on threads of its own.
 //!
-//! A lookup blocks its thread for as long as a name server likes, also when nobody waits any more. So
-//! lookups have threads that nothing else needs, and each account a few of them at a time.
+//! A lookup blocks its thread for as long as the name server likes, even when nobody waits for it any
+//! more. So lookups have threads that nothing else uses, and each account may use a few at a time.
 
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -15,12 +15,12 @@ use tokio::runtime::{Builder, Runtime};
 use super::dialer::Resolve;
 use super::share;
 
-/// Threads of the process that look up names; they come when they are needed, and go.
+/// The most threads of the process that look up names. They start when they are needed, and end.
 const THREADS: usize = 256;
 const IDLE: Duration = Duration::from_secs(10);
 
-/// It does nothing but lend its threads, and lives as long as the process: a lookup that hangs must
-/// not hold up an exit.
+/// A runtime that only lends its threads. It lives as long as the process, because a lookup that
+/// hangs must not delay the exit.
 static LOOKUPS: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
     Builder::new_current_thread()
         .max_blocking_threads(THREADS)
@@ -70,7 +70,7 @@ impl Resolve for SystemResolver {
             let threads = LOOKUPS.as_ref();
             let threads = threads.map_err(|error| io::Error::other(error.to_string()))?;
             let looking = threads.handle().spawn_blocking(move || {
-                // The thread is taken until the lookup is over, whoever still waits for it.
+                // The lookup uses its thread until it is over, even if nobody waits for it any more.
                 let _turn = turn;
                 lookup(&host)
             });

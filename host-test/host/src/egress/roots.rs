@@ -1,7 +1,7 @@
-//! The certificate authorities that are trusted, and what the environment says of them.
+//! Checks the certificate authorities that the environment names.
 //!
-//! `SSL_CERT_FILE` and `SSL_CERT_DIR` name them in place of the system's. What can't be read of them is
-//! told at the start, since without it only connections would fail, and with other words.
+//! `SSL_CERT_FILE` and `SSL_CERT_DIR` replace the system's authorities. A file that can't be read is
+//! reported at the start: otherwise connections would fail later, with an error that does not name it.
 
 use std::ffi::OsString;
 use std::fs;

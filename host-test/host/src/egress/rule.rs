@@ -1,8 +1,8 @@
 //! Which URLs an account may reach, and what may be put into the requests.
 //!
-//! A URL is judged by its parts, never by how it begins as text. What two parsers could read in two
-//! ways (a user in the authority, encoded dots and slashes, dot segments, odd hosts) is refused,
-//! whatever the rules say.
+//! A rule compares the parts of a URL, never the beginning of its text. A URL that two parsers could
+//! read in two ways is refused, whatever the rules say: a user in the authority, encoded dots and
+//! slashes, dot segments, odd hosts.
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ pub struct Rule {
     path_prefix: String,
     /// What the host may put into requests to this place.
     pub credential: Option<Credential>,
-    /// What arrives in answers from this host; it counts where the credential has the same name.
+    /// The credentials that arrive in answers from this host.
     pub captures: Vec<Capture>,
     /// The operator named this origin, so plain http and addresses that are not public are fine.
     /// Other rules match https alone, and only addresses of the public internet.
@@ -40,7 +40,7 @@ pub struct Credential {
     /// Whether a header may hold it.
     pub in_headers: bool,
     /// Whether a JSON body may hold it, as a string of its own. Never set this for a place that
-    /// takes text of people: who writes the placeholder into a chat would get the credential.
+    /// takes people's text: a person who writes the placeholder into a chat would get the credential.
     pub in_json_body: bool,
     /// Whether the query may hold it, as the whole value of a parameter.
     pub in_query: bool,
@@ -131,9 +131,9 @@ impl Rule {
         })
     }
 
-    /// The captures that hold for a request to this target, whose path is `plain` without what servers
-    /// overlook. The rule's own path does not matter: another rule may allow a spelling of the path
-    /// that this one does not know.
+    /// The captures that apply to a request to this target. `plain` is its path as
+    /// [`plain`](super::capture::plain) gives it. The rule's own path does not matter: another rule may
+    /// allow a spelling of the path that this rule does not know.
     pub(super) fn captures_of<'a>(
         &'a self,
         target: &Target<'_>,
@@ -161,14 +161,14 @@ impl Rule {
     /// When it is no plain path.
     pub fn below(mut self, path: &str) -> Result<Rule, RuleError> {
         let path = path.trim_end_matches('/');
-        // It may be the operator's, and a secret: it is not repeated.
+        // The path may be the operator's and hold a secret, so the error does not repeat it.
         check_prefix(path).map_err(|reason| RuleError(reason.to_owned()))?;
         self.path_prefix = path.to_owned();
         Ok(self)
     }
 
-    /// Whether the rule allows this target. A placeholder in its path has to stand where the rule's prefix
-    /// has it.
+    /// Whether the rule allows this target. A placeholder in the path has to stand where the rule's
+    /// prefix has one.
     pub fn allows(&self, target: &Target<'_>) -> bool {
         let is_filled = self.path_prefix.contains("{{");
         self.allows_origin_of(target)

@@ -1,8 +1,8 @@
-//! What one account may take of the way out, which all accounts share: connections, lookups of names,
-//! and memory for what is under way.
+//! The share of one account in what all accounts use to send requests: connections, lookups of names,
+//! and memory for requests under way.
 //!
-//! The pools connect for whoever asks, and know nothing of accounts. So a request carries its share
-//! along, to where its connection is made, also where that goes on in a task of its own.
+//! The connection pools know nothing of accounts. So a request carries its share along to the place
+//! where its connection is made, even if the pool goes on in a task of its own.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::limits::Limits;
 use crate::sandbox::budget::Budget;
 use crate::sandbox::limits::Exceeded;
 
-/// A body that is looked through at once, on the thread that has it.
+/// The longest body that is searched at once, on the thread that has it.
 pub(super) const SMALL_BODY_BYTES: usize = 16 * 1024;
 
 tokio::task_local! {
@@ -22,7 +22,7 @@ tokio::task_local! {
 /// The share of one account.
 #[derive(Debug)]
 pub struct Share {
-    /// Memory, beside everything else that is held for the account.
+    /// The memory budget, which covers everything that the host holds for the account.
     pub budget: Arc<Budget>,
     connections: Arc<Semaphore>,
     connections_limit: usize,
@@ -32,7 +32,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// A share of which nothing is taken.
+    /// A share of which nothing is used yet.
     pub fn new(limits: &Limits, budget: Arc<Budget>) -> Arc<Share> {
         let most = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         Arc::new(Share {
@@ -44,17 +44,17 @@ impl Share {
         })
     }
 
-    /// Connections that it has, those included that are kept for the next request.
+    /// The account's connections, idle ones included.
     pub fn connections(&self) -> usize {
         let limit = self.connections_limit.min(Semaphore::MAX_PERMITS);
         limit.saturating_sub(self.connections.available_permits())
     }
 
-    /// Does what takes long for a body of so many bytes, if they are many on a thread that nothing else
-    /// waits for.
+    /// Does work that takes long for a body of this many bytes. Large bodies go to another thread, so
+    /// that nothing else waits.
     ///
     /// # Errors
-    /// Why it did not come to its end.
+    /// Why the work did not finish.
     pub(super) async fn searching<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -66,7 +66,7 @@ impl Share {
         let turn = Arc::clone(&self.searching).acquire_owned().await;
         let turn = turn.map_err(|error| error.to_string())?;
         let working = tokio::task::spawn_blocking(move || {
-            // Also when nobody waits for it any more.
+            // The work goes on when nobody waits for it any more.
             let _turn = turn;
             work()
         });
@@ -87,7 +87,8 @@ pub(super) async fn with<F: Future>(share: Option<Arc<Share>>, future: F) -> F::
     }
 }
 
-/// The share of what runs here; none for the operator's own requests, say to an agent.
+/// The share that the current task uses. `None` for the operator's own requests, for instance to an
+/// agent.
 pub(super) fn current() -> Option<Arc<Share>> {
     SHARE.try_with(Arc::clone).ok()
 }

@@ -134,7 +134,7 @@ pub(super) fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'stati
 /// The placeholder of a path, or why the path is refused.
 pub(super) fn check_path(path: &str) -> Result<Option<Placeholder>, &'static str> {
     let lower = path.to_ascii_lowercase();
-    // A second decoding would turn %252e into a dot as well.
+    // A server that decodes twice would turn %252e into a dot as well.
     if ["%2e", "%2f", "%5c", "%00", "%252e", "%252f", "%255c"]
         .iter()
         .any(|encoded| lower.contains(encoded))

@@ -2,7 +2,7 @@
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How far they stand behind the other threads of the process.
+/// The niceness of these threads, above that of the others.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
@@ -16,7 +16,7 @@ impl BackgroundPool {
             .worker_threads(cores.saturating_sub(1).max(1))
             .thread_name("computing")
             .on_thread_start(|| {
-                // Of this thread alone, on Linux. Without it they are only apart.
+                // On Linux this concerns this thread alone. Elsewhere the threads are only separate.
                 #[cfg(target_os = "linux")]
                 let _ = rustix::process::nice(NICENESS);
             })
@@ -35,7 +35,7 @@ impl BackgroundPool {
 impl Drop for BackgroundPool {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            // It may be an instance that lets go of them, and that must not wait for itself.
+            // An instance on one of these threads may drop the last handle. It must not wait for itself.
             runtime.shutdown_background();
         }
     }

@@ -1,7 +1,7 @@
-//! What the host holds in memory for one account, all its instances together.
+//! The host memory that one account uses, with all its instances.
 //!
-//! Whoever keeps something for an account has a [`Charge`] for it, and dropping that gives the bytes
-//! back. Prices are a little above what things take, never below.
+//! Code that keeps something for an account holds a [`Charge`] for it. Dropping the charge gives the
+//! bytes back. A price may be a little more than what the thing takes, never less.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,14 +1,14 @@
-//! CPU time of instances: who computes for long lets others run, and who computes without end is
-//! stopped or slowed down.
+//! The CPU time of instances. An instance that computes for long lets others run, and one that
+//! computes without end is stopped or slowed down.
 //!
 //! - A thread ticks while instances compute, and rests while none does.
-//! - At a tick, code that has run for about that long yields to the executor: whoever is ready, and
-//!   the sockets, come first.
-//! - Code that does not return to the host's event loop for longer than `cpu_slice` ends with a trap.
-//! - Who computes for more than a moment goes on on other [threads](super::offload).
-//! - Who takes more than its share, whatever it does, waits until it has its share again.
+//! - At a tick, code that has run for about that long yields to the executor, so that other tasks and
+//!   the sockets get their turn.
+//! - Code that does not return to the host's event loop within `cpu_slice` traps.
+//! - An instance that computes for more than a moment goes on on other [threads](super::offload).
+//! - An instance that uses more than its account's share waits until it is within the share again.
 //!
-//! Time is that of the thread's CPU, so a busy machine makes nobody guilty.
+//! CPU time of the thread is what counts, so a busy machine makes no instance guilty.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,9 +28,9 @@ use super::tenant::Tenant;
 
 /// The longest time for which an instance computes before others may run.
 pub const TICK: Duration = Duration::from_millis(1);
-/// How much of the time in which it does not wait for its turn an instance may compute. What it
-/// takes above that adds up: with more than a moment of it the instance has to go on elsewhere, and
-/// when it has calmed down it comes back. Older computing is forgotten.
+/// The part of its time that an instance may compute; time in which it waits for its turn does not
+/// count. The excess adds up, and older excess is forgotten. With more than a moment of excess the
+/// instance moves to the background threads; when it has computed less for a while, it moves back.
 const BUSY: f64 = 0.75;
 const MOMENT: Duration = Duration::from_millis(10);
 const CALM: Duration = Duration::from_millis(1);
@@ -58,7 +58,7 @@ impl Ticker {
     /// Starts ticking for `engine`.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When no thread can be started.
     pub fn start(engine: &Engine) -> std::io::Result<Ticker> {
         let shared = Arc::new(Shared::default());
         let (ticking, engine) = (Arc::clone(&shared), engine.weak());

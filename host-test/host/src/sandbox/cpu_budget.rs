@@ -7,8 +7,8 @@ use super::limits::Limits;
 /// What a timer can do.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
-/// What an account may take of the CPU before it has to wait. It belongs to the account, so that a
-/// new instance brings no new credit.
+/// How much CPU time an account may use before it has to wait. A new instance brings no new credit,
+/// because this belongs to the account.
 pub(super) struct CpuBudget {
     nanoseconds: f64,
     since: Instant,

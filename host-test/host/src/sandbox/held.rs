@@ -1,10 +1,11 @@
-//! `wasi:http` with what its resources hold counted: each function that lets a component keep something
-//! in the host's memory is here, and goes on to wasmtime's own when there is room.
+//! `wasi:http`, with its memory counted: each function that lets a component keep something in the
+//! host's memory is wrapped here. It calls wasmtime's function if the account's budget has room.
 //!
-//! - A string is as long as HTTP has use for. A method may have 30 MB otherwise.
-//! - The table of resources is weighed when what was taken since the last time could matter, so that
-//!   what goes away by any way is noticed, and what was only cloned costs no count of its own.
-//! - What has no error for it ends the instance; so does a component that goes on asking.
+//! - Strings are bounded by what HTTP needs. Otherwise a method could have 30 MB.
+//! - The table of resources is weighed when the growth since the last weighing could matter. So every
+//!   way to drop a resource is noticed, and a clone needs no count of its own.
+//! - A function without an error for this ends the instance. A component that goes on asking after
+//!   many refusals is ended as well.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,9 +26,9 @@ use super::budget::Charge;
 use super::limits::Exceeded;
 use super::tenant::Tenant;
 
-/// What an entry of the table takes, with what the engine keeps for a stream or a future beside it.
+/// The price of an entry of the table, with the engine's part for a stream or a future.
 const HANDLE_BYTES: usize = 1024;
-/// A field of a map, beside its name and its value.
+/// The price of a field of a map, without its name and its value.
 const FIELD_BYTES: usize = 144;
 /// The longest method and the longest scheme that are no standard ones.
 const TOKEN_BYTES: usize = 64;
@@ -35,7 +36,7 @@ const TOKEN_BYTES: usize = 64;
 const AUTHORITY_BYTES: usize = 1024;
 /// The longest path with its query.
 const PATH_BYTES: usize = 16 * 1024;
-/// What may be taken before the table is weighed again, beside what it held then.
+/// The growth after which the table is weighed again.
 const SLACK_BYTES: usize = 1024 * 1024;
 /// How often a component may meet its limit before that ends it.
 const REFUSALS: u32 = 100;
@@ -46,7 +47,7 @@ type OptionsError = TrappableError<types::RequestOptionsError>;
 type Trailers = FutureReader<Result<Option<Resource<FieldMap>>, types::ErrorCode>>;
 type Sent = FutureReader<Result<(), types::ErrorCode>>;
 
-/// What the table of an instance takes of its account's budget.
+/// What the table of an instance uses of its account's budget.
 pub(super) struct Held {
     charge: Charge,
     /// What it was when it was last weighed.
@@ -122,7 +123,7 @@ fn weight(entry: &dyn std::any::Any) -> usize {
     HANDLE_BYTES + held
 }
 
-/// What a map of fields takes.
+/// The price of a map of fields.
 pub(super) fn weight_of_fields(fields: &HeaderMap) -> usize {
     let each =
         |(name, value): (&http::HeaderName, &http::HeaderValue)| name.as_str().len() + value.len();
@@ -130,7 +131,7 @@ pub(super) fn weight_of_fields(fields: &HeaderMap) -> usize {
     texts + FIELD_BYTES * fields.capacity().max(fields.len())
 }
 
-/// What a field takes that is not in its map yet. A map doubles its room when it is full.
+/// The price of a field that is about to be added. A map doubles its room when it is full.
 fn weight_of_new(name: &str, value: &[u8]) -> usize {
     name.len() + value.len() + 4 * FIELD_BYTES
 }
@@ -170,12 +171,12 @@ impl Sandbox {
 }
 
 impl View<'_> {
-    /// Room for something; without it the call traps.
+    /// Reserves room. Without room the call traps.
     fn room(&mut self, bytes: usize) -> Result<(), Exceeded> {
         self.held.grow(self.inner.table, bytes)
     }
 
-    /// Room for something, or a word for the operator; without it the call has an error for that.
+    /// Reserves room. Without room it tells the operator, and the call returns its own error.
     fn has_room(&mut self, bytes: usize) -> Result<bool, Exceeded> {
         let Err(exceeded) = self.room(bytes) else {
             self.held.refusals = 0;
@@ -195,7 +196,7 @@ impl View<'_> {
         Ok(bytes <= longest && self.has_room(bytes)?)
     }
 
-    /// Room for fields, which have an error for that.
+    /// Reserves room for fields, whose functions have an error for this.
     fn room_for_fields(&mut self, bytes: usize) -> Result<(), HeaderError> {
         match self.has_room(bytes).map_err(HeaderError::trap)? {
             true => Ok(()),

@@ -15,14 +15,14 @@ use super::tenant::Tenant;
 use crate::egress::error::{EgressError, FailureKind};
 use crate::egress::{Egress, Timeouts};
 
-/// What is taken of a request's body at a time, however much the component offers.
+/// The most bytes of a request's body that are read at a time, however many the component offers.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// What an open request takes: its connection with buffers, and its state.
+/// The price of an open request: its connection with buffers, and its state.
 const REQUEST_BYTES: usize = 32 * 1024;
-/// What a body takes on its way out: chunks in the engine, in the client and on the connection.
+/// The price of a body on its way out: chunks in the engine, in the client and on the connection.
 const BODY_BYTES: usize = 3 * CHUNK_BYTES;
-/// What an answer's body takes whose reader does not read: the connection's buffer, and what was
-/// read of it before.
+/// The price of an answer's body that nobody reads: the connection's buffer, and the bytes that were
+/// read from it before.
 const ANSWER_BYTES: usize = 128 * 1024;
 
 /// Sends the requests of one instance.
@@ -60,7 +60,7 @@ fn weight(request: &http::Request<WasiBody>) -> usize {
     REQUEST_BYTES + 2 * (path + authority) + weight_of_fields(request.headers()) + body
 }
 
-/// Tells what the host itself stops; the other failures are the component's to tell.
+/// Logs the requests that the host itself stops. The component reports the other failures.
 fn tell(tenant: &Tenant, error: &EgressError) {
     if let Some(exceeded) = error.failure.limit() {
         tenant.refuse(&exceeded);
@@ -116,7 +116,7 @@ impl WasiHttpHooks for Hooks {
         Box::new(async move {
             leave_the_stack().await;
             let request = request.map(|body| body.map_err(RequestBodyError));
-            // Without what the operator configured: that is nobody's to see.
+            // Without the path that the operator configured: nobody may see it.
             let path = egress.own_path(request.uri());
             let result = egress.send(request, timeouts).await;
             let status = result.as_ref().ok().map(http::Response::status);
@@ -131,7 +131,7 @@ impl WasiHttpHooks for Hooks {
             }
             let response = response.map(|body| {
                 let body = body.map_frame(move |frame| {
-                    // They become a resource of the component without a call of it.
+                    // Trailers become a resource of the component although it did not call for them.
                     let trailers = frame.trailers_ref().map_or(0, weight_of_fields);
                     unseen.fetch_add(trailers, Ordering::Relaxed);
                     frame
@@ -150,8 +150,8 @@ impl WasiHttpHooks for Hooks {
     }
 }
 
-/// The first poll is made on the instance's own stack, which keeps each page that was ever touched;
-/// a request goes 50 KiB deep there. All later polls are made on the thread's.
+/// The first poll runs on the instance's own stack, which keeps every page that was ever touched, and
+/// a request uses 50 KiB of stack. All later polls run on the thread's stack.
 async fn leave_the_stack() {
     let mut is_first = true;
     std::future::poll_fn(|context| {

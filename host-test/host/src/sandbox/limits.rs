@@ -1,7 +1,7 @@
-//! What one account may take of the process that it shares with others.
+//! What one account may use of the process that it shares with others.
 //!
-//! Every limit is enforced by the host, whatever the component does. What is over a limit is refused
-//! or ends the instance, and is told in words: which limit, its value, and where it is raised.
+//! The host enforces every limit, whatever the component does. It refuses what is over a limit, or
+//! ends the instance, and says which limit it was, its value, and where to raise it.
 
 use std::time::Duration;
 
@@ -23,9 +23,9 @@ pub struct Limits {
     pub memories: u32,
     /// Tables that it may have.
     pub tables: u32,
-    /// What the host may hold in its own memory for the account, all instances together: requests and
-    /// their parts, handles, bodies under way, waiting messages, links to media. Fixed prices stand
-    /// for what is not measured; see [`budget`](super::budget).
+    /// Host memory for the account, all instances together, in bytes: requests and their parts, handles,
+    /// bodies under way, waiting messages, links to media. What is not measured has a fixed price; see
+    /// [`budget`](super::budget).
     pub host_bytes: usize,
     /// Handles that an instance may hold: requests, bodies, buckets, streams, futures.
     pub handles: usize,

@@ -1,9 +1,9 @@
 //! Moves what computes for long to the [pool](super::background_pool) in the background, and back.
 //!
-//! An instance starts among the others, which look after the sockets as well. When it has computed for
-//! more than a moment it goes on in the pool, where others like it wait for it, and the system puts it
-//! behind the rest of the process. When it has calmed down it comes back. Its sockets and timers stay
-//! where they are.
+//! An instance starts on the runtime's threads, which also serve the sockets. When it has computed for
+//! more than a moment it moves to the pool, whose threads have a lower priority, and competes only with
+//! instances like it. When it computes less, it moves back. Its sockets and timers stay with the
+//! runtime.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -18,12 +18,12 @@ use super::cpu::Meter;
 
 type Body<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Runs what computes in an instance, here or on those threads; none when it was cancelled there.
+/// Runs the code of an instance, here or on those threads. `None` if it was cancelled there.
 pub(crate) fn run<T: Send + 'static>(
     meter: Option<Arc<Meter>>,
     body: impl Future<Output = T> + Send + 'static,
 ) -> impl Future<Output = Option<T>> + Send {
-    // Before the first poll: an async function would keep room for what it was given as well.
+    // Boxed before the first poll: an async function would keep room for its argument as well.
     move_about(meter, Box::pin(body))
 }
 

@@ -1,10 +1,10 @@
-//! What is counted of an account's requests: how many are open, and how those that ended did.
+//! Counts the requests of an account: how many are open, and how the others ended.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Paths that are counted each on its own; the component chooses them, so they have to be few.
+/// The most paths with a count of their own. They are few because the component chooses them.
 const PATHS: usize = 16;
 /// The longest of them.
 const PATH_BYTES: usize = 64;

@@ -127,8 +127,8 @@ impl Tenant {
         rate.unwrap_or_else(PoisonError::into_inner).written
     }
 
-    /// Waits until the account may write so many bytes. It waits alone: nothing is locked. Real time,
-    /// since it is the machine's disk that is shared.
+    /// Waits until the account may write so many bytes. No lock is held meanwhile. The wait is in real
+    /// time, because the accounts share a real disk.
     pub(super) async fn may_write(&self, bytes: usize) {
         let cost = bytes.saturating_add(WRITE_BYTES);
         let wait = {

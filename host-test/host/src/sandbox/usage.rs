@@ -1,8 +1,8 @@
 //! How much an account stores.
 //!
-//! The stores can't tell, and a count reads everything, so it is made only when what was written since
-//! the last one could have brought the account near its limits. A store may therefore hold a quarter
-//! more than its limits when the process starts, and a sixteenth more afterwards.
+//! The stores do not know how much they hold, and a count reads everything. So the host counts only
+//! when the writes since the last count could have brought the account near its limits. A store may
+//! therefore hold a quarter more than its limits after the start, and a sixteenth more later.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ pub(super) struct Usage {
 pub(super) struct Rate {
     per_second: f64,
     burst: f64,
-    /// Below zero after a write that was larger than what was left.
+    /// Negative after a write that was larger than the rest.
     credit: f64,
     since: Instant,
     pub written: u64,

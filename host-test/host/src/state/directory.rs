@@ -1,13 +1,13 @@
 //! A store in a directory of this machine: one fjall database, one keyspace for all accounts.
 //!
 //! - A write that has returned survives `kill -9`; with [`Durability::Full`] also a power cut.
-//! - The directory is 0700, also when it was there before, unless it is another user's. Its files
-//!   follow the process's umask, which the runner sets to 077.
-//! - One process at a time: a second one is told so and changes nothing.
-//! - No thread of the runtime waits for the disk to write: a write takes microseconds, or it is made
-//!   elsewhere.
-//! - A write that fails closes it; it opens again when the disk takes writes, see [`store`].
-//! - A start that was cut short while it created the directory does not spoil the next one.
+//! - The directory has mode 0700, even if it was there before, unless it belongs to another user. Its
+//!   files follow the process's umask, which the runner sets to 077.
+//! - One process at a time uses it. A second one gets an error and changes nothing.
+//! - No thread of the runtime waits for the disk to write: a write takes microseconds, or another
+//!   thread does it.
+//! - A write that fails closes the database. It opens again when the disk takes writes, see [`store`].
+//! - A start that was interrupted while it created the directory does not spoil the next one.
 
 mod store;
 
@@ -143,8 +143,8 @@ impl DirectoryBucket {
         Ok((sum?, number))
     }
 
-    /// Makes a change, here and now where nothing makes it wait, and on another thread otherwise;
-    /// answers once it is as durable as was asked for.
+    /// Makes a change: at once if it does not have to wait, otherwise on another thread. Returns when the
+    /// change is as durable as was asked for.
     fn write<T: Send + 'static>(
         &self,
         change: impl FnOnce(&DirectoryBucket) -> Result<Written<T>, StateError> + Send + 'static,
@@ -165,7 +165,7 @@ impl DirectoryBucket {
     }
 }
 
-/// Runs what may block for long on another thread, when it has its turn.
+/// Runs work that may block for long on another thread, when it is its turn.
 async fn elsewhere<T: Send + 'static>(
     turn: Arc<Semaphore>,
     work: impl FnOnce() -> Result<T, StateError> + Send + 'static,

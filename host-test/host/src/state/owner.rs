@@ -1,7 +1,7 @@
 //! Which platform an account's part of the store belongs to: a mark in a bucket that no component
 //! can open.
 //!
-//! Promise: what a component of one platform has stored is never opened for one of another platform.
+//! Promise: no component opens what a component of another platform has stored.
 
 use super::{State, StateError};
 
@@ -9,7 +9,7 @@ use super::{State, StateError};
 const BUCKET: &str = "platform";
 /// Its key.
 const KEY: &str = "platform";
-/// The platforms that there were before the mark. What they stored may lack it, and is nobody else's.
+/// The platforms that are older than the mark. Their stores may lack it, and belong to no other platform.
 const BEFORE: [&str; 2] = ["weixin", "wecom"];
 
 /// Why a store is not opened.
@@ -33,8 +33,8 @@ pub enum ClaimError {
     Failed(#[from] StateError),
 }
 
-/// Claims what is stored of an account for a platform: for good, if it is nobody's yet. `bucket` is
-/// one of the account's own.
+/// Claims an account's part of the store for a platform. If nobody has claimed it yet, the claim is
+/// for good. `bucket` is one of the account's own.
 ///
 /// # Errors
 /// When it belongs to another platform, and when the store fails.

@@ -3,9 +3,9 @@
 //! - Two keys for each bucket: the hash `weixin:values:<bucket>` has the values, and the sorted set
 //!   `weixin:keys:<bucket>` their keys in order, because a hash can't be listed page by page without
 //!   repeats. Both change at once.
-//! - What a write survives is the server's to promise: with `appendonly yes` the end of the server,
-//!   with `appendfsync always` too, which [`Durability::Full`] asks for, a power cut.
-//! - A server that is away is an error of each operation, soon, and never a lost write: see [`link`].
+//! - The server decides what a write survives: with `appendonly yes` a crash of the server, and with
+//!   `appendfsync always` as well, which [`Durability::Full`] requires, a power cut.
+//! - While the server is away, each operation fails soon, and no write is lost: see [`link`].
 
 pub mod address;
 pub mod link;
@@ -43,7 +43,7 @@ pub struct RedisState {
 }
 
 impl RedisState {
-    /// Connects, and sees whether the server takes writes. Warns in the log of what it may lose.
+    /// Connects, and checks that the server takes writes. Warns in the log of what the server may lose.
     ///
     /// # Errors
     /// When it can't be reached or used; one line without the password.

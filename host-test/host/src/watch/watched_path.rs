@@ -1,4 +1,4 @@
-//! Where a file is, links followed: in which directories something has to happen for it to change.
+//! Finds the directories in which a change may change a file, links included.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -17,8 +17,8 @@ pub(super) struct WatchedPath {
     pub name: OsString,
 }
 
-/// The places of a file: its own, those of each link on the way to it, and where it ends early, that of
-/// the first part that is missing.
+/// The names that decide what a file is: its own, that of each link on the way to it, and, if the way
+/// ends early, that of the first missing part.
 pub(super) fn watched_paths(path: &Path) -> BTreeSet<WatchedPath> {
     let mut paths = BTreeSet::new();
     let mut at = PathBuf::from("/");
@@ -79,7 +79,7 @@ pub(super) fn version(path: &Path) -> Option<Version> {
     ))
 }
 
-/// Whether a directory is another machine's, whose changes this one is not told of.
+/// Whether a directory is on another machine, whose changes this machine does not see.
 #[cfg(target_os = "linux")]
 pub(super) fn is_remote(directory: &Path) -> bool {
     /// NFS, SMB (three kinds), FUSE, 9P, AFS, Ceph, Lustre, OCFS2, GFS2, vboxsf, HGFS.

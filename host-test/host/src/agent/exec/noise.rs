@@ -1,4 +1,4 @@
-//! What a process writes that is no answer: counted, and told once a minute with an example.
+//! Lines of a process that are no answers. They are counted, and reported once a minute with an example.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// Longest example.
 const MAX_EXAMPLE_CHARS: usize = 80;
 
-/// The lines that were skipped and not told.
+/// The lines that were skipped and not reported yet.
 pub struct Noise {
     clock: Clock,
     telling: OncePer,
@@ -42,7 +42,7 @@ impl Noise {
         }
     }
 
-    /// Waits until what was counted is to be told.
+    /// Waits until it is time for a report.
     pub async fn due(&mut self) {
         match self.telling.last() {
             Some(told) if self.count > 0 => {
@@ -53,7 +53,7 @@ impl Noise {
         }
     }
 
-    /// Tells what was counted.
+    /// Reports the count.
     pub fn tell(&mut self) {
         let (count, example, why) = (std::mem::take(&mut self.count), &self.example, self.why);
         if count == 0 {

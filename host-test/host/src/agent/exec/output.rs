@@ -1,4 +1,4 @@
-//! The lines of a process's output.
+//! Decodes the lines of a process's output.
 
 use std::io;
 

@@ -1,9 +1,10 @@
-//! The database of a state directory, which heals.
+//! The database of a state directory, which recovers from failed writes.
 //!
-//! After a write that failed, the database takes no more, and nobody knows how much of that write is on
-//! the disk. So it is closed at once, reads included: what is in memory may differ from the disk. A
-//! thread waits until the directory takes a write of that size again, and opens it anew; what the disk
-//! has is then the truth. In between each operation fails at once with the reason.
+//! After a failed write the database takes no more writes, and nobody knows how much of that write is
+//! on the disk. Reads could return what is in memory and not on the disk. So the database is closed at
+//! once, for reads as well. A thread waits until the directory takes a write of that size again, and
+//! opens the database: then the disk is the truth. Meanwhile each operation fails at once, with the
+//! reason.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -43,10 +44,10 @@ pub(super) struct Store {
     /// Held while a key is changed, so that no write falls between the read and the write of an
     /// increment. The journal takes one writer at a time, so this costs nothing more.
     writing: Mutex<()>,
-    /// The turn of a write that may have to wait for the disk. Those who wait are served in order,
-    /// and an account waits with few at a time, so none takes the place of the others.
+    /// The turn of a write that may have to wait for the disk. Waiting writes are served in order, and
+    /// an account waits with few at a time, so that no account crowds out the others.
     pub turn: Arc<Semaphore>,
-    /// Listings that may run at once: they skip what was deleted, which may be much.
+    /// Listings that may run at once. A listing skips deleted keys, which may be many.
     pub listings: Arc<Semaphore>,
 }
 
@@ -97,8 +98,8 @@ impl Store {
         }
     }
 
-    /// Whether a write might have to wait, behind another one or for the disk. A closed database keeps
-    /// nobody waiting.
+    /// Whether a write might have to wait, for another write or for the disk. A closed database lets
+    /// nobody wait.
     pub fn may_stall(&self) -> bool {
         if self.turn.available_permits() == 0 {
             return true;
@@ -160,7 +161,7 @@ impl Store {
     }
 
     fn writing(&self) -> MutexGuard<'_, ()> {
-        // It guards no data of its own, so a panic elsewhere does no harm.
+        // The lock guards no data, so a panic of another holder does no harm.
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -170,7 +171,7 @@ impl Store {
         }
     }
 
-    /// Closes the database after a failed write, unless somebody else's failure has done so.
+    /// Closes the database after a failed write, unless another failure has closed it.
     fn fail(self: &Arc<Self>, number: u64, bytes: usize, error: &fjall::Error) -> StateError {
         let reason = reason(&self.path, error);
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
@@ -195,7 +196,7 @@ impl Store {
         StateError::Storage { reason }
     }
 
-    /// Has a thread wait for the end of the outage; where there is no thread to be had, the next
+    /// Starts a thread that waits for the end of the outage. If no thread can be started, the next
     /// operation tries again.
     fn wait_for_end(self: &Arc<Self>, broken: Option<Held>) {
         let store = Arc::downgrade(self);
@@ -208,7 +209,7 @@ impl Store {
         }
         let waiting = std::thread::Builder::new().name("state".to_owned());
         let waiting = waiting.spawn(move || {
-            // It waits for the database's own thread, which may be in the middle of something.
+            // Dropping waits for the database's own thread, which may be busy.
             drop(broken);
             wait_and_open(&store);
         });
@@ -284,7 +285,8 @@ impl Opened {
         })
     }
 
-    /// It syncs its journal while it writes a table, and lets writers sleep when it does not keep up.
+    /// Whether the database is busy: it syncs its journal while it writes a table, and delays writers
+    /// when it is behind.
     fn may_stall(&self) -> bool {
         self.entries.sealed_memtable_count() > 0 || self.entries.l0_table_count() >= MANY_TABLES
     }
@@ -299,8 +301,8 @@ fn open_database(path: &Path) -> Result<Database, fjall::Error> {
         .open()
 }
 
-/// Creates the directory for its owner alone, and makes it so when it was there. One that is another
-/// user's, such as a volume that Kubernetes gives to a group, is taken as it is.
+/// Creates the directory for its owner alone, or restricts the one that is there. A directory of
+/// another user, such as a volume that Kubernetes gives to a group, is used as it is.
 fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let about = fs::metadata(path)?;
@@ -308,7 +310,7 @@ fn make_private(path: &Path) -> io::Result<()> {
     if about.permissions().mode() & 0o077 == 0 {
         return Ok(());
     }
-    // Root may change any; that of another user has the rights that it was given.
+    // Root could change any directory, but another user's keeps the rights that it has.
     let why = match is_ours {
         true => match fs::set_permissions(path, fs::Permissions::from_mode(0o700)) {
             Ok(()) => return Ok(()),
@@ -329,8 +331,8 @@ fn make_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what a creation left that was cut short: the database writes the file `version` last,
-/// and refuses to create itself over an earlier attempt. Until that file has all of its four bytes
+/// Removes the rest of an interrupted creation. The database writes the file `version` last, and
+/// refuses to create itself over an earlier attempt. Until that file has all of its four bytes,
 /// nothing was stored.
 fn clear_unfinished(path: &Path) -> Result<(), fjall::Error> {
     let version = path.join("version");

@@ -1,7 +1,6 @@
 //! Where a Redis server is, as `--state` names it.
 //!
-//! Promises: what is shown of an address, by `Display`, by `Debug` and in errors, never has the
-//! password in it.
+//! Promise: neither `Display`, nor `Debug`, nor an error shows the password of an address.
 
 use std::fmt;
 use std::str::FromStr;
@@ -38,7 +37,7 @@ impl Address {
 }
 
 impl Address {
-    /// What is secret of it, where it has a password: the password, and the address as it was given.
+    /// The secrets of an address with a password: the password, and the address as it was given.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let password = self.info.redis_settings().password();
         let url = password.map(|_| self.url.as_str());
@@ -72,9 +71,9 @@ impl FromStr for Address {
         if access.username().is_some() && access.password().is_none() {
             return Err(wrong("has a user without a password"));
         }
-        // Small requests, each waited for: none of them is to be held back for another.
+        // The requests are small and each one is waited for, so none may be held back for another.
         let tcp = TcpSettings::default().set_nodelay(true);
-        // Who listens says nothing: the system finds out whether the other end is still there.
+        // A listener sends nothing, so the system has to find out whether the other end is still there.
         let tcp = tcp.set_keepalive(
             TcpKeepalive::new()
                 .with_time(KEEP_ALIVE)

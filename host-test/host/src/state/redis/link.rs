@@ -1,13 +1,13 @@
-//! The connection to a server: one for the process, made again when it is lost.
+//! The connection to a server. The process has one, and makes it again when it is lost.
 //!
 //! Promises:
-//! - An operation fails when it has no connection within [`CONNECT_WAIT`] or no answer within
-//!   [`ANSWER_WAIT`]; between two attempts to connect it fails at once. Nothing is retried here.
-//! - What was sent over an earlier connection does not happen after something that was sent over a
-//!   later one, although nobody waits for its answer any more: the server is told to forget the
-//!   earlier connection before the later one is used.
-//! - The log has one line when the server is away or refuses, and one when it is back or takes writes.
-//! - After a failure it is looked whether the server takes writes, until it does: [`Link::trouble`].
+//! - An operation fails if it has no connection within [`CONNECT_WAIT`], or no answer within
+//!   [`ANSWER_WAIT`]. Between two attempts to connect it fails at once. Nothing is retried here.
+//! - A command of an earlier connection never takes effect after a command of a later one, even if
+//!   nobody waits for its answer any more: the host has the server close the earlier connection before
+//!   it uses the later one.
+//! - The log has one line when the server goes away or refuses, and one when it is back or takes writes.
+//! - After a failure, the host tries a write now and then until one succeeds: [`Link::trouble`].
 
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ pub const ANSWER_WAIT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Written and removed, to see whether the server takes writes.
+/// The key that is written and removed to see whether the server takes writes.
 const PROBE: &str = "weixin:probe";
 
 /// The connection to a server, if there is one right now.
@@ -67,7 +67,7 @@ struct Held {
 }
 
 struct Identity {
-    /// The server's run: another one has never heard of the connection.
+    /// The run of the server. Another run does not know the connection.
     run: String,
     client: u64,
 }
@@ -93,7 +93,7 @@ impl Link {
         Ok((Arc::new(link), about))
     }
 
-    /// Sees whether the server takes writes.
+    /// Checks whether the server takes writes.
     pub async fn probe(&self) -> Result<(), String> {
         self.try_ask(async |mut connection| {
             pipe()
@@ -121,7 +121,7 @@ impl Link {
             *trouble = Some(now);
             return;
         }
-        // Of a server that is away the connection tells.
+        // If the server is away, the connection reports it.
         if let Trouble::Refuses(reason) = &now {
             let address = &self.address;
             tracing::warn!("the state at {address} refuses: {reason}; it is asked again");
@@ -146,7 +146,7 @@ impl Link {
         })
     }
 
-    /// The same; the error is the reason alone.
+    /// The same, with the bare reason as the error.
     pub async fn try_ask<T, F>(
         &self,
         question: impl FnOnce(MultiplexedConnection) -> F,
@@ -205,7 +205,7 @@ impl Link {
         }
     }
 
-    /// Whoever waits for the lock meanwhile finds a connection, or fails at once.
+    /// A caller that waits for the lock meanwhile finds a connection, or fails at once.
     async fn connect(&self, held: &mut Held) -> Result<About, String> {
         let attempt = async {
             // The limits of time are ours, and cover all of it.

@@ -1,4 +1,4 @@
-//! What a server says of itself, and of what it can't do, in plain words.
+//! Reads what a server reports about itself, and puts its errors into plain words.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use redis::{ErrorKind, RedisError, RedisResult, cmd};
 use crate::egress::roots::advice;
 use crate::state::Durability;
 
-/// What a server says of itself; empty where it does not let itself be asked.
+/// What a server reports about itself. Empty if the user may not ask.
 #[derive(Default)]
 pub struct About(HashMap<String, String>);
 
@@ -17,7 +17,7 @@ impl About {
     pub async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<About> {
         match cmd("INFO").query_async::<String>(connection).await {
             Ok(text) => Ok(About::read(&text)),
-            // The user may do little: what is wrong then shows when it is done.
+            // The user has few rights. A problem will show when the operation is made.
             Err(error) if is_forbidden(&error) => Ok(About::default()),
             Err(error) => Err(error),
         }
@@ -51,7 +51,7 @@ impl About {
         }
     }
 
-    /// What the operator should know of what it keeps, or why it does not keep enough.
+    /// What the operator should know about the server's persistence, or why it is not enough.
     pub async fn durability(
         &self,
         connection: &mut MultiplexedConnection,
@@ -60,7 +60,7 @@ impl About {
         let appends = self.is("aof_enabled", "1");
         if durability == Durability::Full {
             let sync = setting(connection, "appendfsync").await;
-            // Where it does not tell, the operator's word has to do.
+            // If the server does not say, the operator's promise has to do.
             if (!self.0.is_empty() && !appends) || sync.is_some_and(|sync| sync != "always") {
                 return Err(
                     "--durability full needs a server with `appendonly yes` and `appendfsync always`",
@@ -96,7 +96,7 @@ impl About {
 async fn setting(connection: &mut MultiplexedConnection, name: &str) -> Option<String> {
     let mut ask = cmd("CONFIG");
     ask.arg("GET").arg(name);
-    // Hosted servers do not tell.
+    // Hosted servers do not say.
     let settings: HashMap<String, String> = ask.query_async(connection).await.ok()?;
     settings.into_values().next()
 }
@@ -110,11 +110,11 @@ pub fn is_forbidden(error: &RedisError) -> bool {
     error.code() == Some("NOPERM")
 }
 
-/// Whether nothing more is to be expected of the connection.
+/// Whether the connection is of no more use.
 pub fn is_lost(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_unrecoverable_error()
-        // What was the primary is not any more, or the user's password was changed.
+        // The server is no longer the primary, or the user's password was changed.
         || matches!(code(error).as_str(), "READONLY" | "NOAUTH")
 }
 

@@ -1,0 +1,5 @@
+//! The sources of wanted accounts.
+
+pub mod environment;
+pub mod file;
+pub mod simulator;
