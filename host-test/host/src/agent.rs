@@ -1,11 +1,11 @@
 //! The agent's side: one message of a person goes in, at most one reply comes out.
 //!
-//! - Before the reply an agent may say how far it is, by a [`Progress`].
+//! - Before the reply, an agent may report [`Progress`].
 //! - The JSON of a [`Message`] is a promise to users: every member is always there.
-//! - `Ok` is the agent's acknowledgement, with or without a reply. An [`AgentError`] says by its
-//!   [`Fault`] whether the same message is to be given once more, with the same id; when is the
-//!   caller's to decide.
-//! - What an agent answers is read leniently: unknown members are ignored, and what makes no sense
+//! - `Ok` acknowledges the message, with or without a reply. The [`Fault`] of an [`AgentError`] says
+//!   whether the same message is to be given to the agent again, with the same id. The caller decides
+//!   when.
+//! - An agent's answer is read leniently: unknown members are ignored, and a member that makes no sense
 //!   is reported once and left out.
 
 #[cfg(feature = "agents")]
@@ -47,14 +47,14 @@ pub use error::{AgentError, Fault};
 pub use spec::{AgentSpec, Settings, SpecError};
 pub use words::Words;
 
-/// An agent has this long for an answer.
+/// How long an agent may take for an answer.
 pub const ANSWER_TIME: Duration = Duration::from_secs(10 * 60);
 /// The largest answer: replies may carry files in base64.
 pub const MAX_ANSWER_BYTES: usize = 150 * 1024 * 1024;
 
-/// Something that answers messages. Any number may be with it at the same time.
+/// Something that answers messages. It may get any number of messages at the same time.
 pub trait Agent: Send + Sync {
-    /// Gives a message to the agent. `None` acknowledges it without a reply. What is said to
+    /// Gives a message to the agent. `Ok(None)` acknowledges it without a reply. A text that is given to
     /// `progress` reaches the person before the reply.
     fn answer<'a>(
         &'a self,
@@ -68,13 +68,12 @@ pub trait Agent: Send + Sync {
         None
     }
 
-    /// What all accounts know together of how the agent does. Without one each account finds out
-    /// for itself.
+    /// The health of the agent, shared by all accounts. Without it, each account finds out for itself.
     fn health(&self) -> Option<Arc<Health>> {
         None
     }
 
-    /// What people are told where the agent fails them.
+    /// What people are told when the agent fails.
     fn words(&self) -> Words {
         Words::default()
     }

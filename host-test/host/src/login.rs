@@ -1,9 +1,11 @@
-//! Logins: an instance of its own, that is not started, goes through the steps; the host takes the
-//! credential out of the answer and keeps it.
+//! Logins. An instance of its own, which is never started, goes through the steps. The host takes the
+//! credential out of the answer and stores it.
 //!
-//! Promises: the component never has the credential; a login changes nothing until it is done, and
-//! then the credential is stored before anybody hears of it. It changes what its holder has, whatever
-//! its server says, and its server is told no values but those that the holder got there.
+//! Promises:
+//! - The component never has the credential.
+//! - A login changes nothing until it is done. Then the credential is stored before anybody is told.
+//! - A login changes only the credential of its holder, whatever the server answers.
+//! - The server is told only values that the holder got from that server.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,9 +22,9 @@ use crate::runtime::{Plugin, Runtime};
 use crate::state::memory::MemoryState;
 use crate::text::not_an_id;
 
-/// What a login may set of the configuration: a place within what the component may reach. Never an
-/// origin that counts as the operator's, and no policy; [`rules`](crate::account) refuses a component
-/// that declares one of these as an origin.
+/// The configuration keys that a login may set: places within the component's reach. A login never sets
+/// an origin that counts as the operator's, and no policy. [`rules`](crate::account) refuses a component
+/// that declares one of these keys as an origin.
 pub(crate) const SETTINGS: [&str; 1] = ["login-base-url"];
 /// What the platform takes at most.
 const MAX_VALUES: usize = 10;

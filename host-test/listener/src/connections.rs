@@ -1,4 +1,4 @@
-//! The connections of one server: which are taken, and which have to go.
+//! The connections of one server: which ones are accepted, and which ones are closed to make room.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,10 +15,9 @@ use super::ListenerLimits;
 use super::tls::Acceptor;
 use super::watched::{self, Peer, Received, Watch};
 
-/// The pause after a connection that can't be taken: some may come free.
+/// The pause after a connection that can't be accepted. Others may end meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// The log tells of connections that are not taken at most once within this time: anybody can cause
-/// that.
+/// The log reports refused connections at most once within this time, because anybody can cause them.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// The connections of a server. Dropping it ends them.
@@ -70,7 +69,7 @@ impl Connections {
         }
     }
 
-    /// Serves a connection without TLS, where there is or can be made room for it.
+    /// Serves a connection without TLS, if there is room or room can be made.
     pub fn take<A, F, B, E>(&mut self, stream: TcpStream, remote: SocketAddr, answer: A)
     where
         A: Fn(Request<Received>, Peer) -> F + Send + Sync + 'static,
@@ -96,7 +95,7 @@ impl Connections {
         B::Error: Into<crate::BoxError>,
         E: Into<crate::BoxError>,
     {
-        // Of a connection that is gone already, nothing can be asked.
+        // A connection that has ended already has no addresses to ask for.
         let Ok(local) = stream.local_addr() else {
             return;
         };
@@ -126,7 +125,7 @@ impl Connections {
 
     /// Deals with a connection that could not be accepted.
     pub async fn cannot_accept(&mut self, error: &io::Error) {
-        // It was given up before it was taken.
+        // The client gave up before the connection was accepted.
         if error.kind() == io::ErrorKind::ConnectionAborted {
             return;
         }
@@ -136,7 +135,7 @@ impl Connections {
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 
-    /// Closes what has waited for its client for too long, and never returns.
+    /// Closes connections that have waited for their client for too long. Never returns.
     pub async fn tend(&mut self) {
         loop {
             if self.tasks.is_empty() {
@@ -190,7 +189,8 @@ impl Slots {
         Some(self.taken)
     }
 
-    /// Closes the one of those that has waited for its client for longest; whether there is one.
+    /// Closes the one of these connections that has waited for its client for longest. Returns whether
+    /// there was one.
     fn make_room(&mut self, of: impl Fn(&Slot) -> bool) -> bool {
         let those = self.open.iter().filter(|(_, slot)| of(slot));
         let oldest = those
@@ -226,7 +226,7 @@ fn lock(slots: &Mutex<Slots>) -> MutexGuard<'_, Slots> {
     slots.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What counts as one peer; none for this machine.
+/// The peer that a connection counts for; `None` for this machine.
 fn network(peer: IpAddr) -> Option<IpAddr> {
     match peer.to_canonical() {
         peer if peer.is_loopback() => None,

@@ -1,14 +1,14 @@
-//! The one source of time, and the one setup of all servers of a process: how connections are taken, what they may take, and by
-//! which names a server lets itself be called.
+//! The clock of a process, and the listener that all its servers use: it accepts connections, bounds
+//! them, and checks the names by which a server is called.
 //!
 //! - A connection that waits for its client has a deadline: for the head of a request, for its body, for
-//!   an answer that nobody reads, and between two requests. One that waits for this process has none: a
-//!   long poll, the next step of a login, media that come slowly.
-//! - There is a bound for connections of one peer, and for all. Where there is no room, the connection
-//!   goes that has waited for its client for longest; those between two requests go first.
-//! - A connection that can't be taken is one client's trouble and ends nothing.
-//! - Requests that a web page sends are refused where [`Names`] are asked: a page has a foreign `Origin`,
-//!   or it reached the server by a name of its own.
+//!   an answer that nobody reads, and between two requests. A connection that waits for this process has
+//!   none: a long poll, the next step of a login, media that arrive slowly.
+//! - The number of connections is bounded, for each peer and in all. When there is no room, the
+//!   connection that has waited for its client for longest is closed, idle ones first.
+//! - A connection that can't be accepted concerns one client, and ends nothing.
+//! - A server that checks [`Names`] refuses requests of web pages: a page has a foreign `Origin`, or it
+//!   reached the server by a name of its own.
 
 pub mod clock;
 mod connections;
@@ -42,21 +42,20 @@ pub use watched::{Peer, Received};
 /// Any error of a service or a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What the connections of a listener may take. What waits for the answer of this process has no
-/// limit here.
+/// The limits of a listener's connections. A connection that waits for this process has no limit here.
 #[derive(Clone)]
 pub struct ListenerLimits {
     /// Connections that are open at once.
     pub connections: usize,
     /// Connections of one peer: an IPv4 address, or the 64 bits of an IPv6 network. This machine's own
-    /// addresses are exempt, since a proxy brings everybody's connections from there.
+    /// addresses are exempt, because a proxy on it brings everybody's connections.
     pub connections_per_peer: usize,
     /// Bytes of a request's head; at least 8 KiB.
     pub head_bytes: usize,
     /// Headers of a request.
     pub headers: usize,
-    /// From the first byte of a request until its head is whole; for the first request from the
-    /// connection on, with what TLS needs.
+    /// From the first byte of a request until its head is complete. For the first request it begins with
+    /// the connection, and includes the TLS handshake.
     pub head: Duration,
     /// The longest wait for a KiB of a body, or for its end.
     pub body: Duration,
@@ -64,7 +63,7 @@ pub struct ListenerLimits {
     pub write: Duration,
     /// The longest pause between two requests.
     pub idle: Duration,
-    /// What the times are measured with: a clock of their own. A test can move it.
+    /// The clock that measures the deadlines. It is one of their own, which tests can move.
     pub clock: Clock,
 }
 
@@ -85,8 +84,8 @@ impl Default for ListenerLimits {
 }
 
 impl ListenerLimits {
-    /// Those of the server of media. An agent may pause while it reads; and the system tells that
-    /// something is read only when much of its buffers is.
+    /// The limits of the media server. An agent may pause while it reads, and the system reports progress
+    /// only when the client has read much of the buffers.
     pub fn media() -> ListenerLimits {
         ListenerLimits {
             connections: 256,
@@ -96,7 +95,7 @@ impl ListenerLimits {
         }
     }
 
-    /// Those of a simulated server, at which thousands of accounts poll, and other clients than ours.
+    /// The limits of a simulated server, at which thousands of accounts poll, and other clients as well.
     pub fn simulator() -> ListenerLimits {
         ListenerLimits {
             connections: 20_000,
@@ -110,7 +109,7 @@ impl ListenerLimits {
         }
     }
 
-    /// The shortest of the deadlines: within this time there is nothing to look for.
+    /// The shortest of the deadlines. No connection can be overdue earlier.
     fn shortest(&self) -> Duration {
         self.head.min(self.body).min(self.write).min(self.idle)
     }
@@ -142,7 +141,7 @@ impl Listener {
         Listener { limits, ..self }
     }
 
-    /// The same, which also obeys these names, where a server asks for names at all.
+    /// The same, but a server that checks names also accepts these.
     pub fn named(self, names: Names) -> Listener {
         Listener { names, ..self }
     }
@@ -156,13 +155,13 @@ impl Listener {
         }
     }
 
-    /// The names that it obeys.
+    /// The names that it accepts.
     pub fn names(&self) -> &Names {
         &self.names
     }
 
-    /// Answers requests until it is dropped; all connections end then. `what` is served here, for the
-    /// log.
+    /// Answers requests until the returned value is dropped; all connections end then. `what` names the
+    /// server in the log.
     pub async fn serve<A, F, B, E>(self, what: &'static str, answer: A)
     where
         A: Fn(Request<Received>, Peer) -> F + Clone + Send + Sync + 'static,

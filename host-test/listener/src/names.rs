@@ -1,8 +1,8 @@
-//! By which names a server lets itself be called, and from which pages.
+//! Checks the name by which a server is called, and the page that sent a request.
 //!
-//! A browser sends what a web page asks of it, also to this machine. Two headers give such a request
-//! away, and a page can set neither: `Origin`, where it is another one than the server's, and `Host`,
-//! where the page's own name was made to point here (DNS rebinding).
+//! A web page can make a browser send requests to this machine. Two headers give such a request away,
+//! and a page can set neither: `Origin`, if it is not the server's own, and `Host`, if the page's own
+//! name was made to point here (DNS rebinding).
 
 use std::net::IpAddr;
 
@@ -11,15 +11,15 @@ use http::header::{HOST, ORIGIN};
 use http::request::Parts;
 use http::uri::{Authority, Uri};
 
-/// The names and addresses that a server obeys besides those of the loopback interface and the address
-/// that a connection came to.
+/// The names and addresses that a server accepts. The loopback names and addresses, and the address
+/// that a connection came to, are always accepted.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     /// In lower case, without a port; addresses without brackets.
     more: Vec<String>,
 }
 
-/// Why a request is not obeyed.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
     /// It asks for another name than the server's, or for none.
@@ -42,7 +42,7 @@ impl Foreign {
 }
 
 impl Names {
-    /// Also these: names of hosts, or addresses, each without scheme and port.
+    /// Adds names of hosts, or addresses, each without scheme and port.
     ///
     /// # Errors
     /// The first that is none.
@@ -64,7 +64,7 @@ impl Names {
         Ok(Names { more: more? })
     }
 
-    /// Whether a request that came to the address `local` is to be obeyed.
+    /// Checks a request that came to the address `local`.
     pub fn check(&self, local: IpAddr, head: &Parts) -> Result<(), Foreign> {
         let host = host(&head.uri, &head.headers).ok_or(Foreign::Host)?;
         if !self.has(host.host(), local) {
@@ -102,7 +102,7 @@ fn plain(host: &str) -> String {
     host.to_ascii_lowercase()
 }
 
-/// What the request asks for: none where it says nothing, two things, or nonsense.
+/// The host that the request names. `None` if it names no host, two hosts, or nonsense.
 fn host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     let mut values = headers.get_all(HOST).iter();
     let (value, None) = (values.next()?, values.next()) else {
@@ -138,8 +138,8 @@ fn origin(headers: &HeaderMap) -> Origin {
     read().unwrap_or(Origin::Other)
 }
 
-/// Whether a page of this origin is of the server that the request asks for, itself or behind a proxy
-/// with TLS.
+/// Whether a page of this origin belongs to the server that the request names, directly or behind a TLS
+/// proxy.
 fn is_same(scheme: &str, origin: &Authority, host: &Authority) -> bool {
     let usual = match scheme {
         "http" => 80,

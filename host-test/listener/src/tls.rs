@@ -1,5 +1,5 @@
-//! TLS with a certificate from files, which are read again when they change: certificates are renewed
-//! every few weeks, and a gateway runs for months.
+//! TLS with a certificate from files. The files are read again when they change: certificates are
+//! renewed every few weeks, and a gateway runs for months.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ pub(crate) use tokio_rustls::TlsAcceptor as Acceptor;
 
 use crate::clock::Clock;
 
-/// How often it is looked at the files, where connections come.
+/// How often the files are checked while connections arrive.
 const LOOK: Duration = Duration::from_secs(60);
 
 /// Why there is no TLS, in one line.
@@ -40,8 +40,8 @@ struct Now {
 type Version = [Option<(SystemTime, u64)>; 2];
 
 impl Tls {
-    /// Reads both files, which are PEM: the server's certificate with those that lead to an authority,
-    /// its own first; and its key. `clock` tells when it is looked at them again.
+    /// Reads both files, which are PEM: the server's certificate, followed by the intermediate ones, and
+    /// its key. `clock` decides when they are checked again.
     ///
     /// # Errors
     /// One line that names the file and what is wrong with it.
@@ -65,8 +65,8 @@ impl Tls {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What takes the next connection. The one that finds the files changed still gets the old
-    /// certificate: it does not wait for a disk.
+    /// The acceptor for the next connection. A connection that finds the files changed still gets the old
+    /// certificate, so that it does not wait for the disk.
     pub(crate) fn acceptor(self: &Arc<Tls>) -> Acceptor {
         let time = self.clock.elapsed();
         let mut now = self.now();
@@ -85,7 +85,7 @@ impl Tls {
         }
         let read = read(&self.certificate, &self.key);
         let mut now = self.now();
-        // Of files that are half written the next look sees the other half.
+        // If the files are half written, the next check sees the rest.
         now.version = version;
         match read {
             Ok(acceptor) => {

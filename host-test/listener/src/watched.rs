@@ -25,7 +25,7 @@ use crate::clock::Clock;
 /// What a body must bring before its time begins anew.
 const BODY_PROGRESS: usize = 1024;
 
-/// Both ends of a connection.
+/// The addresses of both ends of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
     /// Whoever connected.
@@ -72,7 +72,7 @@ struct BodyWait {
     bytes: usize,
 }
 
-/// What a connection waits for; the first go first where there is no room.
+/// What a connection waits for. When there is no room, the first variant is closed first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wait {
     /// Another request.
@@ -100,7 +100,7 @@ impl Watch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the connection soon.
+    /// Has the connection end soon.
     pub(super) fn close(&self) {
         self.close.notify_one();
     }
@@ -109,7 +109,7 @@ impl Watch {
         self.close.notified().await;
     }
 
-    /// When it has waited for too long for its client, if nothing happens until then.
+    /// When the wait for the client becomes too long, if nothing happens until then.
     pub(super) fn deadline(&self, limits: &ListenerLimits) -> Option<Duration> {
         let state = self.state();
         let read = match state.phase {
@@ -198,7 +198,7 @@ pub(super) async fn serve<A, F, B, E>(
     B::Error: Into<crate::BoxError>,
     E: Into<crate::BoxError>,
 {
-    // Without it small answers may wait for acknowledgements; it is no error to go on so.
+    // Without this option small answers may be delayed, which is no error.
     let _ = stream.set_nodelay(true);
     let stream = match tls {
         None => Either::Left(stream),
@@ -286,7 +286,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(context);
         self.watch.wrote(&polled);
-        // All of what was to be written is written before this is asked.
+        // hyper asks for this only when everything is written.
         if polled.is_ready() && self.watch.state().phase == Phase::Answered {
             self.watch.enter(Phase::Idle);
         }

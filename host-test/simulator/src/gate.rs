@@ -1,31 +1,31 @@
 //! Who is obeyed: all requests must ask for this server by a name that it was told, and not come from a
 //! page of another origin; the control paths are for this machine, and for who has their token.
 
+use gateway_listener::{Foreign, Names, Peer, Token, has_origin};
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use serde_json::json;
 
-use super::breakage::AnswerBody;
-use super::server::json_answer;
-use gateway_listener::{Foreign, Names, Peer, Token, has_origin};
+use crate::body::AnswerBody;
+use crate::response::json_answer;
 
 /// What is asked of every request.
-pub(super) struct Gate {
+pub(crate) struct Gate {
     names: Names,
     token: String,
     expected_token: Token,
 }
 
 /// Why a request is not obeyed.
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     status: StatusCode,
     sentence: &'static str,
 }
 
 impl Gate {
     /// With this token for the control paths; `None` and an empty one draw one.
-    pub(super) fn new(names: Names, token: Option<String>) -> Gate {
+    pub(crate) fn new(names: Names, token: Option<String>) -> Gate {
         let given = token
             .and_then(|token| Token::new(&token).map(|expected_token| (token, expected_token)));
         let (token, expected_token) = given.unwrap_or_else(Token::draw);
@@ -37,12 +37,12 @@ impl Gate {
     }
 
     /// The token of the control paths.
-    pub(super) fn token(&self) -> &str {
+    pub(crate) fn token(&self) -> &str {
         &self.token
     }
 
     /// Whether a request is obeyed. `is_told` says whether a client was sent here by this name.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         peer: Peer,
         head: &Parts,
@@ -74,7 +74,7 @@ impl Refusal {
         Refusal { status, sentence }
     }
 
-    pub(super) fn answer(self) -> Response<AnswerBody> {
+    pub(crate) fn answer(self) -> Response<AnswerBody> {
         let body = json!({"error": format!("{}.", self.sentence)});
         let mut response = json_answer(self.status, body.to_string().into());
         if self.status == StatusCode::UNAUTHORIZED {

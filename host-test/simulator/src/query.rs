@@ -1,7 +1,16 @@
 //! Queries of URLs: what stands in them, and how it is written.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// All but the unreserved characters of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
 /// The value of a parameter in a query; empty when it is not there.
-pub(super) fn parameter(query: Option<&str>, name: &str) -> String {
+pub(crate) fn parameter(query: Option<&str>, name: &str) -> String {
     let mut pairs = query.unwrap_or_default().split('&');
     let value = pairs.find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name));
     unescaped(value.map_or("", |(_, value)| value))
@@ -9,43 +18,17 @@ pub(super) fn parameter(query: Option<&str>, name: &str) -> String {
 
 /// Undoes the percent-encoding; as in a form, `+` is a space.
 fn unescaped(text: &str) -> String {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let pair = |high, low| u8::try_from(digit(high)? * 16 + digit(low)?).ok();
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let escape = match rest {
-            [b'%', high, low, after @ ..] => pair(*high, *low).map(|byte| (byte, after)),
-            _ => None,
-        };
-        let plain = if *first == b'+' { b' ' } else { *first };
-        let (byte, after) = escape.unwrap_or((plain, after));
-        bytes.push(byte);
-        rest = after;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    let text = text.replace('+', " ");
+    percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }
 
 /// Percent-encodes all but what never needs it.
-pub(super) fn escaped(text: &str) -> String {
-    use std::fmt::Write;
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                escaped.push(char::from(byte));
-            }
-            _ => {
-                // Writing to a string cannot fail.
-                let _ = write!(escaped, "%{byte:02X}");
-            }
-        }
-    }
-    escaped
+pub(crate) fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// The names of the parameters, as they are written.
-pub(super) fn names(query: Option<&str>) -> impl Iterator<Item = &str> {
+pub(crate) fn names(query: Option<&str>) -> impl Iterator<Item = &str> {
     let pairs = query.unwrap_or_default().split('&');
     let names = pairs.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
     names.filter(|name| !name.is_empty())

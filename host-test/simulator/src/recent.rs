@@ -5,14 +5,14 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
 /// At most `limit` entries; a new one replaces the oldest.
-pub(super) struct Recent<K, V> {
+pub(crate) struct Recent<K, V> {
     known: HashMap<K, V>,
     order: VecDeque<K>,
     limit: usize,
 }
 
 impl<K: Hash + Eq + Clone, V> Recent<K, V> {
-    pub(super) fn new(limit: usize) -> Recent<K, V> {
+    pub(crate) fn new(limit: usize) -> Recent<K, V> {
         Recent {
             known: HashMap::new(),
             order: VecDeque::new(),
@@ -20,14 +20,14 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
         }
     }
 
-    pub(super) fn find<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
+    pub(crate) fn find<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
         self.known.get(key)
     }
 
-    pub(super) fn find_mut<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    pub(crate) fn find_mut<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
     {
@@ -35,7 +35,7 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
     }
 
     /// Adds an entry; a key that is there keeps its value.
-    pub(super) fn remember(&mut self, key: K, value: V) {
+    pub(crate) fn remember(&mut self, key: K, value: V) {
         if self.known.contains_key(&key) {
             return;
         }

@@ -9,10 +9,10 @@ use crate::egress::capture::Capture;
 use crate::egress::rule::{Credential, Rule};
 use crate::login::SETTINGS;
 
-/// The rules of an account; a rule whose host is a configuration key in braces holds for that key's
-/// value, and is left out where the key is not set. Without a credential it is for the whole origin,
-/// with one for its path alone. Each rule has the captures of its credential;
-/// where the key's value has a path, they hold below that path as well.
+/// The rules of an account. If the host of a rule is a configuration key in braces, the rule is for the
+/// value of that key, and is left out if the key is not set. Without a credential such a rule covers the
+/// whole origin, with one only its path. Each rule has the captures of its credential. If the value of
+/// the key has a path, the captures apply below that path as well.
 ///
 /// # Errors
 /// One sentence that names the rule.

@@ -1,5 +1,5 @@
-//! What keeps an account from its work although it has an instance: a store that fails, calls that
-//! fail again and again.
+//! What keeps an account with an instance from working: a store that fails, or calls that fail again and
+//! again.
 
 use std::sync::PoisonError;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Posts under way. One goes on when its caller goes away, and a caller that comes again with the
-//! same key waits for the same post: files are not uploaded twice.
+//! Posts under way. A post goes on when its caller goes away. A caller that comes again with the same key
+//! waits for the same post, so files are not uploaded twice.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

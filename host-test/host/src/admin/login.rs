@@ -1,5 +1,5 @@
-//! Logins, step by step, as JSON. Each account has one at a time; what was logged in is stored, and
-//! whoever serves the accounts takes it from there.
+//! Logins, step by step, as JSON. Each account has one at a time. The credential is stored, and the code
+//! that runs the accounts reads it from there.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,8 +1,8 @@
-//! What an agent's process gets of our environment: everything but what lets somebody in as us.
+//! The environment of an agent's process: that of the gateway, without the gateway's secrets.
 //!
-//! Promises: no secret of a platform, of the operator's API, of the simulated server or of the store
-//! reaches it, under the name that we read it by or under another one. What the operator names is
-//! passed or withheld as the operator says. Proxies pass: the agent has to get out, too.
+//! Promises: the process gets no secret of a platform, of the operator's API, of the simulated server or
+//! of the store, neither under its usual name nor under another one. If the operator names a variable,
+//! the operator's word decides. The variables of proxies pass, because agents need the network, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -22,7 +22,7 @@ pub const SECRETS: [&str; 6] = [
     "WEIXIN_SIM_TOKEN",
     "WEIXIN_TOKEN",
 ];
-/// A shorter value would be found in what has nothing to do with it.
+/// A shorter value would be found in unrelated variables.
 const SHORTEST_VALUE: usize = 8;
 
 /// Which variables are withheld from an agent's process. The default withholds [`SECRETS`].
@@ -80,7 +80,7 @@ impl Environment {
         self.said.insert(name.to_owned(), passes);
     }
 
-    /// Takes out of the command's environment, which is ours, what is withheld.
+    /// Removes the withheld variables from the environment of a command, which inherits ours.
     pub(super) fn apply(&self, command: &mut Command) {
         for (name, value) in std::env::vars_os() {
             if !self.passes(&name, &value) {

@@ -1,4 +1,4 @@
-//! Why an agent did not answer, and whose fault that is.
+//! Why an agent did not answer, and whether the message or the agent is at fault.
 
 use std::time::Duration;
 
@@ -49,16 +49,16 @@ pub enum AgentError {
     NoAnswer(String),
 }
 
-/// Whose fault a failure is, and so what becomes of the message.
+/// Who is at fault for a failure. That decides what happens to the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// Perhaps the message's: it is given again, and put aside where others are answered.
+    /// Perhaps the message. It is given again, and put aside if others are answered meanwhile.
     Message,
-    /// The agent's, for a while: it counts against no message.
+    /// The agent, for a while. The failure counts against no message.
     Outage,
-    /// The agent's, until somebody mends it: one message at a time tries whether it is.
+    /// The agent, until somebody mends it. One message at a time tries whether it works again.
     Lasting,
-    /// The agent is done with the message: giving it again would bring the same.
+    /// The agent is done with the message. It would give the same answer again.
     Final,
 }
 

@@ -1,11 +1,12 @@
 //! An agent that is a model, behind any server with `/chat/completions`.
 //!
-//! - The last turns of each conversation go along. They are kept in memory, bounded, and hold what
-//!   was answered: a message that comes again takes the place of itself.
-//! - Only 2xx with a readable answer acknowledges. What a model may be unable to take, pictures and
-//!   then the earlier turns, is left out when the server refuses it, so that no conversation is stuck.
-//! - What a model thinks is neither said nor kept. An error with status 200 is the error that it means.
-//! - The key is in one header, and in no log and no error.
+//! - Each request brings the last turns of the conversation. The turns are in memory, bounded, and only
+//!   those that were answered. A message that comes again replaces its own turn.
+//! - Only a 2xx status with a readable answer acknowledges a message. If the server refuses a request,
+//!   the agent asks again without pictures, and then without the earlier turns, so that no conversation
+//!   is stuck.
+//! - Thoughts of a model are neither shown nor kept. An error with status 200 counts as that error.
+//! - The key is sent in one header. No log and no error shows it.
 
 mod base;
 mod completion;
@@ -48,7 +49,7 @@ const MAX_COMPLETION_BYTES: usize = 16 * 1024 * 1024;
 pub struct Settings {
     /// The model's name.
     pub model: String,
-    /// None: the server wants none.
+    /// `None` if the server needs no key.
     pub key: Option<Key>,
     /// What the model is told before each conversation.
     pub system_prompt: Option<String>,
@@ -84,9 +85,9 @@ impl std::fmt::Debug for Key {
 
 /// A model behind a server.
 pub struct OpenAiAgent {
-    /// Where completions may be, the likelier place first.
+    /// The URLs at which completions may be, the likelier one first.
     urls: Vec<Uri>,
-    /// Which of them it is, as far as is known.
+    /// The index of the one that worked last.
     place: AtomicUsize,
     settings: Settings,
     client: Client<Connector, Full<Bytes>>,
@@ -114,14 +115,14 @@ impl OpenAiAgent {
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
-        // What a panicked holder left is whole: each change is one assignment.
+        // A panic of another holder leaves a valid value: each change is one assignment.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn reply(&self, message: &Message) -> Result<Option<Reply>, AgentError> {
         let conversation = (message.account.clone(), message.conversation.id.clone());
         let mut turns = self.history().of(&conversation);
-        // It was answered, and comes again: the model answers it as if for the first time.
+        // The message was answered and comes again. The model answers it as if for the first time.
         turns.retain(|turn| turn.id != message.id);
         let said = prompt::text(message);
         if said.trim().is_empty() {
@@ -188,8 +189,8 @@ impl OpenAiAgent {
         self.post_anywhere(&body.into()).await
     }
 
-    /// Asks where completions are. A URL without a path leaves open where that is: the other place is
-    /// tried where nothing is found.
+    /// Asks for a completion. A URL without a path does not say where completions are: if one URL has
+    /// nothing, the other one is tried.
     async fn post_anywhere(&self, body: &Bytes) -> Result<Completion, AgentError> {
         let place = self.place.load(Ordering::Relaxed);
         let first = self.urls.get(place).unwrap_or(&self.urls[0]);
@@ -206,7 +207,7 @@ impl OpenAiAgent {
                 self.place.store(place, Ordering::Relaxed);
                 return other;
             }
-            // One that has words is a server with models, but not this one.
+            // An error in words comes from a server with models that lacks this model.
             if has_words(&other) && !has_words(&result) {
                 return other;
             }
@@ -236,7 +237,7 @@ impl OpenAiAgent {
         let body = Limited::new(body, MAX_COMPLETION_BYTES).collect().await;
         let refused = |trouble: Trouble| {
             let words = match &self.settings.key {
-                // Some servers repeat it.
+                // Some servers repeat the key.
                 Some(key) => trouble.words.replace(&key.plain, "…"),
                 None => trouble.words,
             };
@@ -295,7 +296,7 @@ fn has_words(result: &Result<Completion, AgentError>) -> bool {
     matches!(result, Err(AgentError::Refused { reason, .. }) if reason != trouble::NO_WORDS)
 }
 
-/// Servers of models without eyes differ in how they say so; these mean something else.
+/// Servers differ in how they refuse pictures. These errors mean something else.
 fn may_be_the_pictures(status: u16) -> bool {
     !matches!(status, 401..=403 | 408 | 429 | 502..=504 | 529)
 }

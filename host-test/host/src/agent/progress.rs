@@ -1,7 +1,7 @@
 //! What an agent says before its answer, for the person who waits.
 //!
-//! Nothing depends on it: what is said is sent in its order as soon as it can be, and what is too
-//! much, or comes after the answer, is left out.
+//! Nothing depends on it. Texts are sent in their order, as soon as possible. A text that comes when too
+//! many are under way, or after the answer, is left out.
 
 use std::sync::Arc;
 
@@ -10,40 +10,40 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 /// Texts of one message that are on their way at the same time.
 const MAX_UNDER_WAY: usize = 64;
 
-/// Takes what an agent says about one message. Clones say it of the same message.
+/// Takes what an agent says about one message. Clones belong to the same message.
 #[derive(Clone)]
 pub struct Progress {
     lines: mpsc::UnboundedSender<Line>,
     room: Arc<Semaphore>,
 }
 
-/// A text on its way; it makes room for another one when it is dropped.
+/// A text on its way. Dropping it makes room for another one.
 pub(crate) struct Line {
     pub text: String,
     _room: OwnedSemaphorePermit,
 }
 
 impl Progress {
-    /// A sink, and where what is said comes out.
+    /// A sink, and the receiver of its texts.
     pub(crate) fn new() -> (Progress, mpsc::UnboundedReceiver<Line>) {
         let (lines, said) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(MAX_UNDER_WAY));
         (Progress { lines, room }, said)
     }
 
-    /// A sink that leads nowhere, for an agent that is asked outside of an account.
+    /// A sink that discards everything, for an agent that is asked outside of an account.
     pub fn nowhere() -> Progress {
         Progress::new().0
     }
 
-    /// Says a text. Returns at once; what is blank, or more than can be under way, is left out.
+    /// Says a text, and returns at once. A blank text is left out, and so is one for which there is no room.
     pub fn say(&self, text: impl Into<String>) {
         let text = text.into();
         if text.trim().is_empty() {
             return;
         }
         match Arc::clone(&self.room).try_acquire_owned() {
-            // Where nobody listens any more, the answer is known.
+            // Without a receiver, the answer is known already.
             Ok(room) => drop(self.lines.send(Line { text, _room: room })),
             Err(_) => tracing::debug!("a line of progress is left out: too many are on their way"),
         }

@@ -1,7 +1,7 @@
-//! What a model thinks before it answers, where a server leaves that in the text.
+//! Removes the thoughts of a model, which some servers leave in the text of an answer.
 //!
-//! Only what stands at the very start is a thought: a block that is opened there, or everything
-//! before a closing tag that was never opened. A tag inside of code is what the answer is about.
+//! A thought stands at the very start of the text: a block that is opened there, or everything before a
+//! closing tag that was never opened. A tag inside of code belongs to the answer.
 
 /// Tags around thoughts: of DeepSeek and Qwen, Claude's prompts, Gemma, Seed, Mistral, Kimi.
 const TAGS: [(&str, &str); 9] = [
@@ -48,8 +48,8 @@ fn starts_with(text: &str, tag: &str) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()))
 }
 
-/// Behind the closing tag of a thought. Thoughts are about tags as well: one outside of code comes
-/// first, but code in a thought may have no end.
+/// The position behind the closing tag of a thought. A thought may mention tags, so a tag outside of code
+/// has precedence. Code in a thought may have no end.
 fn end_of_thought(text: &str, tag: &str) -> Option<usize> {
     let place =
         find_outside_code(text, |rest| starts_with(rest, tag)).or_else(|| find(text, tag))?;

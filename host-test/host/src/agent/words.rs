@@ -1,4 +1,4 @@
-//! What people are told where an agent fails them.
+//! What people are told when an agent fails.
 
 use std::time::Duration;
 

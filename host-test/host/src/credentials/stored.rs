@@ -1,7 +1,7 @@
-//! What is stored of logins, and who may change what of it: values in, values out.
+//! The stored records of logins, and the rules for changing them. There is no I/O here.
 //!
-//! Promises: a login touches the records of its own holder, at its own home, and nothing else,
-//! whatever its server says; what conflicts with another holder is refused and changes nothing.
+//! Promises: a login changes the records of its own holder, at its own home, and no others, whatever its
+//! server answers. A conflict with another holder is refused and changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -97,7 +97,7 @@ impl Holder {
 /// What a login brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Brought {
-    /// What the server calls the bot: a fact, and no key to anything of somebody else's.
+    /// The id that the server gives the bot. It gives no access to anything of another holder.
     pub bot: String,
     /// Credentials by name, such as `bot-token`.
     pub secrets: BTreeMap<String, String>,
@@ -192,7 +192,7 @@ pub(super) struct Stored {
     /// Newest first.
     #[serde(default)]
     pub credentials: Vec<Credential>,
-    /// SHA-256 of tokens that are not to be used again, of nobody knows whom: as it was before
+    /// SHA-256 of tokens that are not to be used again, without their accounts, as records had them before
     /// `replaced_of`. It is read, and never changed.
     #[serde(default)]
     replaced: Vec<String>,

@@ -1,5 +1,5 @@
-//! Bounds of what a component says of itself, which the host keeps and looks through at each request;
-//! and its rules as lines for people.
+//! Bounds a component's description, which the host keeps and searches at each request, and prints its
+//! rules for people.
 
 use crate::bindings::exports::gateway::channel::meta::{
     Capture, Descriptor, Egress, Keeping, Placement,

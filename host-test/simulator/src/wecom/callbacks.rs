@@ -14,28 +14,18 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::people::{element, envelope};
 use super::rules::Odd;
 use super::seal::Seal;
-use super::state::WecomState;
-use crate::lock;
+use super::state::{Callback, WecomState};
+use super::xml::{element, envelope};
 use crate::query::escaped;
+use crate::sync::lock;
 
 /// Bytes of an answer that are read.
 const ANSWER_BYTES: usize = 256 * 1024;
 const HOUR_S: u64 = 3600;
 /// Bytes of a text that is not cut.
 const TEXT_BYTES: usize = 2048;
-
-/// Something that is to be told to the app.
-#[derive(Clone)]
-pub(super) struct Callback {
-    /// Whose it is.
-    pub(super) user: String,
-    /// Names it in [`super::WecomSimulator::deliveries`].
-    pub(super) id: String,
-    pub(super) xml: String,
-}
 
 /// A callback as it is posted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::multipart;
 use super::state::{File, Records, WecomState, random_text};
-use crate::lock;
 use crate::query::{escaped, parameter};
+use crate::sync::lock;
 
 /// Longest content of a text; what is longer is cut.
 const TEXT_BYTES: usize = 2048;
@@ -213,7 +213,7 @@ fn shown(server: &WecomState, kind: &str, content: &Value) -> Result<Shown, (i64
 }
 
 /// `POST /cgi-bin/media/upload`: keeps a file.
-pub(super) fn upload(server: &WecomState, head: &Parts, body: &Bytes) -> Answer {
+pub(super) async fn upload(server: &WecomState, head: &Parts, body: &Bytes) -> Answer {
     let kind = parameter(head.uri.query(), "type");
     let limit = match kind.as_str() {
         "image" | "video" => 10 * MIB,
@@ -223,7 +223,7 @@ pub(super) fn upload(server: &WecomState, head: &Parts, body: &Bytes) -> Answer 
     };
     let content_type = head.headers.get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
-    let part = match multipart::read(content_type.unwrap_or_default(), body) {
+    let part = match multipart::read(content_type.unwrap_or_default(), body).await {
         Ok(part) if part.name == "media" => part,
         Ok(_) => {
             server.violation("media/upload: the part is not called media".to_owned());
@@ -242,7 +242,7 @@ pub(super) fn upload(server: &WecomState, head: &Parts, body: &Bytes) -> Answer 
         kind: kind.clone(),
         name: part.filename,
         mime: part.content_type.unwrap_or_default(),
-        bytes: body.slice_ref(part.content),
+        bytes: part.content,
         since: now,
     });
     Answer::json(&json!({

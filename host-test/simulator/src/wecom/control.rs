@@ -11,17 +11,41 @@
 //! | `POST /sim/clock` | `{"advance_ms"}`; `{"now_ms"}` |
 //! | `GET /sim/log`, `GET /sim/violations` | the wire; what was done wrong |
 
-use std::time::Duration;
+use std::collections::VecDeque;
 
 use http::{Method, StatusCode};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::people::speak;
+use super::rules::Changes;
 use super::state::WecomState;
-use super::{DEFAULT_USER, callbacks, people, speak};
-use crate::lock;
+use super::{DEFAULT_USER, callbacks, xml};
+use crate::controlled::{self, Problem, bad, object};
+use crate::json::{self, Member};
+use crate::sync::lock;
 
-/// A clock moved further could overflow.
-const CENTURY_MS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
+/// `POST /sim/messages`.
+#[derive(Deserialize)]
+#[serde(expecting = "a JSON object")]
+struct SpeakRequest {
+    user: Option<String>,
+    #[serde(default)]
+    text: Member<String>,
+    #[serde(default)]
+    event: Member<String>,
+    key: Option<String>,
+    #[serde(default)]
+    xml: Member<String>,
+}
+
+/// `POST /sim/callback`.
+#[derive(Deserialize)]
+#[serde(expecting = "a JSON object")]
+struct CallbackRequest {
+    url: String,
+    verify: Option<bool>,
+}
 
 /// Answers the control path after `/sim/`.
 pub(super) async fn answer(
@@ -29,63 +53,29 @@ pub(super) async fn answer(
     method: &Method,
     path: &str,
     body: &[u8],
-) -> Result<Value, (StatusCode, String)> {
-    let bad = |sentence: &str| (StatusCode::BAD_REQUEST, sentence.to_owned());
-    let request = || -> Result<Value, (StatusCode, String)> {
-        let value = serde_json::from_slice::<Value>(body).ok();
-        value
-            .filter(Value::is_object)
-            .ok_or_else(|| bad("The body must be a JSON object."))
-    };
-    let ring = |entries: &std::collections::VecDeque<Value>| entries.iter().cloned().collect();
+) -> Result<Value, Problem> {
+    let ring = |entries: &VecDeque<Value>| entries.iter().cloned().collect();
     match (path, method.as_str()) {
         ("messages", "GET") => Ok(ring(&lock(&server.records).phone)),
         ("deliveries", "GET") => Ok(ring(&lock(&server.records).deliveries)),
         ("log", "GET") => Ok(ring(&lock(&server.records).log)),
         ("violations", "GET") => Ok(lock(&server.records).violations.clone().into()),
         ("callback", "POST") => {
-            let request = request()?;
-            let url = request["url"]
-                .as_str()
-                .ok_or_else(|| bad("`url` must be a URL."))?;
-            if request["verify"] != false {
-                let verified = callbacks::verify(server, url).await;
-                verified.map_err(|why| bad(&format!("The URL is not verified: {why}.")))?;
+            let request: CallbackRequest = json::read(&object(body)?).map_err(bad)?;
+            if request.verify != Some(false) {
+                let verified = callbacks::verify(server, &request.url).await;
+                verified.map_err(|why| bad(format!("The URL is not verified: {why}.")))?;
             }
-            lock(&server.records).callback_url = Some(url.to_owned());
+            lock(&server.records).callback_url = Some(request.url);
             Ok(json!({}))
         }
-        ("messages", "POST") => {
-            let request = request()?;
-            let user = request["user"].as_str().unwrap_or(DEFAULT_USER);
-            let text = |name: &str| request[name].as_str();
-            let id = match (text("text"), text("event"), text("xml")) {
-                (Some(content), None, None) => speak(server, user, &people::text(content), true),
-                (None, Some(name), None) => {
-                    let key = text("key").unwrap_or_default();
-                    speak(server, user, &people::event(name, key), false)
-                }
-                (None, None, Some(xml)) => speak(server, user, xml, true),
-                _ => {
-                    return Err(bad(
-                        "Exactly one of `text`, `event` and `xml` must be given.",
-                    ));
-                }
-            };
-            Ok(json!({"id": id}))
-        }
+        ("messages", "POST") => say(server, &object(body)?),
         ("faults", "POST") => {
-            server.switch(&request()?).map_err(|why| bad(&why))?;
+            let changes = Changes::read(&object(body)?).map_err(bad)?;
+            server.change(&changes).map_err(bad)?;
             Ok(json!({}))
         }
-        ("clock", "POST") => {
-            let advance = request()?["advance_ms"].as_u64();
-            let advance = advance
-                .filter(|advance| *advance <= CENTURY_MS)
-                .ok_or_else(|| bad("`advance_ms` must be milliseconds."))?;
-            server.clock.advance(Duration::from_millis(advance));
-            Ok(json!({"now_ms": server.clock.unix_ms()}))
-        }
+        ("clock", "POST") => controlled::advance(&server.clock, body),
         _ => Err((
             StatusCode::NOT_FOUND,
             "GET or POST /sim/messages, GET /sim/deliveries, log and violations, POST \
@@ -93,4 +83,28 @@ pub(super) async fn answer(
                 .to_owned(),
         )),
     }
+}
+
+fn say(server: &WecomState, request: &Value) -> Result<Value, Problem> {
+    let request: SpeakRequest = json::read(request).map_err(bad)?;
+    let user = request.user.as_deref().unwrap_or(DEFAULT_USER);
+    let content = (
+        request.text.given(),
+        request.event.given(),
+        request.xml.given(),
+    );
+    let id = match content {
+        (Some(text), None, None) => speak(server, user, &xml::text(&text), true),
+        (None, Some(name), None) => {
+            let key = request.key.unwrap_or_default();
+            speak(server, user, &xml::event(&name, &key), false)
+        }
+        (None, None, Some(elements)) => speak(server, user, &elements, true),
+        _ => {
+            return Err(bad(
+                "Exactly one of `text`, `event` and `xml` must be given.",
+            ));
+        }
+    };
+    Ok(json!({"id": id}))
 }

@@ -1,6 +1,6 @@
 //! What the simulated WeCom counts.
 
-use super::rules::Endpoint;
+use super::endpoint::Endpoint;
 
 /// What was counted since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -97,7 +97,7 @@ impl Seal {
         let mut parts = [&*self.token, timestamp, nonce, encrypt];
         parts.sort_unstable();
         let digest = Sha1::digest(parts.concat());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        base16ct::lower::encode_string(&digest)
     }
 }
 

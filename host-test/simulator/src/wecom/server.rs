@@ -3,25 +3,25 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
+use gateway_listener::{Connections, ListenerLimits, Peer, Received};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::callbacks::{Callback, deliver_all};
+use super::callbacks::deliver_all;
 use super::calls::{self, Answer};
 use super::control;
-use super::rules::{Endpoint, Fault, Kind};
-use super::state::WecomState;
-use crate::breakage::{AnswerBody, Cut, cut_off, date, stalled, whole};
-use crate::faults::Break;
-use crate::lock;
+use super::endpoint::Endpoint;
+use super::state::{Callback, WecomState};
+use crate::body::{AnswerBody, Cut, cut_off, stalled, whole};
+use crate::controlled;
+use crate::faults::{CutAt, Effect, Fault, StallAt};
 use crate::query::parameter;
-use crate::server::json_answer;
-use gateway_listener::{Connections, ListenerLimits, Peer, Received};
+use crate::response::{dated, problem, whole_body};
+use crate::sync::lock;
 
 /// Bytes of a request's body that are read: the largest file, and what is around it.
 const REQUEST_BYTES: usize = 24 * 1024 * 1024;
@@ -45,7 +45,13 @@ pub(super) async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
                     let server = server.clone();
-                    let answer = move |request, peer| dated(server.clone(), peer, request);
+                    let answer = move |request, peer| {
+                        let server = server.clone();
+                        async move {
+                            let answer = answer(server.clone(), peer, request);
+                            dated(&server.clock, answer).await
+                        }
+                    };
                     connections.take(stream, remote, answer);
                 }
                 Err(error) => connections.cannot_accept(&error).await,
@@ -55,18 +61,6 @@ pub(super) async fn serve(
     }
     connections.shutdown().await;
     delivering.shutdown().await;
-}
-
-/// An answer with the time of the simulated server's own clock.
-async fn dated(
-    server: Arc<WecomState>,
-    peer: Peer,
-    request: Request<Received>,
-) -> Result<Response<AnswerBody>, Cut> {
-    let date = date(&server.clock);
-    let mut response = answer(server, peer, request).await?;
-    response.headers_mut().insert(DATE, date);
-    Ok(response)
 }
 
 async fn answer(
@@ -86,14 +80,10 @@ async fn answer(
         return Ok(problem(StatusCode::NOT_FOUND, sentence));
     }
     // A client that breaks off gets no answer.
-    let body = Limited::new(body, REQUEST_BYTES).collect().await;
-    let body = body.map_err(|_| Cut)?.to_bytes();
+    let body = whole_body(body, REQUEST_BYTES).await.ok_or(Cut)?;
     let Some(endpoint) = endpoint else {
         let answered = control::answer(&server, &head.method, control.unwrap_or_default(), &body);
-        return Ok(match answered.await {
-            Ok(value) => json_answer(StatusCode::OK, value.to_string().into()),
-            Err((status, sentence)) => problem(status, &sentence),
-        });
+        return Ok(controlled::rendered(answered.await));
     };
     let is_get = head.method == Method::GET;
     if is_get != endpoint.is_get() || !(is_get || head.method == Method::POST) {
@@ -110,12 +100,13 @@ async fn answer(
                 calls::check_caller(&server, &head)
             }
         };
-        truth = refusal.unwrap_or_else(|| match endpoint {
-            Endpoint::GetToken => calls::gettoken(&server, &head),
-            Endpoint::Send => calls::send(&server, &body),
-            Endpoint::Upload => calls::upload(&server, &head, &body),
-            Endpoint::Get => calls::get(&server, &head),
-        });
+        truth = match (refusal, endpoint) {
+            (Some(refusal), _) => refusal,
+            (None, Endpoint::GetToken) => calls::gettoken(&server, &head),
+            (None, Endpoint::Send) => calls::send(&server, &body),
+            (None, Endpoint::Upload) => calls::upload(&server, &head, &body).await,
+            (None, Endpoint::Get) => calls::get(&server, &head),
+        };
     }
     server.changed.notify_waiters();
     if !fault.delay.is_zero() {
@@ -146,26 +137,26 @@ async fn give(
         body: mut bytes,
     } = truth;
     let json = HeaderValue::from_static("application/json; charset=UTF-8");
-    match &fault.kind {
-        Kind::Status(code) => {
-            status = StatusCode::from_u16(*code).unwrap_or(StatusCode::BAD_GATEWAY);
+    match &fault.effect {
+        Effect::Status(given) => {
+            status = given.code();
             headers.clear();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
-            bytes = format!("<html><body><h1>{status}</h1></body></html>").into();
+            bytes = given.page();
         }
-        Kind::Body(text) => bytes = Bytes::from(text.clone()),
-        Kind::Result(result) => {
+        Effect::Body(text) => bytes = Bytes::from(text.clone()),
+        Effect::Result(result) => {
             headers.clear();
             headers.insert(CONTENT_TYPE, json);
             bytes = Value::Object(result.clone()).to_string().into();
         }
-        Kind::Truncated => bytes.truncate(bytes.len() / 2),
-        Kind::Mangled(mangle) => bytes = mangle.apply(&bytes),
-        Kind::None | Kind::Cut(_) | Kind::Stall(_) => {}
+        Effect::Truncated => bytes.truncate(bytes.len() / 2),
+        Effect::Mangled(mangle) => bytes = mangle.apply(&bytes),
+        _ => {}
     }
     let is_silent = matches!(
-        fault.kind,
-        Kind::Cut(Break::Before | Break::After) | Kind::Stall(Break::Before)
+        fault.effect,
+        Effect::Cut(CutAt::Before | CutAt::After) | Effect::Stall(StallAt::Before)
     );
     record(
         server,
@@ -175,18 +166,13 @@ async fn give(
         &bytes,
     );
     let length = bytes.len();
-    let body = match fault.kind {
-        Kind::Cut(Break::Body) => cut_off(&bytes),
-        Kind::Cut(_) => return Err(Cut),
-        Kind::Stall(Break::Before) => std::future::pending().await,
-        Kind::Stall(Break::After) => stalled(&bytes, 0),
-        Kind::Stall(Break::Body) => stalled(&bytes, length / 2),
-        Kind::None
-        | Kind::Status(_)
-        | Kind::Body(_)
-        | Kind::Result(_)
-        | Kind::Truncated
-        | Kind::Mangled(_) => whole(bytes),
+    let body = match fault.effect {
+        Effect::Cut(CutAt::Body) => cut_off(&bytes),
+        Effect::Cut(_) => return Err(Cut),
+        Effect::Stall(StallAt::Before) => std::future::pending().await,
+        Effect::Stall(StallAt::Headers) => stalled(&bytes, 0),
+        Effect::Stall(StallAt::Body) => stalled(&bytes, length / 2),
+        _ => whole(bytes),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -220,8 +206,4 @@ fn record(
         "response": response,
     });
     server.note(entry, |records| &mut records.log);
-}
-
-fn problem(status: StatusCode, sentence: &str) -> Response<AnswerBody> {
-    json_answer(status, json!({"error": sentence}).to_string().into())
 }

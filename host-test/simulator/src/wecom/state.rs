@@ -7,20 +7,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use gateway_listener::clock::Clock;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 
-use super::Counters;
-use super::callbacks::Callback;
-use super::rules::Rules;
+use super::counters::Counters;
+use super::rules::{Changes, Rules};
 use super::seal::Seal;
 use crate::gate::Gate;
-use crate::lock;
 use crate::recent::Recent;
-use gateway_listener::clock::Clock;
+use crate::sync::lock;
 
 /// Entries of the phones, the wire log and the deliveries that are kept.
 const ENTRIES: usize = 10_000;
@@ -36,6 +35,17 @@ pub(super) struct App {
     pub(super) seal: Seal,
 }
 
+/// Something that is to be told to the app.
+#[derive(Clone)]
+pub(super) struct Callback {
+    /// Whose it is.
+    pub(super) user: String,
+    /// Names it in `WecomSimulator::deliveries`.
+    pub(super) id: String,
+    pub(super) xml: String,
+}
+
+/// What the server knows.
 pub(super) struct WecomState {
     pub(super) address: SocketAddr,
     pub(super) gate: Gate,
@@ -60,6 +70,7 @@ pub(super) struct File {
     pub(super) since: Duration,
 }
 
+/// What is recorded, behind one lock that is held briefly.
 pub(super) struct Records {
     pub(super) callback_url: Option<String>,
     /// Until when each is valid.
@@ -127,9 +138,11 @@ impl WecomState {
         self.message_ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(super) fn switch(&self, changes: &Value) -> Result<(), String> {
+    /// Changes rules and faults: all of it, or nothing.
+    pub(super) fn change(&self, changes: &Changes) -> Result<(), String> {
+        changes.check()?;
         let mut rules = lock(&self.rules);
-        *rules = rules.changed(changes)?;
+        *rules = changes.applied(&rules);
         drop(rules);
         self.changed.notify_waiters();
         Ok(())

@@ -10,9 +10,15 @@ use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
 
-use super::people::element;
+use super::seal::Seal;
+use super::xml::element;
 use super::*;
 use crate::query::parameter;
+use crate::sync::lock;
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::Mutex;
+use tokio::net::TcpListener;
 
 /// What the callback URL of a test says to the next callback.
 #[derive(Clone)]

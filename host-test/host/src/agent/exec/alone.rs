@@ -1,7 +1,7 @@
-//! The suspects of an agent: one after the other, alone in a process of their own.
+//! Tries the suspects of an agent: one after the other, alone in a second process.
 //!
-//! A process that ends so has ended on that message, if another one of the program goes on meanwhile.
-//! Where the program can't run twice (it holds a port or a lock), a suspect goes back to the others.
+//! If that process ends while the first one goes on, it has ended on that message. If the program can't
+//! run twice, because it holds a port or a lock, a suspect goes back to the first process.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,24 +14,24 @@ use super::process::{Process, Program};
 use super::suspects::Suspects;
 use super::{Call, LONGEST_PAUSE, Run, SHORTEST_PAUSE};
 
-/// A process that still runs after this has not failed to start.
+/// A process that still runs after this time has started well.
 pub const SETTLED: Duration = Duration::from_secs(1);
 /// A process without suspects is kept for this long.
 const IDLE: Duration = Duration::from_secs(60);
-/// And has this long to end when it is told that nothing follows.
+/// How long the process may take to end after its standard input was closed.
 const LAST_ORDERS: Duration = Duration::from_secs(5);
 
 /// The task that has the suspects.
 pub struct Alone {
     pub program: Program,
     pub calls: mpsc::UnboundedReceiver<Call>,
-    /// Leads to the process that has all others.
+    /// Gives a message back to the first process.
     pub all: mpsc::Sender<Call>,
     pub main: watch::Receiver<Run>,
     pub suspects: Arc<Suspects>,
 }
 
-/// Starts of processes for suspects: rarer while nothing at all is answered.
+/// Decides when a process for suspects may start: less often while no message is answered.
 #[derive(Default)]
 struct Starts {
     next: Duration,
@@ -40,7 +40,7 @@ struct Starts {
     answers: u64,
 }
 
-/// A process that has started, beside this run of the other one.
+/// A process that has started, and the run of the first process beside it.
 struct Beside {
     process: Process,
     run: Run,
@@ -150,7 +150,7 @@ impl Alone {
         tracing::warn!("the agent's process for a message that was alone with it ended ({status})");
     }
 
-    /// Where the other process is away, the message waits as all do; else it goes there.
+    /// Gives the message to the first process, or lets it wait like all others while there is none.
     async fn send_back(&self, call: Call) {
         if self.main.borrow().since.is_none() {
             call.end(Err(AgentError::NotRunning));

@@ -1,4 +1,4 @@
-//! What a process writes that is no answer: counted, and told once a minute with an example.
+//! Lines of a process that are no answers. They are counted, and reported once a minute with an example.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// Longest example.
 const MAX_EXAMPLE_CHARS: usize = 80;
 
-/// The lines that were skipped and not told.
+/// The lines that were skipped and not reported yet.
 pub struct Noise {
     clock: Clock,
     told_at: Option<Duration>,
@@ -42,7 +42,7 @@ impl Noise {
         }
     }
 
-    /// Waits until what was counted is to be told.
+    /// Waits until it is time for a report.
     pub async fn due(&self) {
         match self.told_at {
             Some(told) if self.count > 0 => self.clock.sleep_until(told + INTERVAL).await,
@@ -50,7 +50,7 @@ impl Noise {
         }
     }
 
-    /// Tells what was counted.
+    /// Reports the count.
     pub fn tell(&mut self) {
         let (count, example, why) = (std::mem::take(&mut self.count), &self.example, self.why);
         if count == 0 {

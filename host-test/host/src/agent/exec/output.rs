@@ -1,4 +1,4 @@
-//! The lines of a process's output; what was read of one is kept when a wait is given up.
+//! Reads the lines of a process's output. A read that is cancelled loses nothing.
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::ChildStdout;

@@ -109,8 +109,8 @@ impl Process {
         self.unwritten.clear();
     }
 
-    /// Writes or reads what can be; false once it has ended. What has begun goes on with the next call
-    /// when this one is given up.
+    /// Writes and reads as much as possible. Returns false once the process has ended. A call that is
+    /// cancelled loses nothing: the next one goes on.
     pub async fn step(&mut self) -> bool {
         tokio::select! {
             line = self.output.next() => match line {
@@ -158,14 +158,14 @@ impl Process {
 
     /// Ends it, if it has not ended; says how it did.
     pub async fn end(mut self) -> String {
-        // An answer that its end has cut comes again.
+        // An answer that was cut off by the end of the process comes again.
         let noise = &mut self.noise;
         self.objects.end(&mut |item| {
             if let Item::Broken(line, why) = item {
                 noise.add(line, why);
             }
         });
-        // One that only closed its output is of no more use.
+        // A process that only closed its output is of no more use.
         kill(&self.child);
         match self.child.wait().await {
             Ok(status) => status.to_string(),

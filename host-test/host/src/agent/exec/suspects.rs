@@ -22,9 +22,9 @@ impl Suspects {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A process ended with these messages, the oldest first. The oldest is what a program that takes
-    /// one after the other was at; another program may have been at any, so that who is there twice is
-    /// a suspect as well.
+    /// Notes that a process ended with these messages, the oldest first. A program that takes one message
+    /// after the other was working on the oldest. Another program may have been working on any of them, so
+    /// a message that is there twice is a suspect, too.
     pub fn ended(&self, with: Vec<String>) {
         let mut found = self.found();
         if found.suspects.len() + found.bystanders.len() + with.len() > MOST {

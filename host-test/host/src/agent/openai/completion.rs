@@ -1,7 +1,7 @@
-//! What the server answers: read leniently, and never trusted to be short.
+//! Reads a server's answer, leniently and with a bound on its length.
 //!
-//! It may be one object, as it was asked for, or a stream of pieces all the same: server-sent events,
-//! or one object a line.
+//! The host asks for one object. Some servers send a stream all the same: server-sent events, or one
+//! object per line.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::agent::thought;
 use crate::json;
 use crate::text::one_line;
 
-/// What is told of a reason that is not known.
+/// The reason that is reported if the server gives none.
 const MAX_FINISH_BYTES: usize = 64;
 
 /// What a model answered.
@@ -51,7 +51,7 @@ pub fn read(body: &[u8]) -> Result<Completion, CompletionError> {
     }
     match result {
         Err(why) if !gathered.is_whole() => Err(CompletionError::Unreadable(why)),
-        // What follows a whole answer is nothing to it.
+        // Bytes behind a complete answer are ignored.
         _ => gathered.completion(),
     }
 }
@@ -95,11 +95,11 @@ fn objects(mut json: &[u8], gathered: &mut Gathered) -> Result<(), &'static str>
     }
 }
 
-/// What was put together of the pieces.
+/// The answer as far as it was assembled from pieces.
 #[derive(Default)]
 struct Gathered {
     is_seen: bool,
-    /// There was a whole message, and not pieces of one alone.
+    /// Whether there was a whole message, and not only pieces of one.
     has_message: bool,
     text: String,
     refusal: String,
@@ -110,7 +110,7 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// Whether what follows can be left unread: a message that is in pieces may break off.
+    /// Whether the rest can be ignored. A message in pieces may break off.
     fn is_whole(&self) -> bool {
         self.has_message || self.finish.is_some()
     }

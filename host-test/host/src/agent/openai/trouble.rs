@@ -1,5 +1,5 @@
-//! Errors in the server's own words, and what they mean. They come with a status of their own, or with
-//! 200 and an object that has no answer.
+//! Reads the errors of servers, and decides what they mean. An error comes with its own status, or with
+//! status 200 and an object that has no answer.
 
 use serde_json::Value;
 
@@ -24,8 +24,8 @@ pub struct Trouble {
     pub words: String,
 }
 
-/// What words mean, the more telling ones first: a part of the error's code, type or message in lower
-/// case, the status, and whose fault that is.
+/// What errors mean, the more specific ones first: a part of the error's code, type or message in lower
+/// case, the status that it means, and who is at fault.
 const MEANINGS: [(&str, u16, Fault); 42] = [
     ("insufficient_quota", 402, Fault::Lasting),
     ("exceeded your current quota", 402, Fault::Lasting),
@@ -115,12 +115,12 @@ fn meaning(status: Option<u16>, error: &Value, answer: &Value) -> Trouble {
     let meanings: Vec<&(&str, u16, Fault)> = hints
         .filter_map(|hint| MEANINGS.iter().find(|(part, ..)| hint.contains(part)))
         .collect();
-    // Of an invalid request the words may say more.
+    // The text of an invalid request may say more.
     let vague = |meaning: &&&(&str, u16, Fault)| meaning.0 != "invalid_request";
     let found = meanings.iter().find(vague).or(meanings.first()).copied();
     let found = found.filter(|(part, _, fault)| match status {
         None => true,
-        // A status of its own is the server's word; only what its owner has to mend is worse.
+        // The status counts, unless the text says that the owner has to mend something.
         Some(400 | 403 | 429) => *fault == Fault::Lasting && *part != "permission",
         Some(_) => false,
     });

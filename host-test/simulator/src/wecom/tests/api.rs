@@ -8,6 +8,8 @@ use serde_json::json;
 use super::super::*;
 use super::start;
 use crate::query::escaped;
+use bytes::Bytes;
+use serde_json::Value;
 
 /// A raw client of the API.
 struct Caller<'a> {
