@@ -73,7 +73,7 @@ impl Handle {
 
     /// SHA-256 of the component's file in hex.
     pub fn component(&self) -> Arc<str> {
-        Arc::clone(&self.shared.setup().plugin.digest)
+        self.shared.setup().plugin.digest()
     }
 
     /// The time that the account goes by.
