@@ -11,7 +11,7 @@
 //!   makes the connection.
 //! - Each wait has a limit of the host's own, which a caller may only shorten.
 //! - Redirects are not followed. The caller gets the answer as it is, but without the target if the
-//!   URL had a credential. A credential of the path ([`path`]) is taken out of the whole answer.
+//!   URL had a credential. A credential of the path (`path.rs`) is taken out of the whole answer.
 //! - An [`EgressError`] says whether the request may have taken effect.
 
 pub mod address;

@@ -5,7 +5,7 @@
 //!   platforms do not have it.
 //! - A caller without a signature learns nothing about accounts. The answer is the same if there is no
 //!   such account, if its component takes no requests, and if the component refuses. It is given no
-//!   sooner than [`REFUSED_AFTER`].
+//!   sooner than `REFUSED_AFTER`.
 //! - A request is bounded: its body and the time for it, the time until the answer begins, and the
 //!   answer itself. The other bounds are in [`crate::listener`].
 //! - A failure ends one request, never the server.

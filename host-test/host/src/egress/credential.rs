@@ -2,8 +2,8 @@
 //!
 //! - In a header, the placeholder may be a part of the value. A placeholder that no matching rule
 //!   allows, or that has no value, fails the request: it never leaves without its credential.
-//! - In the query ([`super::query`]), the placeholder is the whole value of a parameter.
-//! - In the path ([`super::path`]), it stands where the path prefix of its rule has it.
+//! - In the query (`query.rs`), the placeholder is the whole value of a parameter.
+//! - In the path (`path.rs`), it stands where the path prefix of its rule has it.
 //! - In a JSON body, the host replaces a string that is the placeholder and nothing else. It never
 //!   replaces a member's name, and no other byte changes.
 //! - A credential may have several values, for instance one of each account. As an element of a JSON
