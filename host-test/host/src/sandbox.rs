@@ -6,17 +6,22 @@
 //! environment, files and standard streams: they exist and are empty. There are no sockets.
 //! `docs/en/wasi-imports.md` goes through all imports, function by function.
 
-pub(crate) mod background_pool;
+mod background_pool;
+pub mod bucket;
 pub mod budget;
 pub mod clocks;
 pub mod config;
 pub(crate) mod cpu;
+mod cpu_budget;
 mod held;
 pub mod http;
+mod http_types;
 pub mod keyvalue;
 pub mod limits;
+mod log_volume;
 pub mod logging;
 pub(crate) mod memory;
+pub(crate) mod offload;
 pub mod requests;
 pub mod tenant;
 mod usage;
@@ -148,7 +153,7 @@ impl WasiHttpView for Sandbox {
 
 /// Everything that a component may import, and nothing else.
 pub fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
-    held::add_to_linker(linker)?;
+    http_types::add_to_linker(linker)?;
     wasmtime_wasi::p3::bindings::random::random::add_to_linker::<
         Sandbox,
         wasmtime_wasi::random::WasiRandom,

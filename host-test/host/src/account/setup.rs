@@ -6,12 +6,11 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use super::rules;
-use crate::bindings::exports::gateway::channel::meta::{Capture, Descriptor, Keeping};
 use crate::egress::Egress;
 use crate::egress::credential::{Secret, Secrets};
 use crate::instance::Instance;
 use crate::media::MediaRules;
-use crate::runtime::{Plugin, Runtime};
+use crate::runtime::{Plugin, Runtime, captured_by_logins};
 use crate::sandbox::Sandbox;
 use crate::sandbox::keyvalue::first_bucket;
 use crate::sandbox::tenant::Tenant;
@@ -29,6 +28,35 @@ pub struct AccountOptions {
     pub config: BTreeMap<String, String>,
     /// What the agent may send and get.
     pub media: MediaRules,
+}
+
+impl AccountOptions {
+    /// An account with this id, without credentials and configuration.
+    pub fn new(id: impl Into<String>) -> AccountOptions {
+        AccountOptions {
+            id: id.into(),
+            secrets: BTreeMap::new(),
+            config: BTreeMap::new(),
+            media: MediaRules::default(),
+        }
+    }
+
+    /// The same with a credential.
+    pub fn secret(mut self, name: impl Into<String>, value: impl Into<String>) -> AccountOptions {
+        self.secrets.insert(name.into(), value.into());
+        self
+    }
+
+    /// The same with a value of the component's configuration.
+    pub fn config(mut self, key: impl Into<String>, value: impl Into<String>) -> AccountOptions {
+        self.config.insert(key.into(), value.into());
+        self
+    }
+
+    /// The same with other rules for media.
+    pub fn media(self, media: MediaRules) -> AccountOptions {
+        AccountOptions { media, ..self }
+    }
 }
 
 impl std::fmt::Debug for AccountOptions {
@@ -55,12 +83,12 @@ pub enum StartError {
 
 /// What each instance of an account is made of.
 pub struct Setup {
-    pub(super) runtime: Runtime,
-    pub(super) plugin: Plugin,
+    pub(crate) runtime: Runtime,
+    pub(crate) plugin: Plugin,
     state: Arc<dyn State>,
     pub(super) id: Arc<str>,
     pub(super) tenant: Arc<Tenant>,
-    pub(super) config: Arc<BTreeMap<String, String>>,
+    pub(crate) config: Arc<BTreeMap<String, String>>,
     secrets: Secrets,
     pub(crate) egress: Egress,
     pub(super) media: MediaRules,
@@ -102,7 +130,7 @@ impl Setup {
         mut config: BTreeMap<String, String>,
         media: MediaRules,
     ) -> Result<Setup, StartError> {
-        let rules = rules::of(&plugin.descriptor, &config).map_err(StartError::Invalid)?;
+        let rules = rules::of(plugin.descriptor(), &config).map_err(StartError::Invalid)?;
         config.insert("account-id".to_owned(), id.clone());
         let (client, clock) = (runtime.client.clone(), runtime.clock.clone());
         let id: Arc<str> = id.into();
@@ -163,8 +191,8 @@ impl Setup {
     }
 
     /// Its credentials that a login replaces, by their names.
-    pub(super) fn login_secrets(&self) -> BTreeMap<String, String> {
-        captured_by_logins(&self.plugin.descriptor)
+    pub(crate) fn login_secrets(&self) -> BTreeMap<String, String> {
+        captured_by_logins(self.plugin.descriptor())
             .filter_map(|name| {
                 let value = self.secrets.values(name).into_iter().next()?;
                 Some((name.to_owned(), value.expose().to_owned()))
@@ -199,11 +227,4 @@ impl Setup {
             .await
             .map_err(|error| StartError::Failed(format!("{error:#}")))
     }
-}
-
-/// Names of the credentials that logins bring.
-pub(crate) fn captured_by_logins(descriptor: &Descriptor) -> impl Iterator<Item = &str> {
-    let aside = |capture: &&Capture| capture.keep == Keeping::Aside;
-    let captures = descriptor.captures.iter().filter(aside);
-    captures.map(|capture| capture.credential.as_str())
 }
