@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_conformance::{CHECKS, Needs, Suite};
+use gateway_host::account::PartState;
+use gateway_host::account::Phase;
 use gateway_host::account::{Account, AccountOptions};
 use gateway_host::admin::{self, Token};
 use gateway_host::agent::Agent;
 use gateway_host::agent::message::Reply;
-use gateway_host::bindings::exports::gateway::channel::lifecycle::Phase;
-use gateway_host::bindings::gateway::channel::types::{ErrorKind, PartState};
 use gateway_host::clock::Clock;
+use gateway_host::contract::ErrorKind;
 use gateway_host::gateway::Gateway;
 use gateway_host::instance::CallError;
 use gateway_host::runtime::{Plugin, Runtime};
