@@ -1,5 +1,8 @@
 //! Many accounts: a file that changes, components that are swapped, neighbours that are left alone.
 
+use gateway_simulator::Fault;
+use gateway_simulator::ilink::Endpoint;
+use gateway_simulator::ilink::RuleChanges;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -220,7 +223,11 @@ async fn a_component_that_does_not_connect_gives_way_to_the_old_one() {
     let other = harness.runtime.load(&path).await.unwrap();
     harness
         .simulator
-        .faults(&json!({"getupdates": {"status": 502}, "notifystart": {"status": 502}}))
+        .change(
+            &RuleChanges::new()
+                .fault(Endpoint::GetUpdates, Fault::status(502))
+                .fault(Endpoint::NotifyStart, Fault::status(502)),
+        )
         .unwrap();
     let (result, ()) = tokio::join!(gateway.swap(&other, Duration::from_secs(3)), async {
         for _ in 0..200 {
@@ -235,7 +242,11 @@ async fn a_component_that_does_not_connect_gives_way_to_the_old_one() {
     assert_eq!(gateway.plugin("weixin").unwrap().digest, before.digest);
     harness
         .simulator
-        .faults(&json!({"getupdates": null, "notifystart": null}))
+        .change(
+            &RuleChanges::new()
+                .clear(Endpoint::GetUpdates)
+                .clear(Endpoint::NotifyStart),
+        )
         .unwrap();
     harness.simulator.say(ALICE, "two");
     eventually(async || {

@@ -1,5 +1,9 @@
 //! What happens to a channel that runs for months: edges, networks, clocks, and everything at once.
 
+use gateway_simulator::Fault;
+use gateway_simulator::faults::StallAt;
+use gateway_simulator::ilink::Endpoint;
+use gateway_simulator::ilink::RuleChanges;
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -67,7 +71,7 @@ async fn an_edge_that_cuts_polls_is_learned_once_and_never_degrades() {
     let harness = Harness::new().await;
     harness
         .simulator
-        .faults(&json!({"edge_ms": 16_000}))
+        .change(&RuleChanges::new().edge(Some(Duration::from_secs(16))))
         .unwrap();
     let account = harness.start(Arc::new(EchoAgent), &[]).await;
     after(&harness, async || phase(&account).await == Phase::Connected).await;
@@ -113,10 +117,15 @@ async fn a_network_that_is_gone_for_an_hour_is_back_within_seconds() {
         queue_until: Some(harness.clock.unix_ms() + 3_600_000),
         ..proactive("news", ALICE, "news")
     });
-    let (news, _) = tokio::join!(news, async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        harness.clock.advance(Duration::from_secs(16));
-    });
+    let mut news = std::pin::pin!(news);
+    let news = loop {
+        tokio::select! {
+            news = &mut news => break news,
+            () = tokio::time::sleep(Duration::from_millis(1)) => {
+                harness.clock.advance(Duration::from_millis(100));
+            }
+        }
+    };
     assert!(news.is_ok());
     harness.simulator.come_online().await.unwrap();
     let took = answered(&harness, 3).await;
@@ -257,7 +266,7 @@ async fn clocks_that_are_set_and_laptops_that_sleep_lose_nothing() {
         // While it slept the connection died without a word.
         harness
             .simulator
-            .faults(&json!({"getupdates": {"stall": "before", "times": 1}}))
+            .fault(Endpoint::GetUpdates, Fault::stall(StallAt::Before).once())
             .unwrap();
         let count = harness.simulator.answers(ALICE).len();
         harness.simulator.say(ALICE, "before the sleep");
@@ -281,14 +290,17 @@ async fn a_throttle_that_outlives_a_day_of_silence_ends_when_the_person_writes()
     answered(&harness, 1).await;
     harness
         .simulator
-        .faults(&json!({"sendmessage": {"ret": -2, "errmsg": "freq limit"}}))
+        .fault(
+            Endpoint::SendMessage,
+            Fault::ret(-2).with_errmsg("freq limit"),
+        )
         .unwrap();
     harness.simulator.say(ALICE, "two");
     eventually(async || harness.simulator.counters().sends == 2).await;
     harness.clock.advance(30 * HOUR);
     harness
         .simulator
-        .faults(&json!({"sendmessage": null}))
+        .change(&RuleChanges::new().clear(Endpoint::SendMessage))
         .unwrap();
     harness.simulator.say(ALICE, "three");
     let took = answered(&harness, 3).await;

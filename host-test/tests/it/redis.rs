@@ -1,5 +1,7 @@
 //! The state on a Redis server: outages, and two gateways on one server.
 
+use gateway_simulator::ilink::RuleChanges;
+use gateway_simulator::ilink::rules::Cursors;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,7 +49,7 @@ async fn an_outage_in_virtual_time_loses_nothing_and_asks_the_agent_once() {
     let harness = harness_on(&server).await;
     harness
         .simulator
-        .faults(&json!({"cursor": "consume", "budget": null}))
+        .change(&RuleChanges::new().cursors(Cursors::Consume).budget(None))
         .unwrap();
     let agent = Recorder::new(|message, _| {
         let text = format!("re: {}", message.text);
@@ -128,7 +130,7 @@ async fn a_runner_goes_on_after_an_outage_and_asks_the_agent_once() {
     .await
     .unwrap();
     simulator
-        .faults(&json!({"cursor": "consume", "budget": null}))
+        .change(&RuleChanges::new().cursors(Cursors::Consume).budget(None))
         .unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

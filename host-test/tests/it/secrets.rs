@@ -1,5 +1,9 @@
 //! No secret is in a log, and the component never has the token.
 
+use gateway_simulator::Fault;
+use gateway_simulator::faults::CutAt;
+use gateway_simulator::ilink::Endpoint;
+use gateway_simulator::ilink::RuleChanges;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -33,10 +37,14 @@ async fn no_log_and_no_stored_file_has_the_token() {
     .await
     .unwrap();
     simulator
-        .faults(&json!({
-            "getupdates": [{"status": 500, "times": 1}, {"body": "<html>", "times": 1}],
-            "sendmessage": {"cut": "after", "times": 1},
-        }))
+        .change(
+            &RuleChanges::new()
+                .faults(
+                    Endpoint::GetUpdates,
+                    [Fault::status(500).once(), Fault::body("<html>").once()],
+                )
+                .fault(Endpoint::SendMessage, Fault::cut(CutAt::After).once()),
+        )
         .unwrap();
     let spec = format!("dir:{}", state.display());
     let mut child = runner_of(&simulator, &spec, "echo")

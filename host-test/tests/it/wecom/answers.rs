@@ -1,5 +1,10 @@
 //! What the agent says, from the outbox to the phone.
 
+use gateway_simulator::Fault;
+use gateway_simulator::faults::CutAt;
+use gateway_simulator::wecom::Endpoint;
+use gateway_simulator::wecom::RuleChanges;
+use gateway_simulator::wecom::SendLimit;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,7 +88,11 @@ async fn what_the_platform_says_is_told_by_its_kind() {
         }
     }
     corp.wecom
-        .faults(&json!({"reset": true, "address": "192.0.2.7"}))
+        .change(
+            &RuleChanges::new()
+                .reset()
+                .refuse_address(Some("192.0.2.7".to_owned())),
+        )
         .unwrap();
     let receipt = served.account.send(proactive("address", ALICE, "x")).await;
     let error = receipt.unwrap().parts[0].error.clone().unwrap();
@@ -99,7 +108,10 @@ async fn what_the_platform_says_is_told_by_its_kind() {
     assert!(nobody.is_err());
     // What is too much is too much for everybody, until a probe is taken.
     corp.wecom
-        .faults(&json!({"reset": true, "send_limit": {"sends": 1, "within_ms": 60_000}}))
+        .change(&RuleChanges::new().reset().send_limit(Some(SendLimit {
+            sends: 1,
+            within: Duration::from_secs(60),
+        })))
         .unwrap();
     for (key, state) in [
         ("first", PartState::Accepted),
@@ -142,7 +154,9 @@ async fn a_secret_that_is_refused_is_told_and_holds_what_waits() {
     };
     let receipt = served.account.send(later).await.unwrap();
     assert_eq!(receipt.parts[0].state, PartState::Queued);
-    corp.wecom.faults(&json!({"gettoken": null})).unwrap();
+    corp.wecom
+        .change(&RuleChanges::new().clear(Endpoint::GetToken))
+        .unwrap();
     eventually(async || {
         corp.clock.advance(Duration::from_secs(5));
         served.phase().await == Phase::Connected
@@ -159,7 +173,7 @@ async fn an_answer_whose_fate_is_unknown_is_sent_again_and_shown_once() {
     let served = corp.serve(Arc::new(EchoAgent), &[]).await;
     served.connected().await;
     corp.wecom
-        .faults(&json!({"message/send": {"times": 1, "cut": "after"}}))
+        .fault(Endpoint::Send, Fault::cut(CutAt::After).once())
         .unwrap();
     corp.wecom.say(ALICE, "hello");
     eventually(async || {
@@ -336,7 +350,9 @@ async fn the_first_send_that_meets_a_refused_secret_fails_as_the_next_one_does()
     assert_eq!(format!("{:?}", why.kind), "ErrorKind::LoginRequired");
     let second = served.account.send(proactive("second", ALICE, "x")).await;
     assert!(second.unwrap_err().to_string().contains("login-required"));
-    corp.wecom.faults(&json!({"gettoken": null})).unwrap();
+    corp.wecom
+        .change(&RuleChanges::new().clear(Endpoint::GetToken))
+        .unwrap();
     eventually(async || {
         corp.clock.advance(Duration::from_secs(1));
         served.phase().await == Phase::Connected

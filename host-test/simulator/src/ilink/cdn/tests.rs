@@ -1,5 +1,8 @@
 //! The CDN with everything that goes wrong on it.
 
+use crate::Fault;
+use crate::faults::Reference;
+use crate::ilink::Endpoint;
 use http::header::{AUTHORIZATION, LOCATION};
 use http::{HeaderValue, Method};
 
@@ -80,7 +83,10 @@ async fn what_was_uploaded_can_be_downloaded() {
 async fn an_upload_by_parameter_must_be_percent_encoded() {
     let (simulator, client, _) = ready(TEXT).await;
     simulator
-        .faults(&json!({"getuploadurl": {"answer": "param"}}))
+        .fault(
+            Endpoint::GetUploadUrl,
+            Fault::upload_reference(Reference::Param),
+        )
         .unwrap();
     let body = announcement(ALICE, 3, TEXT);
     let answer = client.call("getuploadurl", body.clone()).await;

@@ -1,5 +1,8 @@
 //! People's files in each form that clients have met.
 
+use crate::ilink::RuleChanges;
+use crate::ilink::rules::FileForm;
+use crate::ilink::rules::KeyForm;
 use serde_json::json;
 
 use super::*;
@@ -88,7 +91,7 @@ async fn each_kind_opens_with_its_key_in_each_form() {
 async fn an_image_without_key_is_served_as_it_is() {
     let simulator = strict_simulator().await;
     simulator
-        .faults(&json!({"files": {"key": "none"}}))
+        .change(&RuleChanges::new().files(Some(FileForm::new().key(KeyForm::None))))
         .unwrap();
     let message = simulator.send_file(ALICE, MediaKind::Image, "a.png", PLAIN);
     let image = &message["item_list"][0]["image_item"];
