@@ -3,8 +3,6 @@
 mod accounts;
 mod messages;
 
-use gateway_simulator::Fault;
-use gateway_simulator::ilink::Endpoint;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +10,8 @@ use gateway_host::admin::{self, Token};
 use gateway_host::agent::EchoAgent;
 use gateway_host::credentials::Home;
 use gateway_host::gateway::Gateway;
-use gateway_simulator::Act;
+use gateway_simulator::ilink::Endpoint;
+use gateway_simulator::{Act, Fault};
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};

@@ -1,12 +1,12 @@
 //! Text both ways.
 
-use gateway_simulator::ilink::RuleChanges;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_host::agent::message::Reply;
 use gateway_host::agent::{AgentError, EchoAgent};
 use gateway_simulator::Repeat;
+use gateway_simulator::ilink::RuleChanges;
 use serde_json::json;
 use tokio::sync::Semaphore;
 

@@ -1,16 +1,13 @@
 //! Servers that misbehave.
 
-use gateway_simulator::Fault;
-use gateway_simulator::faults::CutAt;
-use gateway_simulator::faults::SentAs;
-use gateway_simulator::faults::StallAt;
-use gateway_simulator::ilink::Endpoint;
-use gateway_simulator::ilink::RuleChanges;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_host::account::Phase;
 use gateway_host::agent::EchoAgent;
+use gateway_simulator::Fault;
+use gateway_simulator::faults::{CutAt, SentAs, StallAt};
+use gateway_simulator::ilink::{Endpoint, RuleChanges};
 use serde_json::json;
 
 use crate::harness::{ALICE, BOB, Harness, Recorder, eventually};

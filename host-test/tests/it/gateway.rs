@@ -1,8 +1,5 @@
 //! Many accounts: a file that changes, components that are swapped, neighbours that are left alone.
 
-use gateway_simulator::Fault;
-use gateway_simulator::ilink::Endpoint;
-use gateway_simulator::ilink::RuleChanges;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +9,8 @@ use gateway_host::account::{AccountOptions, Changes, Handle, SwapError};
 use gateway_host::agent::EchoAgent;
 use gateway_host::gateway::Gateway;
 use gateway_host::media::MediaRules;
-use gateway_simulator::Simulator;
+use gateway_simulator::ilink::{Endpoint, RuleChanges};
+use gateway_simulator::{Fault, Simulator};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};

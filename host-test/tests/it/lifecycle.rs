@@ -1,15 +1,14 @@
 //! From start to stop.
 
-use gateway_simulator::Fault;
-use gateway_simulator::faults::StallAt;
-use gateway_simulator::ilink::Endpoint;
-use gateway_simulator::ilink::RuleChanges;
 use std::sync::Arc;
 
 use gateway_host::account::StartError;
 use gateway_host::agent::EchoAgent;
 use gateway_host::state::directory::DirectoryState;
 use gateway_host::state::{Bucket, Durability, State};
+use gateway_simulator::Fault;
+use gateway_simulator::faults::StallAt;
+use gateway_simulator::ilink::{Endpoint, RuleChanges};
 
 use crate::harness::{ALICE, Harness, Recorder, eventually};
 

@@ -2,9 +2,6 @@
 
 mod terminal;
 
-use gateway_simulator::Fault;
-use gateway_simulator::ilink::Endpoint;
-use gateway_simulator::ilink::RuleChanges;
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
 use std::process::Stdio;
@@ -17,7 +14,8 @@ use gateway_host::credentials::{Credentials, Holder, Home};
 use gateway_host::login::{Login, Logins, Step, account_of};
 use gateway_host::media::MediaRules;
 use gateway_host::state::StateSpec;
-use gateway_simulator::{Act, Simulator};
+use gateway_simulator::ilink::{Endpoint, RuleChanges};
+use gateway_simulator::{Act, Fault, Simulator};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};

@@ -1,9 +1,5 @@
 //! What happens to a channel that runs for months: edges, networks, clocks, and everything at once.
 
-use gateway_simulator::Fault;
-use gateway_simulator::faults::StallAt;
-use gateway_simulator::ilink::Endpoint;
-use gateway_simulator::ilink::RuleChanges;
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -25,7 +21,9 @@ use gateway_host::egress::proxy::Proxies;
 use gateway_host::listener::Names;
 use gateway_host::media::MediaRules;
 use gateway_host::state::memory::MemoryState;
-use gateway_simulator::{Simulator, SimulatorOptions};
+use gateway_simulator::faults::StallAt;
+use gateway_simulator::ilink::{Endpoint, RuleChanges};
+use gateway_simulator::{Account as Bot, Fault, Simulator, SimulatorOptions};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -365,6 +363,33 @@ fn clear() -> Vec<Value> {
     ]
 }
 
+/// An account of this bot, with a store of its own.
+async fn live(harness: &Harness, bot: &Bot, agent: Arc<dyn Agent>) -> Result<Account, String> {
+    let options = AccountOptions {
+        id: bot.id().to_owned(),
+        secrets: BTreeMap::from([("bot-token".to_owned(), bot.token())]),
+        config: BTreeMap::from([
+            ("base-url".to_owned(), harness.simulator.base_url()),
+            ("send-interval-ms".to_owned(), "0".to_owned()),
+        ]),
+        media: MediaRules::default(),
+    };
+    let state = Arc::new(MemoryState::default());
+    let account = Account::start(&harness.runtime, &harness.plugin, state, agent, options);
+    account.await.map_err(|error| error.to_string())
+}
+
+/// What a person's phone shows of this bot.
+fn bubbles(harness: &Harness, bot: &str, person: &str) -> Vec<String> {
+    let phone = harness.simulator.phone();
+    let bubbles = phone.iter().filter(|entry| {
+        entry["account"] == bot && entry["user"] == person && entry["from"] == "bot"
+    });
+    bubbles
+        .map(|entry| entry["text"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
 async fn one_life(harness: &Harness, seed: u64) -> Result<(), String> {
     let mut random = StdRng::seed_from_u64(seed);
     let id = format!("{seed:012x}@im.bot");
@@ -377,25 +402,7 @@ async fn one_life(harness: &Harness, seed: u64) -> Result<(), String> {
     // A repeated send is shown once, so that a doubled answer is one that was sent anew.
     rules(json!({"dedupe": true, "budget": null}));
     let agent = Arc::new(Counting::default());
-    let options = AccountOptions {
-        id: id.clone(),
-        secrets: BTreeMap::from([("bot-token".to_owned(), bot.token())]),
-        config: BTreeMap::from([
-            ("base-url".to_owned(), harness.simulator.base_url()),
-            ("send-interval-ms".to_owned(), "0".to_owned()),
-        ]),
-        media: MediaRules::default(),
-    };
-    let state = Arc::new(MemoryState::default());
-    let account = Account::start(
-        &harness.runtime,
-        &harness.plugin,
-        state,
-        agent.clone(),
-        options,
-    )
-    .await
-    .map_err(|error| error.to_string())?;
+    let account = live(harness, &bot, agent.clone()).await?;
     let mut said: HashMap<&str, Vec<String>> = HashMap::new();
     let say = |said: &mut HashMap<&str, Vec<String>>, person: &'static str| {
         let texts = said.entry(person).or_default();
@@ -426,15 +433,7 @@ async fn one_life(harness: &Harness, seed: u64) -> Result<(), String> {
     for person in [ALICE, BOB] {
         say(&mut said, person);
     }
-    let shown = |person: &str| -> Vec<String> {
-        let phone = harness.simulator.phone();
-        let bubbles = phone.iter().filter(|entry| {
-            entry["account"] == id.as_str() && entry["user"] == person && entry["from"] == "bot"
-        });
-        bubbles
-            .map(|entry| entry["text"].as_str().unwrap_or_default().to_owned())
-            .collect()
-    };
+    let shown = |person: &str| bubbles(harness, &id, person);
     let whole = async {
         loop {
             let health = account.health().await;

@@ -3,9 +3,6 @@
 mod inbound;
 mod outbound;
 
-use gateway_simulator::Fault;
-use gateway_simulator::faults::StallAt;
-use gateway_simulator::ilink::Endpoint;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,7 +14,9 @@ use gateway_host::agent::message::{Media, MediaKind, Message, Reply, ReplyMedia}
 use gateway_host::agent::progress::Progress;
 use gateway_host::agent::{Agent, AgentError};
 use gateway_host::media::folder::Folder;
-use gateway_simulator::{Content, File, MediaKind as SentKind};
+use gateway_simulator::faults::StallAt;
+use gateway_simulator::ilink::Endpoint;
+use gateway_simulator::{Content, Fault, File, MediaKind as SentKind};
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::client::legacy::Client;

@@ -2,8 +2,6 @@
 
 mod queue;
 
-use gateway_simulator::Fault;
-use gateway_simulator::ilink::Endpoint;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +9,8 @@ use futures::future::join_all;
 use gateway_host::account::{Account, PartState, Post};
 use gateway_host::agent::message::Reply;
 use gateway_host::agent::{AgentError, EchoAgent};
+use gateway_simulator::Fault;
+use gateway_simulator::ilink::Endpoint;
 use tokio::sync::Notify;
 
 use crate::harness::{ALICE, BOB, Harness, Recorder, eventually, proactive};

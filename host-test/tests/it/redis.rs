@@ -1,7 +1,5 @@
 //! The state on a Redis server: outages, and two gateways on one server.
 
-use gateway_simulator::ilink::RuleChanges;
-use gateway_simulator::ilink::rules::Cursors;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +11,8 @@ use axum::{Json, Router};
 use gateway_host::account::Phase;
 use gateway_host::agent::message::Reply;
 use gateway_host::state::{Durability, StateSpec};
+use gateway_simulator::ilink::RuleChanges;
+use gateway_simulator::ilink::rules::Cursors;
 use gateway_simulator::{Simulator, SimulatorOptions};
 use rustix::process::Signal;
 use serde_json::{Value, json};

@@ -1,9 +1,5 @@
 //! No secret is in a log, and the component never has the token.
 
-use gateway_simulator::Fault;
-use gateway_simulator::faults::CutAt;
-use gateway_simulator::ilink::Endpoint;
-use gateway_simulator::ilink::RuleChanges;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -12,7 +8,9 @@ use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use gateway_simulator::{MediaKind, Simulator, SimulatorOptions};
+use gateway_simulator::faults::CutAt;
+use gateway_simulator::ilink::{Endpoint, RuleChanges};
+use gateway_simulator::{Fault, MediaKind, Simulator, SimulatorOptions};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;

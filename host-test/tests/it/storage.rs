@@ -1,7 +1,5 @@
 //! A store that fails, and two gateways on one store.
 
-use gateway_simulator::ilink::RuleChanges;
-use gateway_simulator::ilink::rules::Cursors;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,6 +9,8 @@ use gateway_host::account::{Account, Phase};
 use gateway_host::agent::EchoAgent;
 use gateway_host::state::memory::MemoryState;
 use gateway_host::state::{Bucket, KeyPage, State, StateError};
+use gateway_simulator::ilink::RuleChanges;
+use gateway_simulator::ilink::rules::Cursors;
 
 use crate::harness::{ALICE, BOB, Harness, Recorder, eventually};
 

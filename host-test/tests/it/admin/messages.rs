@@ -1,9 +1,9 @@
 //! Messages of the gateway's own accord.
 
-use super::*;
 use gateway_simulator::Fault;
-use gateway_simulator::ilink::Endpoint;
-use gateway_simulator::ilink::RuleChanges;
+use gateway_simulator::ilink::{Endpoint, RuleChanges};
+
+use super::*;
 
 #[tokio::test]
 async fn a_message_of_the_gateways_own_accord_arrives_once() {

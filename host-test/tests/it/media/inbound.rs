@@ -1,11 +1,11 @@
 //! What people send, as the agent gets it.
 
-use super::*;
 use gateway_simulator::Fault;
 use gateway_simulator::faults::Reference;
-use gateway_simulator::ilink::Endpoint;
-use gateway_simulator::ilink::RuleChanges;
 use gateway_simulator::ilink::rules::FileForm;
+use gateway_simulator::ilink::{Endpoint, RuleChanges};
+
+use super::*;
 
 #[tokio::test]
 async fn what_a_person_sends_reaches_the_agent_as_it_was() {

@@ -1,10 +1,10 @@
 //! What waits for a window or behind a throttle.
 
-use super::*;
 use gateway_simulator::Fault;
-use gateway_simulator::ilink::Endpoint;
-use gateway_simulator::ilink::RuleChanges;
 use gateway_simulator::ilink::rules::Burst;
+use gateway_simulator::ilink::{Endpoint, RuleChanges};
+
+use super::*;
 
 #[tokio::test]
 async fn what_was_queued_is_reported_when_it_went_out_or_expired_until_that_is_acknowledged() {

@@ -1,10 +1,5 @@
 //! What the agent says, from the outbox to the phone.
 
-use gateway_simulator::Fault;
-use gateway_simulator::faults::CutAt;
-use gateway_simulator::wecom::Endpoint;
-use gateway_simulator::wecom::RuleChanges;
-use gateway_simulator::wecom::SendLimit;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +9,9 @@ use futures::future::join_all;
 use gateway_host::account::{PartState, Phase, Post};
 use gateway_host::agent::message::{Reply, ReplyMedia};
 use gateway_host::agent::{AgentError, EchoAgent};
-use gateway_simulator::wecom::MediaKind;
+use gateway_simulator::Fault;
+use gateway_simulator::faults::CutAt;
+use gateway_simulator::wecom::{Endpoint, MediaKind, RuleChanges, SendLimit};
 use http::Method;
 use serde_json::json;
 

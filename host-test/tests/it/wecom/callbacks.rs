@@ -1,15 +1,13 @@
 //! What people do, from the callback to the agent.
 
-use gateway_simulator::Fault;
-use gateway_simulator::wecom::Endpoint;
-use gateway_simulator::wecom::RuleChanges;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_host::account::EventBody;
 use gateway_host::agent::message::MediaKind;
 use gateway_host::instance::Instance;
-use gateway_simulator::wecom::{MediaKind as SentKind, SealedCallback};
+use gateway_simulator::Fault;
+use gateway_simulator::wecom::{Endpoint, MediaKind as SentKind, RuleChanges, SealedCallback};
 use http::Method;
 use serde_json::json;
 

@@ -1,15 +1,13 @@
 //! People's files in each form that clients have met.
 
-use crate::ilink::RuleChanges;
-use crate::ilink::rules::FileForm;
-use crate::ilink::rules::KeyForm;
 use serde_json::json;
 
 use super::*;
-use crate::Content;
-use crate::Simulator;
+use crate::ilink::RuleChanges;
 use crate::ilink::cipher::{Opening, hex};
 use crate::ilink::client::{Client, strict_simulator};
+use crate::ilink::rules::{FileForm, KeyForm};
+use crate::{Content, Simulator};
 
 const ALICE: &str = "wxid_alice@im.wechat";
 const PLAIN: &[u8] = b"what is in the file";

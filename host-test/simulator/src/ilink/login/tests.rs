@@ -3,7 +3,6 @@
 mod records;
 mod requests;
 
-use crate::ilink::RuleChanges;
 use std::time::Duration;
 
 use http::Method;
@@ -11,10 +10,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::Act;
-use crate::LoginCounters;
+use crate::ilink::RuleChanges;
 use crate::ilink::client::{Client, json_of, strict_simulator, texts};
 use crate::ilink::state::CODES;
-use crate::{DEFAULT_USER, Simulator};
+use crate::{DEFAULT_USER, LoginCounters, Simulator};
 
 const BOB: &str = "wxid_bob@im.wechat";
 

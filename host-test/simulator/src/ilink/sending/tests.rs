@@ -1,10 +1,10 @@
 //! What bots may send, and what people see of it.
 
-use crate::ilink::RuleChanges;
 use serde_json::json;
 
 use super::*;
 use crate::Simulator;
+use crate::ilink::RuleChanges;
 use crate::ilink::client::{Client, message, strict_simulator};
 
 const ALICE: &str = "wxid_alice@im.wechat";

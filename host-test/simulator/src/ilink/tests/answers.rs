@@ -1,14 +1,13 @@
 //! Answers that go wrong on the way.
 
-use crate::Fault;
-use crate::ilink::Endpoint;
+use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::Simulator;
+use crate::ilink::Endpoint;
 use crate::ilink::client::{Client, cursor, message, strict_simulator};
-use std::time::Duration;
+use crate::{Fault, Simulator};
 
 const ALICE: &str = "wxid_alice@im.wechat";
 

@@ -1,13 +1,13 @@
 //! The long poll: what it hands out, and when.
 
-use crate::ilink::RuleChanges;
-use crate::ilink::rules::Cursors;
+use std::time::Duration;
+
 use serde_json::json;
 
-use crate::Simulator;
-use crate::SimulatorOptions;
+use crate::ilink::RuleChanges;
 use crate::ilink::client::{Client, cursor, strict_simulator, texts};
-use std::time::Duration;
+use crate::ilink::rules::Cursors;
+use crate::{Simulator, SimulatorOptions};
 
 const ALICE: &str = "wxid_alice@im.wechat";
 

@@ -1,14 +1,12 @@
 //! The typing indicator, and the client that comes and goes.
 
-use crate::ilink::RuleChanges;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::Event;
-use crate::Typing;
+use crate::ilink::RuleChanges;
 use crate::ilink::client::{Client, strict_simulator};
-use serde_json::Value;
+use crate::{Event, Typing};
 
 const ALICE: &str = "wxid_alice@im.wechat";
 

@@ -1,20 +1,17 @@
-use crate::Fault;
-use crate::faults::StallAt;
-use crate::wecom::Endpoint;
-use crate::wecom::RuleChanges;
-use crate::wecom::SendLimit;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Full};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::*;
 use super::start;
+use crate::Fault;
+use crate::faults::StallAt;
 use crate::query::escaped;
-use bytes::Bytes;
-use serde_json::Value;
+use crate::wecom::{Endpoint, RuleChanges, SendLimit};
 
 /// A raw client of the API.
 struct Caller<'a> {
