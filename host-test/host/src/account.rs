@@ -1,8 +1,9 @@
-//! Keeps an account going: one instance at a time, its messages to the agent, the replies back.
+//! Runs an account: it has one instance at a time, gives the messages to the agent, and brings the
+//! replies back.
 //!
-//! Promises: a message is given to the agent until the agent acknowledges it; the messages of one
-//! conversation go one after the other, those of others do not wait for them; an instance that ends
-//! is replaced, and what it had under way is done again by its successor.
+//! Promises: a message is given to the agent until the agent acknowledges it. The messages of one
+//! conversation go one after the other, and other conversations do not wait for them. An instance that
+//! ends is replaced, and its successor does again what was under way.
 
 mod answering;
 mod aside;
@@ -46,9 +47,9 @@ use trouble::Failing;
 pub use aside::PutAside;
 pub(crate) use changes::of as changes;
 pub use handle::{Handle, Status, UploadError};
+pub(crate) use rules::LOGIN_SETTINGS;
 #[cfg(feature = "admin")]
 pub(crate) use settled::state_name;
-pub(crate) use setup::captured_by_logins;
 pub use setup::{AccountOptions, Setup, StartError};
 pub use swap::check as check_swap;
 pub use swap::{Changes, SwapError};

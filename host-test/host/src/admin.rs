@@ -1,17 +1,18 @@
-//! The operator's API: how the accounts do, messages of the gateway's own accord, logins.
+//! The operator's API: the health of the accounts, messages of the gateway's own accord, logins.
 //!
-//! - All but `/healthz` wants the token, also where there is nothing; nothing of a
-//!   request's body is read before.
-//! - A request without the token, or from a page, must call the server by one of its names, and a page
-//!   must be its own: see [`Names`](crate::listener::Names).
-//! - Every answer but the metrics is JSON, and so is every refusal: `kind` is one of the contract's
-//!   error kinds, `ended` (no instance serves) or `unauthorized`.
-//! - What fails ends one request, never the server.
+//! - Every path but `/healthz` requires the token, even paths that do not exist. The body of a request is
+//!   read after that check.
+//! - A request without the token, or from a web page, must use one of the server's names, and a page must
+//!   be of the server's own origin: see [`Names`].
+//! - Every answer but the metrics is JSON, errors included. Their `kind` is one of the contract's error
+//!   kinds, `ended` (no instance serves) or `unauthorized`.
+//! - A failure ends one request, never the server.
 
 mod api_error;
 mod health;
 mod jobs;
 mod login;
+mod message_request;
 mod messages;
 mod metrics;
 
@@ -126,9 +127,9 @@ async fn authorize(
 /// The parameter by which the operator confirms what a component changes.
 const ALLOW_CHANGES: &str = "allow-changes";
 
-/// `POST /component`: swaps all accounts of its platform to the component of the body. One that reaches
-/// more than the one that serves, or treats credentials in another way, wants `?allow-changes=true`. It
-/// is not kept: a later start loads what `--component` names.
+/// `POST /component`: swaps all accounts of its platform to the component in the body. A component that
+/// reaches more than the old one, or treats credentials in another way, needs `?allow-changes=true`. The
+/// component is not stored: the next start loads what `--component` names.
 async fn swap(State(admin): State<Admin>, request: Request) -> Result<Json<Value>, ApiError> {
     let is_confirmed = match request.uri().query() {
         None | Some("" | "allow-changes=false") => false,

@@ -1,10 +1,14 @@
-//! The credentials of logins: kept private, replaced as a whole.
+//! Stores the credentials of logins.
 //!
-//! Promises: each belongs to an account, a platform and an origin ([`Home`]), and a login touches none
-//! but its holder's; a change is there as a whole or not at all, also after a crash; a token that a
-//! login replaced is known as such for ever, and not used again; other processes' changes are noticed
-//! within a second. They are beside the store, not in it, so that a login can be made while another
-//! process runs the accounts.
+//! Promises:
+//! - A credential belongs to an account, a platform and an origin ([`Home`]). A login changes only the
+//!   credentials of its own holder.
+//! - A change is stored as a whole or not at all, even if the process crashes.
+//! - A token that a login replaced is remembered, and is not used again.
+//! - Changes of other processes are noticed within a second.
+//!
+//! Credentials are beside the store and not in it, so that a login can be made while another process
+//! runs the accounts.
 
 #[cfg(feature = "dir")]
 mod directory;
@@ -38,7 +42,7 @@ pub struct CredentialsError {
 /// Why a login is not kept.
 #[derive(Debug, thiserror::Error)]
 pub enum KeepError {
-    /// It would touch what is somebody else's.
+    /// It would change another holder's credential.
     #[error(transparent)]
     Conflict(#[from] Conflict),
     /// It can't be stored.
@@ -94,7 +98,7 @@ impl Credentials {
         }
     }
 
-    /// Who holds what a login for this account brings.
+    /// Who holds the credential that a login for this account brings.
     pub fn holder(&self, account: &str) -> Holder {
         match self.are_own {
             true => Holder::Operator(Some(account.to_owned())),
@@ -206,7 +210,7 @@ impl Credentials {
         }
     }
 
-    /// Changes them as a whole, unless the change refuses.
+    /// Applies a change as a whole, unless the change itself refuses.
     fn change<T, E: From<CredentialsError>>(
         &self,
         change: impl Fn(&mut Stored) -> Result<T, E>,
@@ -430,8 +434,7 @@ mod tests {
 
     #[test]
     fn what_earlier_versions_stored_is_read() {
-        let digest = Sha256::digest("t0");
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = base16ct::lower::encode_string(&Sha256::digest("t0"));
         let old = OLD.replace("DIGEST", &digest);
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(FILE), &old).unwrap();

@@ -1,7 +1,7 @@
 //! What a component exports: the interfaces of a channel, and beside them the HTTP handler of one
 //! whose platform calls back.
 //!
-//! Both are found in the same instance, so that a callback meets what the other calls know.
+//! Both are exports of the same instance, so a callback sees the state of the other calls.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
-//! Many accounts in one process: each with its own instance, its own part of the store, its own
-//! credentials and rules, and all of one platform with the same component.
+//! Many accounts in one process. Each has its own instance, its own part of the store, its own
+//! credentials and rules. All accounts of a platform use the same component.
 //!
-//! Promises: an account that comes, goes or changes leaves the others alone; a component is swapped
-//! in waves under the accounts of its platform, and where one of them does not connect with it, all go
-//! back.
+//! Promises: an account that is added, removed or changed does not disturb the others. A component is
+//! swapped in waves under the accounts of its platform. If one account does not connect with it, all of
+//! them go back to the old component.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -135,8 +135,8 @@ impl Gateway {
         }
     }
 
-    /// Waits until other gateways, which were started later on the same store, have taken over all
-    /// accounts that are here, and at least one; their ids. Accounts that did not start are not here.
+    /// Waits until newer gateways on the same store have taken over all accounts of this one, and at least
+    /// one. Returns the ids of the accounts. Accounts that did not start do not count.
     pub async fn superseded(&self) -> Vec<String> {
         loop {
             let mut taken = std::pin::pin!(self.shared.taken.notified());
@@ -211,7 +211,7 @@ impl Gateway {
         self.swap_with(plugin, deadline, Changes::Refused).await
     }
 
-    /// The same where the operator has seen what the component changes, and wants it.
+    /// The same, after the operator has seen and confirmed what the component changes.
     ///
     /// # Errors
     /// The same.

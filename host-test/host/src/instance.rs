@@ -1,8 +1,8 @@
 //! One running instance: its exports as Rust functions that may be called at the same time.
 //!
-//! A trap ends the instance; every open call then fails with [`Ended`], which says why. Dropping a
-//! call does not end it in the component: what ends calls is `drain`. A call that takes longer than
-//! its limit therefore ends the instance.
+//! A trap ends the instance, and every open call then fails with [`Ended`], which says why. Dropping a
+//! call does not end it in the component; only `drain` ends calls. Therefore a call that takes longer
+//! than its limit ends the instance.
 
 mod end;
 pub(crate) mod guest_text;
@@ -28,8 +28,8 @@ use crate::bindings::exports::gateway::channel::outbound::Post;
 use crate::bindings::gateway::channel::types::{Error, ErrorKind, Event, Media, Receipt};
 use crate::runtime::{Plugin, Runtime};
 use crate::sandbox::Sandbox;
-use crate::sandbox::background_pool;
 use crate::sandbox::limits::{CallLimits, Exceeded};
+use crate::sandbox::offload;
 use crate::sandbox::tenant::Tenant;
 use crate::transfer::{self, Content};
 use handler::Handler;
@@ -122,7 +122,7 @@ impl Instance {
     ) -> wasmtime::Result<Instance> {
         let (stderr, memory) = (sandbox.stderr(), sandbox.growth.memory());
         let (number, tenant) = (sandbox.number(), Arc::clone(sandbox.tenant()));
-        // Large, and gone soon: whoever awaits this keeps room for the rest only.
+        // This future is large and short-lived. Boxed, it leaves the caller's future small.
         let started = Box::pin(plugin.instantiate(runtime, sandbox)).await;
         let started = started.map_err(|error| {
             let reason = end::reason(&error, &stderr.contents(), &tenant.limits);
@@ -136,8 +136,7 @@ impl Instance {
         let shared_end = Arc::clone(&end);
         let serving = async move {
             let meter = started.meter.clone();
-            if let Some(why) = background_pool::run(meter, task::run(started, queue, stopped)).await
-            {
+            if let Some(why) = offload::run(meter, task::run(started, queue, stopped)).await {
                 let _ = shared_end.set(Ended(why.into()));
             }
             drop(alive);

@@ -1,10 +1,10 @@
 //! The host of the `channel` component: the library that a gateway embeds.
 //!
-//! Modules in reading order: [`runtime`] loads components, [`instance`] runs one, [`sandbox`] is
-//! what it sees; [`gateway`] has the accounts of a process, [`account`] keeps an instance of one going
-//! and brings its messages to an [`agent`]; [`admin`] is the operator's way in, [`webhooks`] that of
-//! platforms; [`egress`] and [`state`] are what the sandbox is made of. [`listener`] and [`clock`] are
-//! shared with every other server of this workspace.
+//! The modules in reading order: [`runtime`] loads components, [`instance`] runs one, and [`sandbox`] is
+//! what the instance sees. [`gateway`] has the accounts of a process. [`account`] runs one account and
+//! gives its messages to an [`agent`]. [`admin`] is the operator's API, and [`webhooks`] takes the calls
+//! of platforms. The sandbox is made of [`egress`] and [`state`]. All servers of this workspace use
+//! [`listener`] and [`clock`].
 
 pub mod account;
 #[cfg(feature = "admin")]

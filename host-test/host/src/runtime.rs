@@ -4,6 +4,7 @@
 //! start does not pay for it. A component that does not fit the contract is refused with a sentence
 //! that says what it is and what this host runs.
 
+mod allocation;
 mod available_memory;
 mod descriptor;
 mod engine;
@@ -30,21 +31,24 @@ use crate::exports::{Exports, ExportsPre};
 use crate::listener::ListenerLimits;
 use crate::media::origin::Origin;
 use crate::media::server::MediaServer;
-use crate::sandbox::background_pool;
 use crate::sandbox::cpu::{Meter, Metered, Ticker};
 use crate::sandbox::limits::{Exceeded, Limits};
+use crate::sandbox::offload;
 use crate::sandbox::tenant::Tenant;
 use crate::sandbox::{self, Sandbox};
 use crate::state::memory::MemoryState;
 use crate::text::{REASON_BYTES, one_line};
 
+pub use allocation::Allocation;
+pub(crate) use descriptor::captured_by_logins;
 pub use descriptor::{capture_line, egress_line};
-pub use engine::{Allocation, RuntimeOptions};
+pub use engine::RuntimeOptions;
 
-/// Keeps the errors of the sandbox from taking a backtrace of the host each, unless
-/// `RUST_LIB_BACKTRACE` asks for it: with `RUST_BACKTRACE` alone, which is meant for panics, each call
-/// that ends an instance's wait would take one, and that is much of a busy process's time. Backtraces
-/// inside a component stay. For the whole process, and to be called at its start.
+/// Turns off host backtraces in wasmtime's errors for the whole process, unless `RUST_LIB_BACKTRACE` asks
+/// for them. Call it at the start of the process.
+///
+/// `RUST_BACKTRACE` is meant for panics. With it, each call that ends the wait of an instance would take
+/// a backtrace as well, which costs a busy process much of its time. Backtraces inside a component stay.
 pub fn no_backtraces_of_errors() {
     let asks = std::env::var_os("RUST_LIB_BACKTRACE");
     if asks.is_none_or(|asks| asks == "0") {
@@ -64,7 +68,7 @@ const MARK: &str = "lifecycle";
 pub struct Runtime {
     engine: Engine,
     allocation: Allocation,
-    /// None: nothing is interrupted.
+    /// `None` if nothing is interrupted.
     ticker: Option<Arc<Ticker>>,
     linker: Arc<Linker<Sandbox>>,
     limits: Limits,
@@ -128,8 +132,8 @@ pub enum LoadError {
 }
 
 impl Runtime {
-    /// A runtime that keeps compiled code in the user's cache directory, where there is one, and
-    /// goes direct to every server.
+    /// A runtime that keeps compiled code in the user's cache directory, if there is one, and connects to
+    /// every server directly.
     ///
     /// # Errors
     /// When this machine can't run WebAssembly.
@@ -222,7 +226,7 @@ impl Runtime {
         self.load_bytes(path, bytes).await
     }
 
-    /// The same, unless the file's content is the one that has this digest: none then.
+    /// The same. Returns `None` if the content of the file has this digest.
     ///
     /// # Errors
     /// One sentence that names the file.
@@ -380,7 +384,7 @@ impl Runtime {
             meter,
         } = self.instantiate(pre, sandbox).await?;
         let metering = meter.clone();
-        let describing = background_pool::run(metering, async move {
+        let describing = offload::run(metering, async move {
             let describing = store.run_concurrent(async |accessor| {
                 channel.gateway_channel_meta().call_describe(accessor).await
             });
@@ -413,7 +417,7 @@ impl Runtime {
         }
         let (metering, pre) = (meter.clone(), pre.clone());
         let limit = limits.calls.instantiate;
-        let instantiating = background_pool::run(meter, async move {
+        let instantiating = offload::run(meter, async move {
             let instantiating = pre.instantiate_async(&mut store);
             let exports = metered(metering.clone(), &tenant, instantiating).await?;
             Ok::<_, wasmtime::Error>(Started {
@@ -493,11 +497,10 @@ impl Plugin {
 }
 
 fn digest_of(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&Sha256::digest(bytes))
 }
 
-/// What a file is that is no component, in the words of who made it.
+/// Says what a file is that is no component.
 fn something_else(bytes: &[u8]) -> Option<&'static str> {
     // A binary's magic number is followed by a version and a layer: 1 and 0 is a module, and a layer
     // of 1 a component.

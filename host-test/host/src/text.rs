@@ -1,7 +1,7 @@
-//! Text from outside where it enters the host: in a log, in a reason, as a name.
+//! Text from outside, where it enters the host: for a log, for a reason, as a name.
 //!
-//! What is shown to people is cut and made one line. What names something is never altered: it is an
-//! identifier or it is refused.
+//! A text for people is cut and made one line. An identifier is never altered: it is valid, or it is
+//! refused.
 
 use std::borrow::Cow;
 
@@ -25,7 +25,7 @@ pub fn is_obeyed(char: char) -> bool {
         )
 }
 
-/// Whether a character could break a line, move a cursor, turn what stands around it about, or hide.
+/// Whether a character could break a line, move a cursor, reverse the text around it, or be invisible.
 pub fn is_unsafe(char: char) -> bool {
     is_obeyed(char)
         || matches!(
@@ -45,7 +45,7 @@ pub fn one_line(text: &str, longest: usize) -> String {
     cut.chars().map(safe).collect()
 }
 
-/// The same, which costs nothing where there is nothing to do.
+/// The same, without an allocation if nothing has to change.
 pub fn into_one_line(text: String, longest: usize) -> String {
     let is_fine = text.len() <= longest && !text.contains(is_unsafe);
     match is_fine {
@@ -54,7 +54,7 @@ pub fn into_one_line(text: String, longest: usize) -> String {
     }
 }
 
-/// Why a text can't be an identifier; none when it can.
+/// Why a text can't be an identifier. `None` if it can.
 pub fn not_an_id(text: &str, longest: usize) -> Option<Cow<'static, str>> {
     if text.len() > longest {
         let bytes = text.len();

@@ -1,5 +1,5 @@
-//! Content on its way into an instance and out of it, with back-pressure: a reader that does not read
-//! stops the writer, and only a few windows are ever in memory.
+//! Streams content into an instance and out of it, with back-pressure: a reader that does not read stops
+//! the writer, so only a few windows are in memory.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -29,7 +29,7 @@ const WINDOW_BYTES: usize = 256 * 1024;
 pub struct Content {
     /// Media type.
     pub mime: String,
-    /// Decrypted bytes. Their end says nothing: ask `done`.
+    /// Decrypted bytes. The end of the stream does not mean that the content is whole: ask `done`.
     pub bytes: mpsc::Receiver<Bytes>,
     /// Whether the content was whole; a closed channel means that it was not.
     pub done: oneshot::Receiver<Result<(), Error>>,
@@ -115,7 +115,7 @@ impl FutureConsumer<Sandbox> for Verdict {
     }
 }
 
-/// Content on its way in. An error ends it early, which the component takes for a wrong length.
+/// Content on its way in. An error ends it early, and the component then sees a wrong length.
 pub(crate) struct Upload(pub BoxStream<'static, std::io::Result<Bytes>>);
 
 impl StreamProducer<Sandbox> for Upload {

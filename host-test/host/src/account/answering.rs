@@ -1,9 +1,9 @@
 //! Answers the messages of one conversation: gives each one to the agent until it is answered or put
 //! aside.
 //!
-//! The first message of a conversation is answered before the next one is given to the agent. Where it
-//! fails again and again, the next one shows whether that is its own fault: if that one is answered and
-//! the first one fails once more, it is put aside; if both fail, both wait.
+//! The first message of a conversation is answered before the next one is given to the agent. If the
+//! first one fails again and again, the next one shows whose fault that is. If the next one is answered
+//! and the first one fails once more, the first one is put aside. If both fail, both wait.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -43,7 +43,7 @@ struct Conversation {
     id: String,
     /// Oldest first. Only the first one is given to the agent, unless it is a suspect.
     held: Vec<Held>,
-    /// Messages came that may be witnesses.
+    /// Messages have come that may show whose fault the failures are.
     others: Arc<Notify>,
     /// The person knows that answers are late.
     is_told: bool,
@@ -269,7 +269,7 @@ impl Shared {
         }
     }
 
-    /// Brings a reply to the instance; what the component does not take can't be said at all.
+    /// Brings a reply to the instance. A reply that the component refuses can't be sent at all.
     async fn reply(&self, message: &Message, tries: u32, reply: Option<Reply>) {
         match self.deliver(message, reply).await {
             Ok(()) => {}
@@ -324,7 +324,7 @@ impl Shared {
         }
     }
 
-    /// Tells a person, once, that the answer is late. What becomes of that holds up no answer.
+    /// Tells a person, once, that the answer is late. No answer waits for this notice.
     fn tell_of_outage(self: &Arc<Self>, conversation: &mut Conversation) {
         conversation.is_told = true;
         let Some(first) = conversation.held.first() else {

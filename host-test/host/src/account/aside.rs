@@ -1,5 +1,5 @@
-//! Messages that were put aside, because the agent has no answer to them: what an operator can be told
-//! of each, and never what it said.
+//! Messages that were put aside because the agent has no answer to them: what the operator may know about
+//! each. That never includes the text.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

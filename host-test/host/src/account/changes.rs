@@ -1,11 +1,10 @@
-//! What another component would change of what the operator trusts: where data and credentials go,
-//! and what the component gets to see.
+//! Compares two components: does the new one send data or credentials elsewhere, or see more of them?
 
 use crate::bindings::exports::gateway::channel::meta::{Capture, Descriptor, Egress, Keeping};
 use crate::runtime::{capture_line, egress_line};
 
-/// What is wider in the new description, or other, in sentences; none where the new component reaches,
-/// gets and hides what the old one did.
+/// What the new description changes, in sentences. Empty if the new component reaches, gets and hides
+/// the same as the old one.
 pub(crate) fn of(new: &Descriptor, old: &Descriptor) -> Vec<String> {
     let mut changes = Vec::new();
     for rule in &new.egress {
@@ -20,7 +19,7 @@ pub(crate) fn of(new: &Descriptor, old: &Descriptor) -> Vec<String> {
             ));
         }
     }
-    // A capture holds where a rule carries its credential: a rule without it shows what was hidden.
+    // A capture applies if a rule carries its credential: a rule without it would show the value.
     for before in &old.egress {
         let Some(credential) = &before.credential else {
             continue;

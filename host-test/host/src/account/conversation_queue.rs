@@ -144,8 +144,8 @@ impl ConversationQueues {
         self.waiting().ids.len()
     }
 
-    /// Waits until the account may have more messages: a component that reports them without end
-    /// must not fill the host's memory.
+    /// Waits until the account may have more messages. Otherwise a component that reports messages without
+    /// end would fill the host's memory.
     pub async fn wait_for_space(&self, limits: &Limits) {
         loop {
             let left = self.left.notified();
@@ -344,7 +344,7 @@ enum Settlement {
     Send(Post),
 }
 
-/// A text that no post takes: how it begins, and the whole as a file.
+/// A text that is too long for a post: its beginning, and the whole as a file.
 fn as_document(text: &str) -> (String, ReplyMedia) {
     let first = text.floor_char_boundary(FIRST_BYTES);
     let first = text.get(..first).unwrap_or_default();
@@ -356,7 +356,7 @@ fn as_document(text: &str) -> (String, ReplyMedia) {
     (format!("{first}\n\n… {DOCUMENT_NAME}"), document)
 }
 
-/// The same for the same message, so that a repeated reply is sent once.
+/// The key of the reply to a message. It depends on the message alone, so a repeated reply is sent once.
 fn reply_key(message_id: &str) -> String {
     let key = format!("reply:{message_id}");
     if key.len() <= MAX_KEY_BYTES {
@@ -365,8 +365,8 @@ fn reply_key(message_id: &str) -> String {
     format!("reply-sha256:{}", short_hash(&[message_id.as_bytes()]))
 }
 
-/// The same for the same text at the same place, so that an agent that is asked again may say it
-/// again; another text is another post.
+/// The key of a progress text. It depends on the text and its position, so an agent that is asked again
+/// may repeat itself. Another text is another post.
 fn progress_key(message_id: &str, number: u64, text: &str) -> String {
     let hash = short_hash(&[
         &number.to_be_bytes(),
@@ -384,11 +384,7 @@ fn short_hash(parts: &[&[u8]]) -> String {
         digest.update(part);
     }
     let digest = digest.finalize();
-    digest
-        .iter()
-        .take(24)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    base16ct::lower::encode_string(digest.first_chunk::<24>().unwrap_or(&[0; 24]))
 }
 
 #[cfg(test)]

@@ -7,12 +7,16 @@ use http::Uri;
 use crate::bindings::exports::gateway::channel::meta::{self, Descriptor, Keeping, Placement};
 use crate::egress::capture::Capture;
 use crate::egress::rule::{Credential, Rule};
-use crate::login::SETTINGS;
 
-/// The rules of an account; a rule whose host is a configuration key in braces holds for that key's
-/// value, and is left out where the key is not set. Without a credential it is for the whole origin,
-/// with one for its path alone. Each rule has the captures of its credential;
-/// where the key's value has a path, they hold below that path as well.
+/// The configuration keys that a login may set: places within the component's reach. A login never sets
+/// an origin that counts as the operator's, and no policy. A component that declares one of these keys
+/// as an origin is refused.
+pub(crate) const LOGIN_SETTINGS: [&str; 1] = ["login-base-url"];
+
+/// The rules of an account. If the host of a rule is a configuration key in braces, the rule is for the
+/// value of that key, and is left out if the key is not set. Without a credential such a rule covers the
+/// whole origin, with one only its path. Each rule has the captures of its credential. If the value of
+/// the key has a path, the captures apply below that path as well.
 ///
 /// # Errors
 /// One sentence that names the rule.
@@ -134,7 +138,7 @@ fn check_paths(descriptor: &Descriptor) -> Result<(), String> {
 /// What a login may set would otherwise count as the operator's own word.
 fn check_origins(descriptor: &Descriptor) -> Result<(), String> {
     let mut origins = descriptor.origins.iter();
-    match origins.find(|key| SETTINGS.contains(&key.as_str())) {
+    match origins.find(|key| LOGIN_SETTINGS.contains(&key.as_str())) {
         Some(key) => Err(format!(
             "the component declares the origin `{key}`, which logins may set: an origin is the \
              operator's alone"
@@ -288,7 +292,7 @@ mod tests {
 
     #[test]
     fn what_a_login_may_set_is_no_origin() {
-        for key in SETTINGS {
+        for key in LOGIN_SETTINGS {
             let mut descriptor = descriptor(&[]);
             descriptor.origins.push(key.to_owned());
             let error = of(&descriptor, &BTreeMap::new()).unwrap_err();

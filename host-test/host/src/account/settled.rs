@@ -1,4 +1,4 @@
-//! Posts that had waited and came out, told in one line each: never with their text.
+//! Logs what became of posts that had waited: one line each, without the text.
 
 use super::{PartState, Receipt, Shared};
 use crate::instance::describe;

@@ -1,8 +1,8 @@
-//! Another component under a running account: the successor is made beside the instance that serves,
-//! takes over when that one has drained, and gives way again when it does not connect.
+//! Swaps the component under a running account. The successor is made while the old instance serves. It
+//! takes over when the old one has drained, and goes away again if it does not connect.
 //!
-//! Promises: what does not fit is refused while the old one goes on; nothing that is under way is
-//! lost, since all of it is stored; between the two nothing polls for as short as possible.
+//! Promises: a component that does not fit is refused, and the old instance goes on. Nothing under way is
+//! lost, because all of it is stored. The time without a poll is as short as possible.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! HTTP requests of the platform to the component of an account.
 //!
-//! Promise: a request meets an instance that serves. One that meets an instance which is about to be
-//! replaced goes to its successor: platforms repeat their callbacks themselves, so a component takes
-//! one that comes twice for one.
+//! Promise: a request reaches an instance that serves. If that instance is about to be replaced, the
+//! request goes to the successor. Both may see it: platforms repeat their callbacks as well, so a
+//! component recognises a repeat.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Posts under way. One goes on when its caller goes away, and a caller that comes again with the
-//! same key waits for the same post: files are not uploaded twice.
+//! Posts under way. A post goes on when its caller goes away. A caller that comes again with the same key
+//! waits for the same post, so files are not uploaded twice.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,10 +8,10 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 
 use super::api_error::ApiError;
-use super::messages::MessageRequest;
+use super::message_request::MessageRequest;
 use crate::account::{Handle, Receipt};
 
-pub type Outcome = Result<Receipt, ApiError>;
+type Outcome = Result<Receipt, ApiError>;
 
 /// The posts under way, by account and key. Clones share them.
 #[derive(Clone, Default)]

@@ -1,16 +1,16 @@
-//! What is stored of logins, and who may change what of it: values in, values out.
+//! The stored records of logins, and the rules for changing them. There is no I/O here.
 //!
-//! Promises: a login touches the records of its own holder, at its own home, and nothing else,
-//! whatever its server says; what conflicts with another holder is refused and changes nothing.
+//! Promises: a login changes the records of its own holder, at its own home, and no others, whatever its
+//! server answers. A conflict with another holder is refused and changes nothing.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::account::captured_by_logins;
 use crate::bindings::exports::gateway::channel::meta::Descriptor;
 use crate::egress::rule;
+use crate::runtime::captured_by_logins;
 
 /// The origin of a home whose servers are those that the component names itself.
 const PLATFORMS_OWN: &str = "platform";
@@ -97,7 +97,7 @@ impl Holder {
 /// What a login brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Brought {
-    /// What the server calls the bot: a fact, and no key to anything of somebody else's.
+    /// The id that the server gives the bot. It gives no access to anything of another holder.
     pub bot: String,
     /// Credentials by name, such as `bot-token`.
     pub secrets: BTreeMap<String, String>,
@@ -192,7 +192,7 @@ pub(super) struct Stored {
     /// Newest first.
     #[serde(default)]
     pub credentials: Vec<Credential>,
-    /// SHA-256 of tokens that are not to be used again, of nobody knows whom: as it was before
+    /// SHA-256 of tokens that are not to be used again, without their accounts, as records had them before
     /// `replaced_of`. It is read, and never changed.
     #[serde(default)]
     replaced: Vec<String>,
@@ -385,8 +385,7 @@ impl Stored {
 }
 
 fn digest(value: &str) -> String {
-    let digest = Sha256::digest(value);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&Sha256::digest(value))
 }
 
 #[cfg(test)]

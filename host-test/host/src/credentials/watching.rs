@@ -1,8 +1,8 @@
-//! Changes that other processes make: told by the file system, or by the server.
+//! Notices changes that other processes make. The file system or the Redis server reports them.
 //!
-//! Promises: while nothing changes, nothing is read and nothing is asked. A signal may come without a
-//! change, at the start and after a loss of the server; a change never comes without a signal. Where the
-//! server's user may not listen it is looked now and then, and the log says so.
+//! Promises: while nothing changes, nothing is read and nobody is asked. A change never comes without a
+//! signal. A signal may come without a change, at the start and after the server was away. If the
+//! server's user may not subscribe, the host looks now and then, and the log says so.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Why an instance ended, in one line: what it said, what stopped it, and where in it.
+//! Why an instance ended, in one line: what it printed last, what stopped it, and in which functions.
 
 use wasmtime::WasmBacktrace;
 
@@ -7,10 +7,10 @@ use crate::text::one_line;
 
 /// Most bytes of what std printed that are repeated.
 const MAX_PANIC_BYTES: usize = 500;
-/// Functions of the component that are named, and most bytes of each.
+/// How many functions of the component are named, and the most bytes of each name.
 const FRAMES: usize = 3;
 const MAX_FRAME_BYTES: usize = 150;
-/// Where functions come from that are on the way from a panic, or from an allocation, to its trap.
+/// The crates and functions between a panic, or an allocation, and its trap.
 const MACHINERY: [&str; 10] = [
     "std", "core", "alloc", "dlmalloc", "panic", "abort", "sbrk", "malloc", "realloc", "wasi",
 ];

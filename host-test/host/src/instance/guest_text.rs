@@ -1,7 +1,7 @@
-//! What a component says, where it enters the host: nothing behind this has to be careful with it.
+//! Makes the strings of a component safe where they enter the host, so that no other code has to.
 //!
-//! What people read is cut and made one line. What names something is taken as it is or refused. Texts
-//! of messages keep their lines.
+//! A text for people is cut and made one line. An identifier is taken as it is, or refused. The texts of
+//! messages keep their lines.
 
 use crate::bindings::exports::gateway::channel::lifecycle::Health;
 use crate::bindings::exports::gateway::channel::login::{Identity, Step};
@@ -40,7 +40,7 @@ pub fn health(health: Health) -> Health {
     }
 }
 
-/// A receipt as it may be shown. An id of a message that can't be one is unknown.
+/// A receipt as it may be shown. A message id that is no valid identifier counts as unknown.
 pub fn receipt(mut receipt: Receipt) -> Receipt {
     for part in &mut receipt.parts {
         part.error = part.error.take().map(error);
@@ -53,7 +53,7 @@ fn id_or_none(id: Option<String>) -> Option<String> {
     id.filter(|id| not_an_id(id, ID_BYTES).is_none())
 }
 
-/// A piece of media as it may be shown. One whose handle can't be one can't be fetched.
+/// A piece of media as it may be shown. Without a valid handle it can't be fetched.
 pub fn media(media: Media) -> Media {
     let is_handle = |handle: &String| not_an_id(handle, HANDLE_BYTES).is_none();
     Media {

@@ -1,9 +1,9 @@
 //! HTTP requests to an instance, beside all its other calls.
 //!
-//! - Bodies stream both ways, with back-pressure; whoever makes the request bounds them.
-//! - A request whose caller has gone goes on in the component, which can't be told, so the number of
-//!   those that are open is bounded here: it counts until its answer's head is there.
-//! - The component learns whether its answer went out: whoever has it took all of it, or did not.
+//! - Bodies stream both ways, with back-pressure. The caller bounds them.
+//! - If the caller of a request goes away, the component can't be told, and the request goes on. So the
+//!   number of open requests is bounded here. A request is open until the head of its answer is there.
+//! - The component learns whether its answer was sent: whether the caller took all of it.
 
 use std::pin::Pin;
 use std::sync::Arc;

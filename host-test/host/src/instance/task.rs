@@ -34,7 +34,7 @@ pub(super) async fn run(
     });
     let result = tokio::select! {
         biased;
-        // Also while the component keeps the event loop from looking at the queue.
+        // This works even while the component keeps the event loop from reading the queue.
         stop = stopped.wait_for(Option::is_some) => match stop.as_deref() {
             Ok(Some(exceeded)) => Err(exceeded.clone().into()),
             // The last handle is gone.

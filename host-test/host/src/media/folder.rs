@@ -1,13 +1,13 @@
 //! Files below a directory that the operator names, opened step by step from that directory itself.
 //!
-//! Promises: what is read lies below the directory that was opened at the start, whatever is renamed,
-//! linked or swapped meanwhile; it is a regular file; it is none of those that are denied, under
+//! Promises: every file that is read lies below the directory that was opened at the start, whatever is
+//! renamed, linked or swapped meanwhile. It is a regular file. It is none of the denied files, under
 //! whatever name.
 //!
-//! Where the links of a path lead is asked first, as text. What is then opened follows no link at all,
-//! each step from the one before it: a directory that has become a link in between is an error, not a
-//! way out. The kernel's own `RESOLVE_BENEATH` would hide which directories were passed, and it
-//! refuses absolute links that stay inside; the steps are the same on every Unix.
+//! The links of a path are resolved first, as text. Then each part of the path is opened from the part
+//! before it, and no link is followed: a directory that has become a link in between is an error, not a
+//! way out. The kernel's `RESOLVE_BENEATH` would not show which directories were passed, and it refuses
+//! absolute links that stay inside. The steps also work on every Unix.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -25,7 +25,8 @@ const WALK: OFlags = OFlags::PATH;
 #[cfg(not(target_os = "linux"))]
 const WALK: OFlags = OFlags::RDONLY;
 
-/// A directory whose files may be sent. It is held open: what takes its place later is another one.
+/// A directory whose files may be sent. It is held open, so a directory that takes its name later is
+/// another one.
 #[derive(Clone)]
 pub struct Folder {
     /// Without links, as it was when it was opened.
@@ -48,8 +49,8 @@ impl Folder {
         })
     }
 
-    /// Opens the file that `path` names. `path` has no links any more; what has become one since is an
-    /// error. `None` when it is not below this directory.
+    /// Opens the file that `path` names. The links of `path` are resolved already; a part that has become a
+    /// link since then is an error. `None` if the file is not below this directory.
     ///
     /// # Errors
     /// When it is no regular file, can't be read, or is one of `denied`: a file of those, or below a
@@ -107,7 +108,7 @@ struct Opened {
 impl Opened {
     fn is_denied(&self, denied: &[PathBuf]) -> io::Result<bool> {
         for path in denied {
-            // What is not there yet is not what was opened.
+            // A denied file that does not exist can't be the open one.
             let Some(about) = there(std::fs::metadata(path))? else {
                 continue;
             };
@@ -123,7 +124,7 @@ impl Opened {
         Ok(false)
     }
 
-    /// Whether it is what an editor keeps beside a denied file, under a name that has its name in it.
+    /// Whether it is a copy that an editor keeps beside a denied file, with that file's name in its own.
     fn is_beside(&self, denied: &Path) -> io::Result<bool> {
         let real = denied.canonicalize()?;
         for path in [denied, &real] {
@@ -190,8 +191,8 @@ fn below(directory: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(directory, name, flags, Mode::empty())?)
 }
 
-/// Opens a regular file for reading. A device or a pipe is not even opened, unless it took the file's
-/// place at that moment, and then it is not waited for.
+/// Opens a regular file for reading. A device or a pipe is not opened. If one takes the file's place at
+/// that moment, it is not waited for.
 fn regular(directory: &OwnedFd, name: &OsStr) -> io::Result<File> {
     let about = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
     if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
@@ -206,8 +207,8 @@ fn regular(directory: &OwnedFd, name: &OsStr) -> io::Result<File> {
     }
 }
 
-/// Whether a directory or one below it has a name for this file. Files of the state come and go while
-/// it is looked.
+/// Whether a directory, or one below it, has a name for this file. Files of the state may come and go
+/// during the search.
 fn holds(directory: &Path, file: Identity) -> io::Result<bool> {
     let Some(entries) = there(std::fs::read_dir(directory))? else {
         return Ok(false);

@@ -1,4 +1,4 @@
-//! Content that a reply brings with it: base64 as agents write it, and a name where they leave it out.
+//! Content in a reply itself: reads base64 as agents write it, and makes a name if they give none.
 
 use base64::Engine;
 use base64::alphabet;
@@ -86,13 +86,13 @@ fn is_extension(text: &str) -> bool {
     (1..=10).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// The usual extension of a media type. Of bytes that are anything there is none.
+/// The usual extension of a media type. `application/octet-stream` has none.
 fn extension(mime: &str) -> Option<&'static str> {
     let mime = mime.split(';').next().unwrap_or_default().trim();
     let mime = mime.to_ascii_lowercase();
     Some(match mime.as_str() {
         "application/octet-stream" | "binary/octet-stream" => return None,
-        // Names that are no registered types, and are written all the same.
+        // Types that are not registered and common all the same.
         "image/jpg" | "image/pjpeg" => "jpg",
         "audio/mp3" | "audio/mpeg" => "mp3",
         "audio/ogg" => "ogg",

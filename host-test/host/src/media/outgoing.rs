@@ -1,9 +1,9 @@
 //! What an agent's reply names: a file of this machine, a URL, or the content itself.
 //!
-//! Size and MD5 are known before the first byte goes out, and nothing is read into memory but what the
-//! reply already brought. A `path` must lie, with all links resolved, under a directory that the
-//! operator allows, and is opened from there ([`super::folder`]). A `url` must lead to a public https
-//! address or to an origin of the rules, and is not redirected.
+//! The size and the MD5 are known before the first byte is sent. No file is read into memory, except
+//! content that came in the reply. A `path`, with its links resolved, must lie under a directory that
+//! the operator allows, and is opened from that directory ([`super::folder`]). A `url` must lead to a
+//! public https address or to an origin of the rules. Redirects are not followed.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::IpAddr;
@@ -122,15 +122,15 @@ async fn blocking<T: Send + 'static>(
         .unwrap_or_else(|error| Err(error.to_string().into()))
 }
 
-/// Opens a file of this machine, if it may be sent. What is outside and what is not there get the same
-/// words: who names a path learns nothing of the rest of the machine.
+/// Opens a file of this machine, if it may be sent. A file outside of the allowed directories and a file
+/// that does not exist get the same error, so a path reveals nothing about the rest of the machine.
 fn open(path: &Path, rules: &MediaRules) -> Result<Outgoing, Refused> {
     const OUTSIDE: &str =
         "its path names no file in a directory that may be sent from: see --media-dir";
     if !path.is_absolute() {
         return Err("its path is not absolute".to_owned().into());
     }
-    // Where its links lead now, as text; what is opened then is opened without links.
+    // Resolves the links now, as text. The file is then opened without following any.
     let real = path.canonicalize().map_err(|_| OUTSIDE.to_owned())?;
     let mut opened = rules
         .allowed
@@ -178,7 +178,7 @@ fn measured(
     })
 }
 
-/// Downloads a URL to a file that has no name, so that it goes with its last reader.
+/// Downloads a URL to a file without a name, which vanishes with its last reader.
 async fn download(
     url: &str,
     rules: &MediaRules,
@@ -191,7 +191,7 @@ async fn download(
         media_bytes: rules.max_out,
         ..Limits::default()
     };
-    // Links are the agent's, in the operator's own network: not for the proxy to the platform.
+    // Links point into the operator's own network, so they bypass the proxy to the platform.
     let egress = Egress::new(
         client.direct(),
         vec![rule],

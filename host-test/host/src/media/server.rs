@@ -1,8 +1,8 @@
 //! `media[].url`: the decrypted content of what people sent, for the agent.
 //!
-//! A URL is unguessable, belongs to one piece of media of one account, and expires. Content is fetched
-//! when it is asked for. What is not whole is broken off, and never ends as if it were. No browser makes
-//! anything of it but a file, and pages of other origins get nothing.
+//! A URL can't be guessed, belongs to one file of one account, and expires. The content is fetched when
+//! an agent asks for it. A transfer that is not complete breaks off, and never ends as if it were. A
+//! browser can only save the content as a file, and pages of other origins get nothing.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -28,7 +28,7 @@ use crate::sandbox::limits::Exceeded;
 use crate::sandbox::tenant::Tenant;
 use crate::transfer::Content;
 
-/// How long a URL works: as long as a person can be answered.
+/// How long a URL works: as long as the person can be answered.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// What a URL takes beside the texts that belong to it.
 const LINK_BYTES: usize = 1024;
@@ -45,7 +45,7 @@ pub struct MediaServer {
 #[derive(Default)]
 struct Links {
     by_secret: HashMap<String, (Link, Charge)>,
-    /// Of each account, oldest first: no account takes the place of another's.
+    /// The URLs of each account, oldest first. No account takes another one's room.
     order: HashMap<Arc<str>, VecDeque<(Duration, String)>>,
 }
 
@@ -101,11 +101,11 @@ impl MediaServer {
         Ok(server)
     }
 
-    /// A URL for a piece of media of an account. At most so many of it work at the same time, and
-    /// within its budget; the oldest go first.
+    /// Makes a URL for a file of an account. Only a limited number of an account's URLs work at the same
+    /// time, and within its budget; the oldest ones stop working first.
     ///
     /// # Errors
-    /// When there is no room for it without any other.
+    /// When there is no room, even without the account's other URLs.
     pub fn link(&self, tenant: &Tenant, link: Link) -> Result<String, Exceeded> {
         let account = &tenant.account;
         let secret = format!("{:032x}", rand::random::<u128>());
@@ -230,8 +230,8 @@ impl Link {
             let window = windows.next().await?;
             Ok(window.map(|window| (Frame::data(window), windows)))
         });
-        // In chunks, so that only the good word about the last byte ends it: by its length alone, a
-        // content that does not decrypt can look whole.
+        // Chunked, so that the transfer ends well only if the content was whole. By its length alone,
+        // content that does not decrypt could look whole.
         head(&self, &mime).map(|()| StreamBody::new(body).boxed_unsync())
     }
 }
@@ -242,7 +242,7 @@ struct Windows {
 }
 
 impl Windows {
-    /// The next window; none after the last one of a content that is whole.
+    /// The next window. `None` after the last one, if the content was whole.
     async fn next(&mut self) -> std::io::Result<Option<Bytes>> {
         let broken = |why: &str| {
             tracing::warn!("media is broken off: {why}");

@@ -1,5 +1,5 @@
-//! Bounds of what a component says of itself, which the host keeps and looks through at each request;
-//! and its rules as lines for people.
+//! Bounds a component's description, which the host keeps and searches at each request, and prints its
+//! rules for people.
 
 use crate::bindings::exports::gateway::channel::meta::{
     Capture, Descriptor, Egress, Keeping, Placement,
@@ -135,6 +135,13 @@ pub fn egress_line(egress: &Egress) -> String {
         (None, Some(port)) => format!("{scheme}://{host}:{port}{path_prefix}*{credential}"),
         (None, None) => format!("{scheme}://{host}{path_prefix}*{credential}"),
     }
+}
+
+/// Names of the credentials that logins bring.
+pub(crate) fn captured_by_logins(descriptor: &Descriptor) -> impl Iterator<Item = &str> {
+    let aside = |capture: &&Capture| capture.keep == Keeping::Aside;
+    let captures = descriptor.captures.iter().filter(aside);
+    captures.map(|capture| capture.credential.as_str())
 }
 
 #[cfg(test)]
