@@ -10,7 +10,8 @@ pub mod account;
 #[cfg(feature = "admin")]
 pub mod admin;
 pub mod agent;
-pub mod bindings;
+mod bindings;
+pub mod contract;
 pub mod credentials;
 pub mod egress;
 mod exports;

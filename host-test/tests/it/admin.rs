@@ -199,10 +199,10 @@ async fn accounts_are_listed_with_every_member() {
         "queued": 0,
         "unacknowledged": 0,
         "reason": null,
-        "component": &*harness.plugin.digest,
+        "component": &*harness.plugin.digest(),
     }]);
     assert_eq!(list, expected);
-    assert_eq!(harness.plugin.digest.len(), 64);
+    assert_eq!(harness.plugin.digest().len(), 64);
 
     // One that is removed is not there.
     gateway.remove(&harness.simulator.account_id()).await;

@@ -111,10 +111,8 @@ async fn a_network_that_is_gone_for_an_hour_is_back_within_seconds() {
     }
     let reason = account.health().await.unwrap().reason.unwrap();
     assert!(reason.contains("refused"), "{reason}");
-    let news = account.send(gateway_host::account::Post {
-        queue_until: Some(harness.clock.unix_ms() + 3_600_000),
-        ..proactive("news", ALICE, "news")
-    });
+    let until_ms = harness.clock.unix_ms() + 3_600_000;
+    let news = account.send(proactive("news", ALICE, "news").queued_until(until_ms));
     let mut news = std::pin::pin!(news);
     let news = loop {
         tokio::select! {
