@@ -13,10 +13,12 @@ const MIB: usize = 1024 * 1024;
 
 /// Lines that begin with a word; `size_bytes` is its file's.
 pub fn about(plugin: &Plugin, size_bytes: u64) -> String {
-    let about = &plugin.descriptor;
+    let about = plugin.descriptor();
     let mut text = format!(
         "{} {} for {PACKAGE}@{PACKAGE_VERSION}, {size_bytes} bytes, sha256 {}\n",
-        about.platform, about.version, plugin.digest
+        about.platform,
+        about.version,
+        plugin.digest()
     );
     for line in lines(plugin) {
         text.push_str(&line);
@@ -43,7 +45,7 @@ pub fn about(plugin: &Plugin, size_bytes: u64) -> String {
 /// takes; the boolean, whether it takes anything.
 pub fn difference(new: &Plugin, old: &Plugin) -> (String, bool) {
     let all = |plugin: &Plugin| {
-        let about = &plugin.descriptor;
+        let about = plugin.descriptor();
         let version = format!("is {} {}", about.platform, about.version);
         let mut all = vec![version];
         all.extend(lines(plugin));
@@ -72,14 +74,14 @@ pub fn difference(new: &Plugin, old: &Plugin) -> (String, bool) {
 /// What a component exports, imports, reaches, hides, stores and takes. It can't write lines of its own,
 /// nor turn these around.
 fn lines(plugin: &Plugin) -> Vec<String> {
-    let about = &plugin.descriptor;
+    let about = plugin.descriptor();
     let mut lines = Vec::new();
     let mut line =
         |word: &str, what: &str| lines.push(terminal::line(&format!("{word} {what}")).into_owned());
     for export in plugin.exports() {
         line("exports", &export);
     }
-    for import in plugin.imports.iter() {
+    for import in plugin.imports().iter() {
         line("imports", import);
     }
     for egress in &about.egress {
@@ -93,7 +95,7 @@ fn lines(plugin: &Plugin) -> Vec<String> {
         about.state_version, about.state_reads_from
     );
     line("stores", &state);
-    if plugin.has_handler {
+    if plugin.has_handler() {
         line("takes", "webhooks");
     }
     lines

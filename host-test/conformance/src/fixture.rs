@@ -13,12 +13,12 @@ use super::held::Held;
 use super::ledger::{CANARY, Ledger};
 use super::platform::{Fault, Person, PlatformServer};
 use gateway_host::account::{AccountOptions, Setup};
-use gateway_host::bindings::exports::gateway::channel::lifecycle::Health;
-use gateway_host::bindings::exports::gateway::channel::outbound::Post;
-use gateway_host::bindings::gateway::channel::types::{
+use gateway_host::clock::Clock;
+use gateway_host::contract::Health;
+use gateway_host::contract::Post;
+use gateway_host::contract::{
     Error, ErrorKind, Event, EventBody, Message, Part, PartState, Receipt,
 };
-use gateway_host::clock::Clock;
 use gateway_host::instance::{CallError, Instance, kind_name};
 use gateway_host::runtime::{Plugin, Runtime};
 use gateway_host::state::State;
@@ -32,7 +32,7 @@ pub const HOUR: Duration = Duration::from_secs(3600);
 /// than what a request waits for its answer. Nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether something has happened.
-const LOOK: Duration = Duration::from_millis(1);
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Fails with a sentence where `is` is false.
 pub fn expect(is: bool, otherwise: impl FnOnce() -> String) -> Outcome {
@@ -88,27 +88,13 @@ pub fn words(text: &str) -> String {
 
 /// A message of the gateway's own accord.
 pub fn post(key: &str, conversation: &str, text: &str) -> Post {
-    Post {
-        key: key.to_owned(),
-        conversation: conversation.to_owned(),
-        answers: None,
-        text: words(text),
-        media: Vec::new(),
-        progress: false,
-        queue_until: None,
-    }
+    Post::new(key, conversation, words(text))
 }
 
 /// An answer to a message, as a gateway makes it.
 pub fn answer(message: &Message, text: &str) -> Post {
-    Post {
-        answers: Some(message.id.clone()),
-        ..post(
-            &format!("reply:{}", message.id),
-            &message.conversation.id,
-            text,
-        )
-    }
+    let key = format!("reply:{}", message.id);
+    post(&key, &message.conversation.id, text).answering(&message.id)
 }
 
 /// The one part of a receipt, which must be in this state.

@@ -202,7 +202,7 @@ impl Suite {
     /// The simulated platform, where it is the component's.
     fn platform(&self) -> Option<&dyn SimulatedPlatform> {
         let platform = self.platform.as_deref()?;
-        (platform.name() == self.plugin.descriptor.platform).then_some(platform)
+        (platform.name() == self.plugin.descriptor().platform).then_some(platform)
     }
 
     /// A server for one check.

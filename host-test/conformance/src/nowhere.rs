@@ -19,7 +19,7 @@ pub(crate) struct Nowhere {
 impl Nowhere {
     /// An account that this component's description allows.
     pub(crate) fn of(plugin: &Plugin) -> Nowhere {
-        let about = &plugin.descriptor;
+        let about = plugin.descriptor();
         let credentials = about
             .egress
             .iter()

@@ -84,14 +84,20 @@ pub struct Runtime {
 #[derive(Clone)]
 pub struct Plugin {
     pre: ExportsPre,
-    /// What it says of itself.
-    pub descriptor: Arc<Descriptor>,
-    /// SHA-256 of its file in hex.
-    pub digest: Arc<str>,
-    /// Names of what it imports.
-    pub imports: Arc<[String]>,
-    /// Whether it exports an HTTP handler, for a platform that calls back.
-    pub has_handler: bool,
+    descriptor: Arc<Descriptor>,
+    digest: Arc<str>,
+    imports: Arc<[String]>,
+    has_handler: bool,
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin")
+            .field("platform", &self.descriptor.platform)
+            .field("version", &self.descriptor.version)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Runtime {
@@ -256,6 +262,26 @@ impl Plugin {
         &self.descriptor.platform
     }
 
+    /// What it says of itself. Its rules are the policy of what it reaches, so nobody changes them.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// SHA-256 of its file in hex.
+    pub fn digest(&self) -> Arc<str> {
+        Arc::clone(&self.digest)
+    }
+
+    /// Names of what it imports.
+    pub fn imports(&self) -> &[String] {
+        &self.imports
+    }
+
+    /// Whether it exports an HTTP handler, for a platform that calls back.
+    pub fn has_handler(&self) -> bool {
+        self.has_handler
+    }
+
     /// Names of the interfaces that it exports.
     pub fn exports(&self) -> Vec<String> {
         let component = self.pre.component();
@@ -265,6 +291,9 @@ impl Plugin {
     }
 
     /// Asks a new instance for the description.
+    ///
+    /// # Errors
+    /// When it fails to give one.
     pub async fn describe(&self, runtime: &Runtime) -> wasmtime::Result<Descriptor> {
         runtime.describe(&self.pre).await
     }

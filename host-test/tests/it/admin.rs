@@ -195,10 +195,10 @@ async fn accounts_are_listed_with_every_member() {
         "queued": 0,
         "unacknowledged": 0,
         "reason": null,
-        "component": &*harness.plugin.digest,
+        "component": &*harness.plugin.digest(),
     }]);
     assert_eq!(list, expected);
-    assert_eq!(harness.plugin.digest.len(), 64);
+    assert_eq!(harness.plugin.digest().len(), 64);
 
     // One that is removed is not there.
     gateway.remove(&harness.simulator.account_id()).await;
@@ -514,7 +514,7 @@ async fn a_login_goes_step_by_step() {
 #[tokio::test]
 async fn a_component_is_swapped_or_refused_while_the_old_one_goes_on() {
     let (harness, gateway, operator, messages) = met().await;
-    let before = gateway.plugin("weixin").unwrap().digest;
+    let before = gateway.plugin("weixin").unwrap().digest();
     for nonsense in ["", "{}", "\0asm\x01\0\0\0"] {
         let token = format!("Bearer {TOKEN}");
         let answer = operator
@@ -533,7 +533,7 @@ async fn a_component_is_swapped_or_refused_while_the_old_one_goes_on() {
         .ask(Method::POST, "/component", Some(&token), bytes)
         .await;
     assert_eq!(swapped.status, 200, "{}", swapped.text);
-    let after = gateway.plugin("weixin").unwrap().digest;
+    let after = gateway.plugin("weixin").unwrap().digest();
     assert_ne!(before, after);
     assert_eq!(
         operator.get("/accounts").await.json()[0]["component"],
@@ -553,7 +553,7 @@ async fn a_component_that_changes_what_is_trusted_wants_the_operators_word() {
     let post = async |path: &str, bytes: Vec<u8>| {
         operator.ask(Method::POST, path, Some(&token), bytes).await
     };
-    let before = gateway.plugin("weixin").unwrap().digest;
+    let before = gateway.plugin("weixin").unwrap().digest();
     // That of another platform is none for these accounts, confirmed or not.
     for path in ["/component", "/component?allow-changes=true"] {
         for other in [env!("HOSTILE"), env!("COMPONENT_WECOM")] {
@@ -570,11 +570,11 @@ async fn a_component_that_changes_what_is_trusted_wants_the_operators_word() {
     }
     let unknown = post("/component?allow=all", crate::gateway::wider_component()).await;
     assert_eq!(unknown.kind(), (400, "invalid".to_owned()));
-    assert_eq!(gateway.plugin("weixin").unwrap().digest, before);
+    assert_eq!(gateway.plugin("weixin").unwrap().digest(), before);
     let path = "/component?allow-changes=true";
     let swapped = post(path, crate::gateway::wider_component()).await;
     assert_eq!(swapped.status, 200, "{}", swapped.text);
-    assert_ne!(gateway.plugin("weixin").unwrap().digest, before);
+    assert_ne!(gateway.plugin("weixin").unwrap().digest(), before);
     harness.check();
 }
 

@@ -109,10 +109,8 @@ async fn a_network_that_is_gone_for_an_hour_is_back_within_seconds() {
     }
     let reason = account.health().await.unwrap().reason.unwrap();
     assert!(reason.contains("refused"), "{reason}");
-    let news = account.send(gateway_host::account::Post {
-        queue_until: Some(harness.clock.unix_ms() + 3_600_000),
-        ..proactive("news", ALICE, "news")
-    });
+    let news = account
+        .send(proactive("news", ALICE, "news").queued_until(harness.clock.unix_ms() + 3_600_000));
     let (news, _) = tokio::join!(news, async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         harness.clock.advance(Duration::from_secs(16));

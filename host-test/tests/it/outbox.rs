@@ -15,18 +15,12 @@ use crate::harness::{ALICE, BOB, Harness, Recorder, eventually, proactive};
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn progress(number: usize) -> Post {
-    Post {
-        progress: true,
-        ..proactive(&format!("p{number}"), ALICE, &format!("step {number}"))
-    }
+    proactive(&format!("p{number}"), ALICE, &format!("step {number}")).as_progress()
 }
 
 fn queued(harness: &Harness, key: &str, conversation: &str, text: &str) -> Post {
     let day_ms = 24 * 3600 * 1000;
-    Post {
-        queue_until: Some(harness.clock.unix_ms() + 10 * day_ms),
-        ..proactive(key, conversation, text)
-    }
+    proactive(key, conversation, text).queued_until(harness.clock.unix_ms() + 10 * day_ms)
 }
 
 async fn state(account: &Account, post: Post) -> PartState {
