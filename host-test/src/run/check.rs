@@ -42,7 +42,7 @@ pub async fn check(component: &Path, conformance: bool) -> Result<(), RunError> 
         }
     }
     if skipped > 0 {
-        let platform = &plugin.descriptor.platform;
+        let platform = &plugin.descriptor().platform;
         say(&format!(
             "skipped {skipped} checks that need the platform's server: there is a simulated one of \
              {PLATFORM}, and none of {platform}"

@@ -69,7 +69,9 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), RunError> {
     let state = opening.await.map_err(other)?.map_err(not_opened)?;
     let gateway = Gateway::with_credentials(&runtime, state, credentials);
     for plugin in plugins {
-        settings.environment.withhold_secrets_of(&plugin.descriptor);
+        settings
+            .environment
+            .withhold_secrets_of(plugin.descriptor());
         gateway.install(plugin);
     }
     let agents = Agents::new(options.agent, settings, clock);
