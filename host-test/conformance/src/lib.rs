@@ -12,6 +12,8 @@
 //!   that is not there is not run.
 //! - The feature `weixin` brings the simulator of iLink, and the checks for iLink alone.
 
+#![warn(missing_debug_implementations)]
+
 mod fixture;
 mod held;
 mod inbound;
