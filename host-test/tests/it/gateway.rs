@@ -9,7 +9,8 @@ use gateway_host::account::{AccountOptions, Changes, Handle, SwapError};
 use gateway_host::agent::EchoAgent;
 use gateway_host::gateway::Gateway;
 use gateway_host::media::MediaRules;
-use gateway_simulator::Simulator;
+use gateway_simulator::ilink::{Endpoint, RuleChanges};
+use gateway_simulator::{Fault, Simulator};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -223,7 +224,11 @@ async fn a_component_that_does_not_connect_gives_way_to_the_old_one() {
     let other = harness.runtime.load(&path).await.unwrap();
     harness
         .simulator
-        .faults(&json!({"getupdates": {"status": 502}, "notifystart": {"status": 502}}))
+        .change(
+            &RuleChanges::new()
+                .fault(Endpoint::GetUpdates, Fault::status(502))
+                .fault(Endpoint::NotifyStart, Fault::status(502)),
+        )
         .unwrap();
     let (result, ()) = tokio::join!(gateway.swap(&other, Duration::from_secs(3)), async {
         for _ in 0..200 {
@@ -238,7 +243,11 @@ async fn a_component_that_does_not_connect_gives_way_to_the_old_one() {
     assert_eq!(gateway.plugin("weixin").unwrap().digest(), before.digest());
     harness
         .simulator
-        .faults(&json!({"getupdates": null, "notifystart": null}))
+        .change(
+            &RuleChanges::new()
+                .clear(Endpoint::GetUpdates)
+                .clear(Endpoint::NotifyStart),
+        )
         .unwrap();
     harness.simulator.say(ALICE, "two");
     eventually(async || {

@@ -21,7 +21,7 @@ use super::connector::{AddressPolicy, Resolve};
 use super::credential::MAX_JSON_BYTES;
 use super::exchange::failure_of;
 use super::proxy::Proxies;
-use super::rule::Credential;
+use super::rule::{Credential, Placement};
 use super::*;
 
 mod captures;
@@ -176,13 +176,10 @@ async fn text(response: Response<EgressBody>) -> Result<String, FailureKind> {
     Ok(String::from_utf8(body.to_vec()).unwrap())
 }
 
-fn bot_token(in_headers: bool, in_json_body: bool) -> Option<Credential> {
+fn bot_token(placement: Placement) -> Option<Credential> {
     Some(Credential {
         name: "bot-token".to_owned(),
-        in_headers,
-        in_json_body,
-        in_query: false,
-        in_path: false,
+        placement,
     })
 }
 
@@ -327,7 +324,7 @@ async fn redirects_are_handed_back() {
 async fn headers_get_the_credential_and_chat_text_never_does() {
     let server = Server::start(OK, Then::KeepOpen).await;
     let mut rule = server.rule();
-    rule.credential = bot_token(true, false);
+    rule.credential = bot_token(Placement::Header);
     let egress = egress(vec![rule], secrets());
     let chat = r#"{"text":"{{bot-token}}"}"#;
     let mut request = post_json(&server.url("/sendmessage"), chat);
@@ -346,7 +343,7 @@ async fn json_bodies_get_the_credential_where_a_rule_says_so() {
     let server = Server::start(OK, Then::KeepOpen).await;
     let mut rule = Rule::new("http", "127.0.0.1", Some(server.address.port()), "/qr").unwrap();
     rule.configured = true;
-    rule.credential = bot_token(false, true);
+    rule.credential = bot_token(Placement::JsonBody);
     let egress = egress(vec![rule, server.rule()], secrets());
     let body = r#"{"local_token_list":["{{bot-token}}"],"text":"say {{bot-token}}"}"#;
     for path in ["/qr", "/other"] {
@@ -380,8 +377,8 @@ async fn a_placeholder_without_its_credential_is_never_sent() {
     };
     for (credential, secrets, missing) in [
         (None, secrets(), false),
-        (bot_token(false, true), secrets(), false),
-        (bot_token(true, true), Secrets::default(), true),
+        (bot_token(Placement::JsonBody), secrets(), false),
+        (bot_token(Placement::Header), Secrets::default(), true),
     ] {
         let egress = egress(vec![with(credential)], secrets);
         let mut request = get(&server.url("/"));
@@ -401,7 +398,10 @@ async fn a_placeholder_without_its_credential_is_never_sent() {
         }
         assert!(error.failure.nothing_was_sent());
     }
-    let egress = egress(vec![with(bot_token(true, true))], Secrets::default());
+    let egress = egress(
+        vec![with(bot_token(Placement::JsonBody))],
+        Secrets::default(),
+    );
     let request = post_json(&server.url("/"), r#"{"token":"{{bot-token}}"}"#);
     let error = egress
         .send(request, Timeouts::default())
