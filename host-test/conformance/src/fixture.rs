@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::Suite;
 use super::held::Held;
 use super::ledger::{CANARY, Ledger};
+use super::platform::{Fault, Person, PlatformServer};
 use gateway_host::account::{AccountOptions, Setup};
 use gateway_host::bindings::exports::gateway::channel::lifecycle::Health;
 use gateway_host::bindings::exports::gateway::channel::outbound::Post;
@@ -20,23 +20,19 @@ use gateway_host::bindings::gateway::channel::types::{
 };
 use gateway_host::clock::Clock;
 use gateway_host::instance::{CallError, Instance, kind_name};
-use gateway_host::media::MediaRules;
 use gateway_host::runtime::{Plugin, Runtime};
 use gateway_host::state::State;
-use gateway_simulator::{Simulator, SimulatorOptions};
 
 /// A check's result: a sentence where a promise is not kept.
 pub type Outcome = Result<(), String>;
 
-/// A person.
-pub const ALICE: &str = "wxid_alice@im.wechat";
-/// Another one.
-pub const BOB: &str = "wxid_bob@im.wechat";
 /// An hour of the clock that is moved.
 pub const HOUR: Duration = Duration::from_secs(3600);
 /// How long anything may take, in real time: far longer than it does, also on a busy machine, and less
 /// than what a request waits for its answer. Nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether something has happened.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Fails with a sentence where `is` is false.
 pub fn expect(is: bool, otherwise: impl FnOnce() -> String) -> Outcome {
@@ -107,7 +103,11 @@ pub fn post(key: &str, conversation: &str, text: &str) -> Post {
 pub fn answer(message: &Message, text: &str) -> Post {
     Post {
         answers: Some(message.id.clone()),
-        ..post(&format!("reply:{}", message.id), ALICE, text)
+        ..post(
+            &format!("reply:{}", message.id),
+            &message.conversation.id,
+            text,
+        )
     }
 }
 
@@ -137,7 +137,11 @@ pub fn messages(events: &[Event]) -> Vec<&Message> {
 /// One account of one server, with a store and a clock of its own.
 pub struct Fixture {
     /// The platform.
-    pub simulator: Simulator,
+    pub server: Box<dyn PlatformServer>,
+    /// Who writes.
+    pub alice: Person,
+    /// Another one.
+    pub bob: Person,
     /// The time of all.
     pub clock: Clock,
     /// The store.
@@ -154,19 +158,17 @@ impl Fixture {
     /// A fixture for a check of this suite.
     pub async fn new(suite: &Suite) -> Result<Fixture, String> {
         let clock = Clock::new();
-        let options = SimulatorOptions {
-            clock: clock.clone(),
-            ..SimulatorOptions::default()
-        };
-        let simulator = Simulator::start(options)
-            .await
-            .map_err(|error| format!("the simulated server does not start: {error}"))?;
-        simulator.faults(&suite.faults)?;
+        let server = suite.server(clock.clone()).await?;
         let mut runtime = suite.runtime.clone();
         runtime.clock = clock.clone();
-        suite.ledger.secret(simulator.token());
+        for secret in server.account().secrets.into_values() {
+            suite.ledger.secret(secret);
+        }
+        let [alice, bob] = server.people();
         Ok(Fixture {
-            simulator,
+            server,
+            alice,
+            bob,
             clock,
             state: (suite.store)(),
             ledger: suite.ledger.clone(),
@@ -177,11 +179,7 @@ impl Fixture {
 
     /// The configuration that leads to the simulated server, without a pace.
     pub fn config(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([
-            ("base-url".to_owned(), self.simulator.base_url()),
-            ("cdn-base-url".to_owned(), self.simulator.cdn_base_url()),
-            ("send-interval-ms".to_owned(), "0".to_owned()),
-        ])
+        self.server.account().config
     }
 
     /// An instance over the fixture's store; its `start` is still to be called.
@@ -197,10 +195,8 @@ impl Fixture {
         config: BTreeMap<String, String>,
     ) -> Result<Instance, String> {
         let options = AccountOptions {
-            id: self.simulator.account_id(),
-            secrets: BTreeMap::from([("bot-token".to_owned(), self.simulator.token())]),
             config,
-            media: MediaRules::default(),
+            ..self.server.account()
         };
         let setup = Setup::new(&self.runtime, &self.plugin, state, options)
             .map_err(|error| error.to_string())?;
@@ -234,39 +230,54 @@ impl Fixture {
     /// poll that nobody hears is nobody's fault.
     pub async fn kill(&self, running: Running) -> Outcome {
         drop(running);
-        let is_gone = |simulator: &Simulator| simulator.counters().polls_open == 0;
+        let is_gone = |server: &dyn PlatformServer| server.counters().polls_open == 0;
         self.until("the end of the killed one's poll", is_gone)
             .await
     }
 
-    /// Switches faults of the server.
-    pub fn faults(&self, changes: Value) -> Outcome {
-        self.simulator.faults(&changes)
+    /// Switches a fault of the server on.
+    pub fn fault(&self, fault: Fault) -> Outcome {
+        self.server.fault(fault, true)
+    }
+
+    /// Switches it off.
+    pub fn heal(&self, fault: Fault) -> Outcome {
+        self.server.fault(fault, false)
     }
 
     /// The server forgets what it has handed out, and says nothing twice.
     pub fn say_nothing_twice(&self) -> Outcome {
-        self.faults(json!({"cursor": "consume"}))
+        self.fault(Fault::NothingTwice)
     }
 
     /// Alice writes; the message's id.
     pub fn say(&self, text: &str) -> String {
-        self.simulator.say(ALICE, &words(text))["message_id"].to_string()
+        self.server.say(&words(text))
     }
 
-    /// What is seen at Alice's phone of the bot.
+    /// A message to Alice of the gateway's own accord.
+    pub fn post(&self, key: &str, text: &str) -> Post {
+        post(key, &self.alice.conversation, text)
+    }
+
+    /// What Alice sees of the bot.
     pub fn shown(&self) -> Vec<String> {
-        self.simulator.answers(ALICE)
+        self.server.answers()
     }
 
     /// Waits until the server has seen something.
-    pub async fn until(&self, what: &str, is: impl FnMut(&Simulator) -> bool) -> Outcome {
-        within(what, self.simulator.wait_for(is)).await
+    pub async fn until(&self, what: &str, is: impl Fn(&dyn PlatformServer) -> bool) -> Outcome {
+        let seen = async {
+            while !is(&*self.server) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        within(what, seen).await
     }
 
     /// Waits until a poll hangs at the server.
     pub async fn until_polling(&self) -> Outcome {
-        let is = |simulator: &Simulator| simulator.counters().polls_open == 1;
+        let is = |server: &dyn PlatformServer| server.counters().polls_open == 1;
         self.until("opening a poll", is).await
     }
 

@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
-use super::fixture::{
-    ALICE, Fixture, Outcome, answered, expect, messages, refused, same, within, words,
-};
+use super::fixture::{Fixture, Outcome, answered, expect, messages, refused, same, within, words};
 use super::held::Writes;
+use super::platform::Fault;
 use gateway_host::bindings::exports::gateway::channel::lifecycle::Phase;
 use gateway_host::bindings::gateway::channel::types::{ChatKind, ErrorKind, MediaKind};
-use gateway_simulator::{MediaKind as SentKind, Repeat};
 
 /// Unacknowledged messages at which polling pauses.
 const PAUSE_AT: u32 = 10_000;
@@ -21,37 +17,31 @@ pub async fn members(fixture: &Fixture) -> Outcome {
     let running = fixture.start().await?;
     let first = fixture.say("the first");
     running.receive_only(&first).await?;
-    let quoted: serde_json::Value = serde_json::from_str(&first).unwrap_or_default();
-    let said = fixture.simulator.push(
-        ALICE,
-        vec![json!({
-            "type": 1,
-            "text_item": {"text": words("你好 👋🏽")},
-            "ref_msg": {"svr_id": quoted, "message_item": {"type": 0, "msg_id": quoted}},
-        })],
-    );
-    let message = running
-        .receive_only(&said["message_id"].to_string())
-        .await?;
-    same("the text", message.text.as_str(), words("你好 👋🏽").as_str())?;
-    same("the conversation", message.conversation.id.as_str(), ALICE)?;
-    same("its kind", message.conversation.kind, ChatKind::Direct)?;
-    same("the sender", message.sender.id.as_str(), ALICE)?;
+    let text = words("你好 👋🏽");
+    let quoting = fixture.server.say_with_quote(&text, &first);
+    let can_quote = quoting.is_some();
+    let id = quoting.unwrap_or_else(|| fixture.server.say(&text));
+    let message = running.receive_only(&id).await?;
+    same("the text", &message.text, &text)?;
     same(
-        "the time",
-        json!(message.sent_at),
-        said["create_time_ms"].clone(),
+        "the conversation",
+        &message.conversation.id,
+        &fixture.alice.conversation,
     )?;
-    let quote = message.quote.ok_or("the quote is missing")?;
-    same("the quoted id", quote.message_id, Some(first))?;
-    same("the quoted text", quote.text, Some(words("the first")))?;
-
-    let said = fixture
-        .simulator
-        .send_file(ALICE, SentKind::File, "报告.pdf", vec![1; 100]);
-    let message = running
-        .receive_only(&said["message_id"].to_string())
-        .await?;
+    same("its kind", message.conversation.kind, ChatKind::Direct)?;
+    same("the sender", &message.sender.id, &fixture.alice.id)?;
+    if let Some(sent_at) = fixture.server.sent_at(&id) {
+        same("the time", message.sent_at, sent_at)?;
+    }
+    if can_quote {
+        let quote = message.quote.ok_or("the quote is missing")?;
+        same("the quoted id", quote.message_id, Some(first))?;
+        same("the quoted text", quote.text, Some(words("the first")))?;
+    }
+    let Some(id) = fixture.server.send_file("报告.pdf", vec![1; 100]) else {
+        return Ok(());
+    };
+    let message = running.receive_only(&id).await?;
     let [media] = message.media.as_slice() else {
         return Err(format!("{} media instead of one", message.media.len()));
     };
@@ -97,10 +87,10 @@ pub async fn store_first(fixture: &Fixture) -> Outcome {
     let mut receiving = running.receiving();
     fixture.until_polling().await?;
     held.set(Writes::Wait);
-    let polls = fixture.simulator.counters().polls;
+    let polls = fixture.server.counters().polls;
     let id = fixture.say("hello");
     let early = tokio::time::timeout(A_WHILE, &mut receiving).await;
-    let early_poll = fixture.simulator.counters().polls > polls;
+    let early_poll = fixture.server.counters().polls > polls;
     held.set(Writes::Pass);
     expect(early.is_err(), || {
         "receive returns the message before it is stored".to_owned()
@@ -160,24 +150,21 @@ pub async fn failed_write(fixture: &Fixture) -> Outcome {
 
 pub async fn repeats(fixture: &Fixture) -> Outcome {
     let running = fixture.start().await?;
-    let said = fixture.simulator.say(ALICE, &words("ok"));
-    let message = running
-        .receive_only(&said["message_id"].to_string())
-        .await?;
-    let account = fixture.simulator.first();
+    let first = fixture.say("ok");
+    running.receive_only(&first).await?;
     // Before and after the acknowledgement, and after a kill.
-    account.repeat(&said, Repeat::SameId);
+    fixture.server.repeat(&first);
     let second = fixture.say("ok");
     running.receive_only(&second).await?;
-    running.ack(&message.id).await?;
-    account.repeat(&said, Repeat::NewToken);
+    running.ack(&first).await?;
+    fixture.server.repeat(&first);
     let third = fixture.say("ok");
     running.receive_only(&third).await?;
     running.ack(&second).await?;
     running.ack(&third).await?;
     fixture.kill(running).await?;
     let running = fixture.start().await?;
-    account.repeat(&said, Repeat::SameId);
+    fixture.server.repeat(&first);
     let fourth = fixture.say("ok");
     running.receive_only(&fourth).await.map(drop)
 }
@@ -217,22 +204,15 @@ pub async fn second_receive(fixture: &Fixture) -> Outcome {
 }
 
 pub async fn bad_polls(fixture: &Fixture) -> Outcome {
-    fixture.faults(json!({"getupdates": [
-        {"status": 502, "times": 1},
-        {"body": "<html>busy</html>", "times": 1},
-        {"truncated": true, "times": 1},
-        {"cut": "before", "times": 1},
-        {"ret": -1, "times": 1},
-    ]}))?;
+    fixture.fault(Fault::PollsFail)?;
     let running = fixture.start().await?;
     let id = fixture.say("hello");
     fixture.flying(running.receive_only(&id)).await?;
-    let polls = fixture.simulator.counters().polls;
+    let polls = fixture.server.counters().polls;
     expect(polls <= 12, || format!("{polls} polls where 6 were enough"))
 }
 
 pub async fn pause(fixture: &Fixture) -> Outcome {
-    fixture.faults(json!({"batch": 1000}))?;
     for number in 0..PAUSE_AT + 2_000 {
         fixture.say(&number.to_string());
     }
@@ -258,4 +238,15 @@ pub async fn pause(fixture: &Fixture) -> Outcome {
     let more = more.map_err(|error| error.to_string())?;
     let more = more.map_err(|error| format!("receive after that fails: {error}"))?;
     expect(!more.is_empty(), || "polling does not go on".to_owned())
+}
+
+pub async fn redirects(fixture: &Fixture) -> Outcome {
+    fixture.fault(Fault::Redirects)?;
+    let running = fixture.start().await?;
+    let id = fixture.say("hello");
+    fixture.flying(running.receive_only(&id)).await?;
+    let sending = running.send(fixture.post("k", "news"));
+    fixture.flying(sending).await?;
+    fixture.clock.advance(Duration::from_secs(1));
+    Ok(())
 }

@@ -44,7 +44,7 @@ impl Ledger {
 
     /// What the server saw in a check.
     pub fn note(&self, fixture: &Fixture) {
-        let violations = fixture.simulator.violations();
+        let violations = fixture.server.violations();
         self.notes().violations.extend(violations);
     }
 }

@@ -6,57 +6,77 @@
 //! second one beside the first. Time is moved, so that a day takes a moment.
 //!
 //! - A check fails with a sentence; it never waits for ever, whatever the component does.
-//! - The server can be told to have faults, and the store can be the caller's own: a gateway's author
-//!   tests a store with it, and the tests of this crate see that the suite can fail.
-//! - There is a simulated server for `weixin` alone. What needs one is not run for another platform.
+//! - The store and the platform can be the caller's own: a gateway's author tests a store, a channel's
+//!   author tests a channel with the fake server of the platform, see [`platform`].
+//! - A check says what it needs. Most are neutral: any platform has it. What needs a simulated platform
+//!   that is not there is not run.
+//! - The feature `weixin` brings the simulator of iLink, and the checks for iLink alone.
 
 mod fixture;
 mod held;
 mod inbound;
 mod ledger;
 mod lifecycle;
-mod login;
 mod media;
-mod odd;
+mod nowhere;
 mod outbound;
+pub mod platform;
 mod queue;
+#[cfg(feature = "weixin")]
+pub mod weixin;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use serde_json::{Value, json};
 use tracing::instrument::WithSubscriber;
 
 use fixture::{Fixture, Outcome};
+use gateway_host::clock::Clock;
 use gateway_host::runtime::{Plugin, Runtime};
 use gateway_host::state::State;
 use gateway_host::state::memory::MemoryState;
 use ledger::Ledger;
-
-/// The platform that the simulated server plays.
-pub const PLATFORM: &str = "weixin";
+use nowhere::Nowhere;
+use platform::{Ability, PlatformServer, SimulatedPlatform};
 
 /// One promise of the contract.
+#[derive(Debug)]
 pub struct Check {
     /// The promise.
     pub name: &'static str,
-    /// Whether it needs the platform's server.
-    pub needs_server: bool,
+    /// What it can't be tried without.
+    pub needs: Needs,
     run: for<'a> fn(&'a Fixture) -> LocalBoxFuture<'a, Outcome>,
 }
 
+/// What a check can't be tried without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// The component alone.
+    Nothing,
+    /// A simulated platform of any kind that can do this.
+    Platform(&'static [Ability]),
+    /// The simulated platform of this name: it is about what that one alone has.
+    Own(&'static str),
+}
+
 macro_rules! checks {
-    ($($name:literal $needs:ident $run:path;)*) => {
-        &[$(Check {
+    ($($(#[$attribute:meta])* $name:literal $needs:ident $run:path;)*) => {
+        &[$($(#[$attribute])* Check {
             name: $name,
-            needs_server: checks!(@$needs),
+            needs: checks!(@$needs),
             run: |fixture| Box::pin($run(fixture)),
         }),*]
     };
-    (@alone) => { false };
-    (@server) => { true };
+    (@alone) => { Needs::Nothing };
+    (@server) => { Needs::Platform(&[]) };
+    (@media) => { Needs::Platform(&[Ability::Media]) };
+    (@repeats) => { Needs::Platform(&[Ability::Repeats]) };
+    (@typing) => { Needs::Platform(&[Ability::Typing]) };
+    (@window) => { Needs::Platform(&[Ability::ReplyWindow]) };
+    (@weixin) => { Needs::Own(weixin::PLATFORM) };
 }
 
 /// All checks, in the order in which they are to be run: the last three judge what all did.
@@ -65,7 +85,8 @@ pub const CHECKS: &[Check] = checks! {
     "calls before the start are refused, and no trap" alone lifecycle::too_early;
     "a wrong configuration is refused with its key" server lifecycle::wrong_configuration;
     "a second start is refused, and the instance goes on" server lifecycle::second_start;
-    "start and stop are announced once, and a stop may be repeated" server lifecycle::announcements;
+    #[cfg(feature = "weixin")]
+    "start and stop are announced once, and a stop may be repeated" weixin weixin::lifecycle::announcements;
     "health is told at once, while a poll hangs" server lifecycle::health;
     "drain ends receive and run at once" server lifecycle::drain;
     "drain keeps its grace while a request hangs" server lifecycle::drain_in_time;
@@ -76,14 +97,16 @@ pub const CHECKS: &[Check] = checks! {
     "a batch is stored before it is handed out and before the next poll" server inbound::store_first;
     "a kill right after the write loses nothing" server inbound::killed_after_the_write;
     "a failed write loses nothing" server inbound::failed_write;
-    "what the platform says again is dropped" server inbound::repeats;
+    "what the platform says again is dropped" repeats inbound::repeats;
     "a backlog arrives whole and in order" server inbound::backlog;
     "a second receive at the same time is refused" server inbound::second_receive;
     "polls that fail are repeated" server inbound::bad_polls;
     "polling pauses at ten thousand messages, and goes on" server inbound::pause;
-    "unknown fields and ids of any kind change nothing" server odd::ids_and_fields;
-    "a message that can't be read stops no other" server odd::poison;
-    "redirects are not followed" server odd::redirects;
+    #[cfg(feature = "weixin")]
+    "unknown fields and ids of any kind change nothing" weixin weixin::odd::ids_and_fields;
+    #[cfg(feature = "weixin")]
+    "a message that can't be read stops no other" weixin weixin::odd::poison;
+    "redirects are not followed" server inbound::redirects;
 
     "an answer acknowledges" server outbound::answer_acknowledges;
     "an answer that a kill interrupted goes out, and nobody is asked again" server outbound::interrupted;
@@ -94,27 +117,36 @@ pub const CHECKS: &[Check] = checks! {
     "a send does not wait for a poll that hangs" server outbound::beside_a_poll;
     "a long text goes in parts that the platform takes" server outbound::parts;
     "what the platform can't take now is tried again" server outbound::try_again;
-    "an answer without an id is unconfirmed, and not repeated" server outbound::unconfirmed;
-    "a lost answer is sent once more, with the same id" server outbound::lost_answer;
-    "progress leaves room for the answer" server outbound::progress;
-    "typing shows and ends" server outbound::typing;
+    #[cfg(feature = "weixin")]
+    "an answer without an id is unconfirmed, and not repeated" weixin weixin::outbound::unconfirmed;
+    #[cfg(feature = "weixin")]
+    "a lost answer is sent once more, with the same id" weixin weixin::outbound::lost_answer;
+    #[cfg(feature = "weixin")]
+    "progress leaves room for the answer" weixin weixin::outbound::progress;
+    "typing shows and ends" typing outbound::typing;
     "a refused credential is told, and heals" server outbound::login_required;
 
-    "a closed window is told without a request" server queue::window;
-    "what is queued goes out when the person writes, also after a kill" server queue::queued;
-    "what became of it is told until that is acknowledged" server queue::settled;
-    "what is queued for too long is told as failed" server queue::expired;
+    "a closed window is told without a request" window queue::window;
+    "what is queued goes out when the person writes, also after a kill" window queue::queued;
+    "what became of it is told until that is acknowledged" window queue::settled;
+    "what is queued for too long is told as failed" window queue::expired;
 
-    "a file comes out byte for byte, also by a later instance" server media::fetched;
-    "a content that is broken is told as broken" server media::broken;
-    "a handle that leads elsewhere is not followed" server media::elsewhere;
-    "a file goes in byte for byte" server media::put;
-    "a content of another length is refused" server media::wrong_length;
+    "a file comes out byte for byte, also by a later instance" media media::fetched;
+    #[cfg(feature = "weixin")]
+    "a content that is broken is told as broken" weixin weixin::media::broken;
+    #[cfg(feature = "weixin")]
+    "a handle that leads elsewhere is not followed" weixin weixin::media::elsewhere;
+    "a file goes in byte for byte" media media::put;
+    "a content of another length is refused" media media::wrong_length;
 
-    "a login shows a code and brings a credential, which the host keeps" server login::steps;
-    "a login asks for digits, and again when they are wrong" server login::digits;
-    "a login to elsewhere fails" server login::elsewhere;
-    "login steps without a login are refused" server login::nothing_begun;
+    #[cfg(feature = "weixin")]
+    "a login shows a code and brings a credential, which the host keeps" weixin weixin::login::steps;
+    #[cfg(feature = "weixin")]
+    "a login asks for digits, and again when they are wrong" weixin weixin::login::digits;
+    #[cfg(feature = "weixin")]
+    "a login to elsewhere fails" weixin weixin::login::elsewhere;
+    #[cfg(feature = "weixin")]
+    "login steps without a login are refused" weixin weixin::login::nothing_begun;
 
     "nothing outside of its egress was asked" server ledger::no_refusals;
     "nothing was done on the wire that a client must not do" server ledger::no_violations;
@@ -126,18 +158,27 @@ pub struct Suite {
     pub(crate) runtime: Runtime,
     pub(crate) plugin: Plugin,
     store: Arc<dyn Fn() -> Arc<dyn State> + Send + Sync>,
-    faults: Value,
+    platform: Option<Arc<dyn SimulatedPlatform>>,
     ledger: Ledger,
 }
 
+impl std::fmt::Debug for Suite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let platform = self.platform.as_ref().map(|platform| platform.name());
+        f.debug_struct("Suite")
+            .field("platform", &platform)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Suite {
-    /// A suite whose stores are in memory, and whose server has no faults but those of the checks.
+    /// A suite whose stores are in memory, without a simulated platform.
     pub fn new(runtime: &Runtime, plugin: &Plugin) -> Suite {
         Suite {
             runtime: runtime.clone(),
             plugin: plugin.clone(),
             store: Arc::new(|| Arc::new(MemoryState::default())),
-            faults: json!({}),
+            platform: None,
             ledger: Ledger::default(),
         }
     }
@@ -151,16 +192,37 @@ impl Suite {
         self
     }
 
-    /// The same with a server that has these faults from the start of each check, see
-    /// [`gateway_simulator::ilink::rules`].
-    pub fn with_faults(mut self, faults: Value) -> Suite {
-        self.faults = faults;
+    /// The same with servers of this platform, one for each check. A component of another platform is
+    /// not judged by them.
+    pub fn with_platform(mut self, platform: impl SimulatedPlatform + 'static) -> Suite {
+        self.platform = Some(Arc::new(platform));
         self
     }
 
-    /// Whether there is a server for what this check needs.
+    /// The simulated platform, where it is the component's.
+    fn platform(&self) -> Option<&dyn SimulatedPlatform> {
+        let platform = self.platform.as_deref()?;
+        (platform.name() == self.plugin.descriptor.platform).then_some(platform)
+    }
+
+    /// A server for one check.
+    async fn server(&self, clock: Clock) -> Result<Box<dyn PlatformServer>, String> {
+        match self.platform() {
+            Some(platform) => platform.start(clock).await,
+            None => Ok(Box::new(Nowhere::of(&self.plugin))),
+        }
+    }
+
+    /// Whether there is what this check needs.
     pub fn can_run(&self, check: &Check) -> bool {
-        !check.needs_server || self.plugin.descriptor.platform == PLATFORM
+        match (check.needs, self.platform()) {
+            (Needs::Nothing, _) => true,
+            (_, None) => false,
+            (Needs::Platform(abilities), Some(platform)) => {
+                abilities.iter().all(|ability| platform.can(*ability))
+            }
+            (Needs::Own(name), Some(platform)) => platform.name() == name,
+        }
     }
 
     /// Runs a check.

@@ -1,10 +1,9 @@
 //! From the description to the stop.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::fixture::{
-    ALICE, Fixture, Outcome, answered, expect, post, refused, same, within, words,
-};
+use super::fixture::{Fixture, Outcome, answered, expect, refused, same, within, words};
+use super::platform::{Fault, PlatformServer};
 use gateway_host::bindings::exports::gateway::channel::lifecycle::Phase;
 use gateway_host::bindings::gateway::channel::types::ErrorKind;
 use gateway_host::instance::CallError;
@@ -46,7 +45,7 @@ pub async fn too_early(fixture: &Fixture) -> Outcome {
     let invalid = &[ErrorKind::Invalid];
     refused("receive before start", invalid, instance.receive()).await?;
     refused("run before start", invalid, instance.run()).await?;
-    let said = post("k", ALICE, "early");
+    let said = fixture.post("k", "early");
     refused("send before start", invalid, instance.send(said)).await?;
     let health = answered("check before start", instance.check()).await?;
     same("the phase before start", health.phase, Phase::Starting)
@@ -83,20 +82,6 @@ pub async fn second_start(fixture: &Fixture) -> Outcome {
     .await?;
     let id = fixture.say("hello");
     running.receive_only(&id).await.map(drop)
-}
-
-pub async fn announcements(fixture: &Fixture) -> Outcome {
-    let running = fixture.start().await?;
-    answered("drain", running.instance.drain(500)).await?;
-    answered("stop", running.instance.stop()).await?;
-    answered("the second stop", running.instance.stop()).await?;
-    let counters = fixture.simulator.counters();
-    same(
-        "announced starts and stops",
-        (counters.starts, counters.stops),
-        (1, 1),
-    )?;
-    same("the phase", running.health().await?.phase, Phase::Stopped)
 }
 
 pub async fn health(fixture: &Fixture) -> Outcome {
@@ -137,28 +122,26 @@ pub async fn drain(fixture: &Fixture) -> Outcome {
     // The open poll is broken off.
     same("polls that drain waits for", self::polls(fixture), polls)?;
     same("events after that", running.receive().await?.len(), 0)?;
-    let late = running.instance.send(post("late", ALICE, "late"));
+    let late = running.instance.send(fixture.post("late", "late"));
     refused("send after drain", &[ErrorKind::Draining], late).await?;
     Ok(())
 }
 
 pub async fn drain_in_time(fixture: &Fixture) -> Outcome {
-    fixture.faults(json!({"sendmessage": {"stall": "before"}}))?;
+    fixture.fault(Fault::SendsStall)?;
     let mut running = fixture.start().await?;
     let id = fixture.say("hello");
     running.receive_only(&id).await?;
-    running.sending(post("k", ALICE, "news"));
-    let is_sent = |simulator: &gateway_simulator::Simulator| simulator.counters().sends == 1;
+    running.sending(fixture.post("k", "news"));
+    let is_sent = |server: &dyn PlatformServer| server.counters().sends == 1;
     fixture.until("sending", is_sent).await?;
     // No answer ever comes, so a drain that waits for one is given up.
     answered("drain with 200 ms", running.instance.drain(200)).await
 }
 
 /// Polls that the server has ended by itself.
-fn polls(fixture: &Fixture) -> usize {
-    let log = fixture.simulator.log();
-    let polls = log.iter().filter(|entry| entry["endpoint"] == "getupdates");
-    polls.filter(|entry| entry["status"] == 200).count()
+fn polls(fixture: &Fixture) -> u64 {
+    fixture.server.counters().polls_answered
 }
 
 pub async fn fence(fixture: &Fixture) -> Outcome {
@@ -178,7 +161,7 @@ pub async fn fence(fixture: &Fixture) -> Outcome {
             ));
         }
     }
-    let late = old.instance.send(post("late", ALICE, "late"));
+    let late = old.instance.send(fixture.post("late", "late"));
     let kinds = &[ErrorKind::Fenced, ErrorKind::Draining];
     refused("send of the older instance", kinds, late).await?;
     fixture.flying(new.receive_only(&id)).await?;

@@ -6,32 +6,26 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use md5::{Digest, Md5};
-use serde_json::json;
 
-use super::fixture::{
-    ALICE, Fixture, Outcome, answered, expect, part, post, refused, same, within,
-};
+use super::fixture::{Fixture, Outcome, answered, expect, part, refused, within};
 use gateway_host::account::Post;
 use gateway_host::bindings::exports::gateway::channel::media_transfer::Upload;
 use gateway_host::bindings::gateway::channel::types::{ErrorKind, PartState};
 use gateway_host::instance::Instance;
-use gateway_simulator::MediaKind;
 
 /// Around a cipher's block and a stream's window.
 const SIZES: [usize; 5] = [1, 15, 16, 65_536, 150_001];
 
-fn content(size: usize) -> Vec<u8> {
+pub fn content(size: usize) -> Vec<u8> {
     // A period that is no divisor of any block.
     (0..=250_u8).cycle().take(size).collect()
 }
 
 /// Sends a file to the bot; the handle with which it is opened.
-async fn handle(fixture: &Fixture, bytes: Vec<u8>) -> Result<String, String> {
+pub async fn handle(fixture: &Fixture, bytes: Vec<u8>) -> Result<String, String> {
     let running = fixture.start().await?;
-    let said = fixture
-        .simulator
-        .send_file(ALICE, MediaKind::File, "a.bin", bytes);
-    let id = said["message_id"].to_string();
+    let sent = fixture.server.send_file("a.bin", bytes);
+    let id = sent.ok_or("the server can't send files")?;
     let message = running.receive_only(&id).await?;
     running.ack(&id).await?;
     let media = message.media.into_iter().next();
@@ -40,7 +34,7 @@ async fn handle(fixture: &Fixture, bytes: Vec<u8>) -> Result<String, String> {
 }
 
 /// Reads a content to its end; whether it was whole.
-async fn read(instance: &Instance, handle: &str) -> Result<(Vec<u8>, bool), String> {
+pub async fn read(instance: &Instance, handle: &str) -> Result<(Vec<u8>, bool), String> {
     let mut content = answered("fetch", instance.fetch(handle.to_owned())).await?;
     let mut bytes = Vec::new();
     while let Some(window) = within("reading a window", content.bytes.recv()).await? {
@@ -63,58 +57,9 @@ pub async fn fetched(fixture: &Fixture) -> Outcome {
     Ok(())
 }
 
-pub async fn broken(fixture: &Fixture) -> Outcome {
-    let handle = handle(fixture, content(100_000)).await?;
-    let running = fixture.start().await?;
-    for fault in [
-        json!({"wrong_key": true}),
-        json!({"bad_padding": true}),
-        json!({"cut": "body"}),
-    ] {
-        fixture.faults(json!({"download": fault}))?;
-        let content = within("fetch", running.instance.fetch(handle.clone())).await?;
-        // An error of the call is as good a word as one of the content.
-        let Ok(mut content) = content else {
-            continue;
-        };
-        while within("reading a window", content.bytes.recv())
-            .await?
-            .is_some()
-        {}
-        let done = within("the last word of the content", content.done).await?;
-        expect(!matches!(done, Ok(Ok(()))), || {
-            format!("it is told to be whole although the server has {fault}")
-        })?;
-    }
-    fixture.faults(json!({"download": null}))?;
-    let (bytes, is_whole) = read(&running.instance, &handle).await?;
-    expect(bytes == content(100_000) && is_whole, || {
-        "it can't be opened after that".to_owned()
-    })
-}
-
-pub async fn elsewhere(fixture: &Fixture) -> Outcome {
-    let running = fixture.start().await?;
-    let kinds = &[ErrorKind::NotFound, ErrorKind::Invalid];
-    let invented = running.instance.fetch("no handle at all".to_owned());
-    refused("fetch of what is no handle", kinds, invented).await?;
-    fixture.kill(running).await?;
-    let files = json!({"reference": "full-url", "full_url": "https://elsewhere.example/a.bin"});
-    fixture.faults(json!({"files": files}))?;
-    // One that has no handle leads nowhere, which is as good.
-    let Ok(handle) = handle(fixture, content(10)).await else {
-        return Ok(());
-    };
-    let running = fixture.start().await?;
-    let fetching = running.instance.fetch(handle);
-    refused("fetch", &[ErrorKind::Forbidden], fetching)
-        .await
-        .map(drop)
-}
-
-fn upload(bytes: &[u8], size: usize) -> Upload {
+fn upload(fixture: &Fixture, bytes: &[u8], size: usize) -> Upload {
     Upload {
-        conversation: ALICE.to_owned(),
+        conversation: fixture.alice.conversation.clone(),
         kind: None,
         name: "report.bin".to_owned(),
         mime: None,
@@ -137,27 +82,24 @@ pub async fn put(fixture: &Fixture) -> Outcome {
     running.receive_only(&id).await?;
     for size in SIZES {
         let bytes = content(size);
-        let putting = running.instance.put(upload(&bytes, size), stream(&bytes));
+        let putting = running
+            .instance
+            .put(upload(fixture, &bytes, size), stream(&bytes));
         let media = answered("put", putting).await?;
         let with_it = Post {
             text: String::new(),
             media: vec![media],
-            ..post(&format!("k{size}"), ALICE, "")
+            ..fixture.post(&format!("k{size}"), "")
         };
         let receipt = running.send(with_it).await?;
         let sent = part(&receipt, PartState::Accepted)?;
         let id = sent.message_id.as_deref().unwrap_or_default();
-        let file = id
-            .parse()
-            .ok()
-            .and_then(|id| fixture.simulator.phone_file(id));
+        let file = fixture.server.file(id);
         expect(file.as_deref() == Some(bytes.as_slice()), || {
             format!("{size} bytes: another content is at the phone")
         })?;
     }
-    let phone = fixture.simulator.phone();
-    let broken = phone.iter().find_map(|bubble| bubble["broken"].as_str());
-    same("what the phone can't show", broken, None)
+    Ok(())
 }
 
 pub async fn wrong_length(fixture: &Fixture) -> Outcome {
@@ -168,7 +110,7 @@ pub async fn wrong_length(fixture: &Fixture) -> Outcome {
     for announced in [49_999, 50_001, 0] {
         let putting = running
             .instance
-            .put(upload(&bytes, announced), stream(&bytes));
+            .put(upload(fixture, &bytes, announced), stream(&bytes));
         let what = format!("put of {announced} bytes that are 50000");
         refused(&what, &[ErrorKind::Invalid, ErrorKind::TooLarge], putting).await?;
     }
@@ -179,7 +121,7 @@ pub async fn wrong_length(fixture: &Fixture) -> Outcome {
         ))]));
     let putting = running
         .instance
-        .put(upload(&bytes, bytes.len()), cut.boxed());
+        .put(upload(fixture, &bytes, bytes.len()), cut.boxed());
     refused("put that breaks off", &[ErrorKind::Invalid], putting)
         .await
         .map(drop)

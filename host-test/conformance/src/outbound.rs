@@ -2,21 +2,17 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
+use super::fixture::Running;
 use super::fixture::{
-    ALICE, BOB, Fixture, Outcome, answer, answered, expect, part, post, refused, same, within,
-    words,
+    Fixture, Outcome, answer, answered, expect, part, post, refused, same, within, words,
 };
+use super::platform::{Fault, PlatformServer};
 use gateway_host::account::Post;
 use gateway_host::bindings::exports::gateway::channel::lifecycle::Phase;
 use gateway_host::bindings::gateway::channel::types::{ErrorKind, Message, PartState};
-use gateway_simulator::Simulator;
-
-use super::fixture::Running;
 
 /// A started instance that has got a message, so that Alice can be written to.
-async fn met(fixture: &Fixture) -> Result<(Running, Message), String> {
+pub async fn met(fixture: &Fixture) -> Result<(Running, Message), String> {
     let running = fixture.start().await?;
     let id = fixture.say("hello");
     let message = running.receive_only(&id).await?;
@@ -45,14 +41,14 @@ pub async fn answer_acknowledges(fixture: &Fixture) -> Outcome {
 pub async fn interrupted(fixture: &Fixture) -> Outcome {
     fixture.say_nothing_twice()?;
     let (mut running, message) = met(fixture).await?;
-    fixture.faults(json!({"sendmessage": {"stall": "before"}}))?;
+    fixture.fault(Fault::SendsStall)?;
     running.sending(answer(&message, "the answer"));
-    let is_sent = |simulator: &Simulator| simulator.counters().sends == 1;
+    let is_sent = |server: &dyn PlatformServer| server.counters().sends == 1;
     fixture.until("sending", is_sent).await?;
     fixture.kill(running).await?;
-    fixture.faults(json!({"sendmessage": null}))?;
+    fixture.heal(Fault::SendsStall)?;
     let running = fixture.start().await?;
-    let is_shown = |simulator: &Simulator| simulator.answers(ALICE).len() == 1;
+    let is_shown = |server: &dyn PlatformServer| server.answers().len() == 1;
     fixture
         .flying(fixture.until("sending the answer again", is_shown))
         .await?;
@@ -75,22 +71,18 @@ pub async fn stored(fixture: &Fixture) -> Outcome {
             Ok(running.health().await?.queued == 1)
         })
         .await?;
-    same(
-        "sends without a lane",
-        fixture.simulator.counters().sends,
-        0,
-    )?;
+    same("sends without a lane", fixture.server.counters().sends, 0)?;
     fixture.kill(running).await?;
     let running = fixture.start().await?;
-    let is_shown = |simulator: &Simulator| simulator.answers(ALICE).len() == 1;
+    let is_shown = |server: &dyn PlatformServer| server.answers().len() == 1;
     fixture.until("sending the answer", is_shown).await?;
     running.settled().await?;
-    same("sends", fixture.simulator.counters().sends, 1)
+    same("sends", fixture.server.counters().sends, 1)
 }
 
 pub async fn key_once(fixture: &Fixture) -> Outcome {
     let (running, _) = met(fixture).await?;
-    let said = || post("k", ALICE, "news");
+    let said = || fixture.post("k", "news");
     let (first, second) = tokio::join!(running.send(said()), running.send(said()));
     let first = part(&first?, PartState::Accepted)?.clone();
     let second = part(&second?, PartState::Accepted)?.clone();
@@ -102,13 +94,16 @@ pub async fn key_once(fixture: &Fixture) -> Outcome {
         let ids = (&later.message_id, &first.message_id);
         same("the id", ids.0.clone(), ids.1.clone())?;
     }
-    same("sends", fixture.simulator.counters().sends, 1)
+    same("sends", fixture.server.counters().sends, 1)
 }
 
 pub async fn key_conflict(fixture: &Fixture) -> Outcome {
     let (running, _) = met(fixture).await?;
-    running.send(post("k", ALICE, "news")).await?;
-    for other in [post("k", ALICE, "other news"), post("k", BOB, "news")] {
+    running.send(fixture.post("k", "news")).await?;
+    for other in [
+        fixture.post("k", "other news"),
+        post("k", &fixture.bob.conversation, "news"),
+    ] {
         let kinds = &[ErrorKind::KeyConflict];
         refused(
             "send of another content",
@@ -117,12 +112,12 @@ pub async fn key_conflict(fixture: &Fixture) -> Outcome {
         )
         .await?;
     }
-    same("sends", fixture.simulator.counters().sends, 1)
+    same("sends", fixture.server.counters().sends, 1)
 }
 
 pub async fn receipts(fixture: &Fixture) -> Outcome {
     let (running, _) = met(fixture).await?;
-    let receipt = running.send(post("k", ALICE, "news")).await?;
+    let receipt = running.send(fixture.post("k", "news")).await?;
     fixture.kill(running).await?;
     fixture.clock.advance(Duration::from_secs(71 * 3600));
     let running = fixture.start().await?;
@@ -141,10 +136,10 @@ pub async fn beside_a_poll(fixture: &Fixture) -> Outcome {
     let (running, _) = met(fixture).await?;
     let receiving = running.receiving();
     fixture.until_polling().await?;
-    let polls = fixture.simulator.counters().polls;
-    let receipt = running.send(post("k", ALICE, "news")).await?;
+    let polls = fixture.server.counters().polls;
+    let receipt = running.send(fixture.post("k", "news")).await?;
     part(&receipt, PartState::Accepted)?;
-    let counters = fixture.simulator.counters();
+    let counters = fixture.server.counters();
     same(
         "polls and open polls",
         (counters.polls, counters.polls_open),
@@ -160,7 +155,7 @@ pub async fn parts(fixture: &Fixture) -> Outcome {
     let text: String = (0..limit / 2).map(|number| format!("{number} ")).collect();
     let long = Post {
         text: text.clone(),
-        ..post("k", ALICE, "")
+        ..fixture.post("k", "")
     };
     let receipt = running.send(long).await?;
     let shown = fixture.shown();
@@ -184,83 +179,27 @@ pub async fn parts(fixture: &Fixture) -> Outcome {
 
 pub async fn try_again(fixture: &Fixture) -> Outcome {
     let (running, _) = met(fixture).await?;
-    fixture.faults(json!({"sendmessage": [
-        {"status": 503, "times": 1},
-        {"status": 429, "times": 1},
-    ]}))?;
+    fixture.fault(Fault::SendsRefusedForNow)?;
     let receipt = fixture
-        .flying(running.send(post("k", ALICE, "news")))
+        .flying(running.send(fixture.post("k", "news")))
         .await?;
-    let is_shown = |simulator: &Simulator| simulator.answers(ALICE).len() == 1;
+    let is_shown = |server: &dyn PlatformServer| server.answers().len() == 1;
     fixture
         .flying(fixture.until("sending again", is_shown))
         .await?;
     // It may have been told as pending.
     expect(receipt.parts.len() == 1, || "it has no part".to_owned())?;
     running.settled().await?;
-    same("sends", fixture.simulator.counters().sends, 3)
-}
-
-pub async fn unconfirmed(fixture: &Fixture) -> Outcome {
-    let (running, _) = met(fixture).await?;
-    fixture.faults(json!({"sendmessage": {"answer": "black-hole", "times": 1}}))?;
-    let receipt = running.send(post("k", ALICE, "news")).await?;
-    part(&receipt, PartState::Unconfirmed)?;
-    fixture.kill(running).await?;
-    let running = fixture.start().await?;
-    fixture.clock.advance(Duration::from_secs(120));
-    let receipt = running.send(post("k", ALICE, "news")).await?;
-    part(&receipt, PartState::Unconfirmed)?;
-    same("sends", fixture.simulator.counters().sends, 1)
-}
-
-pub async fn lost_answer(fixture: &Fixture) -> Outcome {
-    let (running, _) = met(fixture).await?;
-    fixture.faults(json!({"sendmessage": {"cut": "after", "times": 1}}))?;
-    let sending = running.send(post("once", ALICE, "news"));
-    let receipt = fixture.flying(sending).await?;
-    part(&receipt, PartState::Accepted)?;
-    let phone = fixture.simulator.phone();
-    let sent = phone.iter().filter(|bubble| bubble["from"] == "bot");
-    let ids: Vec<_> = sent.map(|bubble| bubble["client_id"].to_string()).collect();
-    same("bubbles", ids.len(), 2)?;
-    expect(ids.first() == ids.last(), || {
-        "the second has another client id".to_owned()
-    })?;
-
-    fixture.faults(json!({"sendmessage": {"cut": "after"}}))?;
-    let sending = running.send(post("twice", ALICE, "more"));
-    let receipt = fixture.flying(sending).await?;
-    part(&receipt, PartState::Unknown)?;
-    same("sends", fixture.simulator.counters().sends, 4)
-}
-
-pub async fn progress(fixture: &Fixture) -> Outcome {
-    let (running, message) = met(fixture).await?;
-    for number in 0..30 {
-        let step = Post {
-            progress: true,
-            ..post(&format!("p{number}"), ALICE, &format!("step {number}"))
-        };
-        running.send(step).await?;
-    }
-    let receipt = running.send(answer(&message, "the answer")).await?;
-    part(&receipt, PartState::Accepted)?;
-    same(
-        "what comes last",
-        fixture.shown().pop(),
-        Some(words("the answer")),
-    )?;
-    let counters = fixture.simulator.counters();
-    same("refused sends", counters.refused, 0)?;
-    expect(counters.accepted > 2, || "no progress is shown".to_owned())
+    same("sends", fixture.server.counters().sends, 3)
 }
 
 pub async fn typing(fixture: &Fixture) -> Outcome {
     let (running, _) = met(fixture).await?;
-    let is_on = || fixture.simulator.first().typing(ALICE).on;
+    let is_on = || fixture.server.is_typing();
     let show = async |on| {
-        let call = running.instance.typing(ALICE.to_owned(), on);
+        let call = running
+            .instance
+            .typing(fixture.alice.conversation.clone(), on);
         answered("typing", call).await
     };
     show(true).await?;
@@ -270,19 +209,19 @@ pub async fn typing(fixture: &Fixture) -> Outcome {
 }
 
 pub async fn login_required(fixture: &Fixture) -> Outcome {
-    for shape in ["errcode", "ret", "both"] {
+    for way in 0..fixture.server.credential_refusals() {
         let (running, _) = met(fixture).await?;
         let receiving = running.receiving();
         fixture.until_polling().await?;
-        fixture.faults(json!({"session": {"expired": shape}}))?;
+        fixture.fault(Fault::CredentialRefused(way))?;
         let step = Duration::from_millis(500);
         let phase = async |phase| Ok(running.health().await?.phase == phase);
         let told = async || phase(Phase::LoginRequired).await;
         fixture.moving("telling login-required", step, told).await?;
         let kinds = &[ErrorKind::LoginRequired];
-        let news = running.instance.send(post("k", ALICE, "news"));
+        let news = running.instance.send(fixture.post("k", "news"));
         refused("send without a session", kinds, news).await?;
-        fixture.faults(json!({"session": null}))?;
+        fixture.heal(Fault::CredentialRefused(way))?;
         fixture.say("are you back?");
         let events = fixture
             .flying(within("receive after it", receiving))

@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use super::fixture::{
-    ALICE, Fixture, HOUR, Outcome, Running, expect, part, post, refused, same, within, words,
-};
+use super::fixture::{Fixture, HOUR, Outcome, Running, expect, part, refused, same, within, words};
+use super::platform::PlatformServer;
 use gateway_host::account::Post;
 use gateway_host::bindings::gateway::channel::types::{
     ErrorKind, Event, EventBody, PartState, Receipt,
 };
-use gateway_simulator::Simulator;
 
 /// A post that may wait for so long.
 fn waiting(fixture: &Fixture, key: &str, hours: u64) -> Post {
     Post {
         queue_until: Some(fixture.clock.unix_ms() + hours * 3_600_000),
-        ..post(key, ALICE, key)
+        ..fixture.post(key, key)
     }
 }
 
@@ -44,19 +42,19 @@ fn told<'a>(events: &'a [Event], key: &str) -> Result<(&'a Event, &'a Receipt), 
 
 pub async fn window(fixture: &Fixture) -> Outcome {
     let running = closed(fixture).await?;
-    let sends = fixture.simulator.counters().sends;
-    let late = running.instance.send(post("k", ALICE, "too late"));
+    let sends = fixture.server.counters().sends;
+    let late = running.instance.send(fixture.post("k", "too late"));
     refused("send", &[ErrorKind::WindowClosed], late).await?;
-    same("sends", fixture.simulator.counters().sends, sends)?;
+    same("sends", fixture.server.counters().sends, sends)?;
     let id = fixture.say("I am back");
     running.receive_only(&id).await?;
-    let receipt = running.send(post("k", ALICE, "too late")).await?;
+    let receipt = running.send(fixture.post("k", "too late")).await?;
     part(&receipt, PartState::Accepted).map(drop)
 }
 
 pub async fn queued(fixture: &Fixture) -> Outcome {
     let running = closed(fixture).await?;
-    let sends = fixture.simulator.counters().sends;
+    let sends = fixture.server.counters().sends;
     for key in ["first", "second"] {
         let receipt = running.send(waiting(fixture, key, 100)).await?;
         part(&receipt, PartState::Queued)?;
@@ -67,12 +65,12 @@ pub async fn queued(fixture: &Fixture) -> Outcome {
     part(&receipt, PartState::Queued)?;
     same(
         "sends while the window is closed",
-        fixture.simulator.counters().sends,
+        fixture.server.counters().sends,
         sends,
     )?;
     let receiving = running.receiving();
     fixture.say("good morning");
-    let is_shown = |simulator: &Simulator| simulator.answers(ALICE).len() == 2;
+    let is_shown = |server: &dyn PlatformServer| server.answers().len() == 2;
     fixture
         .flying(fixture.until("sending what was queued", is_shown))
         .await?;

@@ -47,9 +47,9 @@ use trouble::Failing;
 pub use aside::PutAside;
 pub(crate) use changes::of as changes;
 pub use handle::{Handle, Status, UploadError};
+pub(crate) use rules::LOGIN_SETTINGS;
 #[cfg(feature = "admin")]
 pub(crate) use settled::state_name;
-pub(crate) use setup::captured_by_logins;
 pub use setup::{AccountOptions, Setup, StartError};
 pub use swap::check as check_swap;
 pub use swap::{Changes, SwapError};

@@ -3,7 +3,7 @@
 //! - Every path but `/healthz` requires the token, even paths that do not exist. The body of a request is
 //!   read after that check.
 //! - A request without the token, or from a web page, must use one of the server's names, and a page must
-//!   be of the server's own origin: see [`Names`](crate::listener::Names).
+//!   be of the server's own origin: see [`Names`].
 //! - Every answer but the metrics is JSON, errors included. Their `kind` is one of the contract's error
 //!   kinds, `ended` (no instance serves) or `unauthorized`.
 //! - A failure ends one request, never the server.
@@ -12,6 +12,7 @@ mod api_error;
 mod health;
 mod jobs;
 mod login;
+mod message_request;
 mod messages;
 mod metrics;
 

@@ -14,6 +14,8 @@ mod answer;
 pub mod environment;
 mod error;
 #[cfg(feature = "agents")]
+mod event_line;
+#[cfg(feature = "agents")]
 pub mod exec;
 pub mod health;
 #[cfg(feature = "agents")]

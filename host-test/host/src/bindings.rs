@@ -17,6 +17,6 @@ wasmtime::component::bindgen!({
     with: {
         "wasi:http": wasmtime_wasi_http::p3::bindings::http,
         "wasi:random": wasmtime_wasi::p3::bindings::random,
-        "wasi:keyvalue/store.bucket": crate::sandbox::keyvalue::OpenBucket,
+        "wasi:keyvalue/store.bucket": crate::sandbox::bucket::OpenBucket,
     },
 });

@@ -434,8 +434,7 @@ mod tests {
 
     #[test]
     fn what_earlier_versions_stored_is_read() {
-        let digest = Sha256::digest("t0");
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = base16ct::lower::encode_string(&Sha256::digest("t0"));
         let old = OLD.replace("DIGEST", &digest);
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(FILE), &old).unwrap();

@@ -11,7 +11,7 @@
 //!   makes the connection.
 //! - Each wait has a limit of the host's own, which a caller may only shorten.
 //! - Redirects are not followed. The caller gets the answer as it is, but without the target if the
-//!   URL had a credential. A credential of the path ([`path`]) is taken out of the whole answer.
+//!   URL had a credential. A credential of the path (`path.rs`) is taken out of the whole answer.
 //! - An [`EgressError`] says whether the request may have taken effect.
 
 pub mod address;
@@ -20,10 +20,13 @@ pub mod capture;
 pub mod client;
 pub mod connector;
 pub mod credential;
+mod dialer;
 pub mod error;
 mod exchange;
 mod headers;
 mod json;
+pub mod limits;
+mod outgoing;
 mod path;
 pub mod pins;
 pub mod proxy;
@@ -34,35 +37,32 @@ pub mod resolver;
 pub mod roots;
 pub mod rule;
 pub mod share;
+pub mod target;
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, Uri, Version, header};
+use http::{Request, Response, Uri, header};
 use http_body::Body;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Limited};
 
 use crate::clock::Clock;
 use crate::sandbox::budget::Budget;
-use body::{BodyLimits, Capped, EgressBody, OverLimit};
+use body::{BodyLimits, EgressBody};
 use capture::{Capture, MAX_CAPTURED_BYTES};
-use client::{HttpClient, RequestBody};
-use connector::{AddressPolicy, innermost};
+use client::HttpClient;
 use credential::{Secret, Secrets};
 use error::{EgressError, FailureKind, Origin};
+use outgoing::{Outgoing, capped, room_for};
 use pins::Pins;
 use redact::Redactor;
-use rule::{Credential, Rule, Target};
+use rule::Rule;
 use share::Share;
+use target::Target;
 
-/// Any error of a body that a caller hands in.
-pub type BoxError = Box<dyn Error + Send + Sync>;
-
-/// The largest JSON body that credentials are put into.
-pub const MAX_JSON_BYTES: usize = 1024 * 1024;
+pub use error::BoxError;
+pub use limits::{Limits, Timeouts};
 
 /// The way out for one account. Clones are cheap and share everything.
 #[derive(Clone)]
@@ -81,71 +81,6 @@ struct Shared {
     clock: Clock,
     /// What the operator pinned, and the platform whose component asks.
     pins: Option<(Pins, String)>,
-}
-
-/// What the host allows any request to take.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// From the start to a connection: resolution, TCP and TLS.
-    pub connect: Duration,
-    /// From the last step of the request to the head of the answer.
-    pub first_byte: Duration,
-    /// The longest pause within the body of an answer.
-    pub between_bytes: Duration,
-    /// From the start to the end of the answer's body.
-    pub total: Duration,
-    /// The largest body of a request to a place that gets credentials in a header or in JSON.
-    pub request_bytes: u64,
-    /// The largest body of its answer.
-    pub response_bytes: u64,
-    /// The largest body, in either direction, of all other requests: media, which are streamed.
-    pub media_bytes: u64,
-    /// Connections of an account, idle ones included.
-    pub connections: usize,
-    /// Names that are looked up for an account at the same time; the others wait.
-    pub lookups: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            connect: Duration::from_secs(15),
-            // A long poll is held for 35 s and more.
-            first_byte: Duration::from_secs(120),
-            between_bytes: Duration::from_secs(30),
-            total: Duration::from_secs(30 * 60),
-            request_bytes: 16 * 1024 * 1024,
-            response_bytes: 16 * 1024 * 1024,
-            media_bytes: 128 * 1024 * 1024,
-            connections: 1024,
-            lookups: 8,
-        }
-    }
-}
-
-/// What a caller asks for one request. A value above the host's [`Limits`] counts as that limit.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Timeouts {
-    pub connect: Option<Duration>,
-    pub first_byte: Option<Duration>,
-    pub between_bytes: Option<Duration>,
-}
-
-impl Limits {
-    fn shortened(self, options: Timeouts) -> Limits {
-        let shorter =
-            |limit: Duration, wanted: Option<Duration>| wanted.unwrap_or(limit).min(limit);
-        Limits {
-            connect: shorter(self.connect, options.connect),
-            first_byte: shorter(self.first_byte, options.first_byte),
-            between_bytes: shorter(self.between_bytes, options.between_bytes),
-            ..self
-        }
-    }
-
-    fn media(&self) -> (u64, &'static str) {
-        (self.media_bytes, "media_bytes")
-    }
 }
 
 impl Egress {
@@ -267,14 +202,14 @@ impl Egress {
         let Shared { limits, clock, .. } = &*self.shared;
         let limits = limits.shortened(options);
         let started = clock.elapsed();
-        let Checked {
+        let Outgoing {
             request,
             policy,
             captures,
             is_in_url,
             redactor,
             is_media,
-        } = self.checked(request).await?;
+        } = self.outgoing(request).await?;
         let (request_bytes, response_bytes) = match is_media {
             true => (limits.media(), limits.media()),
             false => (
@@ -375,152 +310,6 @@ impl Egress {
             body.replaced(room.holding(read)),
         ))
     }
-
-    /// The request as it goes out, credentials included, if the rules allow it.
-    async fn checked<B>(&self, request: Request<B>) -> Result<Checked, FailureKind>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let (mut head, body) = request.into_parts();
-        // CONNECT would open a tunnel past the rules; TRACE would answer with the credential.
-        if head.method == Method::CONNECT || head.method == Method::TRACE {
-            return Err(FailureKind::Denied("the method is CONNECT or TRACE"));
-        }
-        let target = Target::of(&head.uri).map_err(FailureKind::Denied)?;
-        let rules: Vec<&Rule> = self
-            .shared
-            .rules
-            .iter()
-            .filter(|rule| rule.allows(&target))
-            .collect();
-        if rules.is_empty() {
-            return Err(FailureKind::Denied("no rule allows this URL"));
-        }
-        let rules: Vec<&Rule> = rules
-            .into_iter()
-            .filter(|rule| self.is_free(rule, &target))
-            .collect();
-        if rules.is_empty() {
-            return Err(FailureKind::Denied(
-                "the operator's pinned origins (`--allow-egress`) do not have this one",
-            ));
-        }
-        let policy = if rules.iter().any(|rule| rule.configured) {
-            AddressPolicy::Anywhere
-        } else {
-            AddressPolicy::Public
-        };
-        let plain = capture::plain(head.uri.path());
-        let mut captures: Vec<Capture> = Vec::new();
-        for capture in self
-            .shared
-            .rules
-            .iter()
-            .flat_map(|rule| rule.captures_of(&target, &plain))
-        {
-            // Several rules of an origin have the same.
-            if !captures.iter().any(|other| other.finds_as(capture)) {
-                captures.push(capture.clone());
-            }
-        }
-        let is_media = rules.iter().all(|rule| {
-            let credential = rule.credential.as_ref();
-            credential.is_none_or(|of| !of.in_headers && !of.in_json_body)
-        });
-        let allowed = |name: &str, place: fn(&Credential) -> bool| {
-            rules
-                .iter()
-                .filter_map(|rule| rule.credential.as_ref())
-                .any(|credential| credential.name == name && place(credential))
-        };
-
-        let secrets = &self.shared.secrets;
-        head.version = Version::HTTP_11;
-        headers::remove_those_of_the_connection(&mut head.headers);
-        if !captures.is_empty() {
-            capture::ask_for_plain(&mut head.headers);
-        }
-        credential::fill_headers(&mut head.headers, secrets, |name| {
-            allowed(name, |credential| credential.in_headers)
-        })?;
-        let (mut filled_path, mut redactor) = (None, None);
-        if let Some(placeholder) = &target.placeholder {
-            let name = &placeholder.name;
-            if !allowed(name, |credential| credential.in_path) {
-                let name = name.clone();
-                return Err(FailureKind::CredentialNotAllowed { name });
-            }
-            let secret = secrets.value(name)?;
-            filled_path = Some(placeholder.filled(&head.uri, &secret)?);
-            redactor = Redactor::new(name, &secret);
-            capture::ask_for_plain(&mut head.headers);
-        }
-        let in_query = |name: &str| allowed(name, |credential| credential.in_query);
-        let uri = filled_path.as_ref().unwrap_or(&head.uri);
-        let filled = query::filled(uri, secrets, in_query)?.or(filled_path);
-        let is_in_url = filled.is_some();
-
-        let watched = rules
-            .iter()
-            .filter_map(|rule| rule.credential.as_ref())
-            .any(|credential| credential.in_json_body);
-        if !watched || !headers::is_json(&head.headers) {
-            head.uri = filled.unwrap_or(head.uri);
-            let body = body.map_err(Into::into).boxed_unsync();
-            return Ok(Checked {
-                request: Request::from_parts(head, body),
-                policy,
-                captures,
-                is_in_url,
-                redactor,
-                is_media,
-            });
-        }
-        let room = self.share.budget.charge(room_for(&body, MAX_JSON_BYTES));
-        let room = room.map_err(FailureKind::OverShare)?;
-        let limited = Limited::new(body, MAX_JSON_BYTES);
-        let collected = limited.collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                FailureKind::RequestTooLarge {
-                    limit: MAX_JSON_BYTES,
-                }
-            } else {
-                FailureKind::RequestBody(innermost(&*error))
-            }
-        })?;
-        let mut body = collected.to_bytes();
-        let in_body: Vec<String> = rules
-            .iter()
-            .filter_map(|rule| rule.credential.as_ref())
-            .filter(|credential| credential.in_json_body)
-            .map(|credential| credential.name.clone())
-            .collect();
-        let (secrets, read) = (secrets.clone(), body.clone());
-        let filling = move || {
-            let in_body = |name: &str| in_body.iter().any(|other| other == name);
-            (credential::filled_json(&read, &secrets, in_body), room)
-        };
-        let searched = self.share.searching(body.len(), filling).await;
-        let (new_body, room) = searched.map_err(FailureKind::RequestBody)?;
-        if let Some(new_body) = new_body? {
-            body = new_body.into();
-        }
-        head.uri = filled.unwrap_or(head.uri);
-        // The length that the caller wrote may be that of the placeholder.
-        head.headers.remove(header::CONTENT_LENGTH);
-        let body = Full::new(room.holding(body))
-            .map_err(|never| match never {})
-            .boxed_unsync();
-        Ok(Checked {
-            request: Request::from_parts(head, body),
-            policy,
-            captures,
-            is_in_url,
-            redactor,
-            is_media,
-        })
-    }
 }
 
 /// The answer without the credential of the request's path.
@@ -542,53 +331,6 @@ fn redacted(
     }
     head.headers.remove(header::CONTENT_LENGTH);
     Ok(Response::from_parts(head, body.redacted(redactor)))
-}
-
-/// What it takes to read a body of at most `most` bytes and to change it: two copies.
-fn room_for(body: &impl Body, most: usize) -> usize {
-    let announced = body.size_hint().upper();
-    let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
-    2 * announced.unwrap_or(most).min(most)
-}
-
-/// The request with a body that is no longer than allowed.
-fn capped(
-    request: Request<RequestBody>,
-    (limit, name): (u64, &'static str),
-) -> Result<Request<RequestBody>, FailureKind> {
-    let hint = request.body().size_hint();
-    if hint.lower() > limit {
-        return Err(FailureKind::RequestOverLimit {
-            limit,
-            name,
-            is_begun: false,
-        });
-    }
-    if hint.upper().is_some_and(|upper| upper <= limit) {
-        return Ok(request);
-    }
-    Ok(request.map(|body| {
-        let capped = Capped {
-            body,
-            left: limit,
-            over: OverLimit { limit, name },
-        };
-        capped.boxed_unsync()
-    }))
-}
-
-/// A request that the rules allow.
-struct Checked {
-    request: Request<RequestBody>,
-    policy: AddressPolicy,
-    /// What its answer may hold.
-    captures: Vec<Capture>,
-    /// The URL holds a credential.
-    is_in_url: bool,
-    /// Takes the credential of the path out of the answer.
-    redactor: Option<Redactor>,
-    /// No credential may go there, unless in the URL.
-    is_media: bool,
 }
 
 #[cfg(test)]

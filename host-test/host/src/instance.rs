@@ -28,8 +28,8 @@ use crate::bindings::exports::gateway::channel::outbound::Post;
 use crate::bindings::gateway::channel::types::{Error, ErrorKind, Event, Media, Receipt};
 use crate::runtime::{Plugin, Runtime};
 use crate::sandbox::Sandbox;
-use crate::sandbox::background_pool;
 use crate::sandbox::limits::{CallLimits, Exceeded};
+use crate::sandbox::offload;
 use crate::sandbox::tenant::Tenant;
 use crate::transfer::{self, Content};
 use handler::Handler;
@@ -136,8 +136,7 @@ impl Instance {
         let shared_end = Arc::clone(&end);
         let serving = async move {
             let meter = started.meter.clone();
-            if let Some(why) = background_pool::run(meter, task::run(started, queue, stopped)).await
-            {
+            if let Some(why) = offload::run(meter, task::run(started, queue, stopped)).await {
                 let _ = shared_end.set(Ended(why.into()));
             }
             drop(alive);

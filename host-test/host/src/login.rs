@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::account::{AccountOptions, Setup, StartError, captured_by_logins};
+use crate::account::{AccountOptions, Handle, LOGIN_SETTINGS, Setup, StartError};
 use crate::bindings::exports::gateway::channel::login::{Identity, Step as Said};
 use crate::credentials::{
     Brought, Credential, Credentials, CredentialsError, Holder, Home, KeepError,
@@ -18,14 +18,10 @@ use crate::credentials::{
 use crate::egress::credential::Secrets;
 use crate::instance::{CallError, Instance};
 use crate::media::MediaRules;
-use crate::runtime::{Plugin, Runtime};
+use crate::runtime::{Plugin, Runtime, captured_by_logins};
 use crate::state::memory::MemoryState;
 use crate::text::not_an_id;
 
-/// The configuration keys that a login may set: places within the component's reach. A login never sets
-/// an origin that counts as the operator's, and no policy. [`rules`](crate::account) refuses a component
-/// that declares one of these keys as an origin.
-pub(crate) const SETTINGS: [&str; 1] = ["login-base-url"];
 /// What the platform takes at most.
 const MAX_VALUES: usize = 10;
 /// The longest id that a server may say.
@@ -97,6 +93,19 @@ pub struct Logins {
 }
 
 impl Logins {
+    /// Those that replace the credential of this account, and no other.
+    pub fn of(account: &Handle, credentials: &Credentials) -> Logins {
+        let setup = account.setup();
+        Logins {
+            runtime: setup.runtime.clone(),
+            plugin: setup.plugin.clone(),
+            config: setup.config.as_ref().clone(),
+            credentials: credentials.clone(),
+            holder: credentials.holder(account.id()),
+            in_use: setup.login_secrets(),
+        }
+    }
+
     fn home(&self) -> Home {
         Home::of(&self.plugin.descriptor, &self.config)
     }
@@ -256,7 +265,7 @@ fn settings(
 ) -> Result<BTreeMap<String, String>, String> {
     let mut settings = BTreeMap::new();
     for (key, value) in said {
-        if !SETTINGS.contains(&&*key) {
+        if !LOGIN_SETTINGS.contains(&&*key) {
             tracing::warn!("a login may not set the configuration key {key:?}: it is left out");
         } else if reaches(&value) {
             settings.insert(key, value);
@@ -284,7 +293,7 @@ pub fn account_of(
 ) -> AccountOptions {
     let mut merged = credential.config;
     // What is stored may be older than this rule.
-    merged.retain(|key, _| SETTINGS.contains(&&**key));
+    merged.retain(|key, _| LOGIN_SETTINGS.contains(&&**key));
     merged.extend(config.clone());
     let policy = merged.get("dm-policy").map(String::as_str);
     if let Some(owner) = credential.owner

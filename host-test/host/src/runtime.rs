@@ -4,6 +4,7 @@
 //! start does not pay for it. A component that does not fit the contract is refused with a sentence
 //! that says what it is and what this host runs.
 
+mod allocation;
 mod available_memory;
 mod descriptor;
 mod engine;
@@ -30,16 +31,18 @@ use crate::exports::{Exports, ExportsPre};
 use crate::listener::ListenerLimits;
 use crate::media::origin::Origin;
 use crate::media::server::MediaServer;
-use crate::sandbox::background_pool;
 use crate::sandbox::cpu::{Meter, Metered, Ticker};
 use crate::sandbox::limits::{Exceeded, Limits};
+use crate::sandbox::offload;
 use crate::sandbox::tenant::Tenant;
 use crate::sandbox::{self, Sandbox};
 use crate::state::memory::MemoryState;
 use crate::text::{REASON_BYTES, one_line};
 
+pub use allocation::Allocation;
+pub(crate) use descriptor::captured_by_logins;
 pub use descriptor::{capture_line, egress_line};
-pub use engine::{Allocation, RuntimeOptions};
+pub use engine::RuntimeOptions;
 
 /// Turns off host backtraces in wasmtime's errors for the whole process, unless `RUST_LIB_BACKTRACE` asks
 /// for them. Call it at the start of the process.
@@ -381,7 +384,7 @@ impl Runtime {
             meter,
         } = self.instantiate(pre, sandbox).await?;
         let metering = meter.clone();
-        let describing = background_pool::run(metering, async move {
+        let describing = offload::run(metering, async move {
             let describing = store.run_concurrent(async |accessor| {
                 channel.gateway_channel_meta().call_describe(accessor).await
             });
@@ -414,7 +417,7 @@ impl Runtime {
         }
         let (metering, pre) = (meter.clone(), pre.clone());
         let limit = limits.calls.instantiate;
-        let instantiating = background_pool::run(meter, async move {
+        let instantiating = offload::run(meter, async move {
             let instantiating = pre.instantiate_async(&mut store);
             let exports = metered(metering.clone(), &tenant, instantiating).await?;
             Ok::<_, wasmtime::Error>(Started {
@@ -494,8 +497,7 @@ impl Plugin {
 }
 
 fn digest_of(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&Sha256::digest(bytes))
 }
 
 /// Says what a file is that is no component.

@@ -6,17 +6,21 @@
 //! environment, files and standard streams: they exist and are empty. There are no sockets.
 //! `docs/en/wasi-imports.md` goes through all imports, function by function.
 
-pub(crate) mod background_pool;
+mod background_pool;
+pub mod bucket;
 pub mod budget;
 pub mod clocks;
 pub mod config;
 pub(crate) mod cpu;
+mod cpu_budget;
 mod held;
 pub mod http;
 pub mod keyvalue;
 pub mod limits;
+mod log_volume;
 pub mod logging;
 pub(crate) mod memory;
+pub(crate) mod offload;
 pub mod requests;
 pub mod tenant;
 mod usage;

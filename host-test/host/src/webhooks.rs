@@ -5,7 +5,7 @@
 //!   platforms do not have it.
 //! - A caller without a signature learns nothing about accounts. The answer is the same if there is no
 //!   such account, if its component takes no requests, and if the component refuses. It is given no
-//!   sooner than [`REFUSED_AFTER`].
+//!   sooner than `REFUSED_AFTER`.
 //! - A request is bounded: its body and the time for it, the time until the answer begins, and the
 //!   answer itself. The other bounds are in [`crate::listener`].
 //! - A failure ends one request, never the server.
@@ -31,7 +31,7 @@ use tower_service::Service;
 
 use crate::gateway::Gateway;
 use crate::instance::HandleError;
-use crate::listener::Listener;
+use crate::listener::{Listener, OncePer};
 
 /// The largest body of a request that components take. A larger one is refused before the account is
 /// looked up.
@@ -58,7 +58,7 @@ pub async fn serve(listener: impl Into<Listener>, gateway: Gateway) {
         .fallback(async || refused(StatusCode::NOT_FOUND, "there is no such path"))
         .with_state(Webhooks {
             gateway,
-            told: Arc::default(),
+            telling: Arc::new(Mutex::new(OncePer::new(TELL_EVERY))),
         });
     let answer = move |request: http::Request<_>, _| {
         router.clone().call(with_plain_path(request.map(Body::new)))
@@ -69,15 +69,14 @@ pub async fn serve(listener: impl Into<Listener>, gateway: Gateway) {
 #[derive(Clone)]
 struct Webhooks {
     gateway: Gateway,
-    /// When the log was told of requests for nobody.
-    told: Arc<Mutex<Option<Instant>>>,
+    /// Lines of the log about requests for nobody.
+    telling: Arc<Mutex<OncePer<Instant>>>,
 }
 
 impl Webhooks {
     fn tell_of_nobody(&self) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-            *told = Some(Instant::now());
+        let mut telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        if telling.passes(Instant::now()) {
             tracing::warn!(
                 "a webhook was refused, because its path names no account that takes any: the path is \
                  /webhook/ACCOUNT, with the id percent-encoded"

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::ListenerLimits;
 use super::tls::Acceptor;
 use super::watched::{self, Peer, Received, Watch};
+use crate::once_per::OncePer;
 
 /// The pause after a connection that can't be accepted. Others may end meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -29,7 +30,7 @@ pub struct Connections {
     tasks: JoinSet<()>,
     /// Before this time no deadline is due.
     look_at: Duration,
-    told: Option<Duration>,
+    telling: OncePer,
 }
 
 /// Who is connected.
@@ -65,7 +66,7 @@ impl Connections {
             slots: Arc::default(),
             tasks: JoinSet::new(),
             look_at: Duration::ZERO,
-            told: None,
+            telling: OncePer::new(TELL_EVERY),
         }
     }
 
@@ -162,9 +163,7 @@ impl Connections {
 
     fn tell(&mut self, why: &str) {
         let now = self.limits.clock.elapsed();
-        let is_told = |told: Duration| now.saturating_sub(told) < TELL_EVERY;
-        if !self.told.is_some_and(is_told) {
-            self.told = Some(now);
+        if self.telling.passes(now) {
             tracing::warn!("a connection for {} is not taken: {why}", self.what);
         }
     }

@@ -13,6 +13,7 @@
 pub mod clock;
 mod connections;
 mod names;
+mod once_per;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(not(feature = "tls"))]
@@ -32,6 +33,7 @@ use crate::clock::Clock;
 pub use connections::Connections;
 pub use names::Names;
 pub use names::{Foreign, has_origin};
+pub use once_per::OncePer;
 #[cfg(not(feature = "tls"))]
 use tls::Tls;
 #[cfg(feature = "tls")]

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::error::{RunError, other};
 use crate::about;
 use crate::terminal;
-use gateway_conformance::{CHECKS, PLATFORM, Suite};
+use gateway_conformance::weixin::{IlinkPlatform, PLATFORM};
+use gateway_conformance::{CHECKS, Suite};
 use gateway_host::clock::Clock;
 use gateway_host::runtime::{Plugin, Runtime};
 
@@ -22,7 +23,7 @@ pub async fn check(component: &Path, conformance: bool) -> Result<(), RunError> 
     if !conformance {
         return say("this host runs it");
     }
-    let suite = Suite::new(&runtime, &plugin);
+    let suite = Suite::new(&runtime, &plugin).with_platform(IlinkPlatform::default());
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for check in CHECKS {
         if !suite.can_run(check) {

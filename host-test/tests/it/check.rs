@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use gateway_conformance::weixin::IlinkPlatform;
 use gateway_conformance::{CHECKS, Suite};
 use gateway_host::clock::Clock;
 use gateway_host::runtime::{Plugin, Runtime};
@@ -48,15 +49,15 @@ async fn the_component_keeps_every_promise() {
 async fn a_platform_that_breaks_its_word_is_noticed() {
     let (runtime, plugin) = loaded().await;
     let black_hole = json!({"sendmessage": {"answer": "black-hole"}});
-    let suite = Suite::new(&runtime, &plugin).with_faults(black_hole);
+    let suite = Suite::new(&runtime, &plugin).with_platform(IlinkPlatform::with_faults(black_hole));
     let why = failure(&suite, "an answer acknowledges").await;
     assert!(why.contains("Unconfirmed"), "{why}");
     let repeating = json!({"inbound": {"duplicate": "new-id"}});
-    let suite = Suite::new(&runtime, &plugin).with_faults(repeating);
+    let suite = Suite::new(&runtime, &plugin).with_platform(IlinkPlatform::with_faults(repeating));
     let why = failure(&suite, "a message arrives with all its members").await;
     assert!(why.contains("instead of the message"), "{why}");
     let foreign = json!({"getupdates": {"body": "no JSON"}});
-    let suite = Suite::new(&runtime, &plugin).with_faults(foreign);
+    let suite = Suite::new(&runtime, &plugin).with_platform(IlinkPlatform::with_faults(foreign));
     let why = failure(
         &suite,
         "a second start is refused, and the instance goes on",
@@ -108,7 +109,9 @@ impl Bucket for ForgetfulBucket {
 #[tokio::test]
 async fn what_is_not_stored_is_noticed() {
     let (runtime, plugin) = loaded().await;
-    let suite = Suite::new(&runtime, &plugin).with_store(|| Arc::new(Forgetful::default()));
+    let suite = Suite::new(&runtime, &plugin)
+        .with_platform(IlinkPlatform::default())
+        .with_store(|| Arc::new(Forgetful::default()));
     let kept = [
         "a message is returned until it is acknowledged",
         "a kill right after the write loses nothing",
@@ -125,7 +128,7 @@ async fn a_platform_without_a_server_is_not_judged() {
     let mut about = (*plugin.descriptor).clone();
     about.platform = "elsewhere".to_owned();
     plugin.descriptor = Arc::new(about);
-    let suite = Suite::new(&runtime, &plugin);
+    let suite = Suite::new(&runtime, &plugin).with_platform(IlinkPlatform::default());
     let able = CHECKS.iter().filter(|check| suite.can_run(check));
     let names: Vec<&str> = able.map(|check| check.name).collect();
     assert_eq!(names.len(), 2, "{names:?}");

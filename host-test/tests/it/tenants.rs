@@ -161,7 +161,7 @@ impl TenantGateway {
     }
 
     fn logins(&self) -> Logins {
-        self.gateway.account("a").unwrap().logins(&self.credentials)
+        Logins::of(&self.gateway.account("a").unwrap(), &self.credentials)
     }
 
     /// All that is stored, but the one record that may change.

@@ -1,9 +1,10 @@
 //! The channel itself, whatever the platform: what is received is journalled until it is
 //! acknowledged, what is to be sent is stored until it is settled.
 //!
-//! Every function takes values and returns values. Changes come back as [`store::Write`]s that the
-//! caller makes in their order; a crash between any two of them loses nothing. When a write fails
-//! the caller loads the state again: memory is only a cache of the store.
+//! Every function takes values and returns values. Changes come back as
+//! [writes](crate::store::Write) that the caller makes in their order; a crash between any two of
+//! them loses nothing. When a write fails the caller loads the state again: memory is only a cache of
+//! the store.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -99,7 +100,7 @@ pub struct Received {
 
 impl Channel {
     /// The channel of the instance `generation`, with what is stored of it: all keys of the state
-    /// bucket, and the entries of those that [`store::is_read_at_start`]. Returns sentences about
+    /// bucket, and the entries of those for which `store::is_read_at_start` holds. Returns sentences about
     /// what could not be read. [`Channel::take_replay`] follows.
     pub fn load(
         settings: Settings,

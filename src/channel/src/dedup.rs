@@ -8,7 +8,7 @@ use super::store::{DEDUP, Write};
 const IDS_PER_CHUNK: usize = 512;
 const CHUNKS: usize = 32;
 
-/// A bounded set of ids, stored in chunks of [`IDS_PER_CHUNK`].
+/// A bounded set of ids, stored in chunks of `IDS_PER_CHUNK`.
 #[derive(Debug, Default)]
 pub struct Dedup {
     ids: HashSet<u64>,

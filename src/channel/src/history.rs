@@ -24,7 +24,7 @@ const MAX_TEXT_BYTES: usize = 16 * 1024;
 pub struct HistoryEntry {
     /// The conversation's id. A quote of a message from another conversation is not resolved.
     pub conversation: String,
-    /// The message's text, cut after [`MAX_TEXT_BYTES`].
+    /// The message's text, cut after `MAX_TEXT_BYTES`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
     /// The message's media.

@@ -10,8 +10,8 @@
 //! - A try that had no effect does not count.
 //! - A post that was reported as queued is reported again when it is settled.
 //!
-//! A post is one [`Record`], with its parts and how far each has come. What a conversation does now
-//! (ready, delayed, held, in flight) is its state in the [`Schedule`].
+//! A post is one `Record`, with its parts and how far each has come. What a conversation does now
+//! (ready, delayed, held, in flight) is its state in the `Schedule`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;

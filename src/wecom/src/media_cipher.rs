@@ -1,10 +1,9 @@
 //! The encryption of files that people send to AI bots: AES-256-CBC with PKCS#7 to 32 over the bare
 //! file, in the buffers that the stream is read into.
 //!
-//! It is used as [`crate::cipher`] is: [`Decryptor::reuse`], read, [`Decryptor::update`],
-//! write, and [`Decryptor::finish`] at the end. Memory does not grow with the stream. The padding is
-//! the only thing that a ciphertext proves, so what was written before the end must not be taken for a
-//! whole file.
+//! For each window, call [`Decryptor::reuse`], read, call [`Decryptor::update`], and write; at the end,
+//! call [`Decryptor::finish`]. Memory does not grow with the stream. Only the padding at the end shows
+//! that the file is whole, so what was written before must not be taken for a whole file.
 
 use aes::Aes256;
 use cbc::cipher::{Array, BlockModeDecrypt, KeyIvInit};

@@ -384,11 +384,7 @@ fn short_hash(parts: &[&[u8]]) -> String {
         digest.update(part);
     }
     let digest = digest.finalize();
-    digest
-        .iter()
-        .take(24)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    base16ct::lower::encode_string(digest.first_chunk::<24>().unwrap_or(&[0; 24]))
 }
 
 #[cfg(test)]

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use super::metrics::Metrics;
 use super::stage::Stage;
-use super::{Health, Phase, Post, PutAside, Receipt, Shared};
+use super::{Health, Phase, Post, PutAside, Receipt, Setup, Shared};
 use crate::agent::message::ReplyMedia;
 use crate::bindings::gateway::channel::types::Media;
 use crate::clock::Clock;
-use crate::credentials::Credentials;
 use crate::instance::CallError;
-use crate::login::Logins;
 use crate::media::outgoing::Refused;
 use crate::sandbox::tenant::Tenant;
 
@@ -74,6 +72,11 @@ impl Handle {
     /// SHA-256 of the component's file in hex.
     pub fn component(&self) -> Arc<str> {
         Arc::clone(&self.shared.setup().plugin.digest)
+    }
+
+    /// What its instances are made of now.
+    pub(crate) fn setup(&self) -> Arc<Setup> {
+        self.shared.setup()
     }
 
     /// The time that the account goes by.
@@ -168,19 +171,6 @@ impl Handle {
         media: &ReplyMedia,
     ) -> Result<Media, UploadError> {
         self.shared.upload_one(conversation, media, false).await
-    }
-
-    /// What a login that replaces this account's credential, and no other, is made with.
-    pub fn logins(&self, credentials: &Credentials) -> Logins {
-        let setup = self.shared.setup();
-        Logins {
-            runtime: setup.runtime.clone(),
-            plugin: setup.plugin.clone(),
-            config: setup.config.as_ref().clone(),
-            credentials: credentials.clone(),
-            holder: credentials.holder(self.id()),
-            in_use: setup.login_secrets(),
-        }
     }
 
     /// Waits until a newer instance on the same store has taken the account over, mostly that of

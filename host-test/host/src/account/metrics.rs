@@ -58,16 +58,11 @@ impl Histogram {
         self.sum_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
-    /// Up to each bound, how many took so long at most.
-    pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
-        let mut sum = 0;
-        BOUNDS_MS
-            .into_iter()
-            .zip(&self.buckets)
-            .map(move |(bound, bucket)| {
-                sum += bucket.load(Ordering::Relaxed);
-                (bound, sum)
-            })
+    /// By bound in milliseconds, how many took longer than the bound below it and so long at most.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        let counts = self.buckets.iter();
+        let counts = counts.map(|bucket| bucket.load(Ordering::Relaxed));
+        BOUNDS_MS.into_iter().zip(counts)
     }
 
     /// How many there were, and how long they took together in milliseconds.
@@ -157,7 +152,11 @@ mod tests {
         for ms in [0, 10, 11, 700, 3_600_000] {
             histogram.observe(Duration::from_millis(ms));
         }
-        let counts: Vec<u64> = histogram.cumulative().map(|(_, count)| count).collect();
+        let sums = histogram.buckets().scan(0, |sum, (_, count)| {
+            *sum += count;
+            Some(*sum)
+        });
+        let counts: Vec<u64> = sums.collect();
         assert_eq!(counts, [2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4]);
         assert_eq!(histogram.total(), (5, 3_600_721));
     }

@@ -7,7 +7,11 @@ use http::Uri;
 use crate::bindings::exports::gateway::channel::meta::{self, Descriptor, Keeping, Placement};
 use crate::egress::capture::Capture;
 use crate::egress::rule::{Credential, Rule};
-use crate::login::SETTINGS;
+
+/// The configuration keys that a login may set: places within the component's reach. A login never sets
+/// an origin that counts as the operator's, and no policy. A component that declares one of these keys
+/// as an origin is refused.
+pub(crate) const LOGIN_SETTINGS: [&str; 1] = ["login-base-url"];
 
 /// The rules of an account. If the host of a rule is a configuration key in braces, the rule is for the
 /// value of that key, and is left out if the key is not set. Without a credential such a rule covers the
@@ -134,7 +138,7 @@ fn check_paths(descriptor: &Descriptor) -> Result<(), String> {
 /// What a login may set would otherwise count as the operator's own word.
 fn check_origins(descriptor: &Descriptor) -> Result<(), String> {
     let mut origins = descriptor.origins.iter();
-    match origins.find(|key| SETTINGS.contains(&key.as_str())) {
+    match origins.find(|key| LOGIN_SETTINGS.contains(&key.as_str())) {
         Some(key) => Err(format!(
             "the component declares the origin `{key}`, which logins may set: an origin is the \
              operator's alone"
@@ -288,7 +292,7 @@ mod tests {
 
     #[test]
     fn what_a_login_may_set_is_no_origin() {
-        for key in SETTINGS {
+        for key in LOGIN_SETTINGS {
             let mut descriptor = descriptor(&[]);
             descriptor.origins.push(key.to_owned());
             let error = of(&descriptor, &BTreeMap::new()).unwrap_err();

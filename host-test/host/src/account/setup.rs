@@ -6,12 +6,11 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use super::rules;
-use crate::bindings::exports::gateway::channel::meta::{Capture, Descriptor, Keeping};
 use crate::egress::Egress;
 use crate::egress::credential::{Secret, Secrets};
 use crate::instance::Instance;
 use crate::media::MediaRules;
-use crate::runtime::{Plugin, Runtime};
+use crate::runtime::{Plugin, Runtime, captured_by_logins};
 use crate::sandbox::Sandbox;
 use crate::sandbox::keyvalue::first_bucket;
 use crate::sandbox::tenant::Tenant;
@@ -55,12 +54,12 @@ pub enum StartError {
 
 /// What each instance of an account is made of.
 pub struct Setup {
-    pub(super) runtime: Runtime,
-    pub(super) plugin: Plugin,
+    pub(crate) runtime: Runtime,
+    pub(crate) plugin: Plugin,
     state: Arc<dyn State>,
     pub(super) id: Arc<str>,
     pub(super) tenant: Arc<Tenant>,
-    pub(super) config: Arc<BTreeMap<String, String>>,
+    pub(crate) config: Arc<BTreeMap<String, String>>,
     secrets: Secrets,
     pub(crate) egress: Egress,
     pub(super) media: MediaRules,
@@ -163,7 +162,7 @@ impl Setup {
     }
 
     /// Its credentials that a login replaces, by their names.
-    pub(super) fn login_secrets(&self) -> BTreeMap<String, String> {
+    pub(crate) fn login_secrets(&self) -> BTreeMap<String, String> {
         captured_by_logins(&self.plugin.descriptor)
             .filter_map(|name| {
                 let value = self.secrets.values(name).into_iter().next()?;
@@ -199,11 +198,4 @@ impl Setup {
             .await
             .map_err(|error| StartError::Failed(format!("{error:#}")))
     }
-}
-
-/// Names of the credentials that logins bring.
-pub(crate) fn captured_by_logins(descriptor: &Descriptor) -> impl Iterator<Item = &str> {
-    let aside = |capture: &&Capture| capture.keep == Keeping::Aside;
-    let captures = descriptor.captures.iter().filter(aside);
-    captures.map(|capture| capture.credential.as_str())
 }

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::{Phase, Shared, Status};
+use crate::listener::OncePer;
 
 /// A call that failed is tried again after a second; one that failed longer ago works.
 const RECENT: Duration = Duration::from_secs(10);
@@ -12,13 +13,23 @@ const RECENT: Duration = Duration::from_secs(10);
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// The last failure of the calls that an account consists of.
-#[derive(Default)]
 pub(super) struct Failing {
     text: String,
     at: Option<Duration>,
-    told: Option<Duration>,
+    telling: OncePer,
     /// Failures since it was told.
     count: u64,
+}
+
+impl Default for Failing {
+    fn default() -> Failing {
+        Failing {
+            text: String::new(),
+            at: None,
+            telling: OncePer::new(TELL_EVERY),
+            count: 0,
+        }
+    }
 }
 
 impl Shared {
@@ -36,14 +47,13 @@ impl Shared {
         }
         failing.at = Some(now);
         failing.count += 1;
-        if failing.told.is_some_and(|told| now - told < TELL_EVERY) {
+        if !failing.telling.passes(now) {
             return;
         }
         let more = match failing.count {
             1 => String::new(),
             count => format!(" ({count} times since it was told)"),
         };
-        failing.told = Some(now);
         failing.count = 0;
         drop(failing);
         self.tell(&format!("{text}; trying again{more}"));

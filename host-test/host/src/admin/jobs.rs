@@ -8,10 +8,10 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 
 use super::api_error::ApiError;
-use super::messages::MessageRequest;
+use super::message_request::MessageRequest;
 use crate::account::{Handle, Receipt};
 
-pub type Outcome = Result<Receipt, ApiError>;
+type Outcome = Result<Receipt, ApiError>;
 
 /// The posts under way, by account and key. Clones share them.
 #[derive(Clone, Default)]

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::api_error::ApiError;
 use super::{Admin, MAX_BODY_BYTES, body, in_path};
-use crate::login::{Login, LoginError, Step};
+use crate::login::{Login, LoginError, Logins, Step};
 
 /// The logins that are under way, by account.
 #[derive(Clone, Default)]
@@ -45,7 +45,7 @@ type Account = Result<Path<String>, PathRejection>;
 /// `POST …/login`: starts over.
 pub async fn begin(State(admin): State<Admin>, path: Account) -> Result<Json<LoginStep>, ApiError> {
     let id = in_path(path)?;
-    let logins = admin.account(&id)?.logins(admin.gateway.credentials());
+    let logins = Logins::of(&admin.account(&id)?, admin.gateway.credentials());
     let (login, step) = Login::begin(&logins).await?;
     admin.sessions.after(id, Arc::new(login), &step);
     Ok(Json(step.into()))

@@ -20,13 +20,15 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 
 use super::answer::Answer;
+use super::event_line::EventLine;
 use super::message::{Message, Reply};
 use super::objects::{Item, Objects};
 use super::progress::Progress;
 use super::{ANSWER_TIME, Agent, AgentError, Fault, MAX_ANSWER_BYTES};
 use crate::clock::Clock;
 use crate::egress::client::{TCP_LIMIT, pool};
-use crate::egress::connector::{AddressPolicy, Connector, innermost};
+use crate::egress::connector::{AddressPolicy, Connector};
+use crate::egress::error::innermost;
 use crate::egress::resolver::SystemResolver;
 
 /// An agent behind an `http` or `https` URL that the operator named.
@@ -177,12 +179,12 @@ impl Reader<'_> {
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
-        // Events of a stream that a browser would read; within an object such a line is a string's.
-        let line = match line.strip_prefix(b"data:") {
+        // Within an object such a line is a string's.
+        let line = match EventLine::of(line) {
             _ if self.objects.is_open() => line,
-            Some(data) => data,
-            None if is_of_event(line) => return,
-            None => line,
+            EventLine::Data(data) => data,
+            EventLine::Field => return,
+            EventLine::Other(line) => line,
         };
         if line.trim_ascii() != b"[DONE]" {
             self.objects.line(line, &mut |item| self.found.take(item));
@@ -225,11 +227,6 @@ impl Found<'_> {
             Item::Noise(_) => Last::Other,
         });
     }
-}
-
-fn is_of_event(line: &[u8]) -> bool {
-    let names = [&b"event:"[..], b"id:", b"retry:", b":"];
-    names.iter().any(|name| line.starts_with(name))
 }
 
 fn is_page(line: &[u8]) -> bool {

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::account::captured_by_logins;
 use crate::bindings::exports::gateway::channel::meta::Descriptor;
 use crate::egress::rule;
+use crate::runtime::captured_by_logins;
 
 /// The origin of a home whose servers are those that the component names itself.
 const PLATFORMS_OWN: &str = "platform";
@@ -385,8 +385,7 @@ impl Stored {
 }
 
 fn digest(value: &str) -> String {
-    let digest = Sha256::digest(value);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&Sha256::digest(value))
 }
 
 #[cfg(test)]

@@ -20,9 +20,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
-use super::BoxError;
-use super::connector::innermost;
-use super::error::{EgressError, FailureKind, Origin};
+use super::error::{BoxError, EgressError, FailureKind, Origin, innermost};
 use super::redact::Redactor;
 use crate::clock::Clock;
 

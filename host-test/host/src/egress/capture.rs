@@ -21,8 +21,8 @@ use http::{StatusCode, response};
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::credential::Secret;
+use super::error::RuleError;
 use super::json::{Rewriter, StringRole, strings};
-use super::rule::RuleError;
 use crate::json;
 
 /// The largest answer that a credential is taken out of.

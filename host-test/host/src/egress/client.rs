@@ -15,8 +15,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::BoxError;
-use super::connector::{AddressPolicy, Connector, Resolve};
+use super::connector::Connector;
+use super::dialer::{AddressPolicy, Resolve};
+use super::error::BoxError;
 use super::proxy::Proxies;
 use super::resolver::SystemResolver;
 

@@ -2,8 +2,8 @@
 //!
 //! - In a header, the placeholder may be a part of the value. A placeholder that no matching rule
 //!   allows, or that has no value, fails the request: it never leaves without its credential.
-//! - In the query ([`super::query`]), the placeholder is the whole value of a parameter.
-//! - In the path ([`super::path`]), it stands where the path prefix of its rule has it.
+//! - In the query (`query.rs`), the placeholder is the whole value of a parameter.
+//! - In the path (`path.rs`), it stands where the path prefix of its rule has it.
 //! - In a JSON body, the host replaces a string that is the placeholder and nothing else. It never
 //!   replaces a member's name, and no other byte changes.
 //! - A credential may have several values, for instance one of each account. As an element of a JSON
@@ -19,10 +19,11 @@ use http::{HeaderMap, HeaderValue};
 use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
-use super::MAX_JSON_BYTES;
 use super::error::FailureKind;
 use super::json::{Rewriter, StringRole, strings};
 
+/// The largest JSON body that credentials are put into.
+pub const MAX_JSON_BYTES: usize = 1024 * 1024;
 /// The longest placeholder in JSON, quotes and escapes included.
 const PLACEHOLDER_BYTES: Range<usize> = 6..512;
 

@@ -10,6 +10,14 @@ use http::uri::{Authority, Scheme};
 
 use crate::sandbox::limits::Exceeded;
 
+/// Any error of a body that a caller hands in.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a rule can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct RuleError(pub(super) String);
+
 /// A failed request and where it went.
 #[derive(Debug, thiserror::Error)]
 #[error("{origin}: {failure}")]
@@ -212,4 +220,13 @@ impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// The innermost cause: the others add nothing.
+pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }

@@ -16,10 +16,10 @@ use hyper_util::client::proxy::matcher::Intercept;
 
 use super::body::{OverLimit, Progress, Upload};
 use super::client::{HttpClient, RequestBody};
-use super::connector::{AddressPolicy, ConnectError, innermost};
-use super::error::FailureKind;
-use super::proxy_connection::Manner;
-use super::{Limits, proxy_connection};
+use super::dialer::{AddressPolicy, ConnectError};
+use super::error::{FailureKind, innermost};
+use super::limits::Limits;
+use super::proxy_connection::{self, Manner};
 use crate::clock::Clock;
 
 /// Bodies up to this length are sent at once; longer ones are watched while they go out.

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::rule::{Rule, RuleError, Target, split_port};
+use super::error::RuleError;
+use super::rule::Rule;
+use super::target::{Target, split_port};
 
 /// The pinned origins by platform. Clones share them, and a change holds for every request that
 /// begins after it.

@@ -4,7 +4,7 @@
 //!   is not set. Upper case comes before lower case, and an empty variable counts as not set.
 //! - `NO_PROXY` lists what is reached directly: hosts and suffixes (`example.com` and `.example.com`
 //!   both mean the name and all names below it), addresses, CIDR ranges, `*`. Ports in it are ignored.
-//!   An entry that can't be understood is left out, and a warning names it ([`direct`]). That does no
+//!   An entry that can't be understood is left out, and a warning names it (`direct.rs`). That does no
 //!   harm: the request only takes a detour.
 //! - A proxy is `http://`, `https://` or `socks5://` (also `socks5h://` and `socks://`), with a user
 //!   and a password if the proxy asks for them. https goes through a tunnel, so the proxy sees only
@@ -25,7 +25,7 @@ use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
 use self::direct::Direct;
-use super::rule::{Host, split_port};
+use super::target::{Host, split_port};
 
 /// The proxies of a process. Clones share them; neither `Debug` nor `Display` shows a password.
 #[derive(Clone, Default)]

@@ -21,7 +21,8 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tower_service::Service;
 
-use super::connector::{AddressPolicy, ConnectError, ProxyDialer, Tcp, innermost};
+use super::dialer::{AddressPolicy, ConnectError, ProxyDialer, Tcp};
+use super::error::innermost;
 use super::share;
 
 /// Opens connections on one of the two ways.

@@ -7,12 +7,20 @@
 
 use http::Uri;
 use http::uri::PathAndQuery;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::credential::Secrets;
 use super::error::FailureKind;
 
 /// The longest value that is looked at: a placeholder with each character encoded.
 const MAX_VALUE_BYTES: usize = 3 * 512;
+
+/// What is percent-encoded in a value of the query: all but the unreserved characters.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// The URL with the credentials in it; `None` when it has no placeholder.
 pub(super) fn filled(
@@ -44,7 +52,8 @@ pub(super) fn filled(
         }
         path.push_str(key);
         path.push('=');
-        encode(&mut path, secrets.value(&name)?.expose());
+        let secret = secrets.value(&name)?;
+        path.extend(utf8_percent_encode(secret.expose(), ENCODED));
         // No URL is longer; a short one may hold many placeholders.
         if path.len() > usize::from(u16::MAX) {
             return Err(FailureKind::CredentialUnusable { name });
@@ -67,41 +76,11 @@ fn placeholder(value: &str) -> Option<String> {
     if value.len() > MAX_VALUE_BYTES {
         return None;
     }
-    let decoded = decode(value);
+    let decoded: Vec<u8> = percent_decode_str(value).collect();
     let name = decoded.strip_prefix(b"{{")?.strip_suffix(b"}}")?;
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (!name.is_empty() && name.iter().all(is_name))
         .then(|| String::from_utf8_lossy(name).into_owned())
-}
-
-fn decode(value: &str) -> Vec<u8> {
-    let mut decoded = Vec::new();
-    let mut rest = value.as_bytes();
-    while let [byte, after @ ..] = rest {
-        let digit = |byte: &u8| char::from(*byte).to_digit(16);
-        rest = after;
-        match (byte, after) {
-            (b'%', [high, low, after @ ..]) if digit(high).is_some() && digit(low).is_some() => {
-                let number = digit(high).unwrap_or(0) * 16 + digit(low).unwrap_or(0);
-                decoded.push(u8::try_from(number).unwrap_or_default());
-                rest = after;
-            }
-            _ => decoded.push(*byte),
-        }
-    }
-    decoded
-}
-
-/// As a value of the query, whatever it holds.
-fn encode(query: &mut String, value: &str) {
-    for byte in value.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                query.push(char::from(byte));
-            }
-            _ => query.push_str(&format!("%{byte:02X}")),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -195,7 +174,8 @@ mod tests {
             let uri: Uri = "http://h/?a=1&t={{t}}".parse().unwrap();
             let filled = filled(&uri, &secrets, |_| true).unwrap().unwrap();
             let sent = filled.query().unwrap().strip_prefix("a=1&t=").unwrap();
-            proptest::prop_assert_eq!(decode(sent), value.as_bytes());
+            let decoded: Vec<u8> = percent_decode_str(sent).collect();
+            proptest::prop_assert_eq!(decoded, value.as_bytes());
         }
     }
 }

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::runtime::{Builder, Runtime};
 
-use super::connector::Resolve;
+use super::dialer::Resolve;
 use super::share;
 
 /// The most threads of the process that look up names. They start when they are needed, and end.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Limits;
+use super::limits::Limits;
 use crate::sandbox::budget::Budget;
 use crate::sandbox::limits::Exceeded;
 

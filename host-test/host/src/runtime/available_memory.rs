@@ -6,7 +6,7 @@ use std::fs;
 use rustix::process::{Resource, getrlimit};
 use wasmtime::PoolConcurrencyLimitError;
 
-use super::Allocation;
+use super::allocation::Allocation;
 
 const MIB: u64 = 1024 * 1024;
 /// Of a limit: what is nearer to it has reached it.

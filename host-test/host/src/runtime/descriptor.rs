@@ -137,6 +137,13 @@ pub fn egress_line(egress: &Egress) -> String {
     }
 }
 
+/// Names of the credentials that logins bring.
+pub(crate) fn captured_by_logins(descriptor: &Descriptor) -> impl Iterator<Item = &str> {
+    let aside = |capture: &&Capture| capture.keep == Keeping::Aside;
+    let captures = descriptor.captures.iter().filter(aside);
+    captures.map(|capture| capture.credential.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

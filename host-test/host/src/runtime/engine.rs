@@ -4,6 +4,7 @@
 use wasmtime::Cache;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use super::allocation::Allocation;
 use super::available_memory;
 use crate::egress::pins::Pins;
 use crate::egress::proxy::Proxies;
@@ -17,16 +18,6 @@ const STACKS: u32 = 4;
 const TABLES: u32 = 8;
 /// Core instances for each instance of the pool.
 const CORE_INSTANCES: u32 = 16;
-
-/// Where instances get their memory from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Allocation {
-    /// From a pool of address space for this many instances. Where there is not that much address
-    /// space, each takes its own.
-    Pooled(u32),
-    /// Each from the system, as many as that takes.
-    OnDemand,
-}
 
 /// How a runtime is made.
 #[derive(Clone)]

@@ -1,26 +1,12 @@
 //! Threads for instances that compute for long, so that the threads of all others stay free.
-//!
-//! An instance starts on the runtime's threads, which also serve the sockets. When it has computed for
-//! more than a moment it moves to these threads, which have a lower priority, and competes only with
-//! instances like it. When it computes less, it moves back. Its sockets and timers stay with the
-//! runtime.
-
-use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::Instant;
 
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::task::JoinSet;
-use tracing::instrument::WithSubscriber;
-
-use super::cpu::Meter;
 
 /// The niceness of these threads, above that of the others.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
-/// All cores but one; they end with the last handle.
+/// Threads on all cores but one. They end with this value.
 pub(super) struct BackgroundPool(Option<Runtime>);
 
 impl BackgroundPool {
@@ -39,127 +25,18 @@ impl BackgroundPool {
     }
 }
 
+impl BackgroundPool {
+    /// Where tasks are spawned on these threads; none while they end.
+    pub fn handle(&self) -> Option<&Handle> {
+        self.0.as_ref().map(Runtime::handle)
+    }
+}
+
 impl Drop for BackgroundPool {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             // An instance on one of these threads may drop the last handle. It must not wait for itself.
             runtime.shutdown_background();
-        }
-    }
-}
-
-type Body<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// Runs the code of an instance, here or on those threads. `None` if it was cancelled there.
-pub(crate) fn run<T: Send + 'static>(
-    meter: Option<Arc<Meter>>,
-    body: impl Future<Output = T> + Send + 'static,
-) -> impl Future<Output = Option<T>> + Send {
-    // Boxed before the first poll: an async function would keep room for its argument as well.
-    move_about(meter, Box::pin(body))
-}
-
-async fn move_about<T: Send + 'static>(meter: Option<Arc<Meter>>, mut body: Body<T>) -> Option<T> {
-    let Some(meter) = meter else {
-        return Some(body.await);
-    };
-    loop {
-        let part = |body, is_away| UntilMoved {
-            body: Some(body),
-            meter: Arc::clone(&meter),
-            home: Handle::current(),
-            is_away,
-            last_poll: None,
-        };
-        body = match part(body, false).await {
-            Ok(value) => return Some(value),
-            Err(body) => body,
-        };
-        let BackgroundPool(Some(threads)) = meter.pool() else {
-            return None;
-        };
-        // Dropped with this future, and the body with it.
-        let mut away = JoinSet::new();
-        let part = part(body, true).with_current_subscriber();
-        away.spawn_on(part, threads.handle());
-        body = match away.join_next().await? {
-            Ok(Ok(value)) => return Some(value),
-            Ok(Err(body)) => body,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => return None,
-            },
-        };
-    }
-}
-
-/// Runs a body until it is done, or should go on on the other threads.
-struct UntilMoved<T> {
-    body: Option<Body<T>>,
-    meter: Arc<Meter>,
-    home: Handle,
-    is_away: bool,
-    /// The waker of the last poll, and when that poll ended.
-    last_poll: Option<(Arc<TimedWaker>, Instant)>,
-}
-
-/// A waker that keeps the time of its first use.
-struct TimedWaker {
-    waker: Waker,
-    at: OnceLock<Instant>,
-}
-
-impl Wake for TimedWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.at.get_or_init(Instant::now);
-        self.waker.wake_by_ref();
-    }
-}
-
-impl<T> Future for UntilMoved<T> {
-    type Output = Result<T, Body<T>>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, Body<T>>> {
-        let UntilMoved {
-            body: slot,
-            meter,
-            home,
-            is_away,
-            last_poll,
-        } = &mut *self;
-        let Some(body) = slot else {
-            // It was handed over, and nobody asks again.
-            return Poll::Pending;
-        };
-        // Time between the end of a poll and the call for the next one is idle; waiting for its turn
-        // is not.
-        if let Some((waker, ended)) = last_poll.take() {
-            let until = waker.at.get().copied().unwrap_or_else(Instant::now);
-            meter.idled(until.saturating_duration_since(ended));
-        }
-        let timed = Arc::new(TimedWaker {
-            waker: context.waker().clone(),
-            at: OnceLock::new(),
-        });
-        let waker = Waker::from(Arc::clone(&timed));
-        // What it opens and waits for belongs to the runtime that it came from.
-        let home = is_away.then(|| home.enter());
-        let result = body.as_mut().poll(&mut Context::from_waker(&waker));
-        drop(home);
-        *last_poll = Some((timed, Instant::now()));
-        if let Poll::Ready(value) = result {
-            return Poll::Ready(Ok(value));
-        }
-        if meter.is_computing() == *is_away {
-            return Poll::Pending;
-        }
-        match slot.take() {
-            Some(body) => Poll::Ready(Err(body)),
-            None => Poll::Pending,
         }
     }
 }

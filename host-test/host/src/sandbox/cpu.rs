@@ -5,8 +5,7 @@
 //! - At a tick, code that has run for about that long yields to the executor, so that other tasks and
 //!   the sockets get their turn.
 //! - Code that does not return to the host's event loop within `cpu_slice` traps.
-//! - An instance that computes for more than a moment goes on on other
-//!   [threads](super::background_pool).
+//! - An instance that computes for more than a moment goes on on other [threads](super::offload).
 //! - An instance that uses more than its account's share waits until it is within the share again.
 //!
 //! CPU time of the thread is what counts, so a busy machine makes no instance guilty.
@@ -16,13 +15,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::thread::Thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Sleep;
 use wasmtime::{Engine, EngineWeak, UpdateDeadline};
 
 use super::background_pool::BackgroundPool;
+use super::cpu_budget::Overdraft;
 use super::limits::{Exceeded, Limits};
 use super::tenant::Tenant;
 
@@ -232,52 +232,6 @@ impl Meter {
     }
 }
 
-/// How much CPU time an account may use before it has to wait. A new instance brings no new credit,
-/// because this belongs to the account.
-pub(super) struct CpuBudget {
-    nanoseconds: f64,
-    since: Instant,
-    is_slowed: bool,
-}
-
-impl CpuBudget {
-    pub fn new(limits: &Limits) -> CpuBudget {
-        CpuBudget {
-            nanoseconds: limits.cpu_burst.as_nanos() as f64,
-            since: Instant::now(),
-            is_slowed: false,
-        }
-    }
-
-    /// Takes `taken` nanoseconds; what has to be waited for then.
-    fn charge(&mut self, taken: u64, limits: &Limits) -> Option<Overdraft> {
-        let share = f64::from(limits.cpu_share.max(1)) / 100.0;
-        let full = limits.cpu_burst.as_nanos() as f64;
-        let now = Instant::now();
-        let earned = (now - self.since).as_nanos() as f64 * share;
-        self.since = now;
-        self.nanoseconds = (self.nanoseconds + earned).min(full) - taken as f64;
-        if self.nanoseconds >= 0.0 {
-            self.is_slowed &= self.nanoseconds < full / 2.0;
-            return None;
-        }
-        let is_new = !std::mem::replace(&mut self.is_slowed, true);
-        let wait = Duration::from_nanos((-self.nanoseconds / share) as u64);
-        // Not shorter than what the timer can do.
-        let wait = wait.max(TICK);
-        Some(Overdraft { wait, is_new })
-    }
-}
-
-/// An account has taken more than its share.
-#[derive(Debug, PartialEq)]
-struct Overdraft {
-    /// How long it waits until it has its share again.
-    wait: Duration,
-    /// It did not wait before.
-    is_new: bool,
-}
-
 /// A future that runs an instance, at no more than its account's share.
 pub(crate) struct Metered<F> {
     meter: Arc<Meter>,
@@ -356,21 +310,6 @@ impl<F: Future> Future for Metered<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_taken_above_the_share_has_to_be_waited_for() {
-        let limits = Limits {
-            cpu_share: 10,
-            cpu_burst: Duration::from_secs(1),
-            ..Limits::default()
-        };
-        let mut budget = CpuBudget::new(&limits);
-        let second = 1_000_000_000;
-        assert_eq!(budget.charge(second / 2, &limits), None);
-        let Overdraft { wait, is_new } = budget.charge(second, &limits).unwrap();
-        assert!(is_new && wait > Duration::from_secs(4) && wait < Duration::from_secs(6));
-        assert!(!budget.charge(1, &limits).unwrap().is_new, "told once");
-    }
 
     #[test]
     fn the_ticker_ticks_while_something_computes_and_ends_with_its_handle() {

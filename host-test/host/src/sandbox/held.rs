@@ -21,8 +21,8 @@ use wasmtime_wasi_http::p3::{Request, Response};
 use wasmtime_wasi_http::{FieldMap, WasiHttp, WasiHttpCtxView, WasiHttpView};
 
 use super::Sandbox;
+use super::bucket::OpenBucket;
 use super::budget::Charge;
-use super::keyvalue::OpenBucket;
 use super::limits::Exceeded;
 use super::tenant::Tenant;
 

@@ -1,11 +1,11 @@
 //! `wasi:keyvalue@0.2.0-draft` over the account's part of the host's store.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wasmtime::component::Resource;
 
 use super::Sandbox;
+use super::bucket::{OpenBucket, cursor_weight};
 use super::limits::Exceeded;
 use super::tenant::Tenant;
 use super::usage::AdmitError;
@@ -20,24 +20,6 @@ const MAX_LISTINGS: usize = 16;
 const MAX_DIGITS: usize = 20;
 /// What a bucket takes.
 const BUCKET_BYTES: usize = 1024;
-/// What a cursor takes beside its text.
-const CURSOR_BYTES: usize = 64;
-
-/// A bucket that the component opened.
-pub struct OpenBucket {
-    bucket: Arc<dyn Bucket>,
-    /// The WIT's cursors are numbers, the store's are not.
-    listings: BTreeMap<u64, String>,
-    next_listing: u64,
-}
-
-impl OpenBucket {
-    /// Bytes of its cursors.
-    pub(super) fn weight(&self) -> usize {
-        let each = |cursor: &String| CURSOR_BYTES + cursor.len();
-        self.listings.values().map(each).sum()
-    }
-}
 
 /// The bucket of an account that its component always has something in.
 pub(crate) fn first_bucket(account: &str) -> String {
@@ -107,11 +89,7 @@ impl store::Host for Sandbox {
             Err(error) => return Ok(Err(failed(error))),
         };
         self.held.grow(&mut self.table, BUCKET_BYTES)?;
-        let handle = self.table.push(OpenBucket {
-            bucket,
-            listings: BTreeMap::new(),
-            next_listing: 0,
-        })?;
+        let handle = self.table.push(OpenBucket::new(bucket))?;
         Ok(Ok(handle))
     }
 }
@@ -179,10 +157,7 @@ impl store::HostBucket for Sandbox {
             Ok(page) => page,
             Err(error) => return Ok(Err(failed(error))),
         };
-        let kept = page
-            .cursor
-            .as_ref()
-            .map_or(0, |next| CURSOR_BYTES + next.len());
+        let kept = page.cursor.as_ref().map_or(0, |next| cursor_weight(next));
         self.held.grow(&mut self.table, kept)?;
         let open = self.table.get_mut(&handle)?;
         let cursor = page.cursor.map(|next| {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::egress;
+use crate::egress::limits::Limits as EgressLimits;
 use crate::state::MAX_VALUE_BYTES;
 
 const MIB: usize = 1024 * 1024;
@@ -44,7 +44,7 @@ pub struct Limits {
     /// Requests that it may have open, all instances together, until the end of the answer's body.
     pub requests: usize,
     /// What each request may take.
-    pub egress: egress::Limits,
+    pub egress: EgressLimits,
     /// What it may log in a second, and eight times that at once; lines above that are dropped and
     /// counted.
     pub log_bytes_per_second: usize,
@@ -120,7 +120,7 @@ impl Default for Limits {
             cpu_burst: Duration::from_secs(10),
             calls: CallLimits::default(),
             requests: 512,
-            egress: egress::Limits::default(),
+            egress: EgressLimits::default(),
             log_bytes_per_second: 16 * 1024,
             log_line_bytes: 4096,
             key_bytes: 512,

@@ -4,11 +4,9 @@
 //! when the writes since the last count could have brought the account near its limits. A store may
 //! therefore hold a quarter more than its limits after the start, and a sixteenth more later.
 
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::limits::{Exceeded, Limits};
-use super::tenant::Tenant;
 use crate::state::{Bucket, StateError};
 
 /// How often a full store is counted, to see whether there is room again.
@@ -16,8 +14,6 @@ const RECOUNT_EVERY: Duration = Duration::from_secs(10);
 /// Values, and their bytes, that are read before others may run.
 const READS_AT_ONCE: u64 = 64;
 const BYTES_AT_ONCE: u64 = 256 * 1024;
-/// What a write costs beside its key and its value.
-const WRITE_BYTES: usize = 64;
 
 /// Keys and bytes of an account.
 pub(super) struct Usage {
@@ -36,7 +32,7 @@ pub(super) struct Rate {
     /// Negative after a write that was larger than the rest.
     credit: f64,
     since: Instant,
-    written: u64,
+    pub written: u64,
 }
 
 impl Rate {
@@ -52,7 +48,7 @@ impl Rate {
     }
 
     /// Takes `bytes`, and says how long to wait before they are written.
-    fn take(&mut self, bytes: usize) -> Duration {
+    pub fn take(&mut self, bytes: usize) -> Duration {
         let now = Instant::now();
         let earned = (now - self.since).as_secs_f64() * self.per_second;
         self.since = now;
@@ -60,34 +56,6 @@ impl Rate {
         self.credit = (self.credit + earned).min(self.burst) - bytes as f64;
         let seconds = (-self.credit / self.per_second).max(0.0);
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
-    }
-}
-
-impl Tenant {
-    /// Bytes that it has written to its store.
-    pub fn written(&self) -> u64 {
-        let rate = self.rate.lock();
-        rate.unwrap_or_else(PoisonError::into_inner).written
-    }
-
-    /// Waits until the account may write so many bytes. No lock is held meanwhile. The wait is in real
-    /// time, because the accounts share a real disk.
-    pub(super) async fn may_write(&self, bytes: usize) {
-        let cost = bytes.saturating_add(WRITE_BYTES);
-        let wait = {
-            let rate = self.rate.lock();
-            rate.unwrap_or_else(PoisonError::into_inner).take(cost)
-        };
-        if wait.is_zero() {
-            return;
-        }
-        let (name, what) = (
-            "store_bytes_per_second",
-            "it writes more and is slowed down",
-        );
-        let limit = self.limits.store_bytes_per_second;
-        self.tell_once(&Exceeded::count(name, what, limit, "bytes a second"));
-        tokio::time::sleep(wait).await;
     }
 }
 

@@ -6,7 +6,7 @@
 //! - One process at a time uses it. A second one gets an error and changes nothing.
 //! - No thread of the runtime waits for the disk to write: a write takes microseconds, or another
 //!   thread does it.
-//! - A write that fails closes the database. It opens again when the disk takes writes, see [`store`].
+//! - A write that fails closes the database. It opens again when the disk takes writes, see `store.rs`.
 //! - A start that was interrupted while it created the directory does not spoil the next one.
 
 mod store;

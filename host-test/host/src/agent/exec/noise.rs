@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::listener::OncePer;
 
 /// Between two lines of ours.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -12,7 +13,7 @@ const MAX_EXAMPLE_CHARS: usize = 80;
 /// The lines that were skipped and not reported yet.
 pub struct Noise {
     clock: Clock,
-    told_at: Option<Duration>,
+    telling: OncePer,
     count: u64,
     example: String,
     why: &'static str,
@@ -22,7 +23,7 @@ impl Noise {
     pub fn new(clock: Clock) -> Noise {
         Noise {
             clock,
-            told_at: None,
+            telling: OncePer::new(INTERVAL),
             count: 0,
             example: String::new(),
             why: "",
@@ -36,16 +37,18 @@ impl Noise {
             self.example = example(line);
             self.why = why;
         }
-        let is_due = |told| self.clock.elapsed().saturating_sub(told) >= INTERVAL;
-        if self.told_at.is_none_or(is_due) {
+        if self.telling.passes(self.clock.elapsed()) {
             self.tell();
         }
     }
 
     /// Waits until it is time for a report.
-    pub async fn due(&self) {
-        match self.told_at {
-            Some(told) if self.count > 0 => self.clock.sleep_until(told + INTERVAL).await,
+    pub async fn due(&mut self) {
+        match self.telling.last() {
+            Some(told) if self.count > 0 => {
+                self.clock.sleep_until(told + INTERVAL).await;
+                self.telling.passes(self.clock.elapsed());
+            }
             _ => std::future::pending().await,
         }
     }
@@ -56,7 +59,6 @@ impl Noise {
         if count == 0 {
             return;
         }
-        self.told_at = Some(self.clock.elapsed());
         tracing::warn!(
             lines = count,
             "lines that the agent's process wrote to its standard output are skipped: {count}, such \

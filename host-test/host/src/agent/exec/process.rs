@@ -7,18 +7,23 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use futures::StreamExt;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio_util::codec::FramedRead;
 
 use super::super::environment::Environment;
 use super::super::objects::{Item, Objects};
 use super::super::{AgentError, MAX_ANSWER_BYTES};
 use super::noise::Noise;
-use super::output::{Line, Lines};
+use super::output::{Line, LineDecoder};
 use super::waiting::Waiting;
 use super::{Call, UNWRITTEN_BYTES};
 use crate::clock::Clock;
 
+/// Of its output, at once.
+const READ_BYTES: usize = 64 * 1024;
 /// What it wrote before it ended is read for this long, should another process hold its output.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -59,7 +64,11 @@ impl Program {
         Ok(Process {
             child,
             input: Some(input),
-            output: Lines::new(output, MAX_ANSWER_BYTES),
+            output: FramedRead::with_capacity(
+                output,
+                LineDecoder::new(MAX_ANSWER_BYTES),
+                READ_BYTES,
+            ),
             objects: Objects::new(MAX_ANSWER_BYTES),
             unwritten: BytesMut::new(),
             waiting: Waiting::new(Arc::clone(&self.answers)),
@@ -74,7 +83,7 @@ pub struct Process {
     child: Child,
     /// `None` once it is closed.
     input: Option<ChildStdin>,
-    output: Lines,
+    output: FramedRead<ChildStdout, LineDecoder>,
     objects: Objects,
     unwritten: BytesMut,
     pub waiting: Waiting,
@@ -114,8 +123,8 @@ impl Process {
     pub async fn step(&mut self) -> bool {
         tokio::select! {
             line = self.output.next() => match line {
-                Some(line) => self.read(&line),
-                None => return false,
+                Some(Ok(line)) => self.read(&line),
+                Some(Err(_)) | None => return false,
             },
             written = write(&mut self.input, &mut self.unwritten) => {
                 if written.is_err() {
@@ -135,7 +144,7 @@ impl Process {
     async fn last_words(&mut self) {
         let clock = self.clock.clone();
         let last_words = async {
-            while let Some(line) = self.output.next().await {
+            while let Some(Ok(line)) = self.output.next().await {
                 self.read(&line);
             }
         };
@@ -183,16 +192,11 @@ impl Drop for Process {
 /// Kills the process and those of its group: of `cd here && python agent.py` the process is only
 /// the shell. Does nothing once its end was noticed, because its number may then be another's.
 fn kill(process: &Child) {
-    let Some(group) = process.id() else {
-        return;
-    };
-    let _ = std::process::Command::new("sh")
-        .arg("-c")
-        .arg(format!("kill -KILL -{group}"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    let id = process.id().and_then(|id| i32::try_from(id).ok());
+    if let Some(group) = id.and_then(Pid::from_raw) {
+        // Where it has just ended, there is nobody to kill.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
 }
 
 /// Writes some of the bytes; waits for ever when there is nothing to write.

@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::trouble::{self, Trouble};
+use crate::agent::event_line::EventLine;
 use crate::agent::thought;
 use crate::json;
 use crate::text::one_line;
@@ -38,13 +39,10 @@ pub enum CompletionError {
 pub fn read(body: &[u8]) -> Result<Completion, CompletionError> {
     let body = json::skip_noise(body);
     let mut gathered = Gathered::default();
-    let is_events = body
-        .split(|byte| *byte == b'\n')
-        .next()
-        .is_some_and(is_of_event);
-    let result = match is_events {
-        true => events(body, &mut gathered),
-        false => objects(body, &mut gathered),
+    let first = body.split(|byte| *byte == b'\n').next();
+    let result = match EventLine::of(first.unwrap_or_default()) {
+        EventLine::Data(_) | EventLine::Field => events(body, &mut gathered),
+        EventLine::Other(_) => objects(body, &mut gathered),
     };
     if let Some(trouble) = gathered.trouble.take() {
         return Err(CompletionError::Trouble(trouble));
@@ -56,27 +54,22 @@ pub fn read(body: &[u8]) -> Result<Completion, CompletionError> {
     }
 }
 
-fn is_of_event(line: &[u8]) -> bool {
-    let names = [&b"data:"[..], b"event:", b"id:", b"retry:", b":"];
-    names.iter().any(|name| line.starts_with(name))
-}
-
 /// The lines `data:` of each event are one piece.
 fn events(body: &[u8], gathered: &mut Gathered) -> Result<(), &'static str> {
     let mut data: Vec<u8> = Vec::new();
     let lines = body.split(|byte| *byte == b'\n').chain([&b""[..]]);
     for line in lines {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if let Some(part) = line.strip_prefix(b"data:") {
-            let part = part.strip_prefix(b" ").unwrap_or(part);
-            // Servers that forget the empty line between two events.
-            if json::begins_object(part) || part == b"[DONE]" {
-                objects(&std::mem::take(&mut data), gathered)?;
+        match EventLine::of(line) {
+            EventLine::Data(part) => {
+                // Servers that forget the empty line between two events.
+                if json::begins_object(part) || part == b"[DONE]" {
+                    objects(&std::mem::take(&mut data), gathered)?;
+                }
+                data.extend_from_slice(part);
+                data.push(b'\n');
             }
-            data.extend_from_slice(part);
-            data.push(b'\n');
-        } else if line.trim_ascii().is_empty() || !is_of_event(line) {
-            objects(&std::mem::take(&mut data), gathered)?;
+            EventLine::Field => {}
+            EventLine::Other(_) => objects(&std::mem::take(&mut data), gathered)?,
         }
     }
     Ok(())

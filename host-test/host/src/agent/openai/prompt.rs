@@ -10,7 +10,8 @@ use hyper_util::client::legacy::Client;
 use serde_json::{Value, json};
 
 use crate::agent::message::{Media, MediaKind, Message};
-use crate::egress::connector::{Connector, innermost};
+use crate::egress::connector::Connector;
+use crate::egress::error::innermost;
 
 /// The largest picture that a model gets.
 const MAX_PICTURE_BYTES: usize = 5 * 1024 * 1024;

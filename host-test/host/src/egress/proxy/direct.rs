@@ -5,7 +5,7 @@
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::super::rule::{Host, split_port};
+use super::super::target::{Host, split_port};
 
 /// Entries that are told of those that are not understood, and the length of each.
 const TOLD: usize = 8;

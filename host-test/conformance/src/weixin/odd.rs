@@ -1,10 +1,9 @@
 //! What no client expects, and every one gets.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
-use super::fixture::{ALICE, Fixture, Outcome, answered, expect, messages, post, same, words};
+use super::{ALICE, faults, simulator};
+use crate::fixture::{Fixture, Outcome, answered, expect, messages, same, words};
 
 /// A message as the platform sends it, with this id and more members.
 fn message(id: Value, more: Value) -> Value {
@@ -28,11 +27,9 @@ pub async fn ids_and_fields(fixture: &Fixture) -> Outcome {
     ];
     let unknown = json!({"of_the_future": {"a": [1, null]}, "message_state": 77});
     for id in &ids {
-        fixture
-            .simulator
-            .push_raw(message(id.clone(), unknown.clone()));
+        simulator(fixture)?.push_raw(message(id.clone(), unknown.clone()));
     }
-    fixture.faults(json!({"inbound": {"string_ids": true}}))?;
+    faults(fixture, json!({"inbound": {"string_ids": true}}))?;
     let last = fixture
         .say("with ids as strings")
         .trim_matches('"')
@@ -61,10 +58,10 @@ pub async fn poison(fixture: &Fixture) -> Outcome {
         message(json!("odd"), json!({"item_list": deep})),
         message(json!("of a bot"), json!({"message_type": 2})),
     ] {
-        fixture.simulator.push_raw(odd);
+        simulator(fixture)?.push_raw(odd);
     }
     let unknown = json!({"type": 99, "future_item": {"x": 1}});
-    fixture.simulator.push(ALICE, vec![unknown]);
+    simulator(fixture)?.push(ALICE, vec![unknown]);
     let last = fixture.say("after all that");
     let mut found: Vec<String> = Vec::new();
     while found.last() != Some(&last) {
@@ -77,22 +74,10 @@ pub async fn poison(fixture: &Fixture) -> Outcome {
     // And what was read is answered as ever.
     answered(
         "send",
-        running.instance.send(post("k", ALICE, "still here")),
+        running.instance.send(fixture.post("k", "still here")),
     )
     .await?;
     expect(fixture.shown().len() == 1, || {
         "nothing is sent after it".to_owned()
     })
-}
-
-pub async fn redirects(fixture: &Fixture) -> Outcome {
-    let elsewhere = json!({"redirect": "http://127.0.0.1:9/elsewhere", "times": 2});
-    fixture.faults(json!({"getupdates": elsewhere, "sendmessage": elsewhere}))?;
-    let running = fixture.start().await?;
-    let id = fixture.say("hello");
-    fixture.flying(running.receive_only(&id)).await?;
-    let sending = running.send(post("k", ALICE, "news"));
-    fixture.flying(sending).await?;
-    fixture.clock.advance(Duration::from_secs(1));
-    Ok(())
 }

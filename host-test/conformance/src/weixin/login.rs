@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::fixture::{ALICE, Fixture, Outcome, answered, expect, refused, same, within};
+use super::{ALICE, faults, simulator};
+use crate::fixture::{Fixture, Outcome, answered, expect, refused, same, within};
 use gateway_host::account::Setup;
 use gateway_host::bindings::exports::gateway::channel::login::Identity;
 use gateway_host::bindings::gateway::channel::types::ErrorKind;
@@ -53,7 +54,7 @@ async fn begin(fixture: &Fixture) -> Result<Begun, String> {
 }
 
 fn newest(fixture: &Fixture) -> Result<QrCode, String> {
-    let codes = fixture.simulator.qr_codes();
+    let codes = simulator(fixture)?.qr_codes();
     codes
         .into_iter()
         .next_back()
@@ -84,7 +85,7 @@ impl Begun {
 
     /// The person confirms, and the login is done.
     async fn confirmed(&self, fixture: &Fixture) -> Result<Identity, String> {
-        let code = fixture.simulator.login(ALICE, Act::Confirm)?;
+        let code = simulator(fixture)?.login(ALICE, Act::Confirm)?;
         let identity = match self.next(fixture).await? {
             Step::Done(identity) => identity,
             other => return Err(format!("{} instead of done", name(&other))),
@@ -100,13 +101,13 @@ impl Begun {
 
 pub async fn steps(fixture: &Fixture) -> Outcome {
     let login = begin(fixture).await?;
-    fixture.simulator.login(ALICE, Act::Expire)?;
+    simulator(fixture)?.login(ALICE, Act::Expire)?;
     login.expect(fixture, "show-qr").await?;
-    fixture.simulator.login(ALICE, Act::Scan)?;
+    simulator(fixture)?.login(ALICE, Act::Scan)?;
     login.expect(fixture, "confirm").await?;
     let identity = login.confirmed(fixture).await?;
     same("the owner", identity.owner.as_deref(), Some(ALICE))?;
-    let bot = fixture.simulator.account(&identity.account);
+    let bot = simulator(fixture)?.account(&identity.account);
     let token = bot.ok_or("there is no such account")?.token();
     fixture.ledger.secret(token.clone());
     let told = format!("{identity:?}");
@@ -127,7 +128,7 @@ pub async fn steps(fixture: &Fixture) -> Outcome {
 
 pub async fn digits(fixture: &Fixture) -> Outcome {
     let login = begin(fixture).await?;
-    let code = fixture.simulator.login(ALICE, Act::ScanWithDigits)?;
+    let code = simulator(fixture)?.login(ALICE, Act::ScanWithDigits)?;
     login.expect(fixture, "enter-code").await?;
     let digits = code.digits.ok_or("the phone shows no digits")?;
     let wrong = match digits.as_str() {
@@ -146,7 +147,7 @@ pub async fn digits(fixture: &Fixture) -> Outcome {
         fixture
             .moving("sending the digits", Duration::ZERO, is_known)
             .await?;
-        fixture.simulator.login(ALICE, Act::Confirm)
+        simulator(fixture)?.login(ALICE, Act::Confirm)
     };
     let submitting = answered("submit", login.instance.submit_login_code(digits));
     let both = async { tokio::join!(submitting, confirming) };
@@ -164,17 +165,17 @@ pub async fn digits(fixture: &Fixture) -> Outcome {
 }
 
 pub async fn elsewhere(fixture: &Fixture) -> Outcome {
-    fixture.faults(json!({"baseurl": "https://elsewhere.example"}))?;
+    faults(fixture, json!({"baseurl": "https://elsewhere.example"}))?;
     let login = begin(fixture).await?;
-    fixture.simulator.login(ALICE, Act::Confirm)?;
+    simulator(fixture)?.login(ALICE, Act::Confirm)?;
     let step = login.next(fixture).await?;
     expect(name(&step).starts_with("failed"), || {
         format!("a foreign API leads to {}", name(&step))
     })?;
-    fixture.faults(json!({"baseurl": null}))?;
+    faults(fixture, json!({"baseurl": null}))?;
     let login = begin(fixture).await?;
     let redirect = Act::Redirect(Some("elsewhere.example".to_owned()));
-    fixture.simulator.login(ALICE, redirect)?;
+    simulator(fixture)?.login(ALICE, redirect)?;
     let step = login.next(fixture).await?;
     expect(name(&step).starts_with("failed"), || {
         format!("a foreign host leads to {}", name(&step))
