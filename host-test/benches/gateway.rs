@@ -169,15 +169,7 @@ async fn send_beside_a_poll() {
             .wait_for(|simulator| simulator.counters().polls_open == 1)
             .await;
         let begun = Instant::now();
-        let post = Post {
-            key: number.to_string(),
-            conversation: PERSON.to_owned(),
-            answers: None,
-            text: "news".to_owned(),
-            media: Vec::new(),
-            progress: false,
-            queue_until: None,
-        };
+        let post = Post::new(number.to_string(), PERSON, "news");
         account.send(post).await.expect("it is sent");
         times.push(begun.elapsed());
     }

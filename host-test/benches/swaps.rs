@@ -14,7 +14,7 @@ use gateway_host::agent::EchoAgent;
 use gateway_host::clock::Clock;
 use gateway_host::gateway::Gateway;
 use gateway_host::media::MediaRules;
-use gateway_host::runtime::Runtime;
+use gateway_host::runtime::{Plugin, Runtime};
 use gateway_host::state::{Durability, StateSpec};
 use gateway_simulator::{Account, Event, Simulator, SimulatorOptions};
 use serde_json::json;
@@ -48,15 +48,7 @@ async fn main() {
         .await
         .expect("the store opens");
     let runtime = Runtime::new(Clock::new()).expect("a runtime");
-    let component = std::path::Path::new(env!("COMPONENT"));
-    let first = runtime.load(component).await.expect("the component");
-    let other = {
-        // A custom section more: another component that does the same.
-        let mut bytes = std::fs::read(component).expect("the component");
-        bytes.extend([0, 5, 1, b'x', 1, 2, 3]);
-        let loaded = runtime.load_bytes(component, bytes).await;
-        loaded.expect("the component")
-    };
+    let [first, other] = components(&runtime).await;
     let gateway = Gateway::new(&runtime, state);
     gateway.install(first.clone());
     let mut bots = Vec::new();
@@ -112,6 +104,16 @@ async fn main() {
         "old poll's end to new poll's start: {}",
         measurements::spread(gaps)
     );
+}
+
+/// The component, and another one that does the same: it has a custom section more.
+async fn components(runtime: &Runtime) -> [Plugin; 2] {
+    let component = std::path::Path::new(env!("COMPONENT"));
+    let first = runtime.load(component).await.expect("the component");
+    let mut bytes = std::fs::read(component).expect("the component");
+    bytes.extend([0, 5, 1, b'x', 1, 2, 3]);
+    let other = runtime.load_bytes(component, bytes).await;
+    [first, other.expect("the component")]
 }
 
 type Answers = Arc<Mutex<HashMap<String, Vec<usize>>>>;

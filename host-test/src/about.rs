@@ -1,4 +1,5 @@
-//! What a component says of itself, and what it will run under, for a person who is to trust it.
+//! Prints what a component declares and under which limits it runs, for a person who decides whether to
+//! trust it.
 
 use std::fmt::Write as _;
 
@@ -13,10 +14,12 @@ const MIB: usize = 1024 * 1024;
 
 /// Lines that begin with a word; `size_bytes` is its file's.
 pub fn about(plugin: &Plugin, size_bytes: u64) -> String {
-    let about = &plugin.descriptor;
+    let about = plugin.descriptor();
     let mut text = format!(
         "{} {} for {PACKAGE}@{PACKAGE_VERSION}, {size_bytes} bytes, sha256 {}\n",
-        about.platform, about.version, plugin.digest
+        about.platform,
+        about.version,
+        plugin.digest()
     );
     for line in lines(plugin) {
         text.push_str(&line);
@@ -38,12 +41,12 @@ pub fn about(plugin: &Plugin, size_bytes: u64) -> String {
     text
 }
 
-/// How a component differs from another one: a line each, `+` before what it has and the other one has
-/// not, `-` before what only the other one has. The last line says what a swap from the other one to it
-/// takes; the boolean, whether it takes anything.
+/// How a component differs from another one, a line each: `+` before what only the new one has, `-` before
+/// what only the old one has. The last line says what a swap from the old one needs, and the boolean says
+/// whether it needs anything.
 pub fn difference(new: &Plugin, old: &Plugin) -> (String, bool) {
     let all = |plugin: &Plugin| {
-        let about = &plugin.descriptor;
+        let about = plugin.descriptor();
         let version = format!("is {} {}", about.platform, about.version);
         let mut all = vec![version];
         all.extend(lines(plugin));
@@ -72,14 +75,14 @@ pub fn difference(new: &Plugin, old: &Plugin) -> (String, bool) {
 /// What a component exports, imports, reaches, hides, stores and takes. It can't write lines of its own,
 /// nor turn these around.
 fn lines(plugin: &Plugin) -> Vec<String> {
-    let about = &plugin.descriptor;
+    let about = plugin.descriptor();
     let mut lines = Vec::new();
     let mut line =
         |word: &str, what: &str| lines.push(terminal::line(&format!("{word} {what}")).into_owned());
     for export in plugin.exports() {
         line("exports", &export);
     }
-    for import in plugin.imports.iter() {
+    for import in plugin.imports().iter() {
         line("imports", import);
     }
     for egress in &about.egress {
@@ -93,7 +96,7 @@ fn lines(plugin: &Plugin) -> Vec<String> {
         about.state_version, about.state_reads_from
     );
     line("stores", &state);
-    if plugin.has_handler {
+    if plugin.has_handler() {
         line("takes", "webhooks");
     }
     lines

@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !matches!(error, RunError::Told) {
+            if !matches!(error, RunError::Printed) {
                 complain(&error);
             }
             ExitCode::from(error.status())

@@ -97,23 +97,23 @@ pub struct Fields;
 
 impl<'w> FormatFields<'w> for Fields {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut shower = Shower {
+        let mut visitor = FieldVisitor {
             writer,
             is_first: true,
             result: Ok(()),
         };
-        fields.record(&mut shower);
-        shower.result
+        fields.record(&mut visitor);
+        visitor.result
     }
 }
 
-struct Shower<'w> {
+struct FieldVisitor<'w> {
     writer: Writer<'w>,
     is_first: bool,
     result: fmt::Result,
 }
 
-impl Visit for Shower<'_> {
+impl Visit for FieldVisitor<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let space = if self.is_first { "" } else { " " };
         self.is_first = false;

@@ -1,12 +1,12 @@
-//! From the platform to the gateway, at least once.
+//! Checks of messages from the platform to the gateway: each arrives at least once.
 
 use std::time::Duration;
 
 use super::fixture::{Fixture, Outcome, answered, expect, messages, refused, same, within, words};
 use super::held::Writes;
 use super::platform::Fault;
-use gateway_host::bindings::exports::gateway::channel::lifecycle::Phase;
-use gateway_host::bindings::gateway::channel::types::{ChatKind, ErrorKind, MediaKind};
+use gateway_host::contract::Phase;
+use gateway_host::contract::{ChatKind, ErrorKind, MediaKind};
 
 /// Unacknowledged messages at which polling pauses.
 const PAUSE_AT: u32 = 10_000;

@@ -1,18 +1,18 @@
-//! From the description to the stop.
+//! Checks of the lifecycle, from the description to the stop.
 
 use serde_json::Value;
 
 use super::fixture::{Fixture, Outcome, answered, expect, refused, same, within, words};
 use super::platform::{Fault, PlatformServer};
-use gateway_host::bindings::exports::gateway::channel::lifecycle::Phase;
-use gateway_host::bindings::gateway::channel::types::ErrorKind;
+use gateway_host::contract::ErrorKind;
+use gateway_host::contract::Phase;
 use gateway_host::instance::CallError;
 
 pub async fn description(fixture: &Fixture) -> Outcome {
-    let about = &*fixture.plugin.descriptor;
+    let about = fixture.plugin.descriptor();
     let again = within("describe", fixture.plugin.describe(&fixture.runtime)).await?;
     let again = again.map_err(|error| format!("describe fails: {error:#}"))?;
-    expect(format!("{about:?}") == format!("{again:?}"), || {
+    expect(*about == again, || {
         "it says something else the second time".to_owned()
     })?;
     expect(!about.platform.is_empty(), || {
@@ -53,7 +53,7 @@ pub async fn too_early(fixture: &Fixture) -> Outcome {
 
 pub async fn wrong_configuration(fixture: &Fixture) -> Outcome {
     let schema: Value =
-        serde_json::from_str(&fixture.plugin.descriptor.config_schema).unwrap_or_default();
+        serde_json::from_str(&fixture.plugin.descriptor().config_schema).unwrap_or_default();
     let properties = schema["properties"].as_object();
     let choice = properties
         .into_iter()

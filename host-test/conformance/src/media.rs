@@ -1,4 +1,4 @@
-//! Content in and out, byte for byte or not at all.
+//! Checks of media in both directions: the content arrives byte for byte, or the transfer fails.
 
 use std::io;
 
@@ -9,8 +9,8 @@ use md5::{Digest, Md5};
 
 use super::fixture::{Fixture, Outcome, answered, expect, part, refused, within};
 use gateway_host::account::Post;
-use gateway_host::bindings::exports::gateway::channel::media_transfer::Upload;
-use gateway_host::bindings::gateway::channel::types::{ErrorKind, PartState};
+use gateway_host::contract::Upload;
+use gateway_host::contract::{ErrorKind, PartState};
 use gateway_host::instance::Instance;
 
 /// Around a cipher's block and a stream's window.

@@ -1,4 +1,4 @@
-//! Where there is no simulated platform: what a component can be asked all the same.
+//! The platform of a suite without a simulated one: what a component can be asked all the same.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(crate) struct Nowhere {
 impl Nowhere {
     /// An account that this component's description allows.
     pub(crate) fn of(plugin: &Plugin) -> Nowhere {
-        let about = &plugin.descriptor;
+        let about = plugin.descriptor();
         let credentials = about
             .egress
             .iter()

@@ -1,4 +1,4 @@
-//! From the gateway to the platform, once per key.
+//! Checks of messages from the gateway to the platform: each key is sent once.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use super::fixture::{
 };
 use super::platform::{Fault, PlatformServer};
 use gateway_host::account::Post;
-use gateway_host::bindings::exports::gateway::channel::lifecycle::Phase;
-use gateway_host::bindings::gateway::channel::types::{ErrorKind, Message, PartState};
+use gateway_host::contract::Phase;
+use gateway_host::contract::{ErrorKind, Message, PartState};
 
 /// A started instance that has got a message, so that Alice can be written to.
 pub async fn met(fixture: &Fixture) -> Result<(Running, Message), String> {
@@ -151,7 +151,7 @@ pub async fn beside_a_poll(fixture: &Fixture) -> Outcome {
 
 pub async fn parts(fixture: &Fixture) -> Outcome {
     let (running, _) = met(fixture).await?;
-    let limit = usize::try_from(fixture.plugin.descriptor.text_limit).unwrap_or(usize::MAX);
+    let limit = usize::try_from(fixture.plugin.descriptor().text_limit).unwrap_or(usize::MAX);
     let text: String = (0..limit / 2).map(|number| format!("{number} ")).collect();
     let long = Post {
         text: text.clone(),

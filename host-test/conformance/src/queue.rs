@@ -1,13 +1,11 @@
-//! What the platform does not take now.
+//! Checks of messages that the platform refuses for now.
 
 use std::time::Duration;
 
 use super::fixture::{Fixture, HOUR, Outcome, Running, expect, part, refused, same, within, words};
 use super::platform::PlatformServer;
 use gateway_host::account::Post;
-use gateway_host::bindings::gateway::channel::types::{
-    ErrorKind, Event, EventBody, PartState, Receipt,
-};
+use gateway_host::contract::{ErrorKind, Event, EventBody, PartState, Receipt};
 
 /// A post that may wait for so long.
 fn waiting(fixture: &Fixture, key: &str, hours: u64) -> Post {
@@ -23,7 +21,7 @@ async fn closed(fixture: &Fixture) -> Result<Running, String> {
     let id = fixture.say("hello");
     running.receive_only(&id).await?;
     running.ack(&id).await?;
-    let window = fixture.plugin.descriptor.reply_window;
+    let window = fixture.plugin.descriptor().reply_window;
     let window = window.ok_or("the description tells no reply-window")?;
     fixture.clock.advance(Duration::from_millis(window) + HOUR);
     Ok(running)

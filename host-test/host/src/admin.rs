@@ -156,7 +156,7 @@ async fn swap(State(admin): State<Admin>, request: Request) -> Result<Json<Value
             error => error.to_string(),
         })
     })?;
-    Ok(Json(json!({"component": &*plugin.digest})))
+    Ok(Json(json!({"component": &*plugin.digest()})))
 }
 
 /// What stands in a path, decoded.

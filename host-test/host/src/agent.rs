@@ -7,6 +7,23 @@
 //!   when.
 //! - An agent's answer is read leniently: unknown members are ignored, and a member that makes no sense
 //!   is reported once and left out.
+//!
+//! An agent is a closure:
+//!
+//! ```
+//! use gateway_host::agent::{self, Agent};
+//! use gateway_host::agent::message::Reply;
+//!
+//! let agent = agent::from_fn(|message, progress| async move {
+//!     if message.text.len() > 1000 {
+//!         // What takes long is told before the answer.
+//!         progress.say("I am reading …".to_owned());
+//!     }
+//!     // `None` acknowledges the message without a reply; after an error it comes again.
+//!     Ok(Reply::of_text(format!("You said: {}", message.text)))
+//! });
+//! # let _: Box<dyn Agent> = Box::new(agent);
+//! ```
 
 #[cfg(feature = "agents")]
 mod answer;
@@ -81,7 +98,34 @@ pub trait Agent: Send + Sync {
     }
 }
 
+/// An agent that is a closure. It gets each message with a [`Progress`] of its own, and what it returns
+/// is what [`Agent::answer`] returns.
+pub fn from_fn<F, A>(answer: F) -> impl Agent
+where
+    F: Fn(Message, Progress) -> A + Send + Sync,
+    A: Future<Output = Result<Option<Reply>, AgentError>> + Send + 'static,
+{
+    FnAgent(answer)
+}
+
+struct FnAgent<F>(F);
+
+impl<F, A> Agent for FnAgent<F>
+where
+    F: Fn(Message, Progress) -> A + Send + Sync,
+    A: Future<Output = Result<Option<Reply>, AgentError>> + Send + 'static,
+{
+    fn answer<'a>(
+        &'a self,
+        message: &'a Message,
+        progress: &'a Progress,
+    ) -> BoxFuture<'a, Result<Option<Reply>, AgentError>> {
+        (self.0)(message.clone(), progress.clone()).boxed()
+    }
+}
+
 /// An agent that says what it hears.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct EchoAgent;
 
 impl Agent for EchoAgent {

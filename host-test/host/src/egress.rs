@@ -3,7 +3,7 @@
 //! - A request goes out only if a [`Rule`] matches its URL. Every other request is refused before a
 //!   connection is made. A rule that the operator did not configure reaches public addresses over
 //!   https only, and the address is checked when the connection is made.
-//! - This module puts credentials into requests ([`Credential`]) and takes them out of answers
+//! - This module puts credentials into requests ([`credential`]) and takes them out of answers
 //!   ([`capture`]), so the component never holds one.
 //! - If the operator has a proxy ([`proxy`]), all requests to the platform go through it. Requests to
 //!   agents, and to links in their replies, go direct, because those are in the operator's own

@@ -4,6 +4,32 @@
 //! Promises: an account that is added, removed or changed does not disturb the others. A component is
 //! swapped in waves under the accounts of its platform. If one account does not connect with it, all of
 //! them go back to the old component.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use std::sync::Arc;
+//!
+//! use gateway_host::account::AccountOptions;
+//! use gateway_host::agent;
+//! use gateway_host::agent::message::Reply;
+//! use gateway_host::clock::Clock;
+//! use gateway_host::gateway::Gateway;
+//! use gateway_host::runtime::Runtime;
+//! use gateway_host::state::memory::MemoryState;
+//!
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let runtime = Runtime::new(Clock::new())?;
+//! let gateway = Gateway::new(&runtime, Arc::new(MemoryState::default()));
+//! gateway.install(runtime.load(Path::new("weixin.wasm")).await?);
+//! let agent = agent::from_fn(|message, _| async move { Ok(Reply::of_text(message.text)) });
+//! let options = AccountOptions::new("my-bot").secret("bot-token", std::env::var("WEIXIN_TOKEN")?);
+//! let account = gateway.add("weixin", options, Arc::new(agent)).await?;
+//! println!("{:?}", account.status().await.phase);
+//! gateway.stop().await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -282,7 +308,7 @@ impl Gateway {
         self.plugins_mut()
             .insert(platform.to_owned(), plugin.clone());
         tracing::info!(
-            component = &*plugin.digest,
+            component = &*plugin.digest(),
             accounts = swapped.len(),
             "swapped"
         );

@@ -2,7 +2,7 @@
 //!
 //! The modules in reading order: [`runtime`] loads components, [`instance`] runs one, and [`sandbox`] is
 //! what the instance sees. [`gateway`] has the accounts of a process. [`account`] runs one account and
-//! gives its messages to an [`agent`]. [`admin`] is the operator's API, and [`webhooks`] takes the calls
+//! gives its messages to an [`agent`]. `admin` is the operator's API, and `webhooks` takes the calls
 //! of platforms. The sandbox is made of [`egress`] and [`state`]. All servers of this workspace use
 //! [`listener`] and [`clock`].
 
@@ -10,7 +10,8 @@ pub mod account;
 #[cfg(feature = "admin")]
 pub mod admin;
 pub mod agent;
-pub mod bindings;
+mod bindings;
+pub mod contract;
 pub mod credentials;
 pub mod egress;
 mod exports;

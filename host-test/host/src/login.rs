@@ -107,7 +107,7 @@ impl Logins {
     }
 
     fn home(&self) -> Home {
-        Home::of(&self.plugin.descriptor, &self.config)
+        Home::of(self.plugin.descriptor(), &self.config)
     }
 
     /// The holder's own values of a secret, which came from the server that the login talks to.
@@ -149,7 +149,7 @@ impl Login {
     pub async fn begin(with: &Logins) -> Result<(Login, Step), LoginError> {
         let with = with.clone();
         let secrets = Secrets::default();
-        for name in captured_by_logins(&with.plugin.descriptor) {
+        for name in captured_by_logins(with.plugin.descriptor()) {
             secrets.set_all(name, with.values(name)?);
         }
         let setup = Setup::with_secrets(
@@ -213,7 +213,7 @@ impl Login {
     fn keep(&self, identity: Identity) -> Result<Step, LoginError> {
         let with = &self.with;
         let home = with.home();
-        let secrets: BTreeMap<String, String> = captured_by_logins(&with.plugin.descriptor)
+        let secrets: BTreeMap<String, String> = captured_by_logins(with.plugin.descriptor())
             .filter_map(|name| {
                 let value = self.setup.take_captured(name)?;
                 Some((name.to_owned(), value.expose().to_owned()))

@@ -15,6 +15,7 @@ pub(crate) mod cpu;
 mod cpu_budget;
 mod held;
 pub mod http;
+mod http_types;
 pub mod keyvalue;
 pub mod limits;
 mod log_volume;
@@ -152,7 +153,7 @@ impl WasiHttpView for Sandbox {
 
 /// Everything that a component may import, and nothing else.
 pub fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
-    held::add_to_linker(linker)?;
+    http_types::add_to_linker(linker)?;
     wasmtime_wasi::p3::bindings::random::random::add_to_linker::<
         Sandbox,
         wasmtime_wasi::random::WasiRandom,

@@ -8,7 +8,27 @@
 //!   operation as a whole or not at all.
 //! - Keys and values are bounded ([`MAX_KEY_BYTES`], [`MAX_VALUE_BYTES`]). A larger one is refused
 //!   before anything is written.
+//!
+//! Anybody can write a store. [`conformance`] tries whether it keeps these promises:
+//!
+//! ```
+//! use gateway_host::state::State;
+//! use gateway_host::state::conformance::conforms;
+//! use gateway_host::state::memory::MemoryState;
+//!
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let state = MemoryState::default();
+//! conforms(&state).await;
+//!
+//! let bucket = state.bucket("an empty account")?;
+//! bucket.set("key", b"value".to_vec()).await?;
+//! assert_eq!(bucket.get("key").await?.as_deref(), Some(&b"value"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+pub mod conformance;
 #[cfg(feature = "dir")]
 pub mod directory;
 pub mod memory;
@@ -271,9 +291,6 @@ fn page_of(mut keys: Vec<String>) -> KeyPage {
     let cursor = if more { keys.last().cloned() } else { None };
     KeyPage { keys, cursor }
 }
-
-#[cfg(test)]
-mod conformance;
 
 #[cfg(all(test, feature = "dir", feature = "redis"))]
 mod tests {

@@ -2,8 +2,8 @@
 //!
 //! Both simulated servers have the same faults. A Rust program builds one with [`Fault`] and
 //! gives it to [`Simulator::fault`](crate::Simulator::fault) or to the changes of a server's
-//! rules, [`ilink::Changes`](crate::ilink::Changes) and
-//! [`wecom::Changes`](crate::wecom::Changes). Over HTTP, `POST /sim/faults` takes the same as
+//! rules, [`ilink::RuleChanges`](crate::ilink::RuleChanges) and
+//! [`wecom::RuleChanges`](crate::wecom::RuleChanges). Over HTTP, `POST /sim/faults` takes the same as
 //! JSON. Both refuse a mistake with a sentence, and then nothing changes.
 //!
 //! | member of a fault | meaning |

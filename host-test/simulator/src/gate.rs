@@ -1,5 +1,6 @@
-//! Who is obeyed: all requests must ask for this server by a name that it was told, and not come from a
-//! page of another origin; the control paths are for this machine, and for who has their token.
+//! Which requests the servers accept. Each request must call the server by one of its names and must
+//! not come from a web page of another origin. The control paths also want their token, and a client
+//! on this machine.
 
 use gateway_listener::{Foreign, Names, Peer, Token, has_origin};
 use http::header::{HeaderValue, WWW_AUTHENTICATE};

@@ -47,6 +47,6 @@ pub use files::File;
 pub use login::{Act, QrCode};
 pub use media_kind::MediaKind;
 pub use options::{DEFAULT_USER, SimulatorOptions};
-pub use rules::{Changes, Repeat};
+pub use rules::{Repeat, RuleChanges};
 pub use simulator::Simulator;
 pub use state::{Counters, Event, LoginCounters, Typing};

@@ -5,12 +5,12 @@
 //! pass. Any client of the platform can use it.
 //!
 //! [`ilink`] is Tencent's iLink with its CDN, [`wecom`] is the API and the callbacks of an app of
-//! WeCom. Both are told what to do wrong by [`faults`].
+//! WeCom. [`faults`] make both of them misbehave.
 //!
 //! ```
 //! use std::time::Duration;
 //!
-//! use gateway_simulator::ilink::{Changes, Endpoint};
+//! use gateway_simulator::ilink::{Endpoint, RuleChanges};
 //! use gateway_simulator::{Fault, Simulator, SimulatorOptions};
 //!
 //! # tokio::runtime::Runtime::new()?.block_on(async {
@@ -28,7 +28,7 @@
 //!
 //! // The next three polls fail as behind a slow proxy, and a person takes any number of sends.
 //! let slow_proxy = Fault::status(524).after(Duration::from_secs(17)).times(3);
-//! simulator.change(&Changes::new().budget(None).fault(Endpoint::GetUpdates, slow_proxy))?;
+//! simulator.change(&RuleChanges::new().budget(None).fault(Endpoint::GetUpdates, slow_proxy))?;
 //!
 //! simulator.shutdown().await;
 //! # drop(token);

@@ -29,5 +29,5 @@ pub use counters::Counters;
 pub use endpoint::Endpoint;
 pub use media_kind::MediaKind;
 pub use options::{DEFAULT_USER, WecomOptions};
-pub use rules::{CallbackFault, Changes, SendLimit};
+pub use rules::{CallbackFault, RuleChanges, SendLimit};
 pub use simulator::WecomSimulator;

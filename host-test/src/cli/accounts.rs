@@ -6,51 +6,10 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::{AllowEgress, WECOM, WEIXIN, value, wecom, weixin};
+use super::account::{ConfiguredAccount, Defaults};
+use super::options::AllowEgress;
+use super::{pin, value, wecom, weixin};
 use gateway_host::agent::AgentSpec;
-
-/// Settings that hold where an account has none of its own, by the component's keys.
-#[derive(Default)]
-pub struct Defaults {
-    /// Of `kind = "weixin"`.
-    pub weixin: BTreeMap<String, String>,
-    /// Of `kind = "wecom"`.
-    pub wecom: BTreeMap<String, String>,
-}
-
-impl std::fmt::Debug for Defaults {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Defaults")
-            .field("weixin", &self.weixin.keys())
-            .field("wecom", &self.wecom.keys())
-            .finish()
-    }
-}
-
-/// An account that somebody configured: in the file, by variables, or by the built-in simulator.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ConfiguredAccount {
-    /// Its id.
-    pub id: String,
-    /// The platform, whose component it runs.
-    pub platform: String,
-    /// The credentials that the component never sees, by their names; empty: those of the login that
-    /// is stored for the account.
-    pub secrets: BTreeMap<String, String>,
-    /// Its settings, by the component's keys.
-    pub config: BTreeMap<String, String>,
-    /// Who answers; none: the agent of the command line.
-    pub agent: Option<AgentSpec>,
-}
-
-impl std::fmt::Debug for ConfiguredAccount {
-    /// Without secrets, which are also among the settings.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ConfiguredAccount")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
 
 /// What the file says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -111,16 +70,18 @@ fn pinned(value: Option<&Value>) -> Result<AllowEgress, String> {
         let allowed = pinned.entry(platform.clone()).or_default();
         for origin in origins {
             let origin = origin.as_str().ok_or(WRONG)?;
-            value::check_pin(platform, origin).map_err(|why| format!("`allow_egress`: {why}"))?;
+            pin::check(platform, origin).map_err(|why| format!("`allow_egress`: {why}"))?;
             allowed.push(origin.to_owned());
         }
     }
     match pinned
         .keys()
-        .any(|name| ![WEIXIN, WECOM].contains(&name.as_str()))
+        .any(|name| ![weixin::PLATFORM, wecom::PLATFORM].contains(&name.as_str()))
     {
         true => Err(format!(
-            "`allow_egress`: a platform of it is unknown: use {WEIXIN} or {WECOM}"
+            "`allow_egress`: a platform of it is unknown: use {} or {}",
+            weixin::PLATFORM,
+            wecom::PLATFORM
         )),
         false => Ok(pinned),
     }
@@ -167,13 +128,13 @@ fn account(settings: &Table, defaults: &Defaults) -> Result<ConfiguredAccount, S
     };
     let agent = settings.get("agent").map(agent).transpose()?;
     let (of_file, defaults): (OfFile, _) = match settings.get("kind").map(Value::as_str) {
-        None | Some(Some(WEIXIN)) => {
+        None | Some(Some(weixin::PLATFORM)) => {
             if settings.get("token").is_some_and(|token| !token.is_str()) {
                 return Err("`token` must be a text".to_owned());
             }
             (weixin::of_file, &defaults.weixin)
         }
-        Some(Some(WECOM)) => (wecom::of_file, &defaults.wecom),
+        Some(Some(wecom::PLATFORM)) => (wecom::of_file, &defaults.wecom),
         Some(_) => return Err("`kind` is unknown: use \"weixin\" or \"wecom\"".to_owned()),
     };
     let mut members = BTreeMap::new();

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
+use super::error::UsageError;
+use super::options::LogFormat;
 use super::value::{self, Text};
-use super::{LogFormat, UsageError, variables};
+use super::{pin, variables};
 use gateway_host::agent::AgentSpec;
 use gateway_host::media::origin::Origin;
 use gateway_host::state::{Durability, StateSpec};
@@ -26,6 +28,7 @@ Without a command, host-test does what `host-test run` does, with the same optio
 #[command(
     name = "host-test",
     version,
+    override_usage = "host-test [COMMAND] [OPTIONS]",
     after_help = AFTER_HELP,
     max_term_width = 100,
     args_override_self = true,
@@ -84,7 +87,7 @@ pub(super) struct StateArguments {
 
     /// Let the component of weixin or wecom reach this origin, such as
     /// weixin=https://ilinkai.weixin.qq.com, and no other that it names itself; repeatable
-    #[arg(long, value_name = "PLATFORM=ORIGIN", value_parser = Text(value::pin, &[]))]
+    #[arg(long, value_name = "PLATFORM=ORIGIN", value_parser = Text(pin::read, &[]))]
     pub allow_egress: Vec<(String, String)>,
 }
 

@@ -2,9 +2,9 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::UsageError;
+use super::error::UsageError;
 
-/// Says it; `command` is the one that the options were read for.
+/// The line for an error; `command` is the one that the options were read for.
 pub(super) fn line(error: &clap::Error, command: &str, description: &clap::Command) -> UsageError {
     let option = || name_of(error).unwrap_or_else(|| "the command line".to_owned());
     let line = match error.kind() {

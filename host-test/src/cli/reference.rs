@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::variables::{self, Variable};
-use super::{arguments, environment};
+use super::{arguments, unknown};
 
 const RENEW: &str = "UPDATE_DOCS=1 cargo test -p host-test --lib reference";
 
@@ -195,7 +195,7 @@ fn the_chinese_reference_names_every_command_option_and_variable() {
         let options = options.filter(|option| !matches!(*option, "help" | "version"));
         names.extend(options.map(|option| format!("--{option}")));
     }
-    names.extend(environment::of_platforms());
+    names.extend(unknown::of_platforms());
     let missing: Vec<&String> = names.iter().filter(|name| !page.contains(*name)).collect();
     assert!(missing.is_empty(), "docs/zh/reference.md lacks {missing:?}");
 }
@@ -212,7 +212,7 @@ fn every_variable_is_described() {
         assert!(variable.meaning.ends_with('.'), "{}", variable.name);
         assert!(!variable.values.is_empty(), "{}", variable.name);
     }
-    for name in environment::of_platforms() {
+    for name in unknown::of_platforms() {
         assert!(all.iter().any(|variable| variable.name == name), "{name}");
     }
 }

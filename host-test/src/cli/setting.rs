@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::environment::{Lookup, text};
-use super::{UsageError, value};
+use super::error::UsageError;
+use super::lookup::{Lookup, text};
+use super::value;
 use gateway_host::egress::rule::Rule;
 
 /// The settings of a platform's accounts.

@@ -1,5 +1,13 @@
 //! Command lines, right and wrong.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use gateway_host::agent::{AgentSpec, Words};
+use gateway_host::media::origin::Origin;
+use gateway_host::state::{Durability, StateSpec};
+
+use super::parse::VERSION;
 use super::*;
 
 fn read(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, String> {
@@ -255,7 +263,7 @@ fn no_mistake_repeats_a_value_that_may_be_a_secret() {
         ("WECOM_ENCODING_AES_KEY", "hunter2"),
     ];
     let others = ["HOST_ADMIN_TOKEN", "OPENAI_MODEL", "OPENAI_API_KEY"].map(str::to_owned);
-    let names = environment::of_platforms().into_iter().chain(others);
+    let names = unknown::of_platforms().into_iter().chain(others);
     assert!(names.clone().count() > 35);
     for name in names {
         for value in [
@@ -409,6 +417,8 @@ fn help_completions_and_manual_pages_are_printed_and_name_the_options() {
             assert!(text.contains(option), "{arguments:?}: {option}: {text}");
         }
     }
+    assert!(printed(&["--help"]).contains("Usage: host-test [COMMAND] [OPTIONS]"));
+    assert!(printed(&["run", "--help"]).contains("Usage: host-test run [OPTIONS]"));
     assert!(!printed(&["login", "--help"]).contains("--webhooks"));
     assert!(printed(&["man"]).contains("host"));
     for line in printed(&["run", "--help"]).lines() {

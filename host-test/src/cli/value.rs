@@ -7,9 +7,6 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::{WECOM, WEIXIN};
-use gateway_host::egress::pins;
-
 /// Longest sentence for a person.
 const MAX_SENTENCE_CHARS: usize = 500;
 /// A day.
@@ -95,31 +92,6 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| "is no address: write HOST:PORT, such as 127.0.0.1:8080".to_owned())
-}
-
-/// A platform and an origin that its component may reach, as `PLATFORM=ORIGIN`.
-pub(super) fn pin(text: &str) -> Result<(String, String), String> {
-    let (platform, origin) = text.split_once('=').ok_or(
-        "names no platform: write PLATFORM=ORIGIN, such as weixin=https://ilinkai.weixin.qq.com",
-    )?;
-    check_pin(platform, origin).map_err(|why| format!("is refused: {why}"))?;
-    Ok((platform.to_owned(), origin.to_owned()))
-}
-
-/// Checks an origin that a platform may reach.
-///
-/// # Errors
-/// One line, without a name of where it stands and without the origin.
-pub(super) fn check_pin(platform: &str, origin: &str) -> Result<(), String> {
-    if ![WEIXIN, WECOM].contains(&platform) {
-        return Err(format!("the platform is unknown: use {WEIXIN} or {WECOM}"));
-    }
-    // The error of the rule names the origin, which may have a password in it.
-    pins::rule(origin).map_err(|_| {
-        "an origin is refused: write https://, a host and a port where it is not 443, without user, \
-         path and query"
-    })?;
-    Ok(())
 }
 
 /// Pairs of quotation marks.

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::environment::{Lookup, set};
+use super::account::ConfiguredAccount;
+use super::error::UsageError;
+use super::lookup::{Lookup, set};
 use super::setting::{Kind, Settings, is_member};
-use super::{ConfiguredAccount, UsageError, value};
+use super::value;
 
 /// The platform of WeCom's component.
 pub const PLATFORM: &str = "wecom";

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::environment::{Lookup, set, token};
+use super::account::ConfiguredAccount;
+use super::error::UsageError;
+use super::lookup::{Lookup, set, token};
 use super::setting::{Kind, Settings};
-use super::{ConfiguredAccount, UsageError, value};
+use super::value;
 
 /// The platform of WeChat's component.
 pub const PLATFORM: &str = "weixin";

@@ -205,7 +205,7 @@ impl<'a> AccountList<'a> {
             ..
         } = self.context;
         let plugin = components.ensure(gateway, &account.platform).await?;
-        let home = Home::of(&plugin.descriptor, &account.config);
+        let home = Home::of(plugin.descriptor(), &account.config);
         let options = resolve(account, &home, gateway.credentials(), media).map_err(other)?;
         let options = options.ok_or_else(|| {
             RunError::Usage(
@@ -255,7 +255,7 @@ impl<'a> AccountList<'a> {
                 Ok(_) => {
                     tracing::info!(account = %id, "started");
                     let plugin = gateway.plugin(&plan.platform);
-                    if !has_webhooks && plugin.is_some_and(|plugin| plugin.has_handler) {
+                    if !has_webhooks && plugin.is_some_and(|plugin| plugin.has_handler()) {
                         tracing::warn!(
                             account = %id,
                             "its messages come as callbacks, and nothing listens for them: add \

@@ -13,7 +13,7 @@ use gateway_host::runtime::{Plugin, Runtime};
 /// Says what a component is and what it may reach; `conformance`: and whether it keeps the contract.
 ///
 /// # Errors
-/// [`RunError::Told`] where this host would not run it: the last line has told why.
+/// [`RunError::Printed`] where this host would not run it: the last line has told why.
 pub async fn check(component: &Path, conformance: bool) -> Result<(), RunError> {
     let runtime = Runtime::new(Clock::new()).map_err(other)?;
     let plugin = judged(&runtime, component).await?;
@@ -42,7 +42,7 @@ pub async fn check(component: &Path, conformance: bool) -> Result<(), RunError> 
         }
     }
     if skipped > 0 {
-        let platform = &plugin.descriptor.platform;
+        let platform = &plugin.descriptor().platform;
         say(&format!(
             "skipped {skipped} checks that need the platform's server: there is a simulated one of \
              {PLATFORM}, and none of {platform}"
@@ -57,14 +57,14 @@ pub async fn check(component: &Path, conformance: bool) -> Result<(), RunError> 
     say(&format!("{passed} of {all} checks passed: {verdict}"))?;
     match failed + skipped {
         0 => Ok(()),
-        _ => Err(RunError::Told),
+        _ => Err(RunError::Printed),
     }
 }
 
 /// Says how a component differs from another one.
 ///
 /// # Errors
-/// [`RunError::Told`] where this host would not swap the other one for it without a word of the
+/// [`RunError::Printed`] where this host would not swap the other one for it without a word of the
 /// operator's, or does not run one of them: the last line has told why.
 pub async fn compare(component: &Path, old: &Path) -> Result<(), RunError> {
     let runtime = Runtime::new(Clock::new()).map_err(other)?;
@@ -74,7 +74,7 @@ pub async fn compare(component: &Path, old: &Path) -> Result<(), RunError> {
     say(&text)?;
     match is_fine {
         true => Ok(()),
-        false => Err(RunError::Told),
+        false => Err(RunError::Printed),
     }
 }
 
@@ -84,7 +84,7 @@ async fn judged(runtime: &Runtime, component: &Path) -> Result<Plugin, RunError>
         Ok(plugin) => Ok(plugin),
         Err(error) => {
             say(&format!("this host does not run it: {error}"))?;
-            Err(RunError::Told)
+            Err(RunError::Printed)
         }
     }
 }

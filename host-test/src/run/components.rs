@@ -162,7 +162,7 @@ async fn changed(files: &mut BTreeMap<String, (PathBuf, FileWatch)>) -> (String,
 
 /// Swaps a component, unless its file is what serves already, which is told if that is wanted.
 async fn swap(gateway: &Gateway, platform: &str, path: &Path, tells: bool) {
-    let serves = gateway.plugin(platform).map(|plugin| plugin.digest);
+    let serves = gateway.plugin(platform).map(|plugin| plugin.digest());
     let plugin = match gateway.runtime().load_other(path, serves.as_deref()).await {
         Ok(Some(plugin)) => plugin,
         Ok(None) => {

@@ -22,7 +22,7 @@ pub enum RunError {
     Other(String),
     /// The answer to what was asked is no, and standard output has said so.
     #[error("see above")]
-    Told,
+    Printed,
 }
 
 impl RunError {
@@ -30,7 +30,7 @@ impl RunError {
     pub fn status(&self) -> u8 {
         match self {
             RunError::Usage(_) => 2,
-            RunError::Other(_) | RunError::Told => 1,
+            RunError::Other(_) | RunError::Printed => 1,
             // Of its own, so that a supervisor can leave it at that.
             RunError::Superseded(_) => 3,
         }

@@ -121,8 +121,7 @@ pub async fn show(logins: &Logins) -> Result<(), RunError> {
                     Ok(step) => step,
                     // What can be no digits is asked for again.
                     Err(LoginError::Call(gateway_host::instance::CallError::Channel(error)))
-                        if error.kind
-                            == gateway_host::bindings::gateway::channel::types::ErrorKind::Invalid =>
+                        if error.kind == gateway_host::contract::ErrorKind::Invalid =>
                     {
                         Step::EnterCode
                     }

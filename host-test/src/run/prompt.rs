@@ -46,7 +46,7 @@ pub async fn terminal(simulator: &Simulator) -> rustyline::Result<Ended> {
     let mut editor: Editor<(), MemHistory> = Editor::with_history(config, MemHistory::new())?;
     let mut printer = editor.create_external_printer()?;
     terminal::print(WELCOME)?;
-    let (lines, mut said) = mpsc::unbounded_channel();
+    let (lines, mut typed) = mpsc::unbounded_channel();
     // Reading a terminal blocks, so it has a thread of its own.
     std::thread::spawn(move || {
         loop {
@@ -60,7 +60,7 @@ pub async fn terminal(simulator: &Simulator) -> rustyline::Result<Ended> {
     let mut events = simulator.subscribe();
     loop {
         tokio::select! {
-            line = said.recv() => match line {
+            line = typed.recv() => match line {
                 Some(Ok(line)) if line.trim().is_empty() => {}
                 Some(Ok(line)) if line.trim() == LOGIN => return Ok(Ended::Login),
                 Some(Ok(line)) => {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use futures::future::OptionFuture;
+
 use super::accounts::{AccountList, Context};
 use super::agents::Agents;
 use super::components::Components;
@@ -67,7 +69,9 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), RunError> {
     let state = opening.await.map_err(other)?.map_err(not_opened)?;
     let gateway = Gateway::with_credentials(&runtime, state, credentials);
     for plugin in plugins {
-        settings.environment.withhold_secrets_of(&plugin.descriptor);
+        settings
+            .environment
+            .withhold_secrets_of(plugin.descriptor());
         gateway.install(plugin);
     }
     let agents = Agents::new(options.agent, settings, clock);
@@ -82,18 +86,18 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), RunError> {
     // What runs beside the accounts ends with them.
     let _serving = servers.serve(&gateway);
     let reload = components.reload(&gateway, options.watch)?;
-    let mut sources: Vec<Box<dyn Source>> = Vec::new();
-    let mut person = None;
-    if let Some(path) = &options.accounts {
+    let file = options.accounts.as_deref().map(|path| {
         let pins = &runtime.pins;
-        let file = FileSource::new(path, &options.defaults, &options.allow_egress, pins);
-        sources.push(Box::new(file));
-    } else {
-        let one = Person::new(&environment, options.simulator, options.simulator_token).await?;
-        sources.push(Box::new(EnvironmentSource::new(&environment, one.stage())));
-        sources.push(Box::new(SimulatorSource::new(one.stage())));
-        person = Some(one);
-    }
+        FileSource::new(path, &options.defaults, &options.allow_egress, pins)
+    });
+    let (sources, person) = match file {
+        Some(file) => (vec![Box::new(file) as Box<dyn Source>], None),
+        None => {
+            let person = Person::new(&environment, options.simulator, options.simulator_token);
+            let person = person.await?;
+            (sources(&environment, &person), Some(person))
+        }
+    };
     let context = Context {
         gateway: &gateway,
         agents: &agents,
@@ -103,20 +107,23 @@ pub async fn run(options: RunOptions, umask: u32) -> Result<(), RunError> {
     };
     let mut accounts = AccountList::new(context, sources);
     let running = accounts.running();
-    let attending = async {
-        match person {
-            Some(person) => person.attend(running).await,
-            None => std::future::pending().await,
-        }
-    };
+    let attending = OptionFuture::from(person.map(|person| person.attend(running)));
     let result = tokio::select! {
         result = accounts.serve() => result.map(|never| match never {}),
-        result = attending => result,
+        Some(result) = attending => result,
         () = reload => Ok(()),
         () = signals.end() => Ok(()),
     };
     gateway.stop().await;
     result
+}
+
+/// What is asked which accounts are wanted, where no file says it.
+fn sources<'a>(environment: &'a Environment<'a>, person: &Person<'_>) -> Vec<Box<dyn Source + 'a>> {
+    vec![
+        Box::new(EnvironmentSource::new(environment, person.stage())),
+        Box::new(SimulatorSource::new(person.stage())),
+    ]
 }
 
 /// What agents may send: never the state, nor the file of accounts.

@@ -12,7 +12,7 @@ use gateway_host::state::memory::MemoryState;
 use gateway_host::state::{Bucket, KeyPage, State, StateError};
 use serde_json::json;
 
-use crate::harness::{component, runner};
+use crate::harness::{component, component_wecom, runner};
 
 async fn loaded() -> (Runtime, Plugin) {
     let runtime = Runtime::new(Clock::new()).unwrap();
@@ -124,10 +124,8 @@ async fn what_is_not_stored_is_noticed() {
 
 #[tokio::test]
 async fn a_platform_without_a_server_is_not_judged() {
-    let (runtime, mut plugin) = loaded().await;
-    let mut about = (*plugin.descriptor).clone();
-    about.platform = "elsewhere".to_owned();
-    plugin.descriptor = Arc::new(about);
+    let (runtime, _) = loaded().await;
+    let plugin = runtime.load(&component_wecom()).await.unwrap();
     let suite = Suite::new(&runtime, &plugin).with_platform(IlinkPlatform::default());
     let able = CHECKS.iter().filter(|check| suite.can_run(check));
     let names: Vec<&str> = able.map(|check| check.name).collect();

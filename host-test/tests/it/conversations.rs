@@ -6,6 +6,7 @@ use std::time::Duration;
 use gateway_host::agent::message::Reply;
 use gateway_host::agent::{AgentError, EchoAgent};
 use gateway_simulator::Repeat;
+use gateway_simulator::ilink::RuleChanges;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -210,7 +211,10 @@ async fn a_long_answer_arrives_in_parts_and_in_order() {
         let reply = reply.clone();
         async move { Ok(Reply::of_text(reply)) }
     });
-    harness.simulator.faults(&json!({"budget": null})).unwrap();
+    harness
+        .simulator
+        .change(&RuleChanges::new().budget(None))
+        .unwrap();
     let _account = harness.start(agent, &[]).await;
     harness.simulator.say(ALICE, "tell me");
     harness
@@ -269,7 +273,10 @@ async fn sends_keep_the_pace_of_the_account() {
 #[tokio::test]
 async fn overlapping_conversations_never_mix_their_tokens() {
     let harness = Harness::new().await;
-    harness.simulator.faults(&json!({"budget": null})).unwrap();
+    harness
+        .simulator
+        .change(&RuleChanges::new().budget(None))
+        .unwrap();
     let agent = Recorder::replying();
     let _account = harness.start(agent, &[]).await;
     let people: Vec<String> = (0..20).map(|n| format!("wxid_{n}@im.wechat")).collect();

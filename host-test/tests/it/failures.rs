@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use gateway_host::account::Phase;
 use gateway_host::agent::EchoAgent;
+use gateway_simulator::Fault;
+use gateway_simulator::faults::{CutAt, SentAs, StallAt};
+use gateway_simulator::ilink::{Endpoint, RuleChanges};
 use serde_json::json;
 
 use crate::harness::{ALICE, BOB, Harness, Recorder, eventually};
@@ -57,7 +60,7 @@ async fn failed_polls_are_degraded_with_a_reason_and_no_storm() {
     let harness = Harness::new().await;
     harness
         .simulator
-        .faults(&json!({"getupdates": {"status": 502}}))
+        .fault(Endpoint::GetUpdates, Fault::status(502))
         .unwrap();
     let account = harness.start(Arc::new(EchoAgent), &[]).await;
     eventually(async || account.health().await.unwrap().phase == Phase::Degraded).await;
@@ -72,7 +75,7 @@ async fn failed_polls_are_degraded_with_a_reason_and_no_storm() {
     assert!(polls <= 20, "{polls}");
     harness
         .simulator
-        .faults(&json!({"getupdates": null}))
+        .change(&RuleChanges::new().clear(Endpoint::GetUpdates))
         .unwrap();
     harness.simulator.say(ALICE, "hello");
     answers(&harness, 1).await;
@@ -84,14 +87,14 @@ async fn a_server_that_is_gone_and_comes_back_is_polled_again() {
     let harness = Harness::new().await;
     harness
         .simulator
-        .faults(&json!({"getupdates": {"cut": "before"}}))
+        .fault(Endpoint::GetUpdates, Fault::cut(CutAt::Before))
         .unwrap();
     let account = harness.start(Arc::new(EchoAgent), &[]).await;
     eventually(async || account.health().await.unwrap().phase == Phase::Degraded).await;
     harness.clock.advance(Duration::from_secs(3600));
     harness
         .simulator
-        .faults(&json!({"getupdates": null}))
+        .change(&RuleChanges::new().clear(Endpoint::GetUpdates))
         .unwrap();
     harness.simulator.say(ALICE, "hello");
     answers(&harness, 1).await;
@@ -109,7 +112,10 @@ async fn a_refused_token_is_told_in_words_and_heals() {
         eventually(async || account.health().await.unwrap().phase == Phase::LoginRequired).await;
         let reason = account.health().await.unwrap().reason.unwrap();
         assert!(reason.contains("log in again"), "{reason}");
-        harness.simulator.faults(&json!({"session": null})).unwrap();
+        harness
+            .simulator
+            .change(&RuleChanges::new().session(None))
+            .unwrap();
         harness.simulator.say(ALICE, "hello");
         answers(&harness, 1).await;
         assert_eq!(account.health().await.unwrap().phase, Phase::Connected);
@@ -144,7 +150,7 @@ async fn an_answer_is_sent_once_more_when_nobody_knows_whether_it_was_taken() {
     let harness = Harness::new().await;
     harness
         .simulator
-        .faults(&json!({"sendmessage": {"cut": "after", "times": 1}}))
+        .fault(Endpoint::SendMessage, Fault::cut(CutAt::After).once())
         .unwrap();
     let _account = harness.start(Arc::new(EchoAgent), &[]).await;
     harness.simulator.say(ALICE, "hello");
@@ -181,7 +187,7 @@ async fn an_answer_survives_a_server_that_takes_no_sends() {
         assert_eq!(account.health().await.unwrap().queued, 1);
         harness
             .simulator
-            .faults(&json!({"sendmessage": null}))
+            .change(&RuleChanges::new().clear(Endpoint::SendMessage))
             .unwrap();
         eventually(async || {
             harness.clock.advance(Duration::from_secs(5));
@@ -197,7 +203,10 @@ async fn an_answer_without_an_id_is_not_sent_again() {
     let harness = Harness::new().await;
     harness
         .simulator
-        .faults(&json!({"sendmessage": {"answer": "black-hole", "times": 1}}))
+        .fault(
+            Endpoint::SendMessage,
+            Fault::sent_as(SentAs::BlackHole).once(),
+        )
         .unwrap();
     let _account = harness.start(Arc::new(EchoAgent), &[]).await;
     harness.simulator.say(ALICE, "swallowed");
@@ -212,7 +221,7 @@ async fn a_poll_that_is_never_answered_ends_by_the_components_own_limit() {
     let harness = Harness::new().await;
     harness
         .simulator
-        .faults(&json!({"getupdates": {"stall": "before", "times": 1}}))
+        .fault(Endpoint::GetUpdates, Fault::stall(StallAt::Before).once())
         .unwrap();
     let _account = harness.start(Arc::new(EchoAgent), &[]).await;
     harness
@@ -316,7 +325,7 @@ async fn an_answer_that_stays_cut_off_holds_the_cursor_for_a_while_and_not_for_e
     assert!(polls >= 10, "{polls}");
     harness
         .simulator
-        .faults(&json!({"getupdates": null}))
+        .change(&RuleChanges::new().clear(Endpoint::GetUpdates))
         .unwrap();
     harness.simulator.say(ALICE, "hello");
     asked(&harness, &agent, "hello").await;

@@ -9,7 +9,8 @@ use gateway_host::account::{AccountOptions, Changes, Handle, SwapError};
 use gateway_host::agent::EchoAgent;
 use gateway_host::gateway::Gateway;
 use gateway_host::media::MediaRules;
-use gateway_simulator::Simulator;
+use gateway_simulator::ilink::{Endpoint, RuleChanges};
+use gateway_simulator::{Fault, Simulator};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -28,8 +29,12 @@ pub fn another_component() -> Vec<u8> {
 
 /// The same component with a host more that gets the token.
 pub fn wider_component() -> Vec<u8> {
-    let mut bytes = std::fs::read(component()).unwrap();
-    let (old, new) = (b"*.wechat.com", b"*.wechax.com");
+    let bytes = std::fs::read(component()).unwrap();
+    patched(bytes, b"*.wechat.com", b"*.wechax.com")
+}
+
+/// A component with other words of the same length.
+fn patched(mut bytes: Vec<u8>, old: &[u8], new: &[u8]) -> Vec<u8> {
     let places: Vec<usize> = memchr::memmem::find_iter(&bytes, old).collect();
     assert!(!places.is_empty());
     for place in places {
@@ -133,7 +138,7 @@ async fn swaps_under_load_lose_and_double_nothing() {
 async fn a_component_that_reaches_more_is_swapped_in_when_that_is_confirmed() {
     let harness = Harness::new().await;
     let (gateway, account) = harness.serve(Arc::new(EchoAgent), &[]).await;
-    let before = gateway.plugin("weixin").unwrap().digest;
+    let before = gateway.plugin("weixin").unwrap().digest();
     let name = Path::new("wider.wasm");
     let wider = harness
         .runtime
@@ -150,17 +155,16 @@ async fn a_component_that_reaches_more_is_swapped_in_when_that_is_confirmed() {
     assert_eq!(
         (
             account.component(),
-            gateway.plugin("weixin").unwrap().digest
+            gateway.plugin("weixin").unwrap().digest()
         ),
         (before.clone(), before)
     );
     gateway.swap_confirmed(&wider, DEADLINE).await.unwrap();
-    assert_eq!(account.component(), wider.digest);
+    assert_eq!(account.component(), wider.digest());
     // What hides less is refused as well.
-    let mut open = wider.clone();
-    let mut about = (*open.descriptor).clone();
-    about.captures.clear();
-    open.descriptor = Arc::new(about);
+    let open = patched(wider_component(), b"/bot_token", b"/bot_tokex");
+    let open = harness.runtime.load_bytes(Path::new("open.wasm"), open);
+    let open = open.await.unwrap();
     let error = gateway.swap(&open, DEADLINE).await.unwrap_err();
     assert!(
         error.to_string().contains("it gets to see bot-token"),
@@ -220,7 +224,11 @@ async fn a_component_that_does_not_connect_gives_way_to_the_old_one() {
     let other = harness.runtime.load(&path).await.unwrap();
     harness
         .simulator
-        .faults(&json!({"getupdates": {"status": 502}, "notifystart": {"status": 502}}))
+        .change(
+            &RuleChanges::new()
+                .fault(Endpoint::GetUpdates, Fault::status(502))
+                .fault(Endpoint::NotifyStart, Fault::status(502)),
+        )
         .unwrap();
     let (result, ()) = tokio::join!(gateway.swap(&other, Duration::from_secs(3)), async {
         for _ in 0..200 {
@@ -231,11 +239,15 @@ async fn a_component_that_does_not_connect_gives_way_to_the_old_one() {
     let error = result.unwrap_err();
     assert!(matches!(error, SwapError::RolledBack(_)), "{error}");
     assert!(error.to_string().contains("not connected"), "{error}");
-    assert_eq!(account.component(), before.digest);
-    assert_eq!(gateway.plugin("weixin").unwrap().digest, before.digest);
+    assert_eq!(account.component(), before.digest());
+    assert_eq!(gateway.plugin("weixin").unwrap().digest(), before.digest());
     harness
         .simulator
-        .faults(&json!({"getupdates": null, "notifystart": null}))
+        .change(
+            &RuleChanges::new()
+                .clear(Endpoint::GetUpdates)
+                .clear(Endpoint::NotifyStart),
+        )
         .unwrap();
     harness.simulator.say(ALICE, "two");
     eventually(async || {

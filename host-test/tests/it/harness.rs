@@ -249,15 +249,7 @@ impl Agent for Recorder {
 
 /// A message of the gateway's own accord.
 pub fn proactive(key: &str, conversation: &str, text: &str) -> Post {
-    Post {
-        key: key.into(),
-        conversation: conversation.into(),
-        answers: None,
-        text: text.into(),
-        media: Vec::new(),
-        progress: false,
-        queue_until: None,
-    }
+    Post::new(key, conversation, text)
 }
 
 /// The runner's own binary, with a clean environment.

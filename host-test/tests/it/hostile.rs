@@ -1,6 +1,7 @@
-//! Components that do harm, each beside two neighbours: the real component, which goes on answering.
+//! Components that attack their host, each beside two neighbours. The neighbours are the real
+//! component, and they must go on answering.
 //!
-//! Everything runs on one thread, so a component that does not let go of it stops everybody.
+//! Everything runs on one thread, so a component that does not yield stops all others.
 
 mod budget;
 mod calls;
@@ -31,7 +32,7 @@ use crate::harness::{ALICE, BOB, Harness, PATIENCE, Recorder};
 /// The account of the second neighbour.
 const SECOND: &str = "0123456789ab@im.bot";
 
-/// The real component twice, and one that does harm.
+/// A host that the real component (twice) shares with an attacker.
 struct SharedHost {
     harness: Harness,
     neighbours: [Account; 2],
@@ -82,7 +83,7 @@ impl SharedHost {
         self.harness.runtime.load(component).await.unwrap()
     }
 
-    /// An account whose component does that attack at that call.
+    /// An account whose component performs this attack in this call.
     async fn try_start(
         &self,
         attack: &str,

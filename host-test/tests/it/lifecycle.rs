@@ -6,7 +6,9 @@ use gateway_host::account::StartError;
 use gateway_host::agent::EchoAgent;
 use gateway_host::state::directory::DirectoryState;
 use gateway_host::state::{Bucket, Durability, State};
-use serde_json::json;
+use gateway_simulator::Fault;
+use gateway_simulator::faults::StallAt;
+use gateway_simulator::ilink::{Endpoint, RuleChanges};
 
 use crate::harness::{ALICE, Harness, Recorder, eventually};
 
@@ -39,7 +41,11 @@ async fn a_stop_is_quick_also_when_the_server_is_silent() {
     let account = harness.start(Arc::new(EchoAgent), &[]).await;
     harness
         .simulator
-        .faults(&json!({"sendmessage": {"stall": "before"}, "notifystop": {"stall": "before"}}))
+        .change(
+            &RuleChanges::new()
+                .fault(Endpoint::SendMessage, Fault::stall(StallAt::Before))
+                .fault(Endpoint::NotifyStop, Fault::stall(StallAt::Before)),
+        )
         .unwrap();
     harness.simulator.say(ALICE, "hello");
     harness
@@ -51,7 +57,10 @@ async fn a_stop_is_quick_also_when_the_server_is_silent() {
     assert_eq!(answered_polls(&harness), answered);
 
     // What was under way is finished by the next instance.
-    harness.simulator.faults(&json!({"reset": true})).unwrap();
+    harness
+        .simulator
+        .change(&RuleChanges::new().reset())
+        .unwrap();
     let _account = harness.start(Recorder::replying(), &[]).await;
     harness
         .until(|simulator| {
@@ -72,7 +81,7 @@ async fn what_a_stop_leaves_is_done_by_the_next_start() {
     let harness = Harness::with_state(open()).await;
     harness
         .simulator
-        .faults(&json!({"sendmessage": {"status": 503}}))
+        .fault(Endpoint::SendMessage, Fault::status(503))
         .unwrap();
     let first = Recorder::replying();
     let account = harness.start(first.clone(), &[]).await;
@@ -91,7 +100,7 @@ async fn what_a_stop_leaves_is_done_by_the_next_start() {
 
     harness
         .simulator
-        .faults(&json!({"sendmessage": null}))
+        .change(&RuleChanges::new().clear(Endpoint::SendMessage))
         .unwrap();
     let second = Recorder::replying();
     let _account = harness.start(second.clone(), &[]).await;
@@ -142,7 +151,10 @@ async fn a_state_of_a_newer_version_is_refused_and_left_alone() {
 #[tokio::test]
 async fn a_hundred_restarts_poll_once_at_a_time_and_lose_nothing() {
     let harness = Harness::new().await;
-    harness.simulator.faults(&json!({"budget": null})).unwrap();
+    harness
+        .simulator
+        .change(&RuleChanges::new().budget(None))
+        .unwrap();
     let agent = Recorder::replying();
     for round in 0..100 {
         let account = harness.start(agent.clone(), &[]).await;

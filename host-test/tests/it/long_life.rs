@@ -21,7 +21,9 @@ use gateway_host::egress::proxy::Proxies;
 use gateway_host::listener::Names;
 use gateway_host::media::MediaRules;
 use gateway_host::state::memory::MemoryState;
-use gateway_simulator::{Simulator, SimulatorOptions};
+use gateway_simulator::faults::StallAt;
+use gateway_simulator::ilink::{Endpoint, RuleChanges};
+use gateway_simulator::{Account as Bot, Fault, Simulator, SimulatorOptions};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -67,7 +69,7 @@ async fn an_edge_that_cuts_polls_is_learned_once_and_never_degrades() {
     let harness = Harness::new().await;
     harness
         .simulator
-        .faults(&json!({"edge_ms": 16_000}))
+        .change(&RuleChanges::new().edge(Some(Duration::from_secs(16))))
         .unwrap();
     let account = harness.start(Arc::new(EchoAgent), &[]).await;
     after(&harness, async || phase(&account).await == Phase::Connected).await;
@@ -109,14 +111,17 @@ async fn a_network_that_is_gone_for_an_hour_is_back_within_seconds() {
     }
     let reason = account.health().await.unwrap().reason.unwrap();
     assert!(reason.contains("refused"), "{reason}");
-    let news = account.send(gateway_host::account::Post {
-        queue_until: Some(harness.clock.unix_ms() + 3_600_000),
-        ..proactive("news", ALICE, "news")
-    });
-    let (news, _) = tokio::join!(news, async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        harness.clock.advance(Duration::from_secs(16));
-    });
+    let until_ms = harness.clock.unix_ms() + 3_600_000;
+    let news = account.send(proactive("news", ALICE, "news").queued_until(until_ms));
+    let mut news = std::pin::pin!(news);
+    let news = loop {
+        tokio::select! {
+            news = &mut news => break news,
+            () = tokio::time::sleep(Duration::from_millis(1)) => {
+                harness.clock.advance(Duration::from_millis(100));
+            }
+        }
+    };
     assert!(news.is_ok());
     harness.simulator.come_online().await.unwrap();
     let took = answered(&harness, 3).await;
@@ -257,7 +262,7 @@ async fn clocks_that_are_set_and_laptops_that_sleep_lose_nothing() {
         // While it slept the connection died without a word.
         harness
             .simulator
-            .faults(&json!({"getupdates": {"stall": "before", "times": 1}}))
+            .fault(Endpoint::GetUpdates, Fault::stall(StallAt::Before).once())
             .unwrap();
         let count = harness.simulator.answers(ALICE).len();
         harness.simulator.say(ALICE, "before the sleep");
@@ -281,14 +286,17 @@ async fn a_throttle_that_outlives_a_day_of_silence_ends_when_the_person_writes()
     answered(&harness, 1).await;
     harness
         .simulator
-        .faults(&json!({"sendmessage": {"ret": -2, "errmsg": "freq limit"}}))
+        .fault(
+            Endpoint::SendMessage,
+            Fault::ret(-2).with_errmsg("freq limit"),
+        )
         .unwrap();
     harness.simulator.say(ALICE, "two");
     eventually(async || harness.simulator.counters().sends == 2).await;
     harness.clock.advance(30 * HOUR);
     harness
         .simulator
-        .faults(&json!({"sendmessage": null}))
+        .change(&RuleChanges::new().clear(Endpoint::SendMessage))
         .unwrap();
     harness.simulator.say(ALICE, "three");
     let took = answered(&harness, 3).await;
@@ -353,6 +361,33 @@ fn clear() -> Vec<Value> {
     ]
 }
 
+/// An account of this bot, with a store of its own.
+async fn live(harness: &Harness, bot: &Bot, agent: Arc<dyn Agent>) -> Result<Account, String> {
+    let options = AccountOptions {
+        id: bot.id().to_owned(),
+        secrets: BTreeMap::from([("bot-token".to_owned(), bot.token())]),
+        config: BTreeMap::from([
+            ("base-url".to_owned(), harness.simulator.base_url()),
+            ("send-interval-ms".to_owned(), "0".to_owned()),
+        ]),
+        media: MediaRules::default(),
+    };
+    let state = Arc::new(MemoryState::default());
+    let account = Account::start(&harness.runtime, &harness.plugin, state, agent, options);
+    account.await.map_err(|error| error.to_string())
+}
+
+/// What a person's phone shows of this bot.
+fn bubbles(harness: &Harness, bot: &str, person: &str) -> Vec<String> {
+    let phone = harness.simulator.phone();
+    let bubbles = phone.iter().filter(|entry| {
+        entry["account"] == bot && entry["user"] == person && entry["from"] == "bot"
+    });
+    bubbles
+        .map(|entry| entry["text"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
 async fn one_life(harness: &Harness, seed: u64) -> Result<(), String> {
     let mut random = StdRng::seed_from_u64(seed);
     let id = format!("{seed:012x}@im.bot");
@@ -365,25 +400,7 @@ async fn one_life(harness: &Harness, seed: u64) -> Result<(), String> {
     // A repeated send is shown once, so that a doubled answer is one that was sent anew.
     rules(json!({"dedupe": true, "budget": null}));
     let agent = Arc::new(Counting::default());
-    let options = AccountOptions {
-        id: id.clone(),
-        secrets: BTreeMap::from([("bot-token".to_owned(), bot.token())]),
-        config: BTreeMap::from([
-            ("base-url".to_owned(), harness.simulator.base_url()),
-            ("send-interval-ms".to_owned(), "0".to_owned()),
-        ]),
-        media: MediaRules::default(),
-    };
-    let state = Arc::new(MemoryState::default());
-    let account = Account::start(
-        &harness.runtime,
-        &harness.plugin,
-        state,
-        agent.clone(),
-        options,
-    )
-    .await
-    .map_err(|error| error.to_string())?;
+    let account = live(harness, &bot, agent.clone()).await?;
     let mut said: HashMap<&str, Vec<String>> = HashMap::new();
     let say = |said: &mut HashMap<&str, Vec<String>>, person: &'static str| {
         let texts = said.entry(person).or_default();
@@ -414,15 +431,7 @@ async fn one_life(harness: &Harness, seed: u64) -> Result<(), String> {
     for person in [ALICE, BOB] {
         say(&mut said, person);
     }
-    let shown = |person: &str| -> Vec<String> {
-        let phone = harness.simulator.phone();
-        let bubbles = phone.iter().filter(|entry| {
-            entry["account"] == id.as_str() && entry["user"] == person && entry["from"] == "bot"
-        });
-        bubbles
-            .map(|entry| entry["text"].as_str().unwrap_or_default().to_owned())
-            .collect()
-    };
+    let shown = |person: &str| bubbles(harness, &id, person);
     let whole = async {
         loop {
             let health = account.health().await;

@@ -11,6 +11,8 @@ use axum::{Json, Router};
 use gateway_host::account::Phase;
 use gateway_host::agent::message::Reply;
 use gateway_host::state::{Durability, StateSpec};
+use gateway_simulator::ilink::RuleChanges;
+use gateway_simulator::ilink::rules::Cursors;
 use gateway_simulator::{Simulator, SimulatorOptions};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -47,7 +49,7 @@ async fn an_outage_in_virtual_time_loses_nothing_and_asks_the_agent_once() {
     let harness = harness_on(&server).await;
     harness
         .simulator
-        .faults(&json!({"cursor": "consume", "budget": null}))
+        .change(&RuleChanges::new().cursors(Cursors::Consume).budget(None))
         .unwrap();
     let agent = Recorder::new(|message, _| {
         let text = format!("re: {}", message.text);
@@ -128,7 +130,7 @@ async fn a_runner_goes_on_after_an_outage_and_asks_the_agent_once() {
     .await
     .unwrap();
     simulator
-        .faults(&json!({"cursor": "consume", "budget": null}))
+        .change(&RuleChanges::new().cursors(Cursors::Consume).budget(None))
         .unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

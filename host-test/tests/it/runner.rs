@@ -243,6 +243,30 @@ async fn a_missing_component_is_named() {
 }
 
 #[tokio::test]
+async fn two_accounts_of_the_environment_with_one_id_are_the_users_to_correct() {
+    let nobody = "http://127.0.0.1:1";
+    let key = "k".repeat(43);
+    let variables = [
+        ("WEIXIN_TOKEN", "t"),
+        ("WEIXIN_ACCOUNT_ID", "ww1"),
+        ("WEIXIN_BASE_URL", nobody),
+        ("WECOM_CORP_ID", "ww1"),
+        ("WECOM_AGENT_ID", "1"),
+        ("WECOM_SECRET", "s"),
+        ("WECOM_TOKEN", "t"),
+        ("WECOM_ENCODING_AES_KEY", &key),
+        ("WECOM_API_BASE_URL", nobody),
+    ];
+    let output = output_with(&["--state", "memory"], "", &variables).await;
+    assert_eq!(output.status.code(), Some(2));
+    let line = one_line(&output);
+    assert!(
+        line.contains("the id ww1") && line.contains("another id"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
 async fn a_misspelled_variable_is_told_in_the_log_and_refuses_nothing() {
     let variables = [("WEIXIN_ALOWED_USERS", "nobody")];
     let output = output_with(&["--state", "memory"], "hello\n", &variables).await;

@@ -8,7 +8,9 @@ use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use gateway_simulator::{MediaKind, Simulator, SimulatorOptions};
+use gateway_simulator::faults::CutAt;
+use gateway_simulator::ilink::{Endpoint, RuleChanges};
+use gateway_simulator::{Fault, MediaKind, Simulator, SimulatorOptions};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
@@ -33,10 +35,14 @@ async fn no_log_and_no_stored_file_has_the_token() {
     .await
     .unwrap();
     simulator
-        .faults(&json!({
-            "getupdates": [{"status": 500, "times": 1}, {"body": "<html>", "times": 1}],
-            "sendmessage": {"cut": "after", "times": 1},
-        }))
+        .change(
+            &RuleChanges::new()
+                .faults(
+                    Endpoint::GetUpdates,
+                    [Fault::status(500).once(), Fault::body("<html>").once()],
+                )
+                .fault(Endpoint::SendMessage, Fault::cut(CutAt::After).once()),
+        )
         .unwrap();
     let spec = format!("dir:{}", state.display());
     let mut child = runner_of(&simulator, &spec, "echo")

@@ -9,7 +9,8 @@ use gateway_host::account::{Account, Phase};
 use gateway_host::agent::EchoAgent;
 use gateway_host::state::memory::MemoryState;
 use gateway_host::state::{Bucket, KeyPage, State, StateError};
-use serde_json::json;
+use gateway_simulator::ilink::RuleChanges;
+use gateway_simulator::ilink::rules::Cursors;
 
 use crate::harness::{ALICE, BOB, Harness, Recorder, eventually};
 
@@ -118,7 +119,7 @@ async fn a_failure_at_any_operation_loses_nothing_and_doubles_at_most_one_bubble
         // What was delivered does not come again, whatever became of it.
         harness
             .simulator
-            .faults(&json!({"cursor": "consume"}))
+            .change(&RuleChanges::new().cursors(Cursors::Consume))
             .unwrap();
         let agent = Recorder::replying();
         let _account = harness.start(agent.clone(), &[]).await;

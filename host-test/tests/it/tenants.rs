@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::harness::{Harness, component, component_wecom, runner};
 use crate::redis_server::{self, RedisServer};
 
-/// A tenant's own server, which says what it wants.
+/// A tenant's own server, which answers as the test wants.
 struct Server {
     url: String,
     shared: Arc<Mutex<LoginScript>>,

@@ -89,7 +89,7 @@ async fn ask(address: &str, method: &str, path: &str, body: &str) -> (u16, Strin
 async fn an_instance_takes_requests_while_everything_else_runs() {
     let harness = Harness::new().await;
     let plugin = plugin(&harness).await;
-    assert!(plugin.has_handler && !harness.plugin.has_handler);
+    assert!(plugin.has_handler() && !harness.plugin.has_handler());
     assert_eq!(plugin.platform(), "wecom");
     let state = Arc::clone(&harness.state);
     let setup = Setup::new(&harness.runtime, &plugin, state, app("ww1")).unwrap();
@@ -259,7 +259,7 @@ async fn a_swap_concerns_its_platform_and_loses_no_webhook() {
         harness.runtime.load(&path).await.unwrap(),
         gateway.plugin("wecom").unwrap(),
     ];
-    let first = gateway.plugin("weixin").unwrap().digest;
+    let first = gateway.plugin("weixin").unwrap().digest();
     let swapping = async {
         for number in 0..21 {
             let plugin = &plugins[number % 2];
@@ -276,9 +276,12 @@ async fn a_swap_concerns_its_platform_and_loses_no_webhook() {
         () = swapping => {}
         () = asking => {}
     }
-    assert_eq!(account.component(), plugins[0].digest);
-    assert_eq!(gateway.plugin("wecom").unwrap().digest, plugins[0].digest);
-    assert_eq!(gateway.plugin("weixin").unwrap().digest, first);
+    assert_eq!(account.component(), plugins[0].digest());
+    assert_eq!(
+        gateway.plugin("wecom").unwrap().digest(),
+        plugins[0].digest()
+    );
+    assert_eq!(gateway.plugin("weixin").unwrap().digest(), first);
     let id = harness.simulator.account_id();
     assert_eq!(gateway.account(&id).unwrap().component(), first);
     assert_eq!(harness.simulator.counters().starts, 1);

@@ -1,6 +1,6 @@
 //! What iLink alone has around start and stop.
 
-use gateway_host::bindings::exports::gateway::channel::lifecycle::Phase;
+use gateway_host::contract::Phase;
 
 use super::simulator;
 use crate::fixture::{Fixture, Outcome, answered, same};

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::{ALICE, faults, simulator};
 use crate::fixture::{Fixture, Outcome, answered, expect, refused, same, within};
 use gateway_host::account::Setup;
-use gateway_host::bindings::exports::gateway::channel::login::Identity;
-use gateway_host::bindings::gateway::channel::types::ErrorKind;
+use gateway_host::contract::ErrorKind;
+use gateway_host::contract::Identity;
 use gateway_host::egress::credential::Secrets;
 use gateway_host::instance::{Instance, Step};
 use gateway_host::media::MediaRules;
@@ -22,7 +22,7 @@ struct Begun {
 
 fn setup(fixture: &Fixture) -> Result<Setup, String> {
     let secrets = Secrets::default();
-    for capture in &fixture.plugin.descriptor.captures {
+    for capture in &fixture.plugin.descriptor().captures {
         secrets.set_all(&capture.credential, &[] as &[&str]);
     }
     let made = Setup::with_secrets(
@@ -114,7 +114,7 @@ pub async fn steps(fixture: &Fixture) -> Outcome {
     expect(!told.contains(&token), || {
         "the component has the token".to_owned()
     })?;
-    let captures = &fixture.plugin.descriptor.captures;
+    let captures = &fixture.plugin.descriptor().captures;
     let is_kept = captures.iter().any(|capture| {
         let captured = login.setup.take_captured(&capture.credential);
         captured.is_some_and(|secret| secret.expose() == token)

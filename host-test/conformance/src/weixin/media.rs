@@ -1,6 +1,6 @@
 //! What can be wrong with a file of iLink's media server.
 
-use gateway_host::bindings::gateway::channel::types::ErrorKind;
+use gateway_host::contract::ErrorKind;
 use serde_json::json;
 
 use super::faults;

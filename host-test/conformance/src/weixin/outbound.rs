@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use gateway_host::account::Post;
-use gateway_host::bindings::gateway::channel::types::PartState;
+use gateway_host::contract::PartState;
 use serde_json::json;
 
 use super::{faults, simulator};

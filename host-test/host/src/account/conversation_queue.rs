@@ -186,15 +186,8 @@ impl Shared {
                     Err(error) => tracing::debug!(account = &*self.id, instance = self.instance_number(), "progress: {error}"),
                 },
                 Some(line) = lines.recv() => {
-                    let post = Post {
-                        key: progress_key(&message.id, number, &line.text),
-                        conversation: message.conversation.id.clone(),
-                        answers: None,
-                        text: line.text.clone(),
-                        media: Vec::new(),
-                        progress: true,
-                        queue_until: None,
-                    };
+                    let key = progress_key(&message.id, number, &line.text);
+                    let post = Post::new(key, &message.conversation.id, &line.text).as_progress();
                     number += 1;
                     under_way.push(async move {
                         let result = self.send(post).await.map(drop);
@@ -259,15 +252,8 @@ impl Shared {
         conversation: String,
         text: &str,
     ) -> Result<(), CallError> {
-        let post = Post {
-            key: progress_key(message_id, u64::MAX, text),
-            conversation,
-            answers: None,
-            text: text.to_owned(),
-            media: Vec::new(),
-            progress: true,
-            queue_until: None,
-        };
+        let key = progress_key(message_id, u64::MAX, text);
+        let post = Post::new(key, conversation, text).as_progress();
         self.send(post).await.map(drop)
     }
 

@@ -71,7 +71,7 @@ impl Handle {
 
     /// SHA-256 of the component's file in hex.
     pub fn component(&self) -> Arc<str> {
-        Arc::clone(&self.shared.setup().plugin.digest)
+        self.shared.setup().plugin.digest()
     }
 
     /// What its instances are made of now.

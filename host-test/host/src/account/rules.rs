@@ -6,7 +6,7 @@ use http::Uri;
 
 use crate::bindings::exports::gateway::channel::meta::{self, Descriptor, Keeping, Placement};
 use crate::egress::capture::Capture;
-use crate::egress::rule::{Credential, Rule};
+use crate::egress::rule::{self, Credential, Rule};
 
 /// The configuration keys that a login may set: places within the component's reach. A login never sets
 /// an origin that counts as the operator's, and no policy. A component that declares one of these keys
@@ -57,10 +57,12 @@ pub fn of(descriptor: &Descriptor, config: &BTreeMap<String, String>) -> Result<
         };
         rule.credential = egress.credential.as_ref().map(|used| Credential {
             name: used.name.clone(),
-            in_headers: used.placement == Placement::Header,
-            in_json_body: used.placement == Placement::JsonBody,
-            in_query: used.placement == Placement::Query,
-            in_path: used.placement == Placement::PathSegment,
+            placement: match used.placement {
+                Placement::Header => rule::Placement::Header,
+                Placement::JsonBody => rule::Placement::JsonBody,
+                Placement::Query => rule::Placement::Query,
+                Placement::PathSegment => rule::Placement::Path,
+            },
         });
         let base = key.and_then(|key| config.get(key)).map(String::as_str);
         for capture in &descriptor.captures {
@@ -223,16 +225,15 @@ mod tests {
     fn a_credential_stands_where_its_rule_says() {
         let mut descriptor = descriptor(&[]);
         for (placement, expected) in [
-            (Placement::Header, (true, false, false)),
-            (Placement::JsonBody, (false, true, false)),
-            (Placement::Query, (false, false, true)),
+            (Placement::Header, rule::Placement::Header),
+            (Placement::JsonBody, rule::Placement::JsonBody),
+            (Placement::Query, rule::Placement::Query),
         ] {
             let used = descriptor.egress[0].credential.as_mut().unwrap();
             used.placement = placement;
             let rules = of(&descriptor, &BTreeMap::new()).unwrap();
             let used = rules[0].credential.as_ref().unwrap();
-            let places = (used.in_headers, used.in_json_body, used.in_query);
-            assert_eq!(places, expected);
+            assert_eq!(used.placement, expected);
         }
     }
 
@@ -249,7 +250,7 @@ mod tests {
         };
         let rules = with(Placement::PathSegment, "/bot{{bot-token}}/").unwrap();
         let used = rules[0].credential.as_ref().unwrap();
-        assert!(used.in_path && !used.in_headers && !used.in_json_body && !used.in_query);
+        assert_eq!(used.placement, rule::Placement::Path);
         let allows = |rule: &Rule, url: &str| {
             let uri: Uri = url.parse().unwrap();
             rule.allows(&crate::egress::rule::Target::of(&uri).unwrap())

@@ -30,6 +30,35 @@ pub struct AccountOptions {
     pub media: MediaRules,
 }
 
+impl AccountOptions {
+    /// An account with this id, without credentials and configuration.
+    pub fn new(id: impl Into<String>) -> AccountOptions {
+        AccountOptions {
+            id: id.into(),
+            secrets: BTreeMap::new(),
+            config: BTreeMap::new(),
+            media: MediaRules::default(),
+        }
+    }
+
+    /// The same with a credential.
+    pub fn secret(mut self, name: impl Into<String>, value: impl Into<String>) -> AccountOptions {
+        self.secrets.insert(name.into(), value.into());
+        self
+    }
+
+    /// The same with a value of the component's configuration.
+    pub fn config(mut self, key: impl Into<String>, value: impl Into<String>) -> AccountOptions {
+        self.config.insert(key.into(), value.into());
+        self
+    }
+
+    /// The same with other rules for media.
+    pub fn media(self, media: MediaRules) -> AccountOptions {
+        AccountOptions { media, ..self }
+    }
+}
+
 impl std::fmt::Debug for AccountOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AccountOptions")
@@ -101,7 +130,7 @@ impl Setup {
         mut config: BTreeMap<String, String>,
         media: MediaRules,
     ) -> Result<Setup, StartError> {
-        let rules = rules::of(&plugin.descriptor, &config).map_err(StartError::Invalid)?;
+        let rules = rules::of(plugin.descriptor(), &config).map_err(StartError::Invalid)?;
         config.insert("account-id".to_owned(), id.clone());
         let (client, clock) = (runtime.client.clone(), runtime.clock.clone());
         let id: Arc<str> = id.into();
@@ -163,7 +192,7 @@ impl Setup {
 
     /// Its credentials that a login replaces, by their names.
     pub(crate) fn login_secrets(&self) -> BTreeMap<String, String> {
-        captured_by_logins(&self.plugin.descriptor)
+        captured_by_logins(self.plugin.descriptor())
             .filter_map(|name| {
                 let value = self.secrets.values(name).into_iter().next()?;
                 Some((name.to_owned(), value.expose().to_owned()))

@@ -70,7 +70,7 @@ pub enum Changes {
 /// # Errors
 /// Why not.
 pub fn check(new: &Plugin, old: &Plugin, allowed: Changes) -> Result<(), SwapError> {
-    let (new, old) = (&new.descriptor, &old.descriptor);
+    let (new, old) = (new.descriptor(), old.descriptor());
     if new.platform != old.platform {
         return Err(SwapError::Misfit(format!(
             "it is for the platform {}, and the one that serves for {}",

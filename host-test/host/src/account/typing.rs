@@ -53,7 +53,7 @@ impl Shared {
         let refresh = shared
             .setup()
             .plugin
-            .descriptor
+            .descriptor()
             .typing_refresh
             .map_or(REFRESH, Duration::from_millis);
         let (end, mut ended) = watch::channel(());

@@ -21,7 +21,7 @@ const SUCCESSOR_WAIT: Duration = Duration::from_secs(2);
 impl Handle {
     /// Whether the account's component takes HTTP requests.
     pub fn has_handler(&self) -> bool {
-        self.shared.setup().plugin.has_handler
+        self.shared.setup().plugin.has_handler()
     }
 
     /// Hands a request to the component, and waits for the head of its answer; while the instance is

@@ -12,7 +12,7 @@ use super::credential::{self, MAX_JSON_BYTES};
 use super::dialer::AddressPolicy;
 use super::error::{BoxError, FailureKind, innermost};
 use super::redact::Redactor;
-use super::rule::{Credential, Rule};
+use super::rule::{Credential, Placement, Rule};
 use super::target::Target;
 use super::{Egress, headers, query};
 
@@ -57,9 +57,13 @@ impl Egress {
             false => AddressPolicy::Public,
         };
         let captures = self.captures_for(&target, head.uri.path());
-        let is_media = credentials(&rules).all(|one| !one.in_headers && !one.in_json_body);
+        let goes_into_url = |used: &Credential| match used.placement {
+            Placement::Query | Placement::Path => true,
+            Placement::Header | Placement::JsonBody => false,
+        };
+        let is_media = credentials(&rules).all(goes_into_url);
         let in_body: Vec<String> = credentials(&rules)
-            .filter(|credential| credential.in_json_body)
+            .filter(|credential| credential.placement == Placement::JsonBody)
             .map(|credential| credential.name.clone())
             .collect();
 
@@ -70,7 +74,7 @@ impl Egress {
             capture::ask_for_plain(&mut head.headers);
         }
         credential::fill_headers(&mut head.headers, &self.shared.secrets, |name| {
-            may_hold(&rules, name, |credential| credential.in_headers)
+            may_hold(&rules, name, Placement::Header)
         })?;
         let FilledUrl { uri, redactor } = self.filled_url(&head.uri, &target, &rules)?;
         let is_in_url = uri.is_some();
@@ -136,7 +140,7 @@ impl Egress {
         let (mut filled_path, mut redactor) = (None, None);
         if let Some(placeholder) = &target.placeholder {
             let name = &placeholder.name;
-            if !may_hold(rules, name, |credential| credential.in_path) {
+            if !may_hold(rules, name, Placement::Path) {
                 let name = name.clone();
                 return Err(FailureKind::CredentialNotAllowed { name });
             }
@@ -144,7 +148,7 @@ impl Egress {
             filled_path = Some(placeholder.filled(uri, &secret)?);
             redactor = Redactor::new(name, &secret);
         }
-        let in_query = |name: &str| may_hold(rules, name, |credential| credential.in_query);
+        let in_query = |name: &str| may_hold(rules, name, Placement::Query);
         let filled = query::filled(filled_path.as_ref().unwrap_or(uri), secrets, in_query)?;
         Ok(FilledUrl {
             uri: filled.or(filled_path),
@@ -192,8 +196,8 @@ fn credentials<'a>(rules: &'a [&Rule]) -> impl Iterator<Item = &'a Credential> {
 }
 
 /// Whether a rule puts this credential there.
-fn may_hold(rules: &[&Rule], name: &str, there: fn(&Credential) -> bool) -> bool {
-    credentials(rules).any(|credential| credential.name == name && there(credential))
+fn may_hold(rules: &[&Rule], name: &str, there: Placement) -> bool {
+    credentials(rules).any(|credential| credential.name == name && credential.placement == there)
 }
 
 /// What it takes to read a body of at most `most` bytes and to change it: two copies.

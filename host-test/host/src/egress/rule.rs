@@ -37,15 +37,22 @@ pub struct Rule {
 pub struct Credential {
     /// Its name: the placeholder is this between `{{` and `}}`.
     pub name: String,
-    /// Whether a header may hold it.
-    pub in_headers: bool,
-    /// Whether a JSON body may hold it, as a string of its own. Never set this for a place that
-    /// takes people's text: a person who writes the placeholder into a chat would get the credential.
-    pub in_json_body: bool,
-    /// Whether the query may hold it, as the whole value of a parameter.
-    pub in_query: bool,
-    /// Whether the path may hold it, where the rule's path prefix has its placeholder.
-    pub in_path: bool,
+    /// Where it may stand.
+    pub placement: Placement,
+}
+
+/// Where in a request a credential may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// In a header.
+    Header,
+    /// In a JSON body, as a string of its own. Never use this for a place that takes people's text: a
+    /// person who writes the placeholder into a chat would get the credential.
+    JsonBody,
+    /// In the query, as the whole value of a parameter.
+    Query,
+    /// In the path, where the rule's path prefix has its placeholder.
+    Path,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

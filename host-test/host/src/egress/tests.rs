@@ -21,11 +21,12 @@ use super::connector::{AddressPolicy, Resolve};
 use super::credential::MAX_JSON_BYTES;
 use super::exchange::failure_of;
 use super::proxy::Proxies;
-use super::rule::Credential;
+use super::rule::{Credential, Placement};
 use super::*;
 
 mod captures;
 mod failures;
+mod origins;
 mod paths;
 mod proxies;
 mod proxy_server;
@@ -175,13 +176,10 @@ async fn text(response: Response<EgressBody>) -> Result<String, FailureKind> {
     Ok(String::from_utf8(body.to_vec()).unwrap())
 }
 
-fn bot_token(in_headers: bool, in_json_body: bool) -> Option<Credential> {
+fn bot_token(placement: Placement) -> Option<Credential> {
     Some(Credential {
         name: "bot-token".to_owned(),
-        in_headers,
-        in_json_body,
-        in_query: false,
-        in_path: false,
+        placement,
     })
 }
 
@@ -189,76 +187,6 @@ fn secrets() -> Secrets {
     let secrets = Secrets::default();
     secrets.set("bot-token", "s3cret");
     secrets
-}
-
-#[tokio::test]
-async fn pinned_origins_are_all_that_a_component_reaches_besides_what_is_configured() {
-    let server = Server::start(OK, Then::Close).await;
-    let named = |host: &str| Rule::new("https", host, None, "").unwrap();
-    let rules = || vec![server.rule(), named("*.example.com")];
-    let pins = Pins::default();
-    let egress = egress(rules(), secrets()).pinned(&pins, "weixin");
-    assert!(egress.reaches("https://evil.example.com/x"));
-    let pinned = vec!["https://good.example.com".to_owned()];
-    pins.set(&[("weixin".to_owned(), pinned)].into()).unwrap();
-    assert!(egress.reaches("https://good.example.com/"));
-    for url in [
-        "https://evil.example.com/",
-        "https://good.example.com:444/",
-        "x",
-    ] {
-        assert!(!egress.reaches(url), "{url}");
-    }
-    let error = send(&egress, "https://evil.example.com/x")
-        .await
-        .err()
-        .unwrap();
-    assert!(error.is_refusal());
-    assert!(error.to_string().contains("--allow-egress"), "{error}");
-    // The operator's own word stays.
-    let response = send(&egress, &server.url("/a")).await.unwrap();
-    assert_eq!(text(response).await.unwrap(), "ok");
-}
-
-#[test]
-fn the_path_that_is_counted_is_the_components_own() {
-    let rules = |bases: &[&str]| {
-        let mut rules: Vec<Rule> = bases
-            .iter()
-            .map(|base| Rule::configured(base).unwrap())
-            .collect();
-        rules.push(Rule::new("https", "*.example.com", None, "").unwrap());
-        rules
-    };
-    let own = |bases: &[&str], url: &str| {
-        let uri: Uri = url.parse().unwrap();
-        let path = egress(rules(bases), secrets()).own_path(&uri);
-        path.unwrap_or_else(|| "none".to_owned())
-    };
-    for (base, url, expected) in [
-        (
-            "http://h/s3cret/",
-            "http://h/s3cret/ilink/bot/x?q=s3cret",
-            "/ilink/bot/x",
-        ),
-        ("http://h/s3cret", "http://h/s3cret", "/"),
-        ("http://h/s3cret", "http://h:80/s3cret/a", "/a"),
-        ("http://h", "http://h/a", "/a"),
-        ("http://h/", "http://h/a", "/a"),
-        // Where it can't be told apart, nothing is told.
-        ("http://h/s3cret", "http://h//s3cret/a", "none"),
-        ("http://h/s3cret", "http://h/S3CRET/a", "none"),
-        ("http://h/s3cret", "http://h/s3cretly/a", "none"),
-        ("http://h/s3cret", "http://h/s3cret/../a", "none"),
-        ("http://h/s3cret", "http://h/a", "none"),
-        ("http://h/s3cret", "https://a.example.com/s", "/s"),
-        ("http://h/s3cret", "http://other/s", "/s"),
-    ] {
-        assert_eq!(own(&[base], url), expected, "{base} {url}");
-    }
-    let bases = ["http://h/s3cret", "http://h/s3cret/media"];
-    assert_eq!(own(&bases, "http://h/s3cret/media/get"), "/get");
-    assert_eq!(own(&bases, "http://h/s3cret/bot"), "/bot");
 }
 
 #[tokio::test]
@@ -396,7 +324,7 @@ async fn redirects_are_handed_back() {
 async fn headers_get_the_credential_and_chat_text_never_does() {
     let server = Server::start(OK, Then::KeepOpen).await;
     let mut rule = server.rule();
-    rule.credential = bot_token(true, false);
+    rule.credential = bot_token(Placement::Header);
     let egress = egress(vec![rule], secrets());
     let chat = r#"{"text":"{{bot-token}}"}"#;
     let mut request = post_json(&server.url("/sendmessage"), chat);
@@ -415,7 +343,7 @@ async fn json_bodies_get_the_credential_where_a_rule_says_so() {
     let server = Server::start(OK, Then::KeepOpen).await;
     let mut rule = Rule::new("http", "127.0.0.1", Some(server.address.port()), "/qr").unwrap();
     rule.configured = true;
-    rule.credential = bot_token(false, true);
+    rule.credential = bot_token(Placement::JsonBody);
     let egress = egress(vec![rule, server.rule()], secrets());
     let body = r#"{"local_token_list":["{{bot-token}}"],"text":"say {{bot-token}}"}"#;
     for path in ["/qr", "/other"] {
@@ -449,8 +377,8 @@ async fn a_placeholder_without_its_credential_is_never_sent() {
     };
     for (credential, secrets, missing) in [
         (None, secrets(), false),
-        (bot_token(false, true), secrets(), false),
-        (bot_token(true, true), Secrets::default(), true),
+        (bot_token(Placement::JsonBody), secrets(), false),
+        (bot_token(Placement::Header), Secrets::default(), true),
     ] {
         let egress = egress(vec![with(credential)], secrets);
         let mut request = get(&server.url("/"));
@@ -470,7 +398,10 @@ async fn a_placeholder_without_its_credential_is_never_sent() {
         }
         assert!(error.failure.nothing_was_sent());
     }
-    let egress = egress(vec![with(bot_token(true, true))], Secrets::default());
+    let egress = egress(
+        vec![with(bot_token(Placement::JsonBody))],
+        Secrets::default(),
+    );
     let request = post_json(&server.url("/"), r#"{"token":"{{bot-token}}"}"#);
     let error = egress
         .send(request, Timeouts::default())

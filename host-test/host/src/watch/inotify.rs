@@ -1,7 +1,10 @@
-//! What Linux tells of directories.
+//! Uses Linux's inotify directly: it waits for events of the directories in which a file and the links to
+//! it are.
 //!
-//! Its interface is used as it is, and not through a library that fits several systems: such a one also
-//! asks to be told of each write and each opening of a file, and the store writes beside the logins.
+//! The library `notify` serves the other systems. On Linux its version 8 asks for each opening and each
+//! write of every file in a directory, and wakes a thread for it. The store writes its journal beside the
+//! logins, so each message would cost such wake-ups. Its version 9 lets the caller choose the kinds of
+//! events, and takes the place of this module when it is released.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -86,7 +89,7 @@ impl Events {
         Ok(())
     }
 
-    /// Waits until something happened at one of the places.
+    /// Waits until something happened to one of the paths.
     pub async fn next(&mut self, paths: &BTreeSet<WatchedPath>) -> io::Result<()> {
         loop {
             let mut is_change = false;

@@ -46,7 +46,7 @@ impl Events {
         Ok(())
     }
 
-    /// Waits until something happened at one of the places.
+    /// Waits until something happened to one of the paths.
     pub async fn next(&mut self, paths: &BTreeSet<WatchedPath>) -> io::Result<()> {
         loop {
             let Some(event) = self.told.recv().await else {

@@ -1,5 +1,6 @@
 //! The handle of a bot account, which tests hold.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,13 @@ pub struct Account {
     pub(super) bot: Arc<Bot>,
     pub(super) server: Arc<ServerState>,
     pub(super) running: Arc<Running>,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let account = &mut out.debug_struct("Account");
+        account.field("id", &self.id()).finish_non_exhaustive()
+    }
 }
 
 impl Account {

@@ -81,7 +81,7 @@ impl Call {
         answer
     }
 
-    /// Counts and checks the request; tells its fault, and whether a send of it is shown.
+    /// Counts and checks the request; returns its fault, and whether a phone shows what it sends.
     fn arrive(&self, bot: &Bot, headers: &HeaderMap, body: &Value) -> (Option<Fault>, bool) {
         let mut violations = Vec::new();
         let mut state = bot.lock();

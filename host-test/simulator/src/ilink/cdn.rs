@@ -1,8 +1,8 @@
-//! The CDN: where encrypted files are put and taken from. It knows neither bots nor tokens, only
-//! tickets, and is served below `/c2c` beside the API.
+//! The CDN, which stores encrypted files. It is served below `/c2c`, beside the API. It knows
+//! neither bots nor tokens, only tickets.
 //!
-//! An upload that is larger than the simulator was told to keep whole is checked while it comes
-//! and not kept at all.
+//! The simulator checks each upload while it comes. It keeps the content only up to the size that
+//! its options name.
 
 mod download;
 #[cfg(test)]

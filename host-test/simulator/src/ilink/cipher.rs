@@ -76,7 +76,7 @@ impl Sealing {
     }
 }
 
-/// Decrypts a file as it comes, measures it, and keeps it if it is told to.
+/// Decrypts a file as it comes, measures it, and keeps it if asked to.
 pub(crate) struct Opening {
     cipher: Aes128,
     digest: Md5,

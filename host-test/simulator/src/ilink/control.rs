@@ -1,4 +1,4 @@
-//! The control paths beside the iLink ones, for this machine only, and for who has their token: each
+//! The control paths beside the iLink ones. They take requests of this machine only, and each
 //! request brings `Authorization: Bearer TOKEN`.
 //!
 //! | request | answer |
@@ -15,17 +15,17 @@
 //!
 //! A file is `{"kind"?, "name"?, "mime"?, "transcript"?}` with `"data"` (base64, 3 MB at most) or
 //! `"size"` with a `"seed"` or without (bytes that are made up). `kind` is `image`, `voice`, `video` or
-//! `file`; without it `mime` or the name tells. All files of a request are items of one message. Files of
+//! `file`; without it, the simulator derives it from `mime` or the name. All files of a request are items of one message. Files of
 //! this machine are never named, and a body that brings one is not kept in memory.
 //!
 //! What a person does with a QR code is `{"do", "qrcode"?, "user"?}`. Without `qrcode`, which may
 //! be the value or the URL that the code shows, it is the newest; without `user` it is who scanned
 //! it, else the default person. `do` is
 //!
-//! - `"scan"`; with `"digits": true` the phone shows digits, told as `digits` in the answer, that
-//!   the client must send;
+//! - `"scan"`; with `"digits": true` the phone shows digits that the client must send. They are
+//!   `digits` in the answer;
 //! - `"redirect"`: the client is sent to another host, `"host"`: any string, `null` for none, and
-//!   this server without it. Until it polls there, it is told nothing else;
+//!   this server without it. Until it polls there, it gets no other answer;
 //! - `"confirm"`: a new bot, `account` in the answer. The person's bot before is stale from now on;
 //! - `"bound"`: the login ends, because this client has the person's live bot. A scan does so by
 //!   itself when `local_token_list` has that bot's token;
@@ -35,8 +35,8 @@
 //!
 //! `redirect`, `confirm` and `bound` also scan a code that nobody has scanned.
 //!
-//! What is wrong with a request is told in `{"error": "a sentence"}`, with 400, 404, 405 or 413; 401 is a
-//! wrong token, and 403 another machine, or a web page.
+//! The answer to a mistake is `{"error": "a sentence"}` with 400, 404, 405 or 413. A wrong token gets
+//! 401. A request of another machine or of a web page gets 403.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ use serde_json::{Value, json};
 
 use super::content::{Content, NotReceived};
 use super::files::{self, File};
-use super::rules::Changes;
+use super::rules::RuleChanges;
 use super::state::{Bot, ServerState};
 use super::{DEFAULT_USER, login, people};
 use crate::controlled::{self, Problem, bad, object};
@@ -68,7 +68,7 @@ pub(super) fn answer(
         ("login", "GET") => Ok(login::list(server)),
         ("login", "POST") => login::control(server, &object(body)?).map_err(bad),
         ("faults", "POST") => {
-            let changes = Changes::read(&object(body)?).map_err(bad)?;
+            let changes = RuleChanges::read(&object(body)?).map_err(bad)?;
             server.change(&changes).map_err(bad)?;
             Ok(json!({}))
         }

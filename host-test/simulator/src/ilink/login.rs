@@ -1,8 +1,8 @@
 //! The login by QR code: the codes, what people do with them at their phones, and what clients
-//! are told of it.
+//! learn of it.
 //!
-//! - A code lives for two minutes of the clock, and a new one is made for each request. So many
-//!   are remembered; one that is not is told to be expired, as the real server does.
+//! - A code lives for two minutes of the clock, and each request makes a new one. The server
+//!   remembers a bounded number of codes. An unknown code is expired, as at the real server.
 //! - A client hears of what happened only by `get_qrcode_status`, which waits while nothing has.
 //! - A confirmed login makes a new bot, and the person's bot before is stale from then on.
 

@@ -1,7 +1,7 @@
 //! Images, videos and files that a bot sends: whether a phone could show them, and if not, why.
 //!
-//! The server accepts what a phone then cannot show, so what is wrong is told on the phone
-//! (`broken`) and as a violation.
+//! The server accepts items that a phone then cannot show. The phone's entry says why (`broken`), and
+//! so does a violation.
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! How a simulated iLink server starts.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -37,6 +38,20 @@ pub struct SimulatorOptions {
     pub names: Names,
     /// What connections may take.
     pub limits: ListenerLimits,
+}
+
+/// Without secrets.
+impl fmt::Debug for SimulatorOptions {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = &mut out.debug_struct("SimulatorOptions");
+        options
+            .field("listen", &self.listen)
+            .field("strict", &self.strict)
+            .field("hold", &self.hold)
+            .field("account_id", &self.account_id)
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for SimulatorOptions {

@@ -88,7 +88,7 @@ pub(super) fn text_item(text: &str) -> Value {
     json!({"type": 1, "text_item": {"text": text}})
 }
 
-/// A phone's entry, so far as it is the same in both directions and without what it shows.
+/// The members of a phone's entry that are the same in both directions.
 pub(super) fn entry(bot: &Bot, user: &str, from: &str, message_id: u64) -> Map<String, Value> {
     Map::from_iter([
         ("account".to_owned(), (*bot.account).into()),

@@ -1,6 +1,6 @@
 //! The rules that the simulated iLink server goes by.
 //!
-//! A Rust program builds [`Changes`] of them and gives these to
+//! A Rust program builds [`RuleChanges`] of them and gives these to
 //! [`Simulator::change`](super::Simulator::change). Over HTTP they are one JSON object, given to
 //! `POST /sim/faults`; [`Simulator::faults`](super::Simulator::faults) takes it, too. Keys that are
 //! not named stay as they are. An unknown key or a wrong value is refused with a sentence, and then
@@ -63,7 +63,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use changes::Changes;
+pub use changes::RuleChanges;
 pub use inbound::{FileForm, Inbound, KeyForm, Repeat};
 pub(crate) use login::LoginRules;
 pub use login::{AutoLogin, LoginBaseUrl};

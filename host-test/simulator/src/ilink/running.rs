@@ -1,4 +1,4 @@
-//! The task of a server that runs, and what it can be told.
+//! The task of a running server, and the commands that it takes.
 
 use std::io;
 use std::sync::Mutex;
@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// What a running server can be told.
+/// A command to a running server.
 pub(super) enum Command {
     GoOffline(oneshot::Sender<()>),
     ComeOnline(oneshot::Sender<io::Result<()>>),

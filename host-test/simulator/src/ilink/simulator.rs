@@ -1,8 +1,8 @@
 //! The handle of a running server.
 
-use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use super::endpoint::Endpoint;
 use super::login::{self, Act, QrCode};
 use super::media_kind::MediaKind;
 use super::options::SimulatorOptions;
-use super::rules::Changes;
+use super::rules::RuleChanges;
 use super::running::{Command, Running};
 use super::server;
 use super::state::{Bot, Counters, Event, LoginCounters, ServerState};
@@ -25,6 +25,15 @@ use crate::sync::lock;
 #[derive(Clone)]
 pub struct Simulator {
     first: Account,
+}
+
+impl fmt::Debug for Simulator {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let simulator = &mut out.debug_struct("Simulator");
+        simulator
+            .field("base_url", &self.base_url())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Simulator {
@@ -180,7 +189,7 @@ impl Simulator {
     ///
     /// # Errors
     /// A sentence that names what was wrong; nothing is changed then.
-    pub fn change(&self, changes: &Changes) -> Result<(), String> {
+    pub fn change(&self, changes: &RuleChanges) -> Result<(), String> {
         self.server().change(changes)
     }
 
@@ -189,7 +198,7 @@ impl Simulator {
     /// # Errors
     /// A sentence that says why the endpoint cannot have it; nothing is changed then.
     pub fn fault(&self, endpoint: Endpoint, fault: Fault) -> Result<(), String> {
-        self.change(&Changes::new().fault(endpoint, fault))
+        self.change(&RuleChanges::new().fault(endpoint, fault))
     }
 
     /// Changes rules and faults as `POST /sim/faults` does; [`rules`](super::rules) has the shape.
@@ -197,7 +206,7 @@ impl Simulator {
     /// # Errors
     /// A sentence that names what was wrong; nothing is changed then.
     pub fn faults(&self, changes: &Value) -> Result<(), String> {
-        self.change(&Changes::read(changes)?)
+        self.change(&RuleChanges::read(changes)?)
     }
 
     /// The wire, oldest first, secrets masked:

@@ -230,7 +230,7 @@ fn take_reply(server: &WecomState, user: &str, body: &[u8]) {
     }
 }
 
-/// The text of a reply to this person, if all that is said of it is true.
+/// The text of a reply to this person, if its signature, times, sender and recipient are right.
 pub(super) fn open_reply(server: &WecomState, user: &str, body: &str) -> Result<String, String> {
     let of = |xml: &str, name: &str| element(xml, name).ok_or_else(|| format!("it has no {name}"));
     let encrypt = of(body, "Encrypt")?;

@@ -1,4 +1,4 @@
-//! The control paths beside the API, for this machine only, and for who has their token: each request
+//! The control paths beside the API. They take requests of this machine only, and each request
 //! brings `Authorization: Bearer TOKEN`.
 //!
 //! | request | answer |
@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::people::speak;
-use super::rules::Changes;
+use super::rules::RuleChanges;
 use super::state::WecomState;
 use super::{DEFAULT_USER, callbacks, xml};
 use crate::controlled::{self, Problem, bad, object};
@@ -71,7 +71,7 @@ pub(super) async fn answer(
         }
         ("messages", "POST") => say(server, &object(body)?),
         ("faults", "POST") => {
-            let changes = Changes::read(&object(body)?).map_err(bad)?;
+            let changes = RuleChanges::read(&object(body)?).map_err(bad)?;
             server.change(&changes).map_err(bad)?;
             Ok(json!({}))
         }

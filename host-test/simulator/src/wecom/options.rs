@@ -1,5 +1,6 @@
 //! How a simulated WeCom starts.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use gateway_listener::clock::Clock;
@@ -30,6 +31,18 @@ pub struct WecomOptions {
     pub names: Names,
     /// What connections may take.
     pub limits: ListenerLimits,
+}
+
+/// Without secrets.
+impl fmt::Debug for WecomOptions {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = &mut out.debug_struct("WecomOptions");
+        options
+            .field("listen", &self.listen)
+            .field("corp_id", &self.corp_id)
+            .field("agent_id", &self.agent_id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for WecomOptions {

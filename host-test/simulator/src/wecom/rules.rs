@@ -1,6 +1,6 @@
 //! The rules that the simulated WeCom goes by.
 //!
-//! A Rust program builds [`Changes`] of them and gives these to
+//! A Rust program builds [`RuleChanges`] of them and gives these to
 //! [`WecomSimulator::change`](super::WecomSimulator::change). Over HTTP they are one JSON object,
 //! given to `POST /sim/faults`; [`WecomSimulator::faults`](super::WecomSimulator::faults) takes it,
 //! too. Keys that are not named stay as they are. A mistake is refused with a sentence, and then
@@ -38,6 +38,6 @@ mod tests;
 
 pub use callback_fault::CallbackFault;
 pub(super) use callback_fault::Odd;
-pub use changes::Changes;
+pub use changes::RuleChanges;
 pub(super) use current::Rules;
 pub use current::SendLimit;

@@ -1,5 +1,6 @@
 //! The handle of a running server.
 
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use super::counters::Counters;
 use super::endpoint::Endpoint;
 use super::media_kind::MediaKind;
 use super::options::WecomOptions;
-use super::rules::Changes;
+use super::rules::RuleChanges;
 use super::seal::Seal;
 use super::state::{App, File, WecomState, random_text};
 use super::{people, server, xml};
@@ -34,6 +35,15 @@ pub struct WecomSimulator {
 struct Running {
     stop: watch::Sender<bool>,
     task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for WecomSimulator {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let simulator = &mut out.debug_struct("WecomSimulator");
+        simulator
+            .field("base_url", &self.base_url())
+            .finish_non_exhaustive()
+    }
 }
 
 impl WecomSimulator {
@@ -264,7 +274,7 @@ impl WecomSimulator {
     ///
     /// # Errors
     /// A sentence that names what was wrong; nothing is changed then.
-    pub fn change(&self, changes: &Changes) -> Result<(), String> {
+    pub fn change(&self, changes: &RuleChanges) -> Result<(), String> {
         self.server.change(changes)
     }
 
@@ -273,7 +283,7 @@ impl WecomSimulator {
     /// # Errors
     /// A sentence that says why the endpoint cannot have it; nothing is changed then.
     pub fn fault(&self, endpoint: Endpoint, fault: Fault) -> Result<(), String> {
-        self.change(&Changes::new().fault(endpoint, fault))
+        self.change(&RuleChanges::new().fault(endpoint, fault))
     }
 
     /// Changes rules and faults as `POST /sim/faults` does; [`rules`](super::rules) has the shape.
@@ -281,7 +291,7 @@ impl WecomSimulator {
     /// # Errors
     /// A sentence that names what was wrong; nothing is changed then.
     pub fn faults(&self, changes: &Value) -> Result<(), String> {
-        self.change(&Changes::read(changes)?)
+        self.change(&RuleChanges::read(changes)?)
     }
 
     /// The API's wire, oldest first, without secrets: `{"endpoint", "status", "request", "response",

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 
 use super::counters::Counters;
-use super::rules::{Changes, Rules};
+use super::rules::{RuleChanges, Rules};
 use super::seal::Seal;
 use crate::gate::Gate;
 use crate::recent::Recent;
@@ -35,7 +35,7 @@ pub(super) struct App {
     pub(super) seal: Seal,
 }
 
-/// Something that is to be told to the app.
+/// Something that the app is to be notified of.
 #[derive(Clone)]
 pub(super) struct Callback {
     /// Whose it is.
@@ -139,7 +139,7 @@ impl WecomState {
     }
 
     /// Changes rules and faults: all of it, or nothing.
-    pub(super) fn change(&self, changes: &Changes) -> Result<(), String> {
+    pub(super) fn change(&self, changes: &RuleChanges) -> Result<(), String> {
         changes.check()?;
         let mut rules = lock(&self.rules);
         *rules = changes.applied(&rules);

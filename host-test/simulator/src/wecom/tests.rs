@@ -1,6 +1,7 @@
 mod api;
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -8,17 +9,14 @@ use axum::extract::{RawQuery, State};
 use axum::routing::any;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use super::seal::Seal;
 use super::xml::element;
 use super::*;
 use crate::query::parameter;
 use crate::sync::lock;
-use serde_json::Value;
-use std::sync::Arc;
-use std::sync::Mutex;
-use tokio::net::TcpListener;
 
 /// What the callback URL of a test says to the next callback.
 #[derive(Clone)]

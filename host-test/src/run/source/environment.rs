@@ -62,7 +62,7 @@ impl Environment<'_> {
 
     async fn home(&self) -> Result<Home, RunError> {
         let plugin = self.components.ensure(self.gateway, WEIXIN).await?;
-        Ok(Home::of(&plugin.descriptor, &self.config))
+        Ok(Home::of(plugin.descriptor(), &self.config))
     }
 }
 

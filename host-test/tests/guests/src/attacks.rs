@@ -1,4 +1,4 @@
-//! The harm itself.
+//! The attacks, one for each word of the configuration.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ pub fn config(key: &str) -> Option<String> {
     settings::get(key).ok().flatten()
 }
 
-/// Does what the word says.
+/// Performs the attack with this name.
 pub async fn perform(attack: &str) {
     match attack {
         "spin" => spin(),

@@ -1,4 +1,4 @@
-//! The exports of the world: each may be the one that does the attack.
+//! The exports of the component. Each of them can perform the attack.
 
 mod bindings {
     wit_bindgen::generate!({

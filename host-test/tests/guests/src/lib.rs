@@ -1,8 +1,8 @@
-//! A component that does its host harm: which, the configuration says.
+//! A component that attacks its host. Its configuration selects the attack.
 //!
-//! `attack` is a word of `attacks::perform`, `at` the call that does it (`receive` without it). What a
-//! limit of the host refuses becomes a panic with the host's words, so that tests read them where an
-//! operator would. Everything else of the world is there and does nothing.
+//! `attack` is a word of `attacks::perform`. `at` is the call that performs it; the default is
+//! `receive`. When a limit of the host refuses something, the component panics with the host's words,
+//! so that tests read them where an operator would. All other exports do nothing.
 
 #[cfg(target_family = "wasm")]
 mod attacks;

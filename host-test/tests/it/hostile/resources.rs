@@ -1,7 +1,6 @@
 //! Memory, store, requests and what else is counted.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use gateway_host::agent::message::{Message, Reply};
@@ -138,7 +137,6 @@ async fn messages_without_end_wait_in_the_component() {
         for _ in 0..20 {
             host.answers().await;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
         let waiting = account.waiting_messages();
         assert!(waiting <= most, "{waiting} wait");
     }

@@ -9,7 +9,10 @@ use futures::future::join_all;
 use gateway_host::account::{PartState, Phase, Post};
 use gateway_host::agent::message::{Reply, ReplyMedia};
 use gateway_host::agent::{AgentError, EchoAgent};
-use gateway_simulator::wecom::MediaKind;
+use gateway_host::contract::ErrorKind;
+use gateway_simulator::Fault;
+use gateway_simulator::faults::CutAt;
+use gateway_simulator::wecom::{Endpoint, MediaKind, RuleChanges, SendLimit};
 use http::Method;
 use serde_json::json;
 
@@ -62,10 +65,10 @@ async fn what_the_platform_says_is_told_by_its_kind() {
     let served = corp.serve(Arc::new(EchoAgent), &[]).await;
     served.connected().await;
     for (number, (errcode, state, kind)) in [
-        (40003, PartState::Failed, "NotFound"),
-        (44004, PartState::Failed, "Invalid"),
-        (301_002, PartState::Failed, "Forbidden"),
-        (-1, PartState::Accepted, ""),
+        (40003, PartState::Failed, Some(ErrorKind::NotFound)),
+        (44004, PartState::Failed, Some(ErrorKind::Invalid)),
+        (301_002, PartState::Failed, Some(ErrorKind::Forbidden)),
+        (-1, PartState::Accepted, None),
     ]
     .into_iter()
     .enumerate()
@@ -76,14 +79,18 @@ async fn what_the_platform_says_is_told_by_its_kind() {
         let receipt = served.account.send(post).await.unwrap();
         let part = &receipt.parts[0];
         assert_eq!(part.state, state, "{errcode}");
-        if let Some(error) = part.error.as_ref().filter(|_| !kind.is_empty()) {
-            assert_eq!(format!("{:?}", error.kind), format!("ErrorKind::{kind}"));
+        if let Some((error, kind)) = part.error.as_ref().zip(kind) {
+            assert_eq!(error.kind, kind);
             let platform = error.platform.clone().unwrap_or_default();
             assert!(platform.contains(&format!("errcode={errcode}")));
         }
     }
     corp.wecom
-        .faults(&json!({"reset": true, "address": "192.0.2.7"}))
+        .change(
+            &RuleChanges::new()
+                .reset()
+                .refuse_address(Some("192.0.2.7".to_owned())),
+        )
         .unwrap();
     let receipt = served.account.send(proactive("address", ALICE, "x")).await;
     let error = receipt.unwrap().parts[0].error.clone().unwrap();
@@ -99,7 +106,10 @@ async fn what_the_platform_says_is_told_by_its_kind() {
     assert!(nobody.is_err());
     // What is too much is too much for everybody, until a probe is taken.
     corp.wecom
-        .faults(&json!({"reset": true, "send_limit": {"sends": 1, "within_ms": 60_000}}))
+        .change(&RuleChanges::new().reset().send_limit(Some(SendLimit {
+            sends: 1,
+            within: Duration::from_secs(60),
+        })))
         .unwrap();
     for (key, state) in [
         ("first", PartState::Accepted),
@@ -142,7 +152,9 @@ async fn a_secret_that_is_refused_is_told_and_holds_what_waits() {
     };
     let receipt = served.account.send(later).await.unwrap();
     assert_eq!(receipt.parts[0].state, PartState::Queued);
-    corp.wecom.faults(&json!({"gettoken": null})).unwrap();
+    corp.wecom
+        .change(&RuleChanges::new().clear(Endpoint::GetToken))
+        .unwrap();
     eventually(async || {
         corp.clock.advance(Duration::from_secs(5));
         served.phase().await == Phase::Connected
@@ -159,7 +171,7 @@ async fn an_answer_whose_fate_is_unknown_is_sent_again_and_shown_once() {
     let served = corp.serve(Arc::new(EchoAgent), &[]).await;
     served.connected().await;
     corp.wecom
-        .faults(&json!({"message/send": {"times": 1, "cut": "after"}}))
+        .fault(Endpoint::Send, Fault::cut(CutAt::After).once())
         .unwrap();
     corp.wecom.say(ALICE, "hello");
     eventually(async || {
@@ -333,10 +345,12 @@ async fn the_first_send_that_meets_a_refused_secret_fails_as_the_next_one_does()
         .unwrap();
     assert_eq!(first.parts[0].state, PartState::Failed);
     let why = first.parts[0].error.as_ref().unwrap();
-    assert_eq!(format!("{:?}", why.kind), "ErrorKind::LoginRequired");
+    assert_eq!(why.kind, ErrorKind::LoginRequired);
     let second = served.account.send(proactive("second", ALICE, "x")).await;
     assert!(second.unwrap_err().to_string().contains("login-required"));
-    corp.wecom.faults(&json!({"gettoken": null})).unwrap();
+    corp.wecom
+        .change(&RuleChanges::new().clear(Endpoint::GetToken))
+        .unwrap();
     eventually(async || {
         corp.clock.advance(Duration::from_secs(1));
         served.phase().await == Phase::Connected

@@ -6,7 +6,8 @@ use std::time::Duration;
 use gateway_host::account::EventBody;
 use gateway_host::agent::message::MediaKind;
 use gateway_host::instance::Instance;
-use gateway_simulator::wecom::{MediaKind as SentKind, SealedCallback};
+use gateway_simulator::Fault;
+use gateway_simulator::wecom::{Endpoint, MediaKind as SentKind, RuleChanges, SealedCallback};
 use http::Method;
 use serde_json::json;
 
@@ -108,7 +109,12 @@ async fn all_that_people_do_reaches_the_agent_by_its_kind() {
     );
     // A file that the platform has no more.
     corp.wecom
-        .faults(&json!({"media/get": {"times": 1, "errcode": 40007, "errmsg": "invalid media_id"}}))
+        .fault(
+            Endpoint::Get,
+            Fault::errcode(40_007)
+                .with_errmsg("invalid media_id")
+                .once(),
+        )
         .unwrap();
     let url = agent.asked.lock().unwrap()[0].media[0].url.clone().unwrap();
     assert_eq!(ask(Method::GET, &url, "", "").await.0, 404);
@@ -303,7 +309,9 @@ async fn whatever_is_wrong_gets_the_same_answer_and_leaves_nothing() {
     let large = with(good.query.clone(), "x".repeat(256 * 1024 + 1));
     assert_eq!(served.post(&large).await, (413, "".into()));
     // Sealed and signed for what they are: too old, for somebody else, with bad padding.
-    corp.wecom.faults(&json!({"redeliveries": 0})).unwrap();
+    corp.wecom
+        .change(&RuleChanges::new().redeliveries(0))
+        .unwrap();
     for (number, wrong) in ["signature", "time", "content", "receiver", "agent"]
         .into_iter()
         .enumerate()

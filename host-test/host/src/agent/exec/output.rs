@@ -59,10 +59,13 @@ impl Decoder for LineDecoder {
             return Ok(Some(self.end(&line)));
         }
         self.searched = buffer.len();
-        if self.head.is_some() || buffer.len() > self.most_bytes {
-            self.head.get_or_insert_with(|| head_of(buffer));
-            // With what it took of memory.
-            *buffer = BytesMut::new();
+        if self.head.is_some() {
+            buffer.clear();
+            self.searched = 0;
+        } else if buffer.len() > self.most_bytes {
+            self.head = Some(head_of(buffer));
+            // The line's memory is given back at once.
+            *buffer = BytesMut::with_capacity(HEAD_BYTES);
             self.searched = 0;
         }
         Ok(None)

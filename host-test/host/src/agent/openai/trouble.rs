@@ -262,6 +262,10 @@ mod tests {
             let trouble = told(&serde_json::from_str(body).unwrap()).unwrap();
             assert_eq!((trouble.status, trouble.fault), (status, fault), "{body}");
         }
+    }
+
+    #[test]
+    fn an_answer_without_an_error_tells_of_none() {
         for body in [
             "{}",
             "5",

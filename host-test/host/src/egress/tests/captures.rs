@@ -13,7 +13,7 @@ fn captures() -> Vec<Capture> {
 async fn capturing(answer: String) -> (Server, Egress) {
     let server = Server::start(answer.leak(), Then::Close).await;
     let mut rule = server.rule();
-    rule.credential = bot_token(true, false);
+    rule.credential = bot_token(Placement::Header);
     rule.captures = captures();
     let egress = egress(vec![rule], secrets());
     (server, egress)
@@ -204,19 +204,19 @@ async fn an_answer_that_breaks_off_gives_nothing() {
 async fn captures_hold_for_their_path_and_for_places_that_carry_the_credential() {
     let answer: &str = with_length("200 OK", "", &confirmed()).leak();
     let server = Server::start(answer, Then::KeepOpen).await;
-    let other = bot_token(true, false).map(|credential| Credential {
+    let other = bot_token(Placement::Header).map(|credential| Credential {
         name: "other".to_owned(),
         ..credential
     });
     for (credential, path, taken) in [
-        (bot_token(true, false), PATH, true),
-        (bot_token(false, true), PATH, true),
+        (bot_token(Placement::Header), PATH, true),
+        (bot_token(Placement::JsonBody), PATH, true),
         (
-            bot_token(true, false),
+            bot_token(Placement::Header),
             "/ilink/bot/get%5Fqrcode_status",
             true,
         ),
-        (bot_token(true, false), "/ilink/bot/getupdates", false),
+        (bot_token(Placement::Header), "/ilink/bot/getupdates", false),
         (other, PATH, false),
         (None, PATH, false),
     ] {
@@ -241,7 +241,7 @@ async fn a_rule_without_the_credential_is_no_way_around_a_capture() {
     let port = server.address.port();
     let mut narrow = Rule::new("http", "127.0.0.1", Some(port), "/ilink/bot").unwrap();
     narrow.configured = true;
-    narrow.credential = bot_token(true, false);
+    narrow.credential = bot_token(Placement::Header);
     narrow.captures = captures();
     let egress = egress(vec![server.rule(), narrow], secrets());
     for path in [
@@ -259,12 +259,15 @@ async fn a_rule_without_the_credential_is_no_way_around_a_capture() {
 async fn a_changed_secret_is_used_by_the_next_request_while_another_hangs() {
     let mut silent = Server::start("", Then::KeepOpen).await;
     let server = Server::start(OK, Then::KeepOpen).await;
-    let rules = [silent.rule(), server.rule()].map(|mut rule| {
-        rule.credential = bot_token(true, true);
-        rule
-    });
+    let mut rules = Vec::new();
+    for placement in [Placement::Header, Placement::JsonBody] {
+        for mut rule in [silent.rule(), server.rule()] {
+            rule.credential = bot_token(placement);
+            rules.push(rule);
+        }
+    }
     let secrets = secrets();
-    let egress = egress(rules.into(), secrets.clone());
+    let egress = egress(rules, secrets.clone());
     let request = |url: &str| {
         let mut request = post_json(url, r#"{"list":["{{bot-token}}"]}"#);
         let placeholder = "Bearer {{bot-token}}".parse().unwrap();

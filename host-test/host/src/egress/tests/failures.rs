@@ -210,14 +210,11 @@ async fn answers_that_are_no_http_are_errors() {
 #[tokio::test]
 async fn bodies_are_cut_off_at_the_limits() {
     let server = Server::start(OK, Then::KeepOpen).await;
-    let with_credential = |in_query| {
+    let with_credential = |placement| {
         let mut rule = server.rule();
         rule.credential = Some(Credential {
             name: "bot-token".to_owned(),
-            in_query,
-            in_path: false,
-            in_headers: !in_query,
-            in_json_body: false,
+            placement,
         });
         rule
     };
@@ -226,9 +223,14 @@ async fn bodies_are_cut_off_at_the_limits() {
     for (rule, most, fits, name) in [
         (server.rule(), (1, 1, 2), true, ""),
         (server.rule(), (9, 9, 1), false, "media_bytes"),
-        (with_credential(true), (1, 1, 2), true, ""),
-        (with_credential(false), (9, 2, 1), true, ""),
-        (with_credential(false), (9, 1, 9), false, "response_bytes"),
+        (with_credential(Placement::Query), (1, 1, 2), true, ""),
+        (with_credential(Placement::Header), (9, 2, 1), true, ""),
+        (
+            with_credential(Placement::Header),
+            (9, 1, 9),
+            false,
+            "response_bytes",
+        ),
     ] {
         let (request_bytes, response_bytes, media_bytes) = most;
         let limits = Limits {

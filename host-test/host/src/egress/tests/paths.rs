@@ -9,10 +9,7 @@ fn rules(server: &Server) -> Vec<Rule> {
     let mut api = server.rule().below("/bot{{bot-token}}").unwrap();
     api.credential = Some(Credential {
         name: "bot-token".to_owned(),
-        in_headers: false,
-        in_json_body: false,
-        in_query: false,
-        in_path: true,
+        placement: Placement::Path,
     });
     vec![server.rule(), api]
 }

@@ -75,7 +75,7 @@ async fn https_goes_through_a_tunnel_whose_ends_are_ours_and_the_servers() {
         let url = format!("{scheme}://user:pass@proxy.test:{port}");
         let proxies = Proxies::everything_through(&url).unwrap();
         let mut rule = example();
-        rule.credential = bot_token(true, false);
+        rule.credential = bot_token(Placement::Header);
         let egress = through(proxies, rule, Some(config.clone()));
         for _ in 0..2 {
             let mut request = get("https://example.com/a");
@@ -107,7 +107,7 @@ async fn https_goes_through_a_tunnel_whose_ends_are_ours_and_the_servers() {
 
     // The server is who the URL says, or there is no connection.
     let mut rule = Rule::new("https", "example.org", None, "").unwrap();
-    rule.credential = bot_token(true, false);
+    rule.credential = bot_token(Placement::Header);
     let egress = through(plain.everything(), rule, Some(config));
     let failure = send(&egress, "https://example.org/").await.err().unwrap();
     assert!(

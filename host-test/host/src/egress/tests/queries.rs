@@ -11,10 +11,7 @@ fn rules(server: &Server) -> Vec<Rule> {
         let mut rule = server.rule().below(path).unwrap();
         rule.credential = Some(Credential {
             name: name.to_owned(),
-            in_headers: false,
-            in_json_body: false,
-            in_query: true,
-            in_path: false,
+            placement: Placement::Query,
         });
         rule
     };
@@ -114,10 +111,7 @@ async fn a_failure_tells_nothing_of_the_query() {
     let mut rule = Rule::configured(&format!("http://{address}/")).unwrap();
     rule.credential = Some(Credential {
         name: "corp-secret".to_owned(),
-        in_headers: false,
-        in_json_body: false,
-        in_query: true,
-        in_path: false,
+        placement: Placement::Query,
     });
     let egress = egress(vec![rule], secrets);
     for query in [

@@ -58,12 +58,22 @@ impl Trouble {
 
 #[derive(Default)]
 struct Held {
-    connection: Option<MultiplexedConnection>,
+    line: Line,
     /// How many connections there were.
     number: u64,
     /// What the server calls the last connection.
     last: Option<Identity>,
-    outage: Option<Outage>,
+}
+
+/// Whether there is a connection.
+#[derive(Default)]
+enum Line {
+    /// None yet.
+    #[default]
+    Closed,
+    Open(MultiplexedConnection),
+    /// The server is away.
+    Away(Outage),
 }
 
 struct Identity {
@@ -89,7 +99,7 @@ impl Link {
             held: Mutex::default(),
             trouble: std::sync::Mutex::default(),
         };
-        let about = link.connect(&mut *link.held.lock().await).await?;
+        let (_, about) = link.connect(&mut *link.held.lock().await).await?;
         Ok((Arc::new(link), about))
     }
 
@@ -179,34 +189,31 @@ impl Link {
 
     async fn connection(&self) -> Result<(MultiplexedConnection, u64), String> {
         let mut held = self.held.lock().await;
-        if let Some(connection) = &held.connection {
-            return Ok((connection.clone(), held.number));
-        }
-        if let Some(outage) = &held.outage
-            && Instant::now() < outage.next_attempt
-        {
-            return Err(outage.reason.clone());
-        }
+        let away_since = match &held.line {
+            Line::Open(connection) => return Ok((connection.clone(), held.number)),
+            Line::Away(outage) if Instant::now() < outage.next_attempt => {
+                return Err(outage.reason.clone());
+            }
+            Line::Away(outage) => Some(outage.since),
+            Line::Closed => None,
+        };
         match self.connect(&mut held).await {
-            Ok(_) => {
-                if let Some(outage) = held.outage.take() {
-                    let seconds = outage.since.elapsed().as_secs_f32();
+            Ok((connection, _)) => {
+                if let Some(since) = away_since {
+                    let seconds = since.elapsed().as_secs_f32();
                     tracing::info!("the state at {} is back after {seconds:.1} s", self.address);
                 }
+                Ok((connection, held.number))
             }
-            Err(reason) => self.note(&mut held, &reason, true),
-        }
-        match &held.connection {
-            Some(connection) => Ok((connection.clone(), held.number)),
-            None => Err(held
-                .outage
-                .as_ref()
-                .map_or_else(String::new, |outage| outage.reason.clone())),
+            Err(reason) => {
+                self.note(&mut held, &reason, true);
+                Err(reason)
+            }
         }
     }
 
     /// A caller that waits for the lock meanwhile finds a connection, or fails at once.
-    async fn connect(&self, held: &mut Held) -> Result<About, String> {
+    async fn connect(&self, held: &mut Held) -> Result<(MultiplexedConnection, About), String> {
         let attempt = async {
             // The limits of time are ours, and cover all of it.
             let config = AsyncConnectionConfig::new()
@@ -253,15 +260,15 @@ impl Link {
                 return Err(format!("it does not answer for {waited} s"));
             }
         };
-        held.connection = Some(connection);
+        held.line = Line::Open(connection.clone());
         held.number += 1;
         held.last = identity;
-        Ok(about)
+        Ok((connection, about))
     }
 
     async fn lose(&self, number: u64, reason: &str) {
         let mut held = self.held.lock().await;
-        if held.number == number && held.connection.take().is_some() {
+        if held.number == number && matches!(held.line, Line::Open(_)) {
             self.note(&mut held, reason, false);
         }
     }
@@ -269,18 +276,21 @@ impl Link {
     /// Notes that the server is away; `failed` when connecting failed.
     fn note(&self, held: &mut MutexGuard<'_, Held>, reason: &str, failed: bool) {
         let now = Instant::now();
-        if held.outage.is_none() {
+        if !matches!(held.line, Line::Away(_)) {
             tracing::warn!(
                 "the state at {} is away: {reason}; what is under way is done again when it is back",
                 self.address
             );
+            held.line = Line::Away(Outage {
+                since: now,
+                reason: String::new(),
+                next_attempt: now,
+                pause: FIRST_PAUSE,
+            });
         }
-        let outage = held.outage.get_or_insert_with(|| Outage {
-            since: now,
-            reason: String::new(),
-            next_attempt: now,
-            pause: FIRST_PAUSE,
-        });
+        let Line::Away(outage) = &mut held.line else {
+            return;
+        };
         outage.reason = reason.to_owned();
         if failed {
             outage.next_attempt = now + outage.pause;

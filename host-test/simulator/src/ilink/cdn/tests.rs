@@ -1,23 +1,22 @@
 //! The CDN with everything that goes wrong on it.
 
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, LOCATION};
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::{Value, json};
 
 use super::*;
-use crate::Content;
-use crate::MediaKind;
+use crate::faults::Reference;
+use crate::ilink::Endpoint;
 use crate::ilink::cipher::Key;
 use crate::ilink::client::{Client, announcement, sealed, strict_simulator};
 use crate::ilink::state::IN_MEMORY;
 use crate::query::escaped;
-use crate::{Simulator, SimulatorOptions};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http::HeaderMap;
-use serde_json::Value;
-use serde_json::json;
-use std::time::Duration;
+use crate::{Content, Fault, MediaKind, Simulator, SimulatorOptions};
 
 const ALICE: &str = "wxid_alice@im.wechat";
 const TEXT: &[u8] = b"what is in the file";
@@ -80,7 +79,10 @@ async fn what_was_uploaded_can_be_downloaded() {
 async fn an_upload_by_parameter_must_be_percent_encoded() {
     let (simulator, client, _) = ready(TEXT).await;
     simulator
-        .faults(&json!({"getuploadurl": {"answer": "param"}}))
+        .fault(
+            Endpoint::GetUploadUrl,
+            Fault::upload_reference(Reference::Param),
+        )
         .unwrap();
     let body = announcement(ALICE, 3, TEXT);
     let answer = client.call("getuploadurl", body.clone()).await;

@@ -26,7 +26,7 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// Counts and checks the request, and tells its fault. `owner` is the bot whose file it is.
+    /// Counts and checks the request; returns its fault. `owner` is the bot whose file it is.
     pub(super) fn arrive(
         server: Arc<ServerState>,
         endpoint: Endpoint,

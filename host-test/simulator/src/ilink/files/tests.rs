@@ -3,10 +3,11 @@
 use serde_json::json;
 
 use super::*;
-use crate::Content;
-use crate::Simulator;
+use crate::ilink::RuleChanges;
 use crate::ilink::cipher::{Opening, hex};
 use crate::ilink::client::{Client, strict_simulator};
+use crate::ilink::rules::{FileForm, KeyForm};
+use crate::{Content, Simulator};
 
 const ALICE: &str = "wxid_alice@im.wechat";
 const PLAIN: &[u8] = b"what is in the file";
@@ -88,7 +89,7 @@ async fn each_kind_opens_with_its_key_in_each_form() {
 async fn an_image_without_key_is_served_as_it_is() {
     let simulator = strict_simulator().await;
     simulator
-        .faults(&json!({"files": {"key": "none"}}))
+        .change(&RuleChanges::new().files(Some(FileForm::new().key(KeyForm::None))))
         .unwrap();
     let message = simulator.send_file(ALICE, MediaKind::Image, "a.png", PLAIN);
     let image = &message["item_list"][0]["image_item"];

@@ -22,7 +22,7 @@ const TOKENS_REFUSED: &str = r#"{"ret":-1,"errmsg":"invalid token"}"#;
 /// The answer to another kind of bot.
 const OTHER_TYPE: &str = r#"{"ret":2}"#;
 
-/// Answers a request of the login, so far as its fault allows.
+/// Answers a request of the login, as far as its fault allows.
 pub(crate) async fn answer(mut call: Call, head: &Parts) -> Result<Response<AnswerBody>, Cut> {
     let server = call.server.clone();
     let query = head.uri.query();

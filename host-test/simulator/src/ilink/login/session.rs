@@ -1,7 +1,7 @@
 //! One QR code from its making to its end.
 //!
-//! What ends a login (confirmed, already bound, blocked) is told for another life of a code from
-//! then on, so that an answer that was lost can be asked for again; then the code is expired.
+//! A login ends confirmed, already bound or blocked. The server repeats that answer for another life
+//! of a code, so that a client can ask again for an answer that was lost. Then the code is expired.
 
 use std::time::Duration;
 
@@ -148,7 +148,7 @@ impl Session {
         there.is_some_and(|there| !there.is_empty() && there.eq_ignore_ascii_case(host))
     }
 
-    /// What a poll is told that came to this host, with these digits or an empty text.
+    /// The status for a poll that came to this host, with these digits or an empty text.
     pub(super) fn look(
         &mut self,
         server: &ServerState,
@@ -218,7 +218,7 @@ impl Session {
 }
 
 impl Redirect {
-    /// Whether a poll that came to this host has followed; if not, it is told now.
+    /// Whether a poll that came to this host has followed. If not, this poll is sent there.
     fn is_followed_at(&mut self, host: &str) -> bool {
         let wanted = self.host.as_deref().unwrap_or_default();
         // A client that is sent nowhere stays where it is.

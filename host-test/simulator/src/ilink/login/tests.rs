@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::Act;
-use crate::LoginCounters;
+use crate::ilink::RuleChanges;
 use crate::ilink::client::{Client, json_of, strict_simulator, texts};
 use crate::ilink::state::CODES;
-use crate::{DEFAULT_USER, Simulator};
+use crate::{DEFAULT_USER, LoginCounters, Simulator};
 
 const BOB: &str = "wxid_bob@im.wechat";
 
@@ -48,7 +48,9 @@ async fn status(client: &Client, qr: &Value) -> String {
 async fn a_login_makes_a_new_bot_and_ends_the_one_before() {
     let (simulator, client) = simulator().await;
     let old_poll = {
-        simulator.faults(&json!({"hold_ms": 60_000})).unwrap();
+        simulator
+            .change(&RuleChanges::new().hold(Duration::from_secs(60)))
+            .unwrap();
         let client = client.clone();
         tokio::spawn(async move { client.poll("").await })
     };
@@ -81,7 +83,9 @@ async fn a_login_makes_a_new_bot_and_ends_the_one_before() {
     for _ in 0..2 {
         assert_eq!(client.qr_status(&qr, "").await, confirmed);
     }
-    simulator.faults(&json!({"hold_ms": 1})).unwrap();
+    simulator
+        .change(&RuleChanges::new().hold(Duration::from_millis(1)))
+        .unwrap();
     assert_eq!(client.poll("").await, stale);
     let new = Client::of(&simulator, &account);
     assert_eq!(new.poll("").await["msgs"], json!([]));
@@ -110,17 +114,23 @@ async fn a_poll_waits_for_the_scan_by_the_clock() {
     assert!(!poll.is_finished());
     advance(&simulator, 1);
     assert_eq!(poll.await.unwrap(), json!({"status": "wait"}));
-    simulator.faults(&json!({"qr_hold_ms": 1_000_000})).unwrap();
+    simulator
+        .change(&RuleChanges::new().qr_hold(Duration::from_secs(1000)))
+        .unwrap();
     let poll = hanging(&simulator, &client, &qr).await;
     // What the rules say now also holds for polls that are open.
-    simulator.faults(&json!({"qr_hold_ms": 0})).unwrap();
+    simulator
+        .change(&RuleChanges::new().qr_hold(Duration::from_secs(0)))
+        .unwrap();
     assert_eq!(poll.await.unwrap()["status"], "wait");
 }
 
 #[tokio::test]
 async fn a_code_expires_in_every_step_but_not_before() {
     let (simulator, client) = simulator().await;
-    simulator.faults(&json!({"qr_hold_ms": 200_000})).unwrap();
+    simulator
+        .change(&RuleChanges::new().qr_hold(Duration::from_secs(200)))
+        .unwrap();
     for act in [None, Some(Act::Scan), Some(Act::ScanWithDigits)] {
         let qr = client.qr(&[]).await;
         let qr_hangs = act.is_none();
@@ -140,7 +150,9 @@ async fn a_code_expires_in_every_step_but_not_before() {
         let late = simulator.login(BOB, Act::Confirm).unwrap_err();
         assert!(late.contains("expired"), "{late}");
     }
-    simulator.faults(&json!({"qr_ms": 1000})).unwrap();
+    simulator
+        .change(&RuleChanges::new().qr_life(Duration::from_secs(1)))
+        .unwrap();
     let qr = client.qr(&[]).await;
     advance(&simulator, 1);
     assert_eq!(status(&client, &qr).await, "expired");
@@ -193,7 +205,9 @@ async fn wrong_digits_block_the_login() {
     assert_eq!(status(&client, &qr).await, "verify_code_blocked");
     assert_eq!(simulator.violations(), Vec::<String>::new());
     // Digits for another code than the one that asked.
-    simulator.faults(&json!({"qr_hold_ms": 0})).unwrap();
+    simulator
+        .change(&RuleChanges::new().qr_hold(Duration::from_secs(0)))
+        .unwrap();
     let qr = client.qr(&[]).await;
     assert_eq!(client.qr_status(&qr, "1234").await["status"], "wait");
     assert_eq!(simulator.violations().len(), 1);
@@ -262,7 +276,7 @@ async fn a_client_that_has_the_persons_bot_is_told_so() {
     let expired = json!({"account": simulator.account_id(), "session": {"expired": "ret"}});
     simulator.faults(&expired).unwrap();
     assert_eq!(scanned(&[&token]).await, "scaned");
-    simulator.faults(&json!({"session": null})).unwrap();
+    simulator.change(&RuleChanges::new().session(None)).unwrap();
     assert_eq!(scanned(&[&token]).await, "binded_redirect");
     let now = simulator.log_in_elsewhere(DEFAULT_USER);
     assert_eq!(scanned(&[&token]).await, "scaned");

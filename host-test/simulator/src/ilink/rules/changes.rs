@@ -17,16 +17,16 @@ use crate::json::{Member, Millis, read};
 ///
 /// ```
 /// use gateway_simulator::Fault;
-/// use gateway_simulator::ilink::{Changes, Endpoint};
+/// use gateway_simulator::ilink::{Endpoint, RuleChanges};
 ///
-/// let changes = Changes::new()
+/// let changes = RuleChanges::new()
 ///     .budget(None)
 ///     .fault(Endpoint::SendMessage, Fault::ret(-2).times(3));
 /// # let _ = changes;
 /// ```
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a JSON object")]
-pub struct Changes {
+pub struct RuleChanges {
     pub(crate) account: Member<String>,
     reset: bool,
     strict: Member<bool>,
@@ -71,121 +71,121 @@ pub struct Changes {
 }
 
 /// A method for each rule.
-impl Changes {
+impl RuleChanges {
     /// Nothing yet, of all accounts, later ones too.
-    pub fn new() -> Changes {
-        Changes::default()
+    pub fn new() -> RuleChanges {
+        RuleChanges::default()
     }
 
     /// Nothing yet, of this account alone. The login's rules and faults cannot be changed with it.
-    pub fn of_account(account_id: impl Into<String>) -> Changes {
-        Changes {
+    pub fn of_account(account_id: impl Into<String>) -> RuleChanges {
+        RuleChanges {
             account: Member::Given(account_id.into()),
-            ..Changes::default()
+            ..RuleChanges::default()
         }
     }
 
     /// First back to the rules of the start.
     #[must_use]
-    pub fn reset(mut self) -> Changes {
+    pub fn reset(mut self) -> RuleChanges {
         self.reset = true;
         self
     }
 
     /// Whether headers and bodies are compared with the official client's.
     #[must_use]
-    pub fn strict(mut self, strict: bool) -> Changes {
+    pub fn strict(mut self, strict: bool) -> RuleChanges {
         self.strict = Member::Given(strict);
         self
     }
 
     /// How long a poll waits for a message, less a margin.
     #[must_use]
-    pub fn hold(mut self, hold: Duration) -> Changes {
+    pub fn hold(mut self, hold: Duration) -> RuleChanges {
         self.hold_ms = Member::Given(Millis(hold));
         self
     }
 
     /// After how long a proxy before the server answers polls with 524; `None` is never.
     #[must_use]
-    pub fn edge(mut self, after: Option<Duration>) -> Changes {
+    pub fn edge(mut self, after: Option<Duration>) -> RuleChanges {
         self.edge_ms = Member::Given(after.map(Millis));
         self
     }
 
     /// `longpolling_timeout_ms` of the answers; zero leaves it out, `None` is the hold.
     #[must_use]
-    pub fn advertise(mut self, timeout: Option<Duration>) -> Changes {
+    pub fn advertise(mut self, timeout: Option<Duration>) -> RuleChanges {
         self.advertise_ms = Member::Given(timeout.map(Millis));
         self
     }
 
     /// Messages of one answer at most; at least one.
     #[must_use]
-    pub fn batch(mut self, messages: u64) -> Changes {
+    pub fn batch(mut self, messages: u64) -> RuleChanges {
         self.batch = Member::Given(messages);
         self
     }
 
     /// What a cursor does to the messages before it.
     #[must_use]
-    pub fn cursors(mut self, cursors: Cursors) -> Changes {
+    pub fn cursors(mut self, cursors: Cursors) -> RuleChanges {
         self.cursor = Member::Given(cursors);
         self
     }
 
     /// Sends to a person until they write again; `None` is no limit.
     #[must_use]
-    pub fn budget(mut self, sends: Option<u64>) -> Changes {
+    pub fn budget(mut self, sends: Option<u64>) -> RuleChanges {
         self.budget = Member::Given(sends);
         self
     }
 
     /// How long after a person's message they can be written to; `None` is for ever.
     #[must_use]
-    pub fn window(mut self, window: Option<Duration>) -> Changes {
+    pub fn window(mut self, window: Option<Duration>) -> RuleChanges {
         self.window_ms = Member::Given(window.map(Millis));
         self
     }
 
     /// The throttle of the bot's sends.
     #[must_use]
-    pub fn burst(mut self, burst: Option<Burst>) -> Changes {
+    pub fn burst(mut self, burst: Option<Burst>) -> RuleChanges {
         self.burst = Member::Given(burst);
         self
     }
 
     /// The life of a typing ticket; `None` is for ever.
     #[must_use]
-    pub fn ticket_life(mut self, life: Option<Duration>) -> Changes {
+    pub fn ticket_life(mut self, life: Option<Duration>) -> RuleChanges {
         self.ticket_ms = Member::Given(life.map(Millis));
         self
     }
 
     /// Whether a repeated `client_id` is accepted with the first id and shown once.
     #[must_use]
-    pub fn dedupe(mut self, dedupe: bool) -> Changes {
+    pub fn dedupe(mut self, dedupe: bool) -> RuleChanges {
         self.dedupe = Member::Given(dedupe);
         self
     }
 
     /// How much later accepted sends reach the phone.
     #[must_use]
-    pub fn delivery_delay(mut self, delay: Duration) -> Changes {
+    pub fn delivery_delay(mut self, delay: Duration) -> RuleChanges {
         self.delivery_ms = Member::Given(Millis(delay));
         self
     }
 
     /// The session expires; `None` ends that.
     #[must_use]
-    pub fn session(mut self, expired: Option<ExpiredSession>) -> Changes {
+    pub fn session(mut self, expired: Option<ExpiredSession>) -> RuleChanges {
         self.session = Member::Given(expired);
         self
     }
 
     /// Whether every endpoint answers -14 until `notifystart` was called.
     #[must_use]
-    pub fn needs_start(mut self, needs_start: bool) -> Changes {
+    pub fn needs_start(mut self, needs_start: bool) -> RuleChanges {
         self.needs_start = Member::Given(needs_start);
         self
     }
@@ -193,106 +193,111 @@ impl Changes {
     /// Whether sends with other headers or `base_info` than the official ones are accepted, but
     /// after the first one never shown.
     #[must_use]
-    pub fn needs_app_headers(mut self, needs_app_headers: bool) -> Changes {
+    pub fn needs_app_headers(mut self, needs_app_headers: bool) -> RuleChanges {
         self.needs_app_headers = Member::Given(needs_app_headers);
         self
     }
 
     /// What happens to people's messages.
     #[must_use]
-    pub fn inbound(mut self, inbound: Option<Inbound>) -> Changes {
+    pub fn inbound(mut self, inbound: Option<Inbound>) -> RuleChanges {
         self.inbound = Member::Given(inbound);
         self
     }
 
     /// How people's files are referred to.
     #[must_use]
-    pub fn files(mut self, form: Option<FileForm>) -> Changes {
+    pub fn files(mut self, form: Option<FileForm>) -> RuleChanges {
         self.files = Member::Given(form);
         self
     }
 
     /// The CDN's base in full URLs; `None` is this server's.
     #[must_use]
-    pub fn cdn_base_url(mut self, url: Option<String>) -> Changes {
+    pub fn cdn_base_url(mut self, url: Option<String>) -> RuleChanges {
         self.cdn_base_url = Member::Given(url);
         self
     }
 
     /// The life of a QR code.
     #[must_use]
-    pub fn qr_life(mut self, life: Duration) -> Changes {
+    pub fn qr_life(mut self, life: Duration) -> RuleChanges {
         self.qr_ms = Member::Given(Millis(life));
         self
     }
 
     /// How long `get_qrcode_status` waits for the scan.
     #[must_use]
-    pub fn qr_hold(mut self, hold: Duration) -> Changes {
+    pub fn qr_hold(mut self, hold: Duration) -> RuleChanges {
         self.qr_hold_ms = Member::Given(Millis(hold));
         self
     }
 
     /// Wrong digits that block a login; at least one.
     #[must_use]
-    pub fn wrong_codes(mut self, count: u64) -> Changes {
+    pub fn wrong_codes(mut self, count: u64) -> RuleChanges {
         self.wrong_codes = Member::Given(count);
         self
     }
 
     /// Whether `get_bot_qrcode` with tokens in it is answered `{"ret":-1}`.
     #[must_use]
-    pub fn refuses_tokens(mut self, refuses: bool) -> Changes {
+    pub fn refuses_tokens(mut self, refuses: bool) -> RuleChanges {
         self.refuses_tokens = Member::Given(refuses);
         self
     }
 
     /// `baseurl` of a confirmed login.
     #[must_use]
-    pub fn login_base_url(mut self, url: LoginBaseUrl) -> Changes {
+    pub fn login_base_url(mut self, url: LoginBaseUrl) -> RuleChanges {
         self.baseurl = Member::Given(url);
         self
     }
 
     /// Whether QR codes are scanned and confirmed by themselves.
     #[must_use]
-    pub fn auto_login(mut self, auto: Option<AutoLogin>) -> Changes {
+    pub fn auto_login(mut self, auto: Option<AutoLogin>) -> RuleChanges {
         self.auto_login = Member::Given(AutoLoginRule(auto));
         self
     }
 
     /// A fault of an endpoint, in place of those that it had.
     #[must_use]
-    pub fn fault(self, endpoint: Endpoint, fault: Fault) -> Changes {
+    pub fn fault(self, endpoint: Endpoint, fault: Fault) -> RuleChanges {
         self.faults(endpoint, [fault])
     }
 
-    /// Faults of an endpoint, one after the other, in place of those that it had. None clears
-    /// them.
+    /// The endpoint has no faults any more.
+    #[must_use]
+    pub fn clear(self, endpoint: Endpoint) -> RuleChanges {
+        self.faults(endpoint, [])
+    }
+
+    /// Faults of an endpoint, one after the other, in place of those that it had.
     #[must_use]
     pub fn faults(
         mut self,
         endpoint: Endpoint,
         faults: impl IntoIterator<Item = Fault>,
-    ) -> Changes {
+    ) -> RuleChanges {
         *self.queue_mut(endpoint) = Member::Given(faults.into_iter().collect());
         self
     }
 
     /// A fault of each endpoint that has none in these changes.
     #[must_use]
-    pub fn fault_everywhere(mut self, fault: Fault) -> Changes {
+    pub fn fault_everywhere(mut self, fault: Fault) -> RuleChanges {
         self.everywhere = Member::Given([fault].into_iter().collect());
         self
     }
 }
 
-impl Changes {
+impl RuleChanges {
     /// Reads the JSON of `POST /sim/faults`.
     ///
     /// # Errors
     /// A sentence that names what is wrong.
-    pub(crate) fn read(changes: &Value) -> Result<Changes, String> {
+    pub(crate) fn read(changes: &Value) -> Result<RuleChanges, String> {
         if !changes.is_object() {
             return Err("faults must be a JSON object, such as {\"hold_ms\": 500}.".to_owned());
         }

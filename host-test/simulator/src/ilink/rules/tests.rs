@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Changes, Rules};
+use super::{RuleChanges, Rules};
 use crate::faults::Effect;
 use crate::ilink::Endpoint;
 
@@ -13,7 +13,7 @@ fn rules() -> Rules {
 }
 
 fn apply(rules: &mut Rules, changes: Value) -> Result<(), String> {
-    let changes = Changes::read(&changes)?;
+    let changes = RuleChanges::read(&changes)?;
     changes.check()?;
     changes.apply(rules, &self::rules(), Duration::from_secs(100));
     Ok(())

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::Simulator;
+use crate::ilink::RuleChanges;
 use crate::ilink::client::{Client, message, strict_simulator};
 
 const ALICE: &str = "wxid_alice@im.wechat";
@@ -55,7 +56,7 @@ async fn ten_sends_then_the_person_must_write() {
     assert_eq!(client.send(BOB, "x", "c").await["ret"], 0);
     simulator.say(ALICE, "go on");
     assert_eq!(client.send(ALICE, "x", "d").await["ret"], 0);
-    simulator.faults(&json!({"budget": null})).unwrap();
+    simulator.change(&RuleChanges::new().budget(None)).unwrap();
     for number in 0..20 {
         assert_eq!(
             client.send(ALICE, "x", &format!("e{number}")).await["ret"],
@@ -78,7 +79,7 @@ async fn the_window_closes_after_a_day() {
     assert_eq!(client.send(ALICE, "x", "1").await["ret"], 0);
     clock.advance(Duration::from_secs(2 * 3600));
     assert_eq!(client.send(ALICE, "x", "2").await, refused());
-    simulator.faults(&json!({"window_ms": null})).unwrap();
+    simulator.change(&RuleChanges::new().window(None)).unwrap();
     assert_eq!(client.send(ALICE, "x", "3").await["ret"], 0);
 }
 
@@ -177,7 +178,7 @@ async fn a_repeated_client_id_shows_twice_unless_told_to_dedupe() {
     let first = client.send(ALICE, "x", "c").await;
     let second = client.send(ALICE, "x", "c").await;
     assert_ne!(first["message_id"], second["message_id"]);
-    simulator.faults(&json!({"dedupe": true})).unwrap();
+    simulator.change(&RuleChanges::new().dedupe(true)).unwrap();
     assert_eq!(client.send(ALICE, "x", "c").await, first);
     assert_eq!(simulator.answers(ALICE).len(), 2);
     assert_eq!(simulator.counters().repeats, 2);
@@ -208,7 +209,7 @@ async fn late_deliveries_keep_their_order() {
     let (simulator, client) = simulator().await;
     simulator.say(ALICE, "hi");
     simulator
-        .faults(&json!({"delivery_ms": 7_200_000}))
+        .change(&RuleChanges::new().delivery_delay(Duration::from_secs(7200)))
         .unwrap();
     for text in ["1", "2", "3"] {
         assert_eq!(client.send(ALICE, text, text).await["ret"], 0);
@@ -230,7 +231,7 @@ async fn without_app_headers_only_the_first_send_arrives() {
     let (simulator, mut client) = simulator().await;
     client.headers.remove("ilink-app-id");
     simulator
-        .faults(&json!({"needs_app_headers": true, "strict": false}))
+        .change(&RuleChanges::new().needs_app_headers(true).strict(false))
         .unwrap();
     simulator.say(ALICE, "hi");
     for text in ["1", "2"] {

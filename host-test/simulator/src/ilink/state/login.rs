@@ -58,11 +58,11 @@ impl QrCodes {
     }
 }
 
-/// One QR code and what became of it.
+/// One QR code and its state.
 pub(crate) struct Session {
     pub(crate) qrcode: String,
     pub(crate) url: String,
-    /// What the client said to have, so far as it is some bot's.
+    /// Tokens that the client claims to have and that belong to a bot.
     pub(crate) tokens: Vec<String>,
     pub(crate) made: Duration,
     pub(crate) ends: Duration,
@@ -98,7 +98,7 @@ pub(crate) struct Redirect {
     pub(crate) asked: bool,
 }
 
-/// What a poll is told.
+/// The answer to a status poll.
 pub(crate) enum Status {
     Wait,
     NeedsDigits,

@@ -18,7 +18,7 @@ use super::login::Login;
 use super::wire_log::WireLog;
 use crate::gate::Gate;
 use crate::ilink::options::SimulatorOptions;
-use crate::ilink::rules::{Changes, Rules};
+use crate::ilink::rules::{RuleChanges, Rules};
 use crate::json::Member;
 use crate::query::escaped;
 use crate::sync::lock;
@@ -103,7 +103,7 @@ impl ServerState {
     ///
     /// # Errors
     /// A sentence that names what is wrong.
-    pub(crate) fn change(&self, changes: &Changes) -> Result<(), String> {
+    pub(crate) fn change(&self, changes: &RuleChanges) -> Result<(), String> {
         changes.check()?;
         let now = self.clock.elapsed();
         let bots = match &changes.account {
@@ -222,7 +222,7 @@ impl ServerState {
         }
     }
 
-    /// Where clients of this machine reach it: an address that stands for all is none to connect to.
+    /// Where clients of this machine reach it. An unspecified address is replaced by loopback.
     pub(crate) fn address_to_call(&self) -> SocketAddr {
         let ip = match self.address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

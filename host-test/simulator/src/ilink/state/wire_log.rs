@@ -106,7 +106,7 @@ impl Exchange {
 }
 
 /// The body as JSON with its secrets replaced. One that is no JSON may hold a secret anywhere,
-/// so of a broken one only the length is told; pages and empty bodies are shown.
+/// so of a broken one the log has only the length. Pages and empty bodies are shown.
 fn masked_body(bytes: &[u8]) -> Value {
     match serde_json::from_slice(bytes) {
         Ok(mut body) => {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Found;
 
-/// Checks which members an item and what is in it have. Whether the values are right is told by
+/// Checks which members an item and what is in it have. Whether the values are right is checked by
 /// what a phone shows.
 pub(super) fn check(item: &Value, found: &mut Found) {
     let progress = ["type", "create_time_ms", "is_completed"];

@@ -2,11 +2,9 @@
 
 use serde_json::json;
 
-use crate::DEFAULT_USER;
-use crate::Simulator;
-use crate::SimulatorOptions;
 use crate::ilink::client::{Client, strict_simulator, texts};
 use crate::ilink::state::DISPLACED;
+use crate::{DEFAULT_USER, Simulator, SimulatorOptions};
 
 const BOB: &str = "wxid_bob@im.wechat";
 

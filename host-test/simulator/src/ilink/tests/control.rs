@@ -1,11 +1,10 @@
 //! The control paths.
 
-use crate::Content;
-use crate::DEFAULT_USER;
-use crate::ilink::client::{Client, strict_simulator, texts};
 use http::Method;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::ilink::client::{Client, strict_simulator, texts};
+use crate::{Content, DEFAULT_USER};
 
 #[tokio::test]
 async fn a_person_speaks_over_http() {

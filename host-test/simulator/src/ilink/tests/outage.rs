@@ -2,9 +2,8 @@
 
 use serde_json::json;
 
-use crate::{Simulator, SimulatorOptions};
-
 use crate::ilink::client::{Client, texts};
+use crate::{Simulator, SimulatorOptions};
 
 #[tokio::test]
 async fn the_network_goes_and_comes_back_at_the_same_address() {

@@ -1,12 +1,10 @@
 //! What people write, as a client gets it.
 
-use crate::Repeat;
-use crate::Simulator;
-use crate::SimulatorOptions;
-use crate::ilink::client::{Client, strict_simulator};
 use gateway_listener::clock::Clock;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::ilink::client::{Client, strict_simulator};
+use crate::{Repeat, Simulator, SimulatorOptions};
 
 const ALICE: &str = "wxid_alice@im.wechat";
 

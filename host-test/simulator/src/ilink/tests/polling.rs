@@ -1,12 +1,13 @@
 //! The long poll: what it hands out, and when.
 
-use serde_json::json;
-use tokio::time::Instant;
-
-use crate::Simulator;
-use crate::SimulatorOptions;
-use crate::ilink::client::{Client, cursor, strict_simulator, texts};
 use std::time::Duration;
+
+use serde_json::json;
+
+use crate::ilink::RuleChanges;
+use crate::ilink::client::{Client, cursor, strict_simulator, texts};
+use crate::ilink::rules::Cursors;
+use crate::{Simulator, SimulatorOptions};
 
 const ALICE: &str = "wxid_alice@im.wechat";
 
@@ -38,13 +39,18 @@ async fn a_message_ends_the_hold_at_once() {
 #[tokio::test]
 async fn an_empty_poll_is_answered_before_the_advertised_time() {
     let simulator = strict_simulator().await;
-    let began = Instant::now();
+    let clock = &simulator.server().clock;
+    let began = clock.elapsed();
     let answer = Client::new(&simulator).poll("").await;
-    assert!(began.elapsed() >= Duration::from_millis(270));
+    assert!(clock.elapsed() - began >= Duration::from_millis(270));
     assert_eq!(answer["longpolling_timeout_ms"], 300);
     assert_eq!((&answer["msgs"], cursor(&answer)), (&json!([]), ""));
     simulator
-        .faults(&json!({"advertise_ms": 0, "hold_ms": 0}))
+        .change(
+            &RuleChanges::new()
+                .advertise(Some(Duration::from_secs(0)))
+                .hold(Duration::from_secs(0)),
+        )
         .unwrap();
     assert!(
         Client::new(&simulator)
@@ -113,7 +119,11 @@ async fn a_rewound_cursor_delivers_again_from_there() {
 async fn an_acknowledged_message_never_comes_again() {
     let (simulator, client) = simulator().await;
     simulator
-        .faults(&json!({"cursor": "acknowledge", "hold_ms": 1}))
+        .change(
+            &RuleChanges::new()
+                .cursors(Cursors::Acknowledge)
+                .hold(Duration::from_millis(1)),
+        )
         .unwrap();
     simulator.say(ALICE, "one");
     let first = client.poll("").await;
@@ -127,7 +137,11 @@ async fn an_acknowledged_message_never_comes_again() {
 async fn a_consumed_message_never_comes_again() {
     let (simulator, client) = simulator().await;
     simulator
-        .faults(&json!({"cursor": "consume", "hold_ms": 1}))
+        .change(
+            &RuleChanges::new()
+                .cursors(Cursors::Consume)
+                .hold(Duration::from_millis(1)),
+        )
         .unwrap();
     simulator.say(ALICE, "one");
     assert_eq!(texts(&client.poll("").await), ["one"]);
@@ -139,7 +153,9 @@ async fn a_consumed_message_never_comes_again() {
 #[tokio::test]
 async fn a_poll_that_its_client_leaves_consumes_nothing() {
     let (simulator, client) = simulator().await;
-    simulator.faults(&json!({"cursor": "consume"})).unwrap();
+    simulator
+        .change(&RuleChanges::new().cursors(Cursors::Consume))
+        .unwrap();
     let left = client.clone();
     let poll = tokio::spawn(async move { left.poll("").await });
     simulator
@@ -172,7 +188,7 @@ async fn a_newer_poll_ends_the_older_one() {
 #[tokio::test]
 async fn batches_are_limited_and_go_on_where_they_ended() {
     let (simulator, client) = simulator().await;
-    simulator.faults(&json!({"batch": 2})).unwrap();
+    simulator.change(&RuleChanges::new().batch(2)).unwrap();
     for text in ["1", "2", "3"] {
         simulator.say(ALICE, text);
     }
@@ -225,7 +241,7 @@ async fn accounts_know_nothing_of_each_other() {
     assert_eq!(clients.1.poll("").await["ret"], -14);
     assert_eq!(clients.0.poll("").await["ret"], 0);
     assert_eq!(simulator.violations(), Vec::<String>::new());
-    simulator.faults(&json!({"session": null})).unwrap();
+    simulator.change(&RuleChanges::new().session(None)).unwrap();
     clients.1.poll(cursor(&first)).await;
     assert_eq!(simulator.violations().len(), 1);
     assert!(simulator.account("nobody@im.bot").is_none());

@@ -1,9 +1,9 @@
 //! The end of the server.
 
-use crate::Simulator;
-use crate::SimulatorOptions;
-use crate::ilink::client::Client;
 use serde_json::json;
+
+use crate::ilink::client::Client;
+use crate::{Simulator, SimulatorOptions};
 
 #[tokio::test]
 async fn shutdown_ends_open_polls_and_frees_the_port() {

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::Event;
-use crate::Typing;
+use crate::ilink::RuleChanges;
 use crate::ilink::client::{Client, strict_simulator};
-use serde_json::Value;
+use crate::{Event, Typing};
 
 const ALICE: &str = "wxid_alice@im.wechat";
 
@@ -65,7 +64,9 @@ async fn a_ticket_expires_by_the_clock() {
     let config = client
         .call("getconfig", json!({"ilink_user_id": ALICE}))
         .await;
-    simulator.faults(&json!({"ticket_ms": 60_000})).unwrap();
+    simulator
+        .change(&RuleChanges::new().ticket_life(Some(Duration::from_secs(60))))
+        .unwrap();
     simulator
         .first()
         .server
@@ -91,7 +92,9 @@ async fn a_ticket_expires_by_the_clock() {
 async fn coming_and_going_is_counted_and_can_be_required() {
     let simulator = strict_simulator().await;
     let client = Client::new(&simulator);
-    simulator.faults(&json!({"needs_start": true})).unwrap();
+    simulator
+        .change(&RuleChanges::new().needs_start(true))
+        .unwrap();
     assert_eq!(client.poll("").await["errcode"], -14);
     assert_eq!(
         client.call("msg/notifystart", json!({})).await,

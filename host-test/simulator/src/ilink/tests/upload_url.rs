@@ -1,7 +1,8 @@
 //! The announcement of an upload.
 
-use crate::ilink::client::{Client, announcement, strict_simulator};
 use serde_json::json;
+
+use crate::ilink::client::{Client, announcement, strict_simulator};
 
 const ALICE: &str = "wxid_alice@im.wechat";
 

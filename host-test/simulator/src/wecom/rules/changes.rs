@@ -14,7 +14,7 @@ use crate::wecom::endpoint::Endpoint;
 /// Changes of rules and faults; what is not named stays as it is.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a JSON object")]
-pub struct Changes {
+pub struct RuleChanges {
     reset: bool,
     token_ms: Member<Millis>,
     media_ms: Member<Millis>,
@@ -38,96 +38,101 @@ pub struct Changes {
 }
 
 /// A method for each rule.
-impl Changes {
+impl RuleChanges {
     /// Nothing yet.
-    pub fn new() -> Changes {
-        Changes::default()
+    pub fn new() -> RuleChanges {
+        RuleChanges::default()
     }
 
     /// First back to the rules of the start.
     #[must_use]
-    pub fn reset(mut self) -> Changes {
+    pub fn reset(mut self) -> RuleChanges {
         self.reset = true;
         self
     }
 
     /// The life of an access token.
     #[must_use]
-    pub fn token_life(mut self, life: Duration) -> Changes {
+    pub fn token_life(mut self, life: Duration) -> RuleChanges {
         self.token_ms = Member::Given(Millis(life));
         self
     }
 
     /// The life of a media id.
     #[must_use]
-    pub fn media_life(mut self, life: Duration) -> Changes {
+    pub fn media_life(mut self, life: Duration) -> RuleChanges {
         self.media_ms = Member::Given(Millis(life));
         self
     }
 
     /// Within which a callback has to be answered.
     #[must_use]
-    pub fn answer_within(mut self, time: Duration) -> Changes {
+    pub fn answer_within(mut self, time: Duration) -> RuleChanges {
         self.answer_ms = Member::Given(Millis(time));
         self
     }
 
     /// How often a callback comes again that was not answered with 200.
     #[must_use]
-    pub fn redeliveries(mut self, count: u64) -> Changes {
+    pub fn redeliveries(mut self, count: u64) -> RuleChanges {
         self.redeliveries = Member::Given(count);
         self
     }
 
     /// More sends than that are 45009; `None` is no limit.
     #[must_use]
-    pub fn send_limit(mut self, limit: Option<SendLimit>) -> Changes {
+    pub fn send_limit(mut self, limit: Option<SendLimit>) -> RuleChanges {
         self.send_limit = Member::Given(limit);
         self
     }
 
     /// A caller with this address gets 60020 on all calls but `gettoken`; `None` is nobody.
     #[must_use]
-    pub fn refuse_address(mut self, address: Option<String>) -> Changes {
+    pub fn refuse_address(mut self, address: Option<String>) -> RuleChanges {
         self.address = Member::Given(address);
         self
     }
 
     /// Who is of the corp; `None` is everybody.
     #[must_use]
-    pub fn users(mut self, users: Option<Vec<String>>) -> Changes {
+    pub fn users(mut self, users: Option<Vec<String>>) -> RuleChanges {
         self.users = Member::Given(users);
         self
     }
 
     /// Who has no licence.
     #[must_use]
-    pub fn unlicensed(mut self, users: Vec<String>) -> Changes {
+    pub fn unlicensed(mut self, users: Vec<String>) -> RuleChanges {
         self.unlicensed = Member::Given(users);
         self
     }
 
     /// What is wrong with callbacks; `None` is nothing.
     #[must_use]
-    pub fn callback(mut self, fault: Option<CallbackFault>) -> Changes {
+    pub fn callback(mut self, fault: Option<CallbackFault>) -> RuleChanges {
         self.callback = Member::Given(fault);
         self
     }
 
     /// A fault of an endpoint, in place of those that it had.
     #[must_use]
-    pub fn fault(self, endpoint: Endpoint, fault: Fault) -> Changes {
+    pub fn fault(self, endpoint: Endpoint, fault: Fault) -> RuleChanges {
         self.faults(endpoint, [fault])
     }
 
-    /// Faults of an endpoint, one after the other, in place of those that it had. None clears
-    /// them.
+    /// The endpoint has no faults any more.
+    #[must_use]
+    pub fn clear(self, endpoint: Endpoint) -> RuleChanges {
+        self.faults(endpoint, [])
+    }
+
+    /// Faults of an endpoint, one after the other, in place of those that it had.
     #[must_use]
     pub fn faults(
         mut self,
         endpoint: Endpoint,
         faults: impl IntoIterator<Item = Fault>,
-    ) -> Changes {
+    ) -> RuleChanges {
         *match endpoint {
             Endpoint::GetToken => &mut self.gettoken,
             Endpoint::Send => &mut self.send,
@@ -139,18 +144,18 @@ impl Changes {
 
     /// A fault of each endpoint that has none in these changes.
     #[must_use]
-    pub fn fault_everywhere(mut self, fault: Fault) -> Changes {
+    pub fn fault_everywhere(mut self, fault: Fault) -> RuleChanges {
         self.everywhere = Member::Given([fault].into_iter().collect());
         self
     }
 }
 
-impl Changes {
+impl RuleChanges {
     /// Reads the JSON of `POST /sim/faults`.
     ///
     /// # Errors
     /// A sentence that names what is wrong.
-    pub(crate) fn read(changes: &Value) -> Result<Changes, String> {
+    pub(crate) fn read(changes: &Value) -> Result<RuleChanges, String> {
         if !changes.is_object() {
             return Err("faults must be a JSON object, such as {\"token_ms\": 500}.".to_owned());
         }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Changes, Rules};
+use super::{RuleChanges, Rules};
 use crate::faults::Effect;
 use crate::wecom::Endpoint;
 
@@ -23,7 +23,7 @@ fn a_mistake_is_named_and_changes_nothing() {
         (json!({"users": "alice"}), "`users`: invalid type"),
         (json!({"send_limit": {"per": 1}}), "`send_limit.per`"),
     ] {
-        let read = Changes::read(&changes);
+        let read = RuleChanges::read(&changes);
         let mistake = read
             .and_then(|changes| changes.check())
             .err()
@@ -38,13 +38,15 @@ fn faults_come_in_their_order_and_end() {
         {"status": 500, "skip": 1, "times": 1},
         {"errcode": -1, "times": 1},
     ]});
-    let mut rules = Changes::read(&changes).unwrap().applied(&Rules::default());
+    let mut rules = RuleChanges::read(&changes)
+        .unwrap()
+        .applied(&Rules::default());
     let mut next = || match rules.fault(Endpoint::GetToken).map(|fault| fault.effect) {
         Some(Effect::Status(status)) => i64::from(status.code),
         Some(Effect::Result(result)) => result["errcode"].as_i64().unwrap(),
         _ => 0,
     };
     assert_eq!([next(), next(), next(), next()], [0, 500, -1, 0]);
-    let reset = Changes::new().reset().applied(&rules);
+    let reset = RuleChanges::new().reset().applied(&rules);
     assert!(reset.faults.is_empty());
 }

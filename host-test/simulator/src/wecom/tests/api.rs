@@ -1,15 +1,17 @@
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Full};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::*;
 use super::start;
+use crate::Fault;
+use crate::faults::StallAt;
 use crate::query::escaped;
-use bytes::Bytes;
-use serde_json::Value;
+use crate::wecom::{Endpoint, RuleChanges, SendLimit};
 
 /// A raw client of the API.
 struct Caller<'a> {
@@ -168,20 +170,25 @@ async fn a_send_is_shown_or_told_why_not() {
         (&partly["invaliduser"], &partly["unlicenseduser"]),
         (&json!("carol"), &json!("bob"))
     );
-    wecom.faults(&json!({"reset": true})).unwrap();
+    wecom.change(&RuleChanges::new().reset()).unwrap();
     // A character of three bytes stands across the limit.
     let long = "你".repeat(700);
     assert_eq!(errcode(&with("text", json!({"content": long}))).await, 0);
     assert_eq!(wecom.answers("alice").pop().unwrap().len(), 2046);
     assert_eq!(wecom.violations().len(), 1);
     wecom
-        .faults(&json!({"send_limit": {"sends": 1, "within_ms": 60_000}}))
+        .change(&RuleChanges::new().send_limit(Some(SendLimit {
+            sends: 1,
+            within: Duration::from_secs(60),
+        })))
         .unwrap();
     assert_eq!(errcode(&good).await, 0);
     assert_eq!(errcode(&good).await, 45009);
     wecom.server.clock.advance(Duration::from_secs(60));
     assert_eq!(errcode(&good).await, 0);
-    wecom.faults(&json!({"address": "192.0.2.7"})).unwrap();
+    wecom
+        .change(&RuleChanges::new().refuse_address(Some("192.0.2.7".to_owned())))
+        .unwrap();
     let refused = caller.send(&good).await;
     assert_eq!(refused["errcode"], 60020);
     assert!(
@@ -286,7 +293,7 @@ async fn faults_stand_around_the_true_answers() {
         assert_eq!(wecom.answers("alice").len(), shown, "{fault}");
     }
     wecom
-        .faults(&json!({"message/send": {"delay_ms": 60_000}}))
+        .fault(Endpoint::Send, Fault::delay(Duration::from_secs(60)))
         .unwrap();
     let clock = wecom.server.clock.clone();
     let body = text(&wecom, "alice", "slow");
@@ -305,7 +312,7 @@ async fn a_stalled_exchange_ends_with_the_server() {
     let wecom = start().await;
     let caller = Caller::new(&wecom).await;
     wecom
-        .faults(&json!({"message/send": {"stall": "headers"}}))
+        .fault(Endpoint::Send, Fault::stall(StallAt::Headers))
         .unwrap();
     let body = text(&wecom, "alice", "hello");
     let (heard, ()) = tokio::join!(caller.try_send(&body), async {

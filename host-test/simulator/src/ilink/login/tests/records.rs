@@ -1,5 +1,6 @@
 //! What is reported of a login in strict mode, and what the wire log shows of it.
 
+use crate::ilink::RuleChanges;
 use http::HeaderValue;
 
 use super::requests::{QR, request};
@@ -17,7 +18,9 @@ type Case = (
 #[tokio::test]
 async fn strict_mode_reports_each_deviation_of_a_login() {
     let (simulator, client) = simulator().await;
-    simulator.faults(&json!({"qr_hold_ms": 0})).unwrap();
+    simulator
+        .change(&RuleChanges::new().qr_hold(Duration::from_secs(0)))
+        .unwrap();
     let body = r#"{"local_token_list":[]}"#;
     let poll = "/ilink/bot/get_qrcode_status?qrcode=a";
     let cases: [Case; 16] = [

@@ -1,5 +1,9 @@
 //! The two requests themselves: what they accept, and what goes wrong with them.
 
+use crate::Fault;
+use crate::faults::StallAt;
+use crate::ilink::Endpoint;
+use crate::ilink::RuleChanges;
 use http::HeaderMap;
 use tokio::task::JoinHandle;
 
@@ -213,7 +217,11 @@ async fn a_status_poll_can_come_late_or_never_and_the_edge_cuts_it() {
     }
     assert_eq!(poll.await.unwrap().unwrap().status().as_u16(), 524);
     simulator
-        .faults(&json!({"edge_ms": 17_000, "qr_ms": 1_000_000}))
+        .change(
+            &RuleChanges::new()
+                .edge(Some(Duration::from_secs(17)))
+                .qr_life(Duration::from_secs(1000)),
+        )
         .unwrap();
     let qr = client.qr(&[]).await;
     let poll = asking(&client, &qr);
@@ -223,7 +231,7 @@ async fn a_status_poll_can_come_late_or_never_and_the_edge_cuts_it() {
     simulator.login(BOB, Act::Scan).unwrap();
     assert_eq!(status(&client, &qr).await, "scaned");
     simulator
-        .faults(&json!({"get_qrcode_status": {"stall": "before"}}))
+        .fault(Endpoint::GetQrcodeStatus, Fault::stall(StallAt::Before))
         .unwrap();
     let poll = asking(&client, &qr);
     simulator.wait_for(open).await;
@@ -232,7 +240,7 @@ async fn a_status_poll_can_come_late_or_never_and_the_edge_cuts_it() {
     assert!(!open(&simulator));
     simulator.come_online().await.unwrap();
     simulator
-        .faults(&json!({"get_qrcode_status": null}))
+        .change(&RuleChanges::new().clear(Endpoint::GetQrcodeStatus))
         .unwrap();
     assert_eq!(status(&client, &qr).await, "scaned");
 }
