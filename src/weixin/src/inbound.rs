@@ -129,6 +129,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use gateway_channel_sdk::message::MediaKind;
 
     fn event(json: serde_json::Value) -> Event {
         match read(&json.to_string()) {
