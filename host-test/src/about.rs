@@ -1,4 +1,5 @@
-//! What a component says of itself, and what it will run under, for a person who is to trust it.
+//! Prints what a component declares and under which limits it runs, for a person who decides whether to
+//! trust it.
 
 use std::fmt::Write as _;
 
@@ -40,9 +41,9 @@ pub fn about(plugin: &Plugin, size_bytes: u64) -> String {
     text
 }
 
-/// How a component differs from another one: a line each, `+` before what it has and the other one has
-/// not, `-` before what only the other one has. The last line says what a swap from the other one to it
-/// takes; the boolean, whether it takes anything.
+/// How a component differs from another one, a line each: `+` before what only the new one has, `-` before
+/// what only the old one has. The last line says what a swap from the old one needs, and the boolean says
+/// whether it needs anything.
 pub fn difference(new: &Plugin, old: &Plugin) -> (String, bool) {
     let all = |plugin: &Plugin| {
         let about = plugin.descriptor();

@@ -1,6 +1,6 @@
-//! What a check has: a server, a store and a clock of its own, and instances to drive.
+//! The fixture of a check: a server, a store and a clock of its own, and instances to drive.
 //!
-//! Nothing here waits for ever, and every failure is a sentence.
+//! Every wait ends, and every failure is a sentence.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,15 +23,15 @@ use gateway_host::instance::{CallError, Instance, kind_name};
 use gateway_host::runtime::{Plugin, Runtime};
 use gateway_host::state::State;
 
-/// A check's result: a sentence where a promise is not kept.
+/// The result of a check. The error is a sentence that says which promise is not kept.
 pub type Outcome = Result<(), String>;
 
 /// An hour of the clock that is moved.
 pub const HOUR: Duration = Duration::from_secs(3600);
-/// How long anything may take, in real time: far longer than it does, also on a busy machine, and less
-/// than what a request waits for its answer. Nothing is measured by it.
+/// How long anything may take, in real time. It is far longer than needed, even on a busy machine, and
+/// shorter than the time that a request waits for its answer. Nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often it is looked whether something has happened.
+/// The pause between two looks at whether something has happened.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Fails with a sentence where `is` is false.
@@ -212,8 +212,8 @@ impl Fixture {
         Ok((Running::new(instance).with_lane(), held))
     }
 
-    /// Ends an instance without a word, and waits until its poll is gone: what a server hands to a
-    /// poll that nobody hears is nobody's fault.
+    /// Kills an instance, and waits until its poll is gone. Otherwise the server could hand messages to
+    /// a poll whose client is dead, and that is not what a check tries.
     pub async fn kill(&self, running: Running) -> Outcome {
         drop(running);
         let is_gone = |server: &dyn PlatformServer| server.counters().polls_open == 0;
@@ -231,7 +231,7 @@ impl Fixture {
         self.server.fault(fault, false)
     }
 
-    /// The server forgets what it has handed out, and says nothing twice.
+    /// From now on the server hands out no message twice.
     pub fn say_nothing_twice(&self) -> Outcome {
         self.fault(Fault::NothingTwice)
     }
@@ -284,7 +284,7 @@ impl Fixture {
         within(what, moved).await?
     }
 
-    /// Moves the clock on by a second at a time while something is waited for.
+    /// Waits for something, and moves the clock on by a second at a time meanwhile.
     pub async fn flying<T>(&self, future: impl Future<Output = T>) -> T {
         self.flying_by(Duration::from_secs(1), future).await
     }
@@ -339,7 +339,7 @@ impl Running {
         self
     }
 
-    /// Calls `receive` and leaves it open; the result is for who waits for the task.
+    /// Calls `receive` and leaves it open. The task returns the result.
     pub fn receiving(&self) -> JoinHandle<Result<Vec<Event>, CallError>> {
         let instance = self.instance.clone();
         tokio::spawn(async move { instance.receive().await })

@@ -1,4 +1,4 @@
-//! A store whose writes can be held or made to fail, so that a kill comes where it hurts most.
+//! A store whose writes can be held or made to fail, so that a kill comes at the worst moment.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use gateway_host::state::{Bucket, KeyPage, State, StateError};
 
-/// What becomes of writes.
+/// What happens to writes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Writes {
     /// They are done.

@@ -1,4 +1,4 @@
-//! From the platform to the gateway, at least once.
+//! Checks of messages from the platform to the gateway: each arrives at least once.
 
 use std::time::Duration;
 

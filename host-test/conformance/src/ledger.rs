@@ -1,4 +1,5 @@
-//! What all checks together must not have done: the log, the refusals of the host, the wire.
+//! What all checks together must not have caused: secrets in the log, refusals of the host, violations of
+//! the platform's rules.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,9 +11,9 @@ use tracing_subscriber::{Layer, Registry};
 
 use super::fixture::{Fixture, Outcome, expect};
 
-/// Is in each text that people and agents say, and must be in no line of the log.
+/// A word that every text of people and agents has, and that no line of the log may have.
 pub const CANARY: &str = "pelican7d1f";
-/// The log of a component that never stops logging is not kept whole.
+/// The most of the log that is kept: a component might never stop logging.
 const MAX_LINES: usize = 200_000;
 
 /// What was noted in all checks; clones share it.
@@ -37,7 +38,7 @@ impl Ledger {
         Registry::default().with(Capture(self.clone()))
     }
 
-    /// What must be in no line from now on, or before.
+    /// Adds a text that no line may have, neither earlier ones nor later ones.
     pub fn secret(&self, value: String) {
         self.notes().secrets.push(value);
     }

@@ -1,15 +1,15 @@
 //! Judges a component: whether it keeps the contract.
 //!
-//! [`Suite`] runs the contract against any
-//! component of the world: each [`Check`] has a store, a clock and a simulated server of its own, and
-//! drives instances directly, as a host may at its worst: it kills them, holds their writes, starts a
-//! second one beside the first. Time is moved, so that a day takes a moment.
+//! [`Suite`] runs the contract against any component of the world. Each [`Check`] has a store, a clock
+//! and a simulated server of its own. It drives instances directly, as a host may at its worst: it kills
+//! them, holds their writes, and starts a second one beside the first. The clock is virtual, so a day
+//! takes a moment.
 //!
-//! - A check fails with a sentence; it never waits for ever, whatever the component does.
+//! - A check fails with a sentence. It never waits for ever, whatever the component does.
 //! - The store and the platform can be the caller's own: a gateway's author tests a store, a channel's
 //!   author tests a channel with the fake server of the platform, see [`platform`].
-//! - A check says what it needs. Most are neutral: any platform has it. What needs a simulated platform
-//!   that is not there is not run.
+//! - A check says what it needs. Most checks are neutral: they fit any platform. A check that needs a
+//!   simulated platform is not run without one.
 //! - The feature `weixin` brings the simulator of iLink, and the checks for iLink alone.
 
 mod fixture;

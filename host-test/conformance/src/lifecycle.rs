@@ -1,4 +1,4 @@
-//! From the description to the stop.
+//! Checks of the lifecycle, from the description to the stop.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Content in and out, byte for byte or not at all.
+//! Checks of media in both directions: the content arrives byte for byte, or the transfer fails.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Where there is no simulated platform: what a component can be asked all the same.
+//! The platform of a suite without a simulated one: what a component can be asked all the same.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! From the gateway to the platform, once per key.
+//! Checks of messages from the gateway to the platform: each key is sent once.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the platform does not take now.
+//! Checks of messages that the platform refuses for now.
 
 use std::time::Duration;
 

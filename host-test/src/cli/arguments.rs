@@ -28,6 +28,7 @@ Without a command, host-test does what `host-test run` does, with the same optio
 #[command(
     name = "host-test",
     version,
+    override_usage = "host-test [COMMAND] [OPTIONS]",
     after_help = AFTER_HELP,
     max_term_width = 100,
     args_override_self = true,

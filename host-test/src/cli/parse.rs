@@ -33,10 +33,10 @@ pub fn parse(
     let arguments = arguments::with_command(arguments, &description);
     let command = arguments.first().and_then(|word| word.to_str());
     let command = command.unwrap_or_default().to_owned();
+    let program = OsString::from(description.get_name());
     let read = description
         .clone()
-        .no_binary_name(true)
-        .try_get_matches_from(arguments)
+        .try_get_matches_from([program].into_iter().chain(arguments))
         .and_then(|matches| Arguments::from_arg_matches(&matches));
     let arguments = match read {
         Ok(arguments) => arguments,

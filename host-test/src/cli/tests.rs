@@ -417,6 +417,8 @@ fn help_completions_and_manual_pages_are_printed_and_name_the_options() {
             assert!(text.contains(option), "{arguments:?}: {option}: {text}");
         }
     }
+    assert!(printed(&["--help"]).contains("Usage: host-test [COMMAND] [OPTIONS]"));
+    assert!(printed(&["run", "--help"]).contains("Usage: host-test run [OPTIONS]"));
     assert!(!printed(&["login", "--help"]).contains("--webhooks"));
     assert!(printed(&["man"]).contains("host"));
     for line in printed(&["run", "--help"]).lines() {

@@ -1,11 +1,14 @@
 //! The component: connects a platform to the world of `wit/`.
 //!
 //! [`imports`] alone calls the host, and [`convert`] alone turns the WIT's types into the core's and
-//! back. [`account`] is what an instance does whatever its platform, [`instance`] what it does with one.
-//! This file hands the exports on.
+//! back. [`account`] is what an instance does whatever its platform, and [`instance`] what it does with
+//! one, which stands behind the pointers of [`erased`]. [`exports`] are the calls of the world; here they
+//! are given the types that the bindings want.
 
 mod account;
 mod convert;
+mod erased;
+mod exports;
 mod imports;
 mod instance;
 mod login;
@@ -57,12 +60,12 @@ use bindings::exports::gateway::channel::{
     inbound, lifecycle, login as login_calls, media_transfer, meta, outbound,
 };
 use bindings::gateway::channel::types;
+use bindings::wasi::http::types::{ErrorCode, Request, Response};
 use wit_bindgen::StreamReader;
 
-use crate::error::Error;
-use crate::platform::{Login, MediaTransfer, Platform, Polling, Webhook};
-
-pub use instance::Instance;
+use crate::platform::{Login, MediaTransfer, Platform};
+use erased::About;
+pub use erased::Source;
 
 /// The component of a platform.
 #[derive(Debug)]
@@ -70,117 +73,96 @@ pub struct Component<P>(PhantomData<P>);
 
 /// A platform with all that a component needs; [`export`](crate::export) and
 /// [`export_with_webhook`](crate::export_with_webhook) make it one.
-#[expect(async_fn_in_trait, reason = "a component has one thread")]
 pub trait Exported: Platform + MediaTransfer + Login {
-    /// Receives until draining, or until something fails that the caller of `receive` has to know.
-    async fn attend(instance: &Instance<Self>) -> Result<(), Error>;
+    /// Where events come from.
+    fn source(&'static self) -> Source;
 }
 
-/// [`Exported::attend`] of a platform that is polled.
-pub async fn poll<P: Exported + Polling>(instance: &Instance<P>) -> Result<(), Error> {
-    instance.poll_all().await
-}
-
-/// [`Exported::attend`] of a platform that calls back.
-pub async fn keep_ready<P: Exported + Webhook>(instance: &Instance<P>) -> Result<(), Error> {
-    instance.keep_ready().await
+impl<P: Exported> Component<P> {
+    const ABOUT: &'static About = &About::of::<P>();
 }
 
 impl<P: Exported> meta::Guest for Component<P> {
     fn describe() -> meta::Descriptor {
-        convert::descriptor(P::NAME, P::describe())
+        exports::describe(Self::ABOUT)
     }
 }
 
 impl<P: Exported> lifecycle::Guest for Component<P> {
     async fn start() -> Result<(), types::Error> {
-        Ok(instance::start::<P>().await?)
+        exports::start(Self::ABOUT).await
     }
 
     async fn drain(grace: types::Duration) -> Result<(), types::Error> {
-        instance::drain::<P>(grace).await;
-        Ok(())
+        exports::drain(grace).await
     }
 
     async fn stop() -> Result<(), types::Error> {
-        Ok(instance::stop::<P>().await?)
+        exports::stop().await
     }
 
     fn check() -> lifecycle::Health {
-        instance::check::<P>().into()
+        exports::check()
     }
 }
 
 impl<P: Exported> inbound::Guest for Component<P> {
     async fn receive() -> Result<Vec<types::Event>, types::Error> {
-        let deliveries = instance::current::<P>()?.receive().await?;
-        Ok(deliveries.into_iter().map(types::Event::from).collect())
+        exports::receive().await
     }
 
     async fn ack(ids: Vec<String>) -> Result<(), types::Error> {
-        Ok(instance::current::<P>()?.ack(&ids)?)
+        exports::ack(&ids)
     }
 }
 
 impl<P: Exported> outbound::Guest for Component<P> {
     async fn send(post: outbound::Post) -> Result<types::Receipt, types::Error> {
-        let receipt = instance::current::<P>()?.send(post.into()).await?;
-        Ok(receipt.into())
+        exports::send(post).await
     }
 
     async fn find(key: String) -> Result<Option<types::Receipt>, types::Error> {
-        let receipt = instance::current::<P>()?.account.find(&key)?;
-        Ok(receipt.map(types::Receipt::from))
+        exports::find(&key)
     }
 
     async fn run() -> Result<(), types::Error> {
-        Ok(instance::current::<P>()?.run().await?)
+        exports::run().await
     }
 
     async fn typing(conversation: String, on: bool) -> Result<(), types::Error> {
-        Ok(instance::current::<P>()?.typing(&conversation, on).await?)
+        exports::typing(conversation, on).await
     }
 }
 
 impl<P: Exported> media_transfer::Guest for Component<P> {
     async fn fetch(handle: String) -> Result<media_transfer::Content, types::Error> {
-        let opened = instance::current::<P>()?.open(&handle).await?;
-        Ok(opened.into())
+        exports::fetch(handle).await
     }
 
     async fn put(
         info: media_transfer::Upload,
         content: StreamReader<u8>,
     ) -> Result<types::Media, types::Error> {
-        let content = transfer::content(info.size, content);
-        let instance = instance::current::<P>()?;
-        let media = instance.platform.put(&instance.host, info.into(), content);
-        Ok(media.await?.into())
+        exports::put(info, content).await
     }
 }
 
 impl<P: Exported> login_calls::Guest for Component<P> {
     async fn begin() -> Result<login_calls::Step, types::Error> {
-        Ok(login::begin::<P>().await?.into())
+        exports::login_begin(Self::ABOUT).await
     }
 
     async fn next() -> Result<login_calls::Step, types::Error> {
-        Ok(login::next::<P>().await?.into())
+        exports::login_next(Self::ABOUT).await
     }
 
     async fn submit(code: String) -> Result<login_calls::Step, types::Error> {
-        Ok(login::submit::<P>(&code).await?.into())
+        exports::login_submit(Self::ABOUT, code).await
     }
 }
 
-impl<P: Exported + Webhook> webhook_bindings::exports::wasi::http::handler::Guest for Component<P> {
-    async fn handle(
-        request: bindings::wasi::http::types::Request,
-    ) -> Result<bindings::wasi::http::types::Response, bindings::wasi::http::types::ErrorCode> {
-        let answer = match webhook::read(request, P::MAX_BODY_BYTES).await {
-            Ok(request) => instance::callback::<P>(request).await,
-            Err(refusal) => refusal,
-        };
-        webhook::respond(answer)
+impl<P: Exported> webhook_bindings::exports::wasi::http::handler::Guest for Component<P> {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        exports::handle(request).await
     }
 }

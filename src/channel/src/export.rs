@@ -16,10 +16,8 @@ macro_rules! export {
             type Component = $crate::component::Component<$platform>;
 
             impl $crate::component::Exported for $platform {
-                async fn attend(
-                    instance: &$crate::component::Instance<$platform>,
-                ) -> ::core::result::Result<(), $crate::error::Error> {
-                    $crate::component::poll(instance).await
+                fn source(&'static self) -> $crate::component::Source {
+                    $crate::component::Source::Polled(self)
                 }
             }
 
@@ -42,10 +40,8 @@ macro_rules! export_with_webhook {
             type Component = $crate::component::Component<$platform>;
 
             impl $crate::component::Exported for $platform {
-                async fn attend(
-                    instance: &$crate::component::Instance<$platform>,
-                ) -> ::core::result::Result<(), $crate::error::Error> {
-                    $crate::component::keep_ready(instance).await
+                fn source(&'static self) -> $crate::component::Source {
+                    $crate::component::Source::CallsBack(self)
                 }
             }
 

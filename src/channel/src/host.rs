@@ -163,21 +163,20 @@ impl std::fmt::Debug for Host {
     }
 }
 
+/// Finds the first header of a name, in any case.
+pub type HeaderLookup = Box<dyn Fn(&str) -> Option<String>>;
+
 /// The head of a response, and its body to be read.
 pub struct Answered {
     /// Status code.
     pub status: u16,
-    headers: Box<dyn Fn(&str) -> Option<String>>,
+    headers: HeaderLookup,
     body: Box<dyn Source>,
 }
 
 impl Answered {
     /// A head with this look-up of headers, and a body.
-    pub fn new(
-        status: u16,
-        headers: Box<dyn Fn(&str) -> Option<String>>,
-        body: Box<dyn Source>,
-    ) -> Answered {
+    pub fn new(status: u16, headers: HeaderLookup, body: Box<dyn Source>) -> Answered {
         Answered {
             status,
             headers,

@@ -45,7 +45,7 @@ pub use source::Source;
 
 use std::ops::Range;
 
-use pulldown_cmark::{Event, Options, Parser};
+use pulldown_cmark::{Event, OffsetIter, Options, Parser};
 
 #[cfg(test)]
 mod tests;
@@ -65,7 +65,7 @@ pub fn plain(markdown: &str) -> String {
 
 /// The events of CommonMark, with their ranges in `markdown`. There are none where quotes and lists
 /// are nested as no writer nests them: such a text is to be taken as one without Markdown.
-pub fn events(markdown: &str) -> Option<impl Iterator<Item = (Event<'_>, Range<usize>)>> {
+pub fn events(markdown: &str) -> Option<Events<'_>> {
     if markdown.lines().any(is_too_deep) {
         return None;
     }
@@ -73,7 +73,23 @@ pub fn events(markdown: &str) -> Option<impl Iterator<Item = (Event<'_>, Range<u
         | Options::ENABLE_FOOTNOTES
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS;
-    Some(Parser::new_ext(markdown, options).into_offset_iter())
+    Some(Events(
+        Parser::new_ext(markdown, options).into_offset_iter(),
+    ))
+}
+
+/// Events with their places in the text. The parser is generic, and this makes one of it for the SDK and
+/// the channels alike.
+#[derive(Debug)]
+pub struct Events<'a>(OffsetIter<'a>);
+
+impl<'a> Iterator for Events<'a> {
+    type Item = (Event<'a>, Range<usize>);
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
 }
 
 fn is_too_deep(line: &str) -> bool {

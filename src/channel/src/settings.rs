@@ -1,6 +1,7 @@
 //! The configuration of a channel, whatever the platform: read once, checked at once.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::{Error, ErrorKind};
@@ -172,18 +173,20 @@ fn policy(lookup: Lookup<'_>, key: &str, default: Policy) -> Result<Policy, Erro
     }
 }
 
-fn number<N>(
+fn number<N: TryFrom<u64>>(
     lookup: Lookup<'_>,
     key: &str,
     default: N,
-    range: std::ops::RangeInclusive<N>,
-) -> Result<N, Error>
-where
-    N: std::str::FromStr + PartialOrd + std::fmt::Display,
-{
-    let Some(text) = lookup(key) else {
-        return Ok(default);
-    };
+    range: RangeInclusive<u64>,
+) -> Result<N, Error> {
+    match lookup(key) {
+        None => Ok(default),
+        Some(text) => N::try_from(parse(key, &text, range)?)
+            .map_err(|_| invalid(key, "is too large a number")),
+    }
+}
+
+fn parse(key: &str, text: &str, range: RangeInclusive<u64>) -> Result<u64, Error> {
     text.trim()
         .parse()
         .ok()

@@ -1,4 +1,4 @@
-//! What no client expects, and every one gets.
+//! Checks of odd messages and answers that real clients have got.
 
 use serde_json::{Value, json};
 

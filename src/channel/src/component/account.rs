@@ -1,16 +1,16 @@
 //! One account in an instance, whatever its platform.
 //!
-//! Promises: what is said to be stored is stored, a failed write loads the state again before
-//! anything else happens, and no borrow of the state is held across an `await`.
+//! What a call reports as stored is stored. After a failed write the state is loaded again before
+//! anything else happens. No borrow of the state is held across an `await`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::future::select;
 
+use super::erased::About;
 use super::imports::{self, Buckets, Log};
 use super::transfer;
 use super::values::Report;
@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::health::{Health, Phase};
 use crate::host::{Answered, Calls, Level, LocalFuture};
 use crate::http::{Answer, Request, TransportError};
-use crate::platform::{Batch, Description, Platform};
+use crate::platform::{Batch, Description};
 use crate::settings::{Dialect, Settings};
 use crate::signal::Signal;
 use crate::store::{self, Bucket, GENERATION, STATE_VERSION, Write};
@@ -35,7 +35,8 @@ const TELL_REFUSED_EVERY: Duration = Duration::from_secs(10);
 
 /// The state of the account; a cache of what is stored.
 pub struct Account {
-    pub about: About,
+    pub about: &'static About,
+    trouble: &'static str,
     buckets: Buckets,
     pub channel: RefCell<Channel>,
     /// A write failed: the state has to be loaded again.
@@ -48,7 +49,7 @@ pub struct Account {
     last_event_ms: Cell<Option<u64>>,
     last_send_ms: Cell<Option<u64>>,
     pub is_receiving: Cell<bool>,
-    /// The task beside the calls runs: the poll, or what there is in its place.
+    /// The task runs that receives: it polls, or keeps ready for callbacks.
     pub is_attending: Cell<bool>,
     /// What ended it, for the next caller of `receive`.
     pub attend_error: Cell<Option<Error>>,
@@ -80,52 +81,31 @@ pub struct Account {
     refused: Cell<(Option<Duration>, u64)>,
 }
 
-/// What is the same for all accounts of a platform.
-pub struct About {
-    pub title: &'static str,
-    pub trouble: &'static str,
-    pub client_id: fn(u64, u64) -> String,
-    pub log: Log,
-}
-
 impl Account {
-    /// Takes the account over.
-    pub fn open<P: Platform>(
-        settings: Settings,
+    /// Takes the account over. It lives as long as the component.
+    pub fn open(
+        about: &'static About,
         description: &Description,
-    ) -> Result<Rc<Account>, Error> {
+        settings: Settings,
+    ) -> Result<&'static Account, Error> {
         let dialect = Dialect {
-            plain: P::plain,
-            native: P::native,
+            plain: about.plain,
+            native: about.native,
             has_files: !description.media.is_empty(),
         };
-        let about = About {
-            title: P::TITLE,
-            trouble: description.trouble,
-            client_id: P::client_id,
-            log: Log(P::NAME),
-        };
-        Account::take_over(settings, dialect, about, description.hold)
-    }
-
-    fn take_over(
-        settings: Settings,
-        dialect: Dialect,
-        about: About,
-        hold: Duration,
-    ) -> Result<Rc<Account>, Error> {
         let buckets = Buckets::open()?;
-        check_state(&buckets, about.log.0)?;
+        check_state(&buckets, about.name)?;
         let generation = buckets.next_generation()?;
         let keys = buckets.keys()?;
         let entries = read_state(&buckets, &keys)?;
         let (channel, problems) = Channel::load(settings, dialect, generation, &keys, &entries);
-        let account = Rc::new(Account {
+        let account = Box::leak(Box::new(Account {
             about,
+            trouble: description.trouble,
             buckets,
             channel: RefCell::new(channel),
             is_stale: Cell::new(false),
-            health: RefCell::new(Health::new(hold)),
+            health: RefCell::new(Health::new(description.hold)),
             logged: RefCell::new(None),
             started: imports::now(),
             adopted: Cell::new(imports::now()),
@@ -149,7 +129,7 @@ impl Account {
             unstored: RefCell::default(),
             longest_poll: Cell::default(),
             refused: Cell::default(),
-        });
+        }));
         account.log_problems(problems);
         account.replay_peers()?;
         Ok(account)
@@ -157,7 +137,7 @@ impl Account {
 
     /// One line for the host's log.
     pub fn log(&self, level: Level, line: &str) {
-        self.about.log.line(level, line);
+        Log(self.about.name).line(level, line);
     }
 
     fn log_problems(&self, problems: Vec<String>) {
@@ -211,7 +191,7 @@ impl Account {
         Ok(peer.and_then(|peer| peer.reply_token.clone()))
     }
 
-    /// What the stored batches tell of the peers is newer than what is stored of these.
+    /// Brings the stored peers up to date: the stored batches and posts know more of them.
     fn replay_peers(&self) -> Result<(), Error> {
         let replay = self.channel.borrow_mut().take_replay();
         for replay in replay {
@@ -320,6 +300,24 @@ impl Account {
         self.outbox.raise();
     }
 
+    /// Fails while the platform refuses the credential. Only the poll asks then; other requests would be
+    /// refused as well.
+    pub fn check_credential(&self) -> Result<(), Error> {
+        let (phase, _, reason) = self.health.borrow_mut().check(imports::now());
+        if phase != Phase::LoginRequired {
+            return Ok(());
+        }
+        let reason = reason.unwrap_or_default();
+        Err(Error::new(ErrorKind::LoginRequired, reason))
+    }
+
+    /// Waits, but not longer than until draining.
+    pub async fn sleep(&self, pause: Duration) {
+        let timer = std::pin::pin!(imports::sleep_until(imports::now().saturating_add(pause)));
+        let drained = std::pin::pin!(self.drain.wait(0));
+        select(drained, timer).await;
+    }
+
     /// One line at each change of the phase, and none between.
     pub fn log_phase(&self) {
         let (phase, _, reason) = self.health.borrow_mut().check(imports::now());
@@ -330,7 +328,7 @@ impl Account {
         match phase {
             Phase::Connected => self.log(Level::Info, "connected"),
             Phase::Degraded => {
-                self.log(Level::Warn, &format!("{}: {reason}", self.about.trouble));
+                self.log(Level::Warn, &format!("{}: {reason}", self.trouble));
             }
             Phase::LoginRequired => self.log(Level::Error, &reason),
             Phase::Paused => self.log(Level::Warn, &reason),
@@ -365,7 +363,7 @@ impl Account {
 }
 
 /// What a platform may ask for.
-impl Calls for Account {
+impl Calls for &'static Account {
     fn now(&self) -> Duration {
         imports::now()
     }
@@ -379,15 +377,11 @@ impl Calls for Account {
     }
 
     fn log(&self, level: Level, line: &str) {
-        self.about.log.line(level, line);
+        Log(self.about.name).line(level, line);
     }
 
     fn sleep(&self, pause: Duration) -> LocalFuture<'_, ()> {
-        Box::pin(async move {
-            let timer = std::pin::pin!(imports::sleep_until(imports::now().saturating_add(pause)));
-            let drained = std::pin::pin!(self.drain.wait(0));
-            select(drained, timer).await;
-        })
+        Box::pin(Account::sleep(self, pause))
     }
 
     fn fetch(&self, request: Request) -> LocalFuture<'_, Answer> {
@@ -407,15 +401,8 @@ impl Calls for Account {
         Box::pin(transfer::upload(request, content, transform))
     }
 
-    /// Why nothing may be asked of the platform now: it refuses the credential, and requests beside
-    /// those of the poll would tell nothing new.
     fn check_credential(&self) -> Result<(), Error> {
-        let (phase, _, reason) = self.health.borrow_mut().check(imports::now());
-        if phase != Phase::LoginRequired {
-            return Ok(());
-        }
-        let reason = reason.unwrap_or_default();
-        Err(Error::new(ErrorKind::LoginRequired, reason))
+        Account::check_credential(self)
     }
 
     fn is_alive(&self) {

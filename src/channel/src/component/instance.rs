@@ -1,7 +1,6 @@
 //! An instance at work: an account with its platform.
 
-use std::any::Any;
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,43 +8,42 @@ use futures::future::{Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use wit_bindgen::spawn_local;
 
-use super::Exported;
 use super::account::Account;
+use super::erased::{About, AnyPlatform, Source};
 use super::imports::{self, Log};
+use super::transfer;
 use super::values::{Opened, Report};
-use super::{transfer, webhook};
 use crate::backoff::Backoff;
 use crate::channel::Delivery;
 use crate::error::{Error, ErrorKind};
 use crate::health::Phase;
-use crate::host::{Calls, Host, Level};
-use crate::message::MediaKind;
-use crate::outbox::{Content, Job, NewPost, Outcome, Receipt};
-use crate::platform::{HttpAnswer, HttpRequest, Part, PartContent, Upload, Webhook, unsupported};
+use crate::host::{Host, Level};
+use crate::message::{Media, MediaKind};
+use crate::outbox::{self, Job, NewPost, Outcome, Receipt};
+use crate::platform::{Part, PartContent, Upload, unsupported};
 use crate::settings::Settings;
+use crate::transfer::Content;
 
 /// A download whose begin fails is tried this often.
 const DOWNLOAD_TRIES: u32 = 3;
 
 thread_local! {
-    /// An [`Instance`] of the component's one platform.
-    static INSTANCE: RefCell<Option<Rc<dyn Any>>> = const { RefCell::new(None) };
+    static INSTANCE: Cell<Option<&'static Instance>> = const { Cell::new(None) };
 }
 
-/// An account with its platform.
-pub struct Instance<P> {
-    pub(super) platform: P,
-    pub(super) account: Rc<Account>,
-    /// The same account, as the platform sees it.
-    pub(super) host: Host,
+/// An account with its platform. Both live as long as the component.
+pub struct Instance {
+    pub platform: &'static dyn AnyPlatform,
+    pub source: Source,
+    pub account: &'static Account,
+    /// The account, as the platform sees it.
+    pub host: Host,
     has_typing: bool,
 }
 
 /// The instance, once it was started.
-pub fn current<P: 'static>() -> Result<Rc<Instance<P>>, Error> {
-    let instance = INSTANCE.with_borrow(Clone::clone);
-    let instance = instance.and_then(|instance| instance.downcast().ok());
-    instance.ok_or_else(|| {
+pub fn current() -> Result<&'static Instance, Error> {
+    INSTANCE.get().ok_or_else(|| {
         Error::new(
             ErrorKind::Invalid,
             "the instance was not started: call `start` first",
@@ -54,36 +52,37 @@ pub fn current<P: 'static>() -> Result<Rc<Instance<P>>, Error> {
 }
 
 /// Takes the account over and announces the start.
-pub async fn start<P: Exported>() -> Result<(), Error> {
-    if current::<P>().is_ok() {
+pub async fn start(about: &'static About) -> Result<(), Error> {
+    if current().is_ok() {
         return Err(Error::new(
             ErrorKind::Invalid,
             "the instance was started before: make a new one",
         ));
     }
-    let description = P::describe();
-    let lookup = |key: &str| imports::config(Log(P::NAME), key);
+    let description = (about.describe)();
+    let lookup = |key: &str| imports::config(Log(about.name), key);
     let settings = Settings::read(&lookup, &description.defaults)?;
-    let platform = P::new(&lookup)?;
-    let account = Account::open::<P>(settings, &description)?;
-    let instance = Rc::new(Instance {
+    let (platform, source) = (about.open)(&lookup)?;
+    let account = Account::open(about, &description, settings)?;
+    let instance: &'static Instance = Box::leak(Box::new(Instance {
         platform,
-        host: Host::new(Rc::<Account>::clone(&account)),
+        source,
         account,
+        host: Host::new(Rc::new(account)),
         has_typing: description.typing_refresh.is_some(),
-    });
-    INSTANCE.set(Some(Rc::<Instance<P>>::clone(&instance)));
+    }));
+    INSTANCE.set(Some(instance));
     instance.announce().await;
-    instance.account.look_at_clock();
+    account.look_at_clock();
     Ok(())
 }
 
 /// Ends `receive` and `run`; waits up to `grace_ms` for what is under way.
-pub async fn drain<P: Exported>(grace_ms: u64) {
-    let Ok(instance) = current::<P>() else {
+pub async fn drain(grace_ms: u64) {
+    let Ok(instance) = current() else {
         return;
     };
-    let account = &instance.account;
+    let account = instance.account;
     account.begin_drain("the gateway stops this instance");
     let deadline = imports::now() + Duration::from_millis(grace_ms);
     let seen = account.sender_ended.count();
@@ -98,9 +97,9 @@ pub async fn drain<P: Exported>(grace_ms: u64) {
 }
 
 /// Announces the stop, once.
-pub async fn stop<P: Exported>() -> Result<(), Error> {
-    let instance = current::<P>()?;
-    let account = &instance.account;
+pub async fn stop() -> Result<(), Error> {
+    let instance = current()?;
+    let account = instance.account;
     account.begin_drain("the gateway stops this instance");
     account.abandon.raise();
     if std::mem::replace(&mut account.health.borrow_mut().is_stopped, true) {
@@ -116,8 +115,8 @@ pub async fn stop<P: Exported>() -> Result<(), Error> {
 }
 
 /// What the instance knows of itself.
-pub fn check<P: Exported>() -> Report {
-    match current::<P>() {
+pub fn check() -> Report {
+    match current() {
         Ok(instance) => instance.account.report(),
         Err(_) => Report {
             phase: Phase::Starting,
@@ -132,15 +131,7 @@ pub fn check<P: Exported>() -> Report {
     }
 }
 
-/// Answers what came over HTTP.
-pub async fn callback<P: Exported + Webhook>(request: HttpRequest) -> HttpAnswer {
-    match current::<P>() {
-        Ok(instance) => webhook::answer(&instance, &request).await,
-        Err(_) => HttpAnswer::empty(503),
-    }
-}
-
-impl<P: Exported> Instance<P> {
+impl Instance {
     /// Announces the start; a platform works without it.
     async fn announce(&self) {
         match self.platform.hello(&self.host).await {
@@ -157,7 +148,7 @@ impl<P: Exported> Instance<P> {
     }
 
     /// Waits for events; empty when draining.
-    pub async fn receive(self: &Rc<Self>) -> Result<Vec<Delivery>, Error> {
+    pub async fn receive(&'static self) -> Result<Vec<Delivery>, Error> {
         if self.account.is_receiving.replace(true) {
             return Err(Error::new(
                 ErrorKind::Invalid,
@@ -169,25 +160,27 @@ impl<P: Exported> Instance<P> {
         result
     }
 
-    async fn next_events(self: &Rc<Self>) -> Result<Vec<Delivery>, Error> {
-        let account = &self.account;
+    async fn next_events(&'static self) -> Result<Vec<Delivery>, Error> {
+        let account = self.account;
         loop {
             let seen = account.inbox.count();
             if let Some(deliveries) = account.take_events()? {
                 return Ok(deliveries);
             }
             if !account.is_attending.replace(true) {
-                let instance = Rc::clone(self);
                 // It goes on when this call returns: a poll that is given up may take messages with
                 // it.
-                spawn_local(async move { instance.keep_attending().await });
+                spawn_local(self.keep_attending());
             }
             account.wait_for_events(seen).await;
         }
     }
 
     async fn keep_attending(&self) {
-        let result = P::attend(self).await;
+        let result = match self.source {
+            Source::Polled(platform) => self.poll_all(platform).await,
+            Source::CallsBack(platform) => self.keep_ready(platform).await,
+        };
         self.account.is_attending.set(false);
         self.account.attend_error.replace(result.err());
         self.account.inbox.raise();
@@ -202,7 +195,7 @@ impl<P: Exported> Instance<P> {
 
     /// Stores a post and waits until it is settled.
     pub async fn send(&self, post: NewPost) -> Result<Receipt, Error> {
-        self.account.send(post, check_post::<P>).await
+        self.account.send(post).await
     }
 
     /// Sends what is stored, until draining.
@@ -214,7 +207,7 @@ impl<P: Exported> Instance<P> {
     }
 
     async fn send_all(&self) -> Result<(), Error> {
-        let account = &self.account;
+        let account = self.account;
         let mut requests = FuturesUnordered::new();
         loop {
             let seen = account.outbox.count();
@@ -241,9 +234,9 @@ impl<P: Exported> Instance<P> {
     async fn perform(&self, job: Job) -> (Job, Outcome) {
         let uploaded;
         let content = match &job.content {
-            Content::Text(text) => PartContent::Text(text),
-            Content::Media(handle) => PartContent::Media(handle),
-            Content::Document { name, text } => {
+            outbox::Content::Text(text) => PartContent::Text(text),
+            outbox::Content::Media(handle) => PartContent::Media(handle),
+            outbox::Content::Document { name, text } => {
                 match self.put_text(&job.conversation, name, text).await {
                     Ok(handle) => uploaded = handle,
                     Err(error) => {
@@ -282,13 +275,18 @@ impl<P: Exported> Instance<P> {
             kind: Some(MediaKind::File),
             name: name.to_owned(),
             mime: None,
-            md5: P::md5(text.as_bytes()),
+            md5: (self.account.about.md5)(text.as_bytes()),
         };
         let content = transfer::text(text);
         let media = self.platform.put(&self.host, upload, content).await?;
         media
             .handle
             .ok_or_else(|| Error::new(ErrorKind::Transient, "the upload has no handle"))
+    }
+
+    /// Uploads content.
+    pub async fn put(&self, upload: Upload, content: Content) -> Result<Media, Error> {
+        self.platform.put(&self.host, upload, content).await
     }
 
     /// Shows or ends the typing indicator.
@@ -319,23 +317,8 @@ impl<P: Exported> Instance<P> {
                 result => break result?,
             }
         };
-        transfer::hand_on(download).await
+        transfer::hand_on(download, self.account.about).await
     }
-}
-
-/// Whether the platform can send a post.
-fn check_post<P: Exported>(post: &NewPost) -> Result<(), Error> {
-    P::check_conversation(&post.conversation)?;
-    // Only what was uploaded for this conversation can be sent to it.
-    for handle in &post.media {
-        if P::uploaded_for(handle)? != post.conversation {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "only media that were `put` for this conversation can be sent to it",
-            ));
-        }
-    }
-    Ok(())
 }
 
 async fn next<F: Future>(requests: &mut FuturesUnordered<F>) -> F::Output {

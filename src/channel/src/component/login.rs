@@ -1,12 +1,13 @@
-//! The login at work: it needs no start, and there is one at a time.
+//! Runs a login. It needs no started instance, and there is one login at a time.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::erased::About;
 use super::imports::{self, Log};
 use crate::error::{Error, ErrorKind};
-use crate::platform::{Action, Login, LoginMachine, Platform, Step};
+use crate::platform::{Action, LoginMachine, Step};
 use crate::signal::Signal;
 
 /// Failures in a row after which a login is not begun.
@@ -26,10 +27,10 @@ struct Session {
 }
 
 /// Starts over.
-pub async fn begin<P: Login>() -> Result<Step, Error> {
+pub async fn begin(about: &'static About) -> Result<Step, Error> {
     let session = Rc::new(Session {
-        title: P::TITLE,
-        login: RefCell::new(login::<P>()?),
+        title: about.title,
+        login: RefCell::new(login(about)?),
         is_driven: Cell::new(false),
         last: RefCell::default(),
         stepped: Signal::default(),
@@ -42,28 +43,28 @@ pub async fn begin<P: Login>() -> Result<Step, Error> {
 }
 
 /// Waits for the next step.
-pub async fn next<P: Login>() -> Result<Step, Error> {
-    current::<P>()?.step().await
+pub async fn next(about: &'static About) -> Result<Step, Error> {
+    current(about)?.step().await
 }
 
 /// Hands over the digits, and waits for the next step.
-pub async fn submit<P: Login>(digits: &str) -> Result<Step, Error> {
-    let session = current::<P>()?;
+pub async fn submit(about: &'static About, digits: &str) -> Result<Step, Error> {
+    let session = current(about)?;
     session.login.borrow_mut().submit(digits)?;
     session.step().await
 }
 
-fn login<P: Login>() -> Result<Box<dyn LoginMachine>, Error> {
-    let lookup = |key: &str| imports::config(Log(<P as Platform>::NAME), key);
-    P::login(&lookup, imports::now())
+fn login(about: &'static About) -> Result<Box<dyn LoginMachine>, Error> {
+    let lookup = |key: &str| imports::config(Log(about.name), key);
+    (about.login)(&lookup, imports::now())
 }
 
-fn current<P: Login>() -> Result<Rc<Session>, Error> {
+fn current(about: &'static About) -> Result<Rc<Session>, Error> {
     let session = SESSION.with_borrow(Clone::clone);
     if let Some(session) = session.filter(|session| !session.login.borrow().has_ended()) {
         return Ok(session);
     }
-    match login::<P>() {
+    match login(about) {
         Err(error) if error.kind == ErrorKind::Unsupported => Err(error),
         _ => Err(Error::new(
             ErrorKind::Invalid,

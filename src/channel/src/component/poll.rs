@@ -1,16 +1,19 @@
-//! The poll: it waits for nothing but the platform.
+//! The poll loop. It waits for nothing but the platform and, at too many unacknowledged events, for the
+//! gateway.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use futures::future::{Either, select};
 
-use super::{Exported, Instance, imports};
+use super::erased::AnyPolling;
+use super::imports;
+use super::instance::Instance;
 use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind};
 use crate::health::OPEN_LONG_ENOUGH;
-use crate::host::{Calls, Level};
-use crate::platform::{Batch, Poll, PollError, Polling, hold};
+use crate::host::Level;
+use crate::platform::{Batch, Poll, PollError, hold};
 
 /// How long it is believed that polls are cut off on the way.
 const LEARNED_FOR: Duration = Duration::from_secs(3600);
@@ -24,9 +27,9 @@ struct Pauses {
     idle: Backoff,
 }
 
-impl<P: Exported + Polling> Instance<P> {
+impl Instance {
     /// Polls until draining, or until something fails that the caller of `receive` has to know.
-    pub(super) async fn poll_all(&self) -> Result<(), Error> {
+    pub async fn poll_all(&self, platform: &dyn AnyPolling) -> Result<(), Error> {
         let account = &self.account;
         let mut pauses = Pauses {
             failures: Backoff::new(Duration::from_secs(1), Duration::from_secs(10)),
@@ -46,7 +49,7 @@ impl<P: Exported + Polling> Instance<P> {
             }
             account.check_fence()?;
             let begun = imports::now();
-            match self.poll().await {
+            match self.poll(platform).await {
                 None => return Ok(()),
                 Some(Ok(batch)) => self.accept(batch, begun, &mut pauses).await?,
                 Some(Err(error)) => self.poll_failed(error, begun, &mut pauses).await,
@@ -147,7 +150,7 @@ impl<P: Exported + Polling> Instance<P> {
     }
 
     /// One poll; none when draining ended it.
-    async fn poll(&self) -> Option<Result<Batch, PollError>> {
+    async fn poll(&self, platform: &dyn AnyPolling) -> Option<Result<Batch, PollError>> {
         let account = &self.account;
         let hold = account.health.borrow().hold;
         let cursor = account.channel.borrow_mut().journal().cursor().to_owned();
@@ -166,7 +169,7 @@ impl<P: Exported + Polling> Instance<P> {
         };
         account.health.borrow_mut().poll_opened(imports::now());
         let answer = std::pin::pin!(async {
-            let answer = std::pin::pin!(self.platform.poll(&self.host, &poll));
+            let answer = std::pin::pin!(platform.poll(&self.host, &poll));
             let shown = std::pin::pin!(self.show_connected());
             match select(answer, shown).await {
                 Either::Left((answer, _)) => answer,

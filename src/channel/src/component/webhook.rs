@@ -1,8 +1,7 @@
 //! A platform that calls back: its HTTP requests as plain values, what they bring, and their answers.
 //!
-//! Promises: a body that is too long or breaks off never reaches the platform's code; what a callback
-//! brings is stored before it is answered; an answer is on its way before its body is written, and who
-//! wants to know is told whether all of it went out.
+//! A body that is too long or breaks off never reaches the platform's code. What a callback brings is
+//! stored before the callback is answered. The head of an answer leaves before its body is written.
 
 use std::time::Duration;
 
@@ -12,19 +11,20 @@ use wit_bindgen::spawn_local;
 use super::account::{ADOPT_EVERY, Account};
 use super::bindings::wasi::http::types::{ErrorCode, Fields, Method, Request, Response};
 use super::bindings::{wit_future, wit_stream};
+use super::erased::{AnyWebhook, Source};
 use super::imports::Body;
-use super::{Exported, Instance};
+use super::instance::{self, Instance};
 use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind};
-use crate::host::{Calls, Level, whole};
+use crate::host::{Level, whole};
 use crate::message::Event;
-use crate::platform::{Callback, HttpAnswer, HttpRequest, Webhook};
+use crate::platform::{Callback, HttpAnswer, HttpRequest};
 
 /// How often the store is tidied when nothing else happens.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 /// Reads a whole request; or what it is answered instead.
-pub async fn read(request: Request, max_bytes: usize) -> Result<HttpRequest, HttpAnswer> {
+async fn read(request: Request, max_bytes: usize) -> Result<HttpRequest, HttpAnswer> {
     let is_post = match request.get_method() {
         Method::Post => true,
         Method::Get => false,
@@ -74,43 +74,48 @@ pub fn respond(answer: HttpAnswer) -> Result<Response, ErrorCode> {
 }
 
 /// Answers a request.
-pub async fn answer<P: Exported + Webhook>(
-    instance: &Instance<P>,
-    request: &HttpRequest,
-) -> HttpAnswer {
-    let Instance {
-        platform,
-        account,
-        host,
-        ..
-    } = instance;
-    match platform.callback(host, request) {
-        Callback::Events { events, held } => match account.take_callback(events) {
-            // A repeat has no second answer.
-            Ok(true) => match held {
-                Some(held) => platform.answer(host, &held).await,
-                None => HttpAnswer::empty(200),
-            },
-            Ok(false) => HttpAnswer::empty(200),
-            Err(error) => {
-                let line = format!("a callback is left for later: {error}");
-                account.log(Level::Warn, &line);
-                HttpAnswer::empty(503)
-            }
-        },
-        Callback::Answered(answer) => answer,
-        Callback::Refused { status, why } => {
-            account.refuse(&why);
-            HttpAnswer::empty(status)
-        }
+pub async fn handle(request: Request) -> HttpAnswer {
+    let Ok(instance) = instance::current() else {
+        return HttpAnswer::empty(503);
+    };
+    let Source::CallsBack(platform) = instance.source else {
+        return HttpAnswer::empty(404);
+    };
+    match read(request, platform.max_body_bytes()).await {
+        Ok(request) => instance.answer(platform, &request).await,
+        Err(refusal) => refusal,
     }
 }
 
-impl<P: Exported + Webhook> Instance<P> {
+impl Instance {
+    async fn answer(&self, platform: &dyn AnyWebhook, request: &HttpRequest) -> HttpAnswer {
+        let (account, host) = (self.account, &self.host);
+        match platform.callback(host, request) {
+            Callback::Events { events, held } => match account.take_callback(events) {
+                // A repeat has no second answer.
+                Ok(true) => match held {
+                    Some(held) => platform.answer(host, &held).await,
+                    None => HttpAnswer::empty(200),
+                },
+                Ok(false) => HttpAnswer::empty(200),
+                Err(error) => {
+                    let line = format!("a callback is left for later: {error}");
+                    account.log(Level::Warn, &line);
+                    HttpAnswer::empty(503)
+                }
+            },
+            Callback::Answered(answer) => answer,
+            Callback::Refused { status, why } => {
+                account.refuse(&why);
+                HttpAnswer::empty(status)
+            }
+        }
+    }
+
     /// What has to be done beside the calls, until draining: what requests need is kept fresh, what an
     /// older instance stored is taken in, the store is tidied.
-    pub(super) async fn keep_ready(&self) -> Result<(), Error> {
-        let account = &self.account;
+    pub async fn keep_ready(&self, platform: &dyn AnyWebhook) -> Result<(), Error> {
+        let account = self.account;
         let mut failures = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         loop {
             account.ready()?;
@@ -124,7 +129,7 @@ impl<P: Exported + Webhook> Instance<P> {
                 continue;
             }
             let seen = account.chores.count();
-            let refreshing = std::pin::pin!(self.platform.refresh(&self.host));
+            let refreshing = std::pin::pin!(platform.refresh(&self.host));
             let drained = std::pin::pin!(account.drain.wait(0));
             let pause = match select(drained, refreshing).await {
                 Either::Left(_) => return Ok(()),
@@ -142,7 +147,7 @@ impl<P: Exported + Webhook> Instance<P> {
                 }
             };
             let chores = std::pin::pin!(account.chores.wait(seen));
-            select(chores, account.sleep(pause)).await;
+            select(chores, std::pin::pin!(account.sleep(pause))).await;
         }
     }
 }

@@ -6,11 +6,8 @@
 //! Within code, addresses and tags they change nothing, since they are taken out there as well.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
-use pulldown_cmark::Event;
-
-use super::{delimiters, tags};
+use super::{Events, delimiters, tags};
 
 /// What is inserted at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +81,7 @@ impl<'a> Source<'a> {
 
     /// The events of the parser. There are none where quotes and lists are nested as no writer nests
     /// them: such a text is to be taken as one without Markdown.
-    pub fn events(&self) -> Option<impl Iterator<Item = (Event<'_>, Range<usize>)>> {
+    pub fn events(&self) -> Option<Events<'_>> {
         super::events(&self.text)
     }
 

@@ -89,12 +89,15 @@ impl Incoming {
     }
 }
 
+/// Makes a quote of an entry of the history, or of nothing where it has none.
+pub type ReadQuote = Box<dyn Fn(Option<&HistoryEntry>) -> Quote>;
+
 /// A message of the history that is quoted by its id.
 pub struct Quoted {
     /// The id.
     pub id: String,
     /// Makes the quote of what the history has under the id.
-    pub read: Box<dyn Fn(Option<&HistoryEntry>) -> Quote>,
+    pub read: ReadQuote,
 }
 
 impl std::fmt::Debug for Quoted {

@@ -9,12 +9,8 @@ use crate::outbox::{Job, NewPost, Outcome, Receipt};
 const SEND_WAIT: Duration = Duration::from_secs(15);
 
 impl Account {
-    /// Stores a post that the platform can send, and waits until it is settled.
-    pub async fn send(
-        &self,
-        post: NewPost,
-        check: fn(&NewPost) -> Result<(), Error>,
-    ) -> Result<Receipt, Error> {
+    /// Stores a post and waits until it is settled.
+    pub async fn send(&self, post: NewPost) -> Result<Receipt, Error> {
         if self.is_draining.get() {
             return Err(Error::new(
                 ErrorKind::Draining,
@@ -23,7 +19,8 @@ impl Account {
         }
         self.ready()?;
         self.channel.borrow().check(&post)?;
-        check(&post)?;
+        (self.about.check_conversation)(&post.conversation)?;
+        self.check_media(&post)?;
         let key = post.key.clone();
         let known = self.channel.borrow_mut().outbox().known(&post)?;
         if known.is_none() {
@@ -58,6 +55,19 @@ impl Account {
                 "the post's receipt is gone: another program changes this account's store",
             )
         })
+    }
+
+    /// Only what was uploaded for this conversation can be sent to it.
+    fn check_media(&self, post: &NewPost) -> Result<(), Error> {
+        for handle in &post.media {
+            if (self.about.uploaded_for)(handle)? != post.conversation {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    "only media that were `put` for this conversation can be sent to it",
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// A post that neither answers nor would wait is refused while the credential is.
