@@ -12,6 +12,8 @@
 //!   simulated platform is not run without one.
 //! - The feature `weixin` brings the simulator of iLink, and the checks for iLink alone.
 
+#![warn(missing_debug_implementations)]
+
 mod fixture;
 mod held;
 mod inbound;

@@ -69,6 +69,8 @@ pub struct Account {
     task: JoinHandle<()>,
 }
 
+debug_by_name!(Account);
+
 impl Deref for Account {
     type Target = Handle;
 

@@ -57,6 +57,8 @@ pub struct Credentials {
     are_own: bool,
 }
 
+debug_by_name!(Credentials);
+
 struct Shared {
     backend: Backend,
     changed: watch::Sender<()>,

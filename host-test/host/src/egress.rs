@@ -71,6 +71,8 @@ pub struct Egress {
     share: Arc<Share>,
 }
 
+debug_by_name!(Egress);
+
 struct Shared {
     client: HttpClient,
     rules: Vec<Rule>,

@@ -57,6 +57,8 @@ pub struct Gateway {
     shared: Arc<Shared>,
 }
 
+debug_by_name!(Gateway);
+
 struct Shared {
     runtime: Runtime,
     /// The components, by their platforms.

@@ -107,6 +107,8 @@ pub struct Instance {
     handler: Option<Handler>,
 }
 
+debug_by_name!(Instance);
+
 /// How long a call may take: the field of [`CallLimits`] and its value.
 type Limit = Option<(&'static str, Duration)>;
 

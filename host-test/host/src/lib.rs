@@ -6,10 +6,32 @@
 //! of platforms. The sandbox is made of [`egress`] and [`state`]. All servers of this workspace use
 //! [`listener`] and [`clock`].
 
+#![warn(missing_debug_implementations)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::panic,
+        reason = "a test that fails ends so"
+    )
+)]
+
+#[macro_use]
+mod debug;
+
 pub mod account;
 #[cfg(feature = "admin")]
 pub mod admin;
 pub mod agent;
+#[allow(
+    missing_docs,
+    missing_debug_implementations,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "it is generated from wit/"
+)]
 mod bindings;
 pub mod contract;
 pub mod credentials;

@@ -92,6 +92,8 @@ pub struct Logins {
     pub in_use: BTreeMap<String, String>,
 }
 
+debug_by_name!(Logins);
+
 impl Logins {
     /// Those that replace the credential of this account, and no other.
     pub fn of(account: &Handle, credentials: &Credentials) -> Logins {
@@ -140,6 +142,8 @@ pub struct Login {
     setup: Setup,
     instance: Instance,
 }
+
+debug_by_name!(Login);
 
 impl Login {
     /// Begins a login, with its first step.

@@ -80,6 +80,8 @@ pub struct Runtime {
     media_limits: ListenerLimits,
 }
 
+debug_by_name!(Runtime);
+
 /// A component that fits the contract.
 #[derive(Clone)]
 pub struct Plugin {

@@ -77,6 +77,8 @@ pub struct Sandbox {
     pub(crate) growth: Growth,
 }
 
+debug_by_name!(Sandbox);
+
 impl Sandbox {
     /// The sandbox of an account.
     pub fn new(

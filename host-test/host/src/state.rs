@@ -226,27 +226,61 @@ impl FromStr for Durability {
 /// [`StateError::Storage`], where it is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
+    /// A key is longer than [`MAX_KEY_BYTES`].
     #[error("the key has {bytes} bytes: at most {MAX_KEY_BYTES} are allowed")]
-    KeyTooLong { bytes: usize },
+    KeyTooLong {
+        /// Its size.
+        bytes: usize,
+    },
+    /// An account's name is longer than [`MAX_ACCOUNT_BYTES`].
     #[error("the name of the account has {bytes} bytes: at most {MAX_ACCOUNT_BYTES} are allowed")]
-    AccountTooLong { bytes: usize },
+    AccountTooLong {
+        /// Its size.
+        bytes: usize,
+    },
+    /// A value is larger than [`MAX_VALUE_BYTES`].
     #[error("the value has {bytes} bytes: at most {MAX_VALUE_BYTES} are allowed")]
-    ValueTooLarge { bytes: usize },
+    ValueTooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// [`Bucket::increment`] found something else than a number.
     #[error("the value is no number in decimal digits, so it can't be incremented")]
     NotANumber,
+    /// [`Bucket::increment`] would pass the largest number.
     #[error("the incremented number would not fit into 64 bits")]
     Overflow,
+    /// Another process has the directory open.
     #[error(
         "state directory {} is in use by another process: stop it or give another --state",
         .path.display()
     )]
-    InUse { path: PathBuf },
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory can't be opened.
     #[error("state directory {} can't be opened: {reason}", .path.display())]
-    Open { path: PathBuf, reason: String },
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// What the system or the server says.
+        reason: String,
+    },
+    /// The server can't be used.
     #[error("state {address} can't be used: {reason}")]
-    Connect { address: String, reason: String },
+    Connect {
+        /// The server, without a password.
+        address: String,
+        /// What the system or the server says.
+        reason: String,
+    },
+    /// The store failed later.
     #[error("the store failed: {reason}")]
-    Storage { reason: String },
+    Storage {
+        /// What the system or the server says.
+        reason: String,
+    },
 }
 
 fn check_key(key: &str) -> Result<(), StateError> {

@@ -35,6 +35,8 @@ pub struct Content {
     pub done: oneshot::Receiver<Result<(), Error>>,
 }
 
+debug_by_name!(Content);
+
 /// Connects a component's content to the host's reader.
 pub(crate) fn receive(
     mut store: impl AsContextMut<Data = Sandbox>,

@@ -45,6 +45,8 @@ pub struct FileWatch {
     following: JoinHandle<()>,
 }
 
+debug_by_name!(FileWatch);
+
 impl FileWatch {
     /// Watches from now on. Must be called within a tokio runtime.
     pub fn new(path: &Path) -> FileWatch {

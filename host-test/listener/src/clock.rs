@@ -19,6 +19,8 @@ pub struct Clock {
     set_by: Arc<AtomicI64>,
 }
 
+debug_by_name!(Clock);
+
 impl Default for Clock {
     fn default() -> Clock {
         Clock::new()

@@ -33,6 +33,8 @@ pub struct Connections {
     telling: OncePer,
 }
 
+debug_by_name!(Connections);
+
 /// Who is connected.
 #[derive(Default)]
 struct Slots {
@@ -59,6 +61,7 @@ impl Drop for Held {
 }
 
 impl Connections {
+    /// No connections yet; `what` is served, for the log.
     pub fn new(what: &'static str, limits: ListenerLimits) -> Connections {
         Connections {
             what,

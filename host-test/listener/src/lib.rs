@@ -10,6 +10,21 @@
 //! - A server that checks [`Names`] refuses requests of web pages: a page has a foreign `Origin`, or it
 //!   reached the server by a name of its own.
 
+#![warn(missing_debug_implementations)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::panic,
+        reason = "a test that fails ends so"
+    )
+)]
+
+#[macro_use]
+mod debug;
+
 pub mod clock;
 mod connections;
 mod names;
@@ -69,6 +84,8 @@ pub struct ListenerLimits {
     pub clock: Clock,
 }
 
+debug_by_name!(ListenerLimits);
+
 impl Default for ListenerLimits {
     fn default() -> ListenerLimits {
         ListenerLimits {
@@ -125,6 +142,8 @@ pub struct Listener {
     names: Names,
     tls: Option<Arc<Tls>>,
 }
+
+debug_by_name!(Listener);
 
 impl From<TcpListener> for Listener {
     fn from(tcp: TcpListener) -> Listener {

@@ -30,6 +30,8 @@ pub struct Tls {
     now: Mutex<Now>,
 }
 
+debug_by_name!(Tls);
+
 struct Now {
     acceptor: Acceptor,
     version: Version,

@@ -306,6 +306,8 @@ pub struct Received {
     watch: Arc<Watch>,
 }
 
+debug_by_name!(Received);
+
 impl Body for Received {
     type Data = Bytes;
     type Error = hyper::Error;

@@ -103,7 +103,7 @@ async fn say(simulator: &Simulator, line: &str) -> Result<(), String> {
         .map_err(|error| format!("/file: {error}"))?;
     let file = File::new(MediaKind::of_name(&name), &name, content);
     let account = simulator.first();
-    account.push(DEFAULT_USER, vec![account.place(&file)]);
+    account.push(DEFAULT_USER, vec![account.store_file(&file)]);
     Ok(())
 }
 

@@ -6,7 +6,6 @@
 //! them loses nothing. When a write fails the caller loads the state again: memory is only a cache of
 //! the store.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::clock::PlatformClock;
@@ -18,10 +17,11 @@ use crate::message::Event;
 use crate::outbox::{Content, Count, Job, NewPost, Outbox, Outcome, Receipt, Room, Standing};
 use crate::pace::Pace;
 use crate::peers::Peers;
-use crate::settings::{Dialect, Markdown, Settings};
-use crate::split::{Limits, SplitOptions};
+use crate::settings::{Dialect, Settings};
 use crate::store::{RETIRED, Write};
-use crate::{control, expiry, message, outbox, split};
+use crate::{control, expiry, message, outbox};
+
+mod contents;
 
 /// Sends that may start at once before the pace holds.
 const BURST: u32 = 2;
@@ -35,10 +35,6 @@ const MAX_KEY_BYTES: usize = 64;
 const MAX_TEXT_BYTES: usize = 1024 * 1024;
 /// How long receipts are kept, in milliseconds.
 const RECEIPT_LIFE_MS: u64 = 72 * 3_600_000;
-/// What a text is called that goes as a file.
-const DOCUMENT_NAME: &str = "message.md";
-/// Ends the first part of such a text.
-const DOCUMENT_NOTE: &str = "\n\n… message.md";
 /// What the ids of reports begin with.
 const SETTLED: &str = "settled:";
 
@@ -362,70 +358,6 @@ impl Channel {
             .map(|content| (content, client_id()));
         let write = self.outbox.accept(now, post, parts, &room);
         [write].into_iter().chain(replaced).collect()
-    }
-
-    fn render(&self, markdown: &str) -> String {
-        let text = match self.settings.markdown {
-            Markdown::Plain => (self.dialect.plain)(markdown),
-            Markdown::Native => (self.dialect.native)(markdown),
-        };
-        // An entity may be a control character: `&#27;`.
-        match control::clean(&text) {
-            Cow::Borrowed(_) => text,
-            Cow::Owned(text) => text,
-        }
-    }
-
-    fn split(&self, text: &str, limits: Limits) -> Vec<String> {
-        let options = SplitOptions {
-            fences: self.settings.markdown == Markdown::Native,
-            marks: self.settings.part_marks,
-        };
-        split::split(text, limits, options)
-    }
-
-    /// The platform messages of a text. Where the platform has files, a text of too many goes as one
-    /// behind its first part.
-    fn contents(&self, markdown: &str) -> Vec<Content> {
-        let text = self.render(markdown);
-        let limits = self.settings.limits;
-        let parts = self.split(&text, limits);
-        if parts.len() <= self.settings.max_parts || !self.dialect.has_files {
-            return parts.into_iter().map(Content::Text).collect();
-        }
-        let (chars, bytes) = (DOCUMENT_NOTE.chars().count(), DOCUMENT_NOTE.len());
-        let has_room = limits.chars > 2 * chars && limits.size > 2 * bytes;
-        let note = if has_room { DOCUMENT_NOTE } else { "" };
-        let limits = Limits {
-            chars: limits.chars.saturating_sub(note.chars().count()).max(1),
-            size: limits.size.saturating_sub(note.len()).max(4),
-            unit: limits.unit,
-        };
-        let options = SplitOptions {
-            marks: false,
-            fences: self.settings.markdown == Markdown::Native,
-        };
-        let parts = split::split(&text, limits, options);
-        let first = parts.first().map_or("", |part| part.trim_end());
-        vec![
-            Content::Text(format!("{first}{note}")),
-            Content::Document {
-                name: DOCUMENT_NAME.to_owned(),
-                text: markdown.to_owned(),
-            },
-        ]
-    }
-
-    /// The one platform message of a progress text and of those that it finds waiting: their newest
-    /// lines.
-    fn progress(&self, markdown: &str, mut waiting: Vec<String>) -> Vec<Content> {
-        waiting.push(self.render(markdown));
-        let options = SplitOptions {
-            marks: false,
-            fences: false,
-        };
-        let mut parts = split::split(&waiting.join("\n"), self.settings.limits, options);
-        parts.pop().map(Content::Text).into_iter().collect()
     }
 
     /// The next request of a conversation whose [`Outbox::turn`] it is, and what has to be written

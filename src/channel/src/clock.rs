@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// Clocks that differ by less agree. WeCom's callbacks may be ten minutes from ours.
+/// Clocks that differ by less agree. Platforms that sign callbacks with a time take ten minutes.
 const MAX_APART_MS: u64 = 5 * 60_000;
 
 /// How much later than a date it may be.

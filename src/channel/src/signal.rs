@@ -1,4 +1,4 @@
-//! Wakes tasks of one instance; the tasks look at the state themselves.
+//! Wakes tasks of one instance. What has changed they find out themselves.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

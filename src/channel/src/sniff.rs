@@ -1,7 +1,7 @@
-//! What a piece of media is: by its first bytes, else by its name, else bytes.
+//! The media type of content: by its first bytes, else by its name, else plain bytes.
 //!
-//! Only signatures are believed that no text begins with by chance. A sender's word for the type is
-//! not asked: an image named `.png` is often a JPEG, and an encrypted file is neither.
+//! Only signatures count that no text begins with by chance. The sender's own word for the type does not
+//! count, because an image named `.png` is often a JPEG.
 
 use super::file_name;
 use super::message::MediaKind;
@@ -71,8 +71,8 @@ const APK: &str = "application/vnd.android.package-archive";
 const EPUB: &str = "application/epub+zip";
 const IN_ZIP: [&str; 5] = [DOCX, XLSX, PPTX, APK, EPUB];
 
-/// The images, the films and the first fifteen files are the official client's whole list. The
-/// other files are known by their type alone: phones are sent them as files.
+/// Images and films are the formats that phones show. The others are known by their type alone, and
+/// are sent as files.
 const FORMATS: &[Format] = &[
     image("png", "image/png"),
     image("jpg", "image/jpeg"),
@@ -152,8 +152,7 @@ fn by_start(start: &[u8]) -> Option<&'static str> {
         [b'O', b'g', b'g', b'S', 0, ..] => "audio/ogg",
         [b'f', b'L', b'a', b'C', ..] => "audio/flac",
         [b'#', b'!', b'A', b'M', b'R', b'\n' | b'-', ..] => "audio/amr",
-        // Tencent puts a byte before the magic of SILK.
-        [2, rest @ ..] | rest if rest.starts_with(b"#!SILK_V3") => "audio/silk",
+        _ if start.starts_with(b"#!SILK_V3") => "audio/silk",
         [b'I', b'D', b'3', 2..=4, 0..=15, ..] => "audio/mpeg",
         [0xff, second, third, ..] if is_mp3_frame(*second, *third) => "audio/mpeg",
         _ => return None,
@@ -223,7 +222,6 @@ mod tests {
             (b"#!AMR\n\x3c", "audio/amr"),
             (b"#!AMR-WB\n", "audio/amr"),
             (b"#!SILK_V3\x0c\0", "audio/silk"),
-            (b"\x02#!SILK_V3\x0c\0", "audio/silk"),
         ] {
             // Whatever it is called.
             assert_eq!(mime(start, ""), expect, "{start:?}");

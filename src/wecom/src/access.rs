@@ -1,8 +1,8 @@
-//! What is known of the access token, which the host holds: whether there is a valid one.
+//! Whether there is a valid access token. The host holds the token itself.
 //!
-//! Promises: requests that are refused side by side lead to one renewal, and a token is renewed before
-//! its time is up. All times are on one monotonic clock. Nothing is stored: an instance that starts
-//! asks once, and is given the token that is valid already.
+//! Requests that are refused side by side lead to one renewal. A token is renewed before its time is up.
+//! All times are on one monotonic clock. Nothing is stored: a new instance asks once, and the platform
+//! gives it the token that is still valid.
 
 use std::time::Duration;
 

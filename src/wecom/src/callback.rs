@@ -1,9 +1,9 @@
 //! What the platform asks and posts: the verification of a URL, and callbacks.
 //!
-//! The caller answers a verification with the bytes of [`verify`], and a callback that [`receive`]
-//! read with 200 and an empty body, once its event is stored, within five seconds: otherwise it comes
-//! again, up to three times. Whatever is refused is answered with [`REFUSED_STATUS`] and an empty
-//! body, the same for every [`Refusal`].
+//! The caller answers a verification with the bytes of [`verify`]. It answers a callback with 200 and an
+//! empty body when the event of [`receive`] is stored. After five seconds without an answer the platform
+//! repeats the callback, up to three times. Every [`Refusal`] is answered alike: with
+//! [`REFUSED_STATUS`] and an empty body.
 
 use serde::Deserialize;
 

@@ -1,8 +1,8 @@
 //! Callbacks that are held open until their answer's turn, where the operator chose so.
 //!
-//! Promises: a part goes out in its callback's exchange or as a message, never as both: who takes the
-//! exchange out of those that are held decides alone, and there is no `await` between the taking and
-//! what follows from it. An exchange that does not come to its end gives its part back.
+//! A part goes out in the exchange of its callback or as a message, never as both. Whoever takes the
+//! exchange out of the held ones decides alone, and no `await` comes between taking it and using it. A
+//! part whose exchange breaks off goes out as a message.
 
 use futures::channel::oneshot;
 use futures::future::{Either, select};

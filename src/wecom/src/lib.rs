@@ -33,7 +33,7 @@ pub use platform::Wecom;
 
 gateway_channel_sdk::export_with_webhook!(Wecom: media, login);
 
-/// Where the API is unless the operator says otherwise.
+/// Base URL of the API, unless the operator names another.
 pub const DEFAULT_BASE_URL: &str = "https://qyapi.weixin.qq.com";
 /// Longest text of one message in bytes; the platform cuts a longer one off.
 pub const MAX_TEXT_BYTES: usize = 2048;

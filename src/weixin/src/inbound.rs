@@ -3,17 +3,11 @@
 //! Only what a person wrote becomes an event. What can't be read is skipped with a sentence for the
 //! log; the messages beside it arrive.
 
-use std::time::Duration;
-
-use super::media::{Handle, KeyIs};
+use super::media;
 use super::quote;
 use super::wire::{self, Content, Item, Object, QuoteReference, WeixinMessage};
 use gateway_channel_sdk::dedup::fnv1a;
-use gateway_channel_sdk::file_name;
-use gateway_channel_sdk::message::{
-    Body, ChatKind, Conversation, Event, Media, MediaKind, Message,
-};
-use gateway_channel_sdk::sniff;
+use gateway_channel_sdk::message::{Body, ChatKind, Conversation, Event, Message};
 
 /// Longest id of a person, a group or a message: it becomes part of a key of the store.
 const MAX_ID_BYTES: usize = 512;
@@ -84,7 +78,7 @@ pub fn read(json: &str) -> Reading {
             media: message
                 .items
                 .iter()
-                .filter_map(|item| media(&item.content))
+                .filter_map(|item| media::of(&item.content))
                 .collect(),
             quote: quoted.map(|quoted| quote::read(quoted, None)),
             reply_token: message.context_token,
@@ -124,70 +118,10 @@ fn text(items: &[Item]) -> String {
         })
         .filter(|text| !text.is_empty())
         .collect();
-    if texts.is_empty() && items.iter().all(|item| media(&item.content).is_none()) {
+    if texts.is_empty() && items.iter().all(|item| media::of(&item.content).is_none()) {
         return "[message without readable content]".to_owned();
     }
     texts.join("\n")
-}
-
-pub(super) fn media(content: &Content) -> Option<Media> {
-    let plain = |kind, handle| Media {
-        handle,
-        kind,
-        name: None,
-        mime: None,
-        size: None,
-        length: None,
-        transcript: None,
-    };
-    match content {
-        Content::Image { reference } => {
-            let handle = Handle::of_received(reference, None, None, KeyIs::Optional);
-            Some(plain(MediaKind::Image, handle))
-        }
-        Content::Voice {
-            reference,
-            playtime_ms,
-            text,
-        } => Some(Media {
-            length: playtime_ms.map(Duration::from_millis),
-            transcript: text.clone(),
-            ..plain(
-                MediaKind::Voice,
-                Handle::of_received(reference, None, None, KeyIs::Needed),
-            )
-        }),
-        Content::File {
-            reference,
-            name,
-            size,
-        } => {
-            let name = name
-                .as_deref()
-                .map(|name| file_name::sanitize(name, "file"));
-            let handle = Handle::of_received(reference, name.as_deref(), *size, KeyIs::Needed);
-            Some(Media {
-                mime: name
-                    .as_deref()
-                    .map(|name| sniff::mime(&[], name).to_owned()),
-                name,
-                size: *size,
-                ..plain(MediaKind::File, handle)
-            })
-        }
-        Content::Video {
-            reference,
-            play_length_ms,
-        } => Some(Media {
-            length: play_length_ms.map(Duration::from_millis),
-            mime: Some("video/mp4".to_owned()),
-            ..plain(
-                MediaKind::Video,
-                Handle::of_received(reference, None, None, KeyIs::Needed),
-            )
-        }),
-        Content::Text(_) | Content::Hollow | Content::Unknown(_) => None,
-    }
 }
 
 #[cfg(test)]
@@ -195,6 +129,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use gateway_channel_sdk::message::MediaKind;
 
     fn event(json: serde_json::Value) -> Event {
         match read(&json.to_string()) {

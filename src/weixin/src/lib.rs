@@ -28,11 +28,11 @@ gateway_channel_sdk::export!(Weixin: media, login);
 
 /// The version of the official client that this one speaks like.
 pub const CLIENT_VERSION: &str = "2.4.9";
-/// Where the API is unless the operator or a login says otherwise.
+/// Base URL of the API, unless the operator or a login names another.
 pub const DEFAULT_BASE_URL: &str = "https://ilinkai.weixin.qq.com";
-/// The configuration key for where the API is by what a login said; the operator's word wins.
+/// Configuration key of the base URL that a login named. The operator's own setting wins.
 pub const LOGIN_BASE_URL: &str = "login-base-url";
-/// Where media are unless the operator says otherwise.
+/// Base URL of media, unless the operator names another.
 pub const DEFAULT_CDN_BASE_URL: &str = "https://novac2c.cdn.weixin.qq.com/c2c";
 /// Longest text of one message in bytes; the server refuses more than 16,384.
 pub const MAX_TEXT_BYTES: usize = 16_000;

@@ -1,9 +1,11 @@
 //! The login by QR code, as a machine of requests and answers.
 //!
-//! Promises: an answer that is none is a reason to ask again, never the end; a code that is too old is
-//! followed by another, three in all; a redirect leads to the platform's hosts or to the configured
-//! origin; after a new code nothing of the old one is left, neither its host nor its digits; a server
-//! that refuses the tokens of earlier logins is asked once more without them.
+//! The login promises:
+//! - A failed request is repeated. It never ends the login.
+//! - An expired code is replaced by a new one, up to three in all. Host and digits of the old code are
+//!   forgotten then.
+//! - A redirect is followed only to the platform's hosts and to the configured origin.
+//! - If the server refuses the tokens of earlier logins, it is asked once more without them.
 
 use std::time::Duration;
 
@@ -16,11 +18,11 @@ use gateway_channel_sdk::error::{Error, ErrorKind};
 use gateway_channel_sdk::http::Answer;
 use gateway_channel_sdk::platform::{Action, Identity, LoginMachine, Step};
 
-/// What a code lives on the server, by reports.
+/// How long the server keeps a code, by reports.
 const CODE_LIFE: Duration = Duration::from_secs(120);
 /// Codes that are shown at most.
 const MAX_CODES: u32 = 3;
-/// What a login may take in all.
+/// How long a whole login may take.
 const DEADLINE: Duration = Duration::from_secs(480);
 /// Pause between two questions.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -32,18 +34,18 @@ const MAX_DIGITS_BYTES: usize = 64;
 pub struct WeixinLogin {
     config: WeixinConfig,
     begun: Duration,
-    /// Where the status is asked for.
+    /// Base URL of the requests for the status.
     base_url: String,
-    /// None: a new code is needed.
+    /// The code on show. None when a new one is needed.
     qrcode: Option<String>,
-    /// The server refused to make a code for who has the tokens of earlier logins.
+    /// The server refused a request that had the tokens of earlier logins.
     without_tokens: bool,
     codes: u32,
     digits: Option<String>,
     told_scanned: bool,
     told_code: bool,
     pauses: Backoff,
-    /// Why the last request brought nothing.
+    /// Why the last request failed.
     trouble: Option<String>,
     has_ended: bool,
 }
@@ -147,8 +149,8 @@ impl WeixinLogin {
         }
     }
 
-    /// Whether a server that gave no code may give one without the tokens of earlier logins: they may be
-    /// too old for it, or too many. Without them it does not know who is bound already, and that is all.
+    /// Whether the server may give a code if the request leaves out the tokens of earlier logins. They may
+    /// be too old or too many. Without them the server only can't tell who is bound already.
     fn may_be_for_the_tokens(&self, error: &CallError) -> bool {
         let is_refusal = match error {
             CallError::Refused(_) => true,

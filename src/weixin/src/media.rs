@@ -3,6 +3,8 @@
 //! A handle is opaque outside, holds the key (so it is a secret), and works in any later instance.
 //! URLs that the server names are held to [`UrlPolicy`]; the host checks again.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -10,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::WeixinConfig;
 use super::media_key::Key;
 use super::url_policy::{UrlPolicy, percent_encoded};
-use super::wire::{Reference, UploadPlace, UploadedItem};
+use super::wire::{Content, Reference, UploadPlace, UploadedItem};
 use gateway_channel_sdk::error::{Error, ErrorKind};
-use gateway_channel_sdk::message::MediaKind;
+use gateway_channel_sdk::message::{Media, MediaKind};
+use gateway_channel_sdk::{file_name, sniff};
 
 /// Largest file that is uploaded.
 pub const MAX_UPLOAD_BYTES: u64 = 100 * 1024 * 1024;
@@ -198,6 +201,67 @@ pub fn upload_url(
             ErrorKind::Forbidden,
             "WeChat gives no place for the upload: it refuses this file or this person",
         )),
+    }
+}
+
+/// The media that content is, if it is one.
+pub fn of(content: &Content) -> Option<Media> {
+    let plain = |kind, handle| Media {
+        handle,
+        kind,
+        name: None,
+        mime: None,
+        size: None,
+        length: None,
+        transcript: None,
+    };
+    match content {
+        Content::Image { reference } => {
+            let handle = Handle::of_received(reference, None, None, KeyIs::Optional);
+            Some(plain(MediaKind::Image, handle))
+        }
+        Content::Voice {
+            reference,
+            playtime_ms,
+            text,
+        } => Some(Media {
+            length: playtime_ms.map(Duration::from_millis),
+            transcript: text.clone(),
+            ..plain(
+                MediaKind::Voice,
+                Handle::of_received(reference, None, None, KeyIs::Needed),
+            )
+        }),
+        Content::File {
+            reference,
+            name,
+            size,
+        } => {
+            let name = name
+                .as_deref()
+                .map(|name| file_name::sanitize(name, "file"));
+            let handle = Handle::of_received(reference, name.as_deref(), *size, KeyIs::Needed);
+            Some(Media {
+                mime: name
+                    .as_deref()
+                    .map(|name| sniff::mime(&[], name).to_owned()),
+                name,
+                size: *size,
+                ..plain(MediaKind::File, handle)
+            })
+        }
+        Content::Video {
+            reference,
+            play_length_ms,
+        } => Some(Media {
+            length: play_length_ms.map(Duration::from_millis),
+            mime: Some("video/mp4".to_owned()),
+            ..plain(
+                MediaKind::Video,
+                Handle::of_received(reference, None, None, KeyIs::Needed),
+            )
+        }),
+        Content::Text(_) | Content::Hollow | Content::Unknown(_) => None,
     }
 }
 

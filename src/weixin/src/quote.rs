@@ -4,7 +4,7 @@
 
 use md5::{Digest, Md5};
 
-use super::inbound::media;
+use super::media;
 use super::wire::{Content, QuoteReference, QuotedPart};
 use gateway_channel_sdk::history::HistoryEntry;
 use gateway_channel_sdk::message::Quote;
@@ -17,7 +17,7 @@ pub fn read(reference: &QuoteReference, known: Option<&HistoryEntry>) -> Quote {
         Content::Voice { text, .. } => text.as_deref(),
         _ => None,
     };
-    let inline_media = media(&reference.content);
+    let inline_media = media::of(&reference.content);
     let known = known.filter(|_| inline.is_none() && inline_media.is_none());
     let known_text = known.map(|entry| entry.text.as_str());
     let whole = inline.or(known_text.filter(|text| !text.is_empty()));

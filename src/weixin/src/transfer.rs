@@ -132,6 +132,11 @@ impl MediaTransfer for Weixin {
         Ok(upload.done(Handle::Uploaded(uploaded).encode(), kind, name, size))
     }
 
+    /// Tencent puts a byte before the signature of SILK.
+    fn own_type(start: &[u8]) -> Option<&'static str> {
+        start.starts_with(b"\x02#!SILK_V3").then_some("audio/silk")
+    }
+
     fn uploaded_for(handle: &str) -> Result<String, Error> {
         Ok(Handle::uploaded(handle)?.to)
     }
@@ -169,4 +174,16 @@ fn may_pass(mut error: Error) -> Error {
         error.kind = ErrorKind::Transient;
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn voice_is_known_by_tencents_signature() {
+        let own_type = Weixin::own_type(b"\x02#!SILK_V3\x0c\0");
+        assert_eq!(own_type, Some("audio/silk"));
+        assert_eq!(Weixin::own_type(b"\x02text"), None);
+    }
 }

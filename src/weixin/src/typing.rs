@@ -1,8 +1,8 @@
 //! Tickets for the typing indicator, one for each person.
 //!
-//! A ticket is renewed at a random moment within a day, as the official client does; after a failure
-//! it is asked for again after 2 s, doubling to an hour, and the stale one is used meanwhile. Only in
-//! memory: a lost ticket costs one request. Times are on one monotonic clock.
+//! A ticket is renewed at a random moment within a day, as the official client does it. After a failure
+//! the next request waits for 2 s, doubling to an hour, and the stale ticket is used meanwhile. Tickets
+//! are kept in memory only, because a lost one costs one request. Times are on one monotonic clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

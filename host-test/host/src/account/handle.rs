@@ -22,6 +22,8 @@ pub struct Handle {
     pub(super) shared: Arc<Shared>,
 }
 
+debug_by_name!(Handle);
+
 /// How an account does, also while no instance serves. What is unknown then is none.
 #[derive(Debug, Clone)]
 pub struct Status {

@@ -96,6 +96,8 @@ pub struct Setup {
     claimed: OnceCell<()>,
 }
 
+debug_by_name!(Setup);
+
 impl Setup {
     /// Checks what the account may reach.
     ///

@@ -7,10 +7,13 @@ use super::ANSWER_TIME;
 /// Why a message has no answer. The texts name the agent and hold nothing of the message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AgentError {
+    /// There is no connection to the agent, or it could not be started.
     #[error("the agent can't be reached: {0}")]
     Unreachable(String),
+    /// An HTTP agent answered with a status that acknowledges nothing.
     #[error("the agent answered with status {0}: only 2xx acknowledges a message")]
     Status(u16),
+    /// The server of a model refused the request.
     #[error(
         "the agent at {server} answered with status {status}{}",
         after_colon(reason)
@@ -27,24 +30,34 @@ pub enum AgentError {
         /// When the server wants to be asked again.
         retry_after: Option<Duration>,
     },
+    /// The answer is not what an agent answers.
     #[error("the agent's answer can't be read: {0}")]
     Unreadable(&'static str),
+    /// The connection was lost within the answer.
     #[error("the agent's answer broke off: {0}")]
     Incomplete(String),
+    /// The answer has more than [`MAX_ANSWER_BYTES`](super::MAX_ANSWER_BYTES).
     #[error("the agent's answer is too large")]
     TooLarge,
+    /// There was no answer within [`ANSWER_TIME`](super::ANSWER_TIME).
     #[error("the agent did not answer within {} minutes", ANSWER_TIME.as_secs() / 60)]
     TimedOut,
+    /// The agent is code of this process, and it panicked.
     #[error("the agent panicked")]
     Panicked,
+    /// The process ended while it had several messages.
     #[error("the agent's process ended before it answered")]
     ProcessEnded,
+    /// The process ended while it had this message and no other.
     #[error("the agent's process ended on a message that was alone with it")]
     ProcessEndedAlone,
+    /// The process ended, and its next start is due after a pause.
     #[error("the agent's process does not run, and is started again after a pause")]
     NotRunning,
+    /// The process can't tell two messages with one id apart, so this one waits.
     #[error("another account's message with the same id is with the agent's process")]
     SameId,
+    /// The agent says itself that it failed, or nothing of its answer can be used.
     #[error("the agent has no answer: {0}")]
     NoAnswer(String),
 }

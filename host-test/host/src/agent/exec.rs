@@ -51,6 +51,8 @@ pub struct ExecAgent {
     _tasks: JoinSet<()>,
 }
 
+debug_by_name!(ExecAgent);
+
 /// A message, and who waits for its answer.
 struct Call {
     id: String,

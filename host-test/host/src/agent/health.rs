@@ -36,6 +36,8 @@ pub struct Health {
     gate_changed: Notify,
 }
 
+debug_by_name!(Health);
+
 #[derive(Default)]
 struct State {
     /// Counts what happens, so that one thing is known to be after another.

@@ -38,6 +38,8 @@ pub struct HttpAgent {
     clock: Clock,
 }
 
+debug_by_name!(HttpAgent);
+
 impl HttpAgent {
     /// An agent at `url`, with connections of its own.
     pub fn new(url: Uri, clock: Clock) -> HttpAgent {

@@ -8,47 +8,65 @@ use serde_json::Value;
 pub struct Message {
     /// The same for the same message, however often it is delivered.
     pub id: String,
+    /// The id of the account that got it.
     pub account: String,
+    /// Where it was written.
     pub conversation: Conversation,
+    /// Who wrote it.
     pub sender: Sender,
     /// Milliseconds since the Unix epoch.
     pub sent_at_ms: u64,
     /// May be empty.
     pub text: String,
+    /// The message that it answers, where it answers one.
     pub quote: Option<Quote>,
+    /// Its files, in order.
     pub media: Vec<Media>,
 }
 
+/// Where people and the bot write to each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Conversation {
+    /// The platform's id.
     pub id: String,
+    /// Who takes part.
     pub kind: ConversationKind,
 }
 
+/// Who takes part in a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ConversationKind {
+    /// One person and the bot.
     Direct,
+    /// Several people and the bot.
     Group,
 }
 
+/// Who wrote a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sender {
+    /// The platform's id of the person.
     pub id: String,
 }
 
 /// The message that a message answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Quote {
+    /// The quoted message, where the platform told its id.
     pub id: Option<String>,
+    /// What is quoted of its text.
     pub text: Option<String>,
 }
 
 /// A file of a message.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Media {
+    /// What the platform shows it as.
     pub kind: MediaKind,
+    /// The file name, where there is one.
     pub name: Option<String>,
+    /// The media type, where it is known.
     pub mime: Option<String>,
     /// Bytes of the decrypted content, where the platform told it.
     pub size: Option<u64>,
@@ -71,12 +89,17 @@ impl std::fmt::Debug for Media {
     }
 }
 
+/// What a platform shows a file as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MediaKind {
+    /// A picture.
     Image,
+    /// A voice message.
     Voice,
+    /// A video.
     Video,
+    /// Any other file.
     File,
 }
 
@@ -85,6 +108,7 @@ pub enum MediaKind {
 pub struct Reply {
     /// Markdown, not blank.
     pub text: Option<String>,
+    /// The files, in order.
     pub media: Vec<ReplyMedia>,
 }
 
@@ -97,7 +121,9 @@ pub enum ReplyMedia {
     Url(String),
     /// The content itself.
     Data {
+        /// The file name.
         name: Option<String>,
+        /// The media type.
         mime: Option<String>,
         /// In base64, as the agent wrote it.
         data: String,

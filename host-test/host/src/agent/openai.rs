@@ -96,6 +96,8 @@ pub struct OpenAiAgent {
     history: Mutex<History>,
 }
 
+debug_by_name!(OpenAiAgent);
+
 impl OpenAiAgent {
     /// The model at `base`, to which `/chat/completions` is added where it is missing, with connections
     /// of its own.
@@ -194,6 +196,7 @@ impl OpenAiAgent {
     /// nothing, the other one is tried.
     async fn post_anywhere(&self, body: &Bytes) -> Result<Completion, AgentError> {
         let place = self.place.load(Ordering::Relaxed);
+        #[expect(clippy::indexing_slicing, reason = "a base has at least one URL")]
         let first = self.urls.get(place).unwrap_or(&self.urls[0]);
         let result = self.post(first, body).await;
         if !is_nowhere(&result) {

@@ -17,6 +17,8 @@ pub struct Progress {
     room: Arc<Semaphore>,
 }
 
+debug_by_name!(Progress);
+
 /// A text on its way. Dropping it makes room for another one.
 pub(crate) struct Line {
     pub text: String,

@@ -37,6 +37,8 @@ pub struct EgressBody {
     redaction: Option<Redaction>,
 }
 
+debug_by_name!(EgressBody);
+
 /// Takes a credential out of a body.
 struct Redaction {
     redactor: Redactor,

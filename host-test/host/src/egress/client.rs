@@ -40,6 +40,8 @@ pub struct HttpClient {
     pub(super) proxies: Proxies,
 }
 
+debug_by_name!(HttpClient);
+
 #[derive(Clone)]
 struct Pools {
     public: Client<Connector, RequestBody>,

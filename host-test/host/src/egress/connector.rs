@@ -36,6 +36,8 @@ pub struct Connector {
     proxies: Proxies,
 }
 
+debug_by_name!(Connector);
+
 impl Connector {
     /// A connector that gives up on TCP after `limit`, divided among the addresses of a name.
     pub fn new(resolver: Arc<dyn Resolve>, policy: AddressPolicy, limit: Duration) -> Connector {

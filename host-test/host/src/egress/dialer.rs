@@ -43,17 +43,22 @@ pub trait Resolve: Send + Sync + 'static {
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
+    /// The name has no address, or its server did not answer.
     #[error("{0}")]
     Dns(String),
+    /// The host has none but addresses that are not public.
     #[error("the host has no public address")]
     ProhibitedAddress,
+    /// No address took the connection.
     #[error("{0}")]
     Tcp(String),
+    /// The certificate or the TLS of the server is not accepted.
     #[error("{0}")]
     Tls(String),
     /// The connection ended within the TLS handshake.
     #[error("{0}")]
     Cut(String),
+    /// The proxy can't be reached, or makes no connection.
     #[error("proxy {0}")]
     Proxy(String),
     /// The account has as many connections as it may.

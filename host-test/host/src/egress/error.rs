@@ -39,22 +39,37 @@ pub enum FailureKind {
     ProhibitedAddress,
     /// A placeholder stands where no rule puts this credential.
     #[error("refused: no rule puts the credential {name:?} there")]
-    CredentialNotAllowed { name: String },
+    CredentialNotAllowed {
+        /// The name of the credential.
+        name: String,
+    },
     /// The host holds no value for the placeholder.
     #[error("refused: there is no credential {name:?}: log in or configure it")]
-    CredentialMissing { name: String },
+    CredentialMissing {
+        /// The name of the credential.
+        name: String,
+    },
     /// The value can't be in a header, is no segment of a path, or is too long for a URL.
     #[error("refused: the credential {name:?} can't stand there: its characters or its length")]
-    CredentialUnusable { name: String },
+    CredentialUnusable {
+        /// The name of the credential.
+        name: String,
+    },
     /// A body in which credentials are to be replaced is larger than that is done for.
     #[error("refused: the body has more than {limit} bytes, too many to put a credential into")]
-    RequestTooLarge { limit: usize },
+    RequestTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The request's body is larger than the host allows; `name` is the field of
     /// [`Limits`](super::Limits), and some of it may be sent.
     #[error("the request has more than {limit} bytes (`{name}`)")]
     RequestOverLimit {
+        /// The limit in bytes.
         limit: u64,
+        /// The field of [`Limits`](super::Limits).
         name: &'static str,
+        /// Whether a part of it may be sent.
         is_begun: bool,
     },
     /// The account has as much of the host's memory or connections as it may; nothing was sent.
@@ -102,15 +117,23 @@ pub enum FailureKind {
     Protocol(String),
     /// The answer's body is larger than allowed.
     #[error("the answer has more than {limit} bytes (`{name}`)")]
-    ResponseTooLarge { limit: u64, name: &'static str },
+    ResponseTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+        /// The field of [`Limits`](super::Limits).
+        name: &'static str,
+    },
     /// The answer may hold a credential that can't be taken out of it.
     #[error(
         "the answer (HTTP {status}) may hold the credential {name:?}, and {reason}: the component \
          does not get it"
     )]
     CredentialHidden {
+        /// The name of the credential.
         name: String,
+        /// The HTTP status of the answer.
         status: u16,
+        /// Why it can't be taken out.
         reason: &'static str,
     },
 }

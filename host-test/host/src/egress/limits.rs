@@ -45,8 +45,11 @@ impl Default for Limits {
 /// What a caller asks for one request. A value above the host's [`Limits`] counts as that limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Timeouts {
+    /// Until the connection is there.
     pub connect: Option<Duration>,
+    /// From there until the answer begins.
     pub first_byte: Option<Duration>,
+    /// Between two pieces of the answer.
     pub between_bytes: Option<Duration>,
 }
 

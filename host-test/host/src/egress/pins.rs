@@ -17,6 +17,8 @@ pub struct Pins {
     shared: Arc<RwLock<BTreeMap<String, Vec<Rule>>>>,
 }
 
+debug_by_name!(Pins);
+
 impl Pins {
     /// Pins these origins and forgets all earlier pins. An origin is `https://host[:port]`, and a host
     /// may begin with `*.`. A platform that is not named is not pinned. A platform with an empty list

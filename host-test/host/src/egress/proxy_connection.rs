@@ -46,6 +46,8 @@ pub struct ProxyConnection {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
+debug_by_name!(ProxyConnection);
+
 impl Service<Uri> for Route {
     type Response = ProxyConnection;
     type Error = ConnectError;

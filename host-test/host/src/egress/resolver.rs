@@ -37,6 +37,8 @@ pub struct SystemResolver {
     lookup: Arc<Lookup>,
 }
 
+debug_by_name!(SystemResolver);
+
 impl SystemResolver {
     /// The system's own.
     pub fn new() -> SystemResolver {

@@ -154,7 +154,7 @@ impl Identity {
     fn of(file: impl AsFd) -> io::Result<Identity> {
         let about = rustix::fs::fstat(file)?;
         // The types differ from system to system.
-        #[allow(clippy::unnecessary_cast)]
+        #[allow(clippy::unnecessary_cast, reason = "the type differs between systems")]
         Ok(Identity {
             device: about.st_dev as u64,
             inode: about.st_ino as u64,

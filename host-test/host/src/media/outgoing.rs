@@ -40,6 +40,8 @@ pub struct Outgoing {
     source: Source,
 }
 
+debug_by_name!(Outgoing);
+
 enum Source {
     File(std::fs::File),
     Bytes(Bytes),

@@ -42,6 +42,8 @@ pub struct MediaServer {
     clock: Clock,
 }
 
+debug_by_name!(MediaServer);
+
 #[derive(Default)]
 struct Links {
     by_secret: HashMap<String, (Link, Charge)>,
@@ -56,6 +58,8 @@ pub struct Unavailable {
     /// In one line, for the agent and the log.
     pub why: String,
 }
+
+debug_by_name!(Unavailable);
 
 /// Opens the content of one piece of media.
 pub type Fetch = Arc<dyn Fn() -> BoxFuture<'static, Result<Content, Unavailable>> + Send + Sync>;
@@ -76,6 +80,8 @@ pub struct Link {
     /// Bytes of the handle that `fetch` opens.
     pub handle_bytes: usize,
 }
+
+debug_by_name!(Link);
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 

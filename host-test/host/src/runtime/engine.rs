@@ -42,6 +42,8 @@ pub struct RuntimeOptions {
     pub pins: Pins,
 }
 
+debug_by_name!(RuntimeOptions);
+
 impl Default for RuntimeOptions {
     fn default() -> RuntimeOptions {
         RuntimeOptions {

@@ -26,31 +26,66 @@ use crate::state::memory::MemoryState;
 pub enum LoadError {
     /// The file can't be read.
     #[error("component {}: {reason}", .path.display())]
-    Unreadable { path: PathBuf, reason: String },
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system or wasmtime says.
+        reason: String,
+    },
     /// It is something else, by its first bytes.
     #[error("component {}: it is no WebAssembly component, {what}", .path.display())]
-    SomethingElse { path: PathBuf, what: &'static str },
+    SomethingElse {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        what: &'static str,
+    },
     /// It is broken, or uses what wasmtime can't compile.
     #[error("component {}: it is no WebAssembly component that this host can compile: it is cut off, broken or newer than this host ({reason})", .path.display())]
-    NotAComponent { path: PathBuf, reason: String },
+    NotAComponent {
+        /// The file.
+        path: PathBuf,
+        /// What the system or wasmtime says.
+        reason: String,
+    },
     /// It belongs to another world.
     #[error(
         "component {}: it exports {found}, this host runs {PACKAGE}@{PACKAGE_VERSION}: use a \
          component or a host of the same version", .path.display()
     )]
-    WrongWorld { path: PathBuf, found: String },
+    WrongWorld {
+        /// The file.
+        path: PathBuf,
+        /// The interface that it exports instead.
+        found: String,
+    },
     /// It asks for something that this host does not give.
     #[error("component {}: it imports what this host does not give ({reason})", .path.display())]
-    Unlinkable { path: PathBuf, reason: String },
+    Unlinkable {
+        /// The file.
+        path: PathBuf,
+        /// What the system or wasmtime says.
+        reason: String,
+    },
     /// It has not all that a channel has.
     #[error(
         "component {}: it lacks an export of {PACKAGE}@{PACKAGE_VERSION}, or has it in another \
          shape ({reason})", .path.display()
     )]
-    Incomplete { path: PathBuf, reason: String },
+    Incomplete {
+        /// The file.
+        path: PathBuf,
+        /// What the system or wasmtime says.
+        reason: String,
+    },
     /// It failed to describe itself.
     #[error("component {}: it does not describe itself as it must ({reason})", .path.display())]
-    Undescribed { path: PathBuf, reason: String },
+    Undescribed {
+        /// The file.
+        path: PathBuf,
+        /// What the system or wasmtime says.
+        reason: String,
+    },
 }
 
 impl Runtime {

@@ -16,6 +16,8 @@ pub struct OpenBucket {
     pub(super) next_listing: u64,
 }
 
+debug_by_name!(OpenBucket);
+
 impl OpenBucket {
     pub(super) fn new(bucket: Arc<dyn Bucket>) -> OpenBucket {
         OpenBucket {

@@ -33,6 +33,8 @@ pub struct Hooks {
     unseen: Arc<AtomicUsize>,
 }
 
+debug_by_name!(Hooks);
+
 impl Hooks {
     /// Sends through `egress`, as many requests at the same time as the account may.
     pub fn new(egress: Egress, tenant: Arc<Tenant>, unseen: Arc<AtomicUsize>) -> Hooks {

@@ -40,6 +40,8 @@ pub struct Tenant {
     telling: Mutex<HashMap<&'static str, OncePer<Instant>>>,
 }
 
+debug_by_name!(Tenant);
+
 impl Tenant {
     /// An account that has used nothing.
     pub fn new(account: Arc<str>, limits: Limits) -> Arc<Tenant> {

@@ -32,6 +32,8 @@ pub struct DirectoryState {
     durability: Durability,
 }
 
+debug_by_name!(DirectoryState);
+
 impl DirectoryState {
     /// Opens the directory and creates it when it is not there. Blocks while it reads the journal.
     pub fn open(path: &Path, durability: Durability) -> Result<DirectoryState, StateError> {

@@ -20,6 +20,8 @@ pub struct MemoryState {
     buckets: Mutex<HashMap<String, Arc<MemoryBucket>>>,
 }
 
+debug_by_name!(MemoryState);
+
 impl State for MemoryState {
     fn bucket(&self, account: &str) -> Result<Arc<dyn Bucket>, StateError> {
         check_account(account)?;

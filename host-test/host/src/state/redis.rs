@@ -42,6 +42,8 @@ pub struct RedisState {
     link: Arc<Link>,
 }
 
+debug_by_name!(RedisState);
+
 impl RedisState {
     /// Connects, and checks that the server takes writes. Warns in the log of what the server may lose.
     ///

@@ -313,7 +313,7 @@ impl TryFrom<Members> for Fault {
         Ok(Fault {
             limit: Limit {
                 skip: members.skip,
-                times: members.times.clone().given(),
+                times: members.times.given(),
             },
             delay: members.delay_ms.0,
             processed: members.processed,

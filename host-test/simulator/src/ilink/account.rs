@@ -92,20 +92,20 @@ impl Account {
         bytes: impl Into<Bytes>,
     ) -> Value {
         let file = File::new(kind, name, Content::bytes(bytes));
-        self.push(user, vec![self.place(&file)])
+        self.push(user, vec![self.store_file(&file)])
     }
 
     /// A person sends a file of so many bytes, which are made up from the seed while they are
     /// served and take no memory; returns the stored message.
     pub fn push_generated(&self, user: &str, kind: MediaKind, size: u64, seed: u64) -> Value {
         let file = File::new(kind, "generated.bin", Content::generated(size, seed));
-        self.push(user, vec![self.place(&file)])
+        self.push(user, vec![self.store_file(&file)])
     }
 
     /// Puts a file on the CDN; returns the item that refers to it, as the account's `files` rule
     /// wants it, for [`Account::push`] or as a part of another item.
-    pub fn place(&self, file: &File) -> Value {
-        files::place(&self.server, &self.bot, file)
+    pub fn store_file(&self, file: &File) -> Value {
+        files::store(&self.server, &self.bot, file)
     }
 
     /// Puts any JSON at all among the next messages.

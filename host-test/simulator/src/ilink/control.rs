@@ -121,7 +121,7 @@ fn speak(server: &ServerState, request: &Value) -> Result<Value, Problem> {
         (Some(text), (None, None, None)) => vec![text],
         (None, (Some(items), None, None)) => items,
         (text, (None, Some(files), None)) => {
-            let placed = files.iter().map(|file| files::place(server, &bot, file));
+            let placed = files.iter().map(|file| files::store(server, &bot, file));
             text.into_iter().chain(placed).collect()
         }
         (None, (None, None, Some(raw))) => {
@@ -172,7 +172,7 @@ pub(super) async fn take_file(
             (StatusCode::INTERNAL_SERVER_ERROR, sentence)
         }
     })?;
-    let placed = files::place(server, &bot, &File { content, ..file });
+    let placed = files::store(server, &bot, &File { content, ..file });
     let text = given("text").map(|text| people::text_item(&text));
     let items = text.into_iter().chain([placed]).collect();
     Ok(people::store(server, &bot, &user, items))

@@ -19,7 +19,7 @@ pub use file::File;
 pub(super) use file::LARGEST;
 
 /// Puts a file on the CDN; returns the item that refers to it.
-pub(super) fn place(server: &ServerState, bot: &Arc<Bot>, file: &File) -> Value {
+pub(super) fn store(server: &ServerState, bot: &Arc<Bot>, file: &File) -> Value {
     let (form, base) = {
         let mut state = bot.lock();
         (state.rules.file_form(), state.rules.cdn_base_url.clone())

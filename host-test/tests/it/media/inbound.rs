@@ -136,14 +136,14 @@ async fn media_of_a_quote_is_read_and_a_transcript_passed_on() {
     let mut voice = File::new(SentKind::Voice, "v", Content::bytes(content(100)));
     voice.transcript = Some("good morning".to_owned());
     let account = harness.simulator.first();
-    account.push(ALICE, vec![account.place(&voice)]);
+    account.push(ALICE, vec![account.store_file(&voice)]);
     let media = received(&agent).await;
     assert_eq!(media[0].transcript.as_deref(), Some("good morning"));
     assert!(media[0].url.is_some());
 
     let picture = File::new(SentKind::Image, "p", Content::bytes(content(50)));
     let mut question = json!({"type": 1, "text_item": {"text": "what is this?"}});
-    question["ref_msg"] = json!({"message_item": account.place(&picture)});
+    question["ref_msg"] = json!({"message_item": account.store_file(&picture)});
     account.push(ALICE, vec![question]);
     eventually(async || agent.texts().len() == 2).await;
     let url = {

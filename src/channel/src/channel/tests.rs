@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::contents::{DOCUMENT_NAME, DOCUMENT_NOTE};
 use super::*;
 use crate::message::{Body, ChatKind, Conversation, Message};
 use crate::outbox::PartState;

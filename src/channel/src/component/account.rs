@@ -1,7 +1,7 @@
 //! One account in an instance, whatever its platform.
 //!
-//! Promises: what is said to be stored is stored, a failed write loads the state again before
-//! anything else happens, and no borrow of the state is held across an `await`.
+//! What a call reports as stored is stored. After a failed write the state is loaded again before
+//! anything else happens. No borrow of the state is held across an `await`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -49,7 +49,7 @@ pub struct Account {
     last_event_ms: Cell<Option<u64>>,
     last_send_ms: Cell<Option<u64>>,
     pub is_receiving: Cell<bool>,
-    /// The task beside the calls runs: the poll, or what there is in its place.
+    /// The task runs that receives: it polls, or keeps ready for callbacks.
     pub is_attending: Cell<bool>,
     /// What ended it, for the next caller of `receive`.
     pub attend_error: Cell<Option<Error>>,
@@ -191,7 +191,7 @@ impl Account {
         Ok(peer.and_then(|peer| peer.reply_token.clone()))
     }
 
-    /// What the stored batches tell of the peers is newer than what is stored of these.
+    /// Brings the stored peers up to date: the stored batches and posts know more of them.
     fn replay_peers(&self) -> Result<(), Error> {
         let replay = self.channel.borrow_mut().take_replay();
         for replay in replay {
@@ -300,8 +300,8 @@ impl Account {
         self.outbox.raise();
     }
 
-    /// Why nothing may be asked of the platform now: it refuses the credential, and requests beside
-    /// those of the poll would tell nothing new.
+    /// Fails while the platform refuses the credential. Only the poll asks then; other requests would be
+    /// refused as well.
     pub fn check_credential(&self) -> Result<(), Error> {
         let (phase, _, reason) = self.health.borrow_mut().check(imports::now());
         if phase != Phase::LoginRequired {

@@ -25,6 +25,7 @@ pub struct About {
     pub client_id: fn(u64, u64) -> String,
     pub check_conversation: fn(&str) -> Result<(), Error>,
     pub uploaded_for: fn(&str) -> Result<String, Error>,
+    pub own_type: fn(&[u8]) -> Option<&'static str>,
     pub md5: fn(&[u8]) -> Vec<u8>,
     pub login: fn(Lookup<'_>, Duration) -> Result<Box<dyn LoginMachine>, Error>,
     /// A platform of this configuration. It lives as long as the component.
@@ -43,6 +44,7 @@ impl About {
             client_id: P::client_id,
             check_conversation: P::check_conversation,
             uploaded_for: P::uploaded_for,
+            own_type: P::own_type,
             md5: P::md5,
             login: P::login,
             open: |config| {

@@ -317,7 +317,7 @@ impl Instance {
                 result => break result?,
             }
         };
-        transfer::hand_on(download).await
+        transfer::hand_on(download, self.account.about).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! The login at work: it needs no start, and there is one at a time.
+//! Runs a login. It needs no started instance, and there is one login at a time.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

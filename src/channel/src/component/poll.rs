@@ -1,4 +1,5 @@
-//! The poll: it waits for nothing but the platform.
+//! The poll loop. It waits for nothing but the platform and, at too many unacknowledged events, for the
+//! gateway.
 
 use std::convert::Infallible;
 use std::time::Duration;

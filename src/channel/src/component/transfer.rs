@@ -1,7 +1,7 @@
-//! Content of media: fetched and opened, sealed and uploaded, a window at a time.
+//! Transfers the content of media, a window at a time.
 //!
-//! Promises: memory does not grow with a file, no other call waits for a transfer, and what is not
-//! whole never ends as if it were.
+//! Memory does not grow with a file, and no other call waits for a transfer. A transfer that is not whole
+//! ends with an error.
 
 use std::io::Cursor;
 
@@ -9,6 +9,7 @@ use wit_bindgen::{StreamReader, StreamResult, StreamWriter, spawn_local, yield_a
 
 use super::bindings::gateway::channel::types as wit;
 use super::bindings::{wit_future, wit_stream};
+use super::erased::About;
 use super::imports;
 use super::values::Opened;
 use crate::error::{Error, ErrorKind};
@@ -49,7 +50,7 @@ pub fn text(text: &str) -> Content {
 }
 
 /// Hands a download on, and checks it against the size that was announced.
-pub async fn hand_on(download: Download) -> Result<Opened, Error> {
+pub async fn hand_on(download: Download, about: &About) -> Result<Opened, Error> {
     let mut incoming = Incoming {
         body: download.answered.into_body(),
         buffer: buffer_for(&*download.transform),
@@ -59,7 +60,8 @@ pub async fn hand_on(download: Download) -> Result<Opened, Error> {
     };
     let begin = incoming.next().await?;
     let name = download.name.unwrap_or_default();
-    let mime = sniff::mime(&incoming.buffer, &name);
+    let own_type = (about.own_type)(&incoming.buffer);
+    let mime = own_type.unwrap_or_else(|| sniff::mime(&incoming.buffer, &name));
     let (writer, bytes) = wit_stream::new();
     let gone = || Err(Error::new(ErrorKind::Transient, "the transfer was given up").into());
     let (result, done) = wit_future::new(gone);

@@ -1,8 +1,7 @@
 //! A platform that calls back: its HTTP requests as plain values, what they bring, and their answers.
 //!
-//! Promises: a body that is too long or breaks off never reaches the platform's code; what a callback
-//! brings is stored before it is answered; an answer is on its way before its body is written, and who
-//! wants to know is told whether all of it went out.
+//! A body that is too long or breaks off never reaches the platform's code. What a callback brings is
+//! stored before the callback is answered. The head of an answer leaves before its body is written.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //!
 //! It is the one form that says the same in every language and can't be read as something else: `~~`
 //! is a long vowel in Chinese chats, and "was" would be one language, and no word for a line that was
-//! deleted. People write such text in WeChat, and its fonts show it. Its price: a search for the
+//! deleted. People write such text in chats, and the fonts of phones show it. Its price: a search for the
 //! characters alone does not find it, it is twice as long, and some screen readers name the strokes.
 
 use std::borrow::Cow;

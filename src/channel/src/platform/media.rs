@@ -33,6 +33,11 @@ pub trait MediaTransfer: Platform {
         Err(super::unsupported("media"))
     }
 
+    /// The media type of content that begins so, where its signature is this platform's own.
+    fn own_type(_start: &[u8]) -> Option<&'static str> {
+        None
+    }
+
     /// The MD5 of content, for [`Upload::md5`] of a text that the SDK sends as a file. Without it that
     /// upload has none.
     fn md5(_content: &[u8]) -> Vec<u8> {

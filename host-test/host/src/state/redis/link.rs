@@ -41,6 +41,8 @@ pub struct Link {
     trouble: std::sync::Mutex<Option<Trouble>>,
 }
 
+debug_by_name!(Link);
+
 /// Why the server did not do what it was asked.
 enum Trouble {
     /// There is no connection, or it was lost, for this reason.

@@ -12,6 +12,8 @@ use crate::state::Durability;
 #[derive(Default)]
 pub struct About(HashMap<String, String>);
 
+debug_by_name!(About);
+
 impl About {
     /// Asks a server.
     pub async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<About> {

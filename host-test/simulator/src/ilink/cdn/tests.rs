@@ -416,7 +416,7 @@ async fn contents_in_memory_are_bounded_and_the_newest_stays() {
     let place = |size: u64| {
         let bytes = vec![0; size as usize];
         let file = crate::File::new(MediaKind::File, "f", Content::bytes(bytes));
-        simulator.first().place(&file)
+        simulator.first().store_file(&file)
     };
     let small = place(1000);
     let large = place(IN_MEMORY - 500);

@@ -148,7 +148,7 @@ async fn items_tell_what_the_real_ones_tell() {
         transcript: Some("hello".to_owned()),
         ..File::new(MediaKind::Voice, "v", Content::bytes(vec![0; 6000]))
     };
-    let item = simulator.first().place(&voice);
+    let item = simulator.first().store_file(&voice);
     assert_eq!(item["voice_item"]["text"], "hello");
     assert_eq!(item["voice_item"]["playtime"], 3000);
     let message = simulator.first().push(ALICE, vec![item]);
