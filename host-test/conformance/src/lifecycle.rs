@@ -27,7 +27,8 @@ pub async fn description(fixture: &Fixture) -> Outcome {
     let schema: Value = serde_json::from_str(&about.config_schema)
         .map_err(|error| format!("config-schema is no JSON: {error}"))?;
     for origin in &about.origins {
-        expect(schema["properties"][origin].is_object(), || {
+        let key = schema.get("properties").and_then(|keys| keys.get(origin));
+        expect(key.is_some_and(Value::is_object), || {
             format!("its origin {origin} is no key of config-schema")
         })?;
         let rule = format!("{{{origin}}}");
@@ -54,7 +55,7 @@ pub async fn too_early(fixture: &Fixture) -> Outcome {
 pub async fn wrong_configuration(fixture: &Fixture) -> Outcome {
     let schema: Value =
         serde_json::from_str(&fixture.plugin.descriptor().config_schema).unwrap_or_default();
-    let properties = schema["properties"].as_object();
+    let properties = schema.get("properties").and_then(Value::as_object);
     let choice = properties
         .into_iter()
         .flatten()

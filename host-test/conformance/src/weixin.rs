@@ -102,9 +102,10 @@ impl IlinkServer {
 
     /// Remembers a message; its id as the component has it.
     fn remember(&self, message: Value) -> String {
-        let id = match &message["message_id"] {
-            Value::String(id) => id.clone(),
-            id => id.to_string(),
+        let id = match message.get("message_id") {
+            Some(Value::String(id)) => id.clone(),
+            Some(id) => id.to_string(),
+            None => String::new(),
         };
         self.said().insert(id.clone(), message);
         id

@@ -70,7 +70,7 @@ pub async fn submit(
     let body = body(request, MAX_BODY_BYTES).await?;
     let body: Value =
         serde_json::from_slice(&body).map_err(|_| ApiError::invalid("the body is no JSON"))?;
-    let code = body["code"].as_str();
+    let code = body.get("code").and_then(Value::as_str);
     let code = code.ok_or_else(|| ApiError::invalid("\"code\" must be a string"))?;
     let login = admin.sessions.get(&id)?;
     let step = login.submit(code.to_owned()).await?;

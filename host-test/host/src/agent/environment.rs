@@ -115,7 +115,9 @@ fn variable(platform: &str, key: &str) -> String {
 /// The secret settings of a schema; none where it can't be read, for a component may say anything.
 fn write_only(schema: &str) -> Vec<String> {
     let schema: serde_json::Value = serde_json::from_str(schema).unwrap_or_default();
-    let settings = schema["properties"].as_object();
+    let settings = schema
+        .get("properties")
+        .and_then(serde_json::Value::as_object);
     let is_secret = |(_, about): &(&String, &serde_json::Value)| about["writeOnly"] == true;
     settings
         .into_iter()

@@ -177,7 +177,7 @@ mod tests {
             (json!({"size": 1, "kind": "picture"}), "kind"),
             (json!({"size": 1, "nam": "x"}), "nam"),
         ] {
-            let error = read::<File>(&value).err().expect("it is wrong");
+            let error = read::<File>(&value).expect_err("it is wrong");
             assert!(error.contains(named) && error.ends_with('.'), "{error}");
         }
     }
