@@ -8,13 +8,13 @@ mod engine;
 mod error;
 mod login;
 mod person;
+mod person_stage;
 mod prompt;
 mod serve;
 mod servers;
 mod signals;
 mod simulator;
 mod source;
-mod stage;
 mod wanted;
 
 pub use check::{check, compare};

@@ -7,6 +7,7 @@ use super::error::UsageError;
 use super::lookup::{Lookup, set, token};
 use gateway_host::admin::Token;
 use gateway_host::agent::{self, AgentSpec, openai};
+use gateway_host::egress::credential::Secret;
 
 /// What exec agents get of the environment. `said` are the values of `--agent-env`.
 ///
@@ -63,14 +64,14 @@ pub fn admin_token(lookup: Lookup<'_>) -> Result<Token, UsageError> {
 ///
 /// # Errors
 /// One line, when no header can carry it.
-pub fn simulator_token(lookup: Lookup<'_>) -> Result<Option<String>, UsageError> {
+pub fn simulator_token(lookup: Lookup<'_>) -> Result<Option<Secret>, UsageError> {
     let token = set(lookup, "WEIXIN_SIM_TOKEN")?;
     match token {
         Some(token) if !token.bytes().all(|byte| byte.is_ascii_graphic()) => Err(UsageError(
             "WEIXIN_SIM_TOKEN holds characters that no header can carry: use letters and digits"
                 .to_owned(),
         )),
-        token => Ok(token),
+        token => Ok(token.as_deref().map(Secret::new)),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use gateway_host::admin::Token;
 use gateway_host::agent::{self, AgentSpec};
+use gateway_host::egress::credential::Secret;
 use gateway_host::listener::Names;
 use gateway_host::media::folder::Folder;
 use gateway_host::media::origin::Origin;
@@ -28,7 +29,7 @@ pub enum Command {
         /// Names that clients may call it by.
         names: Names,
         /// The token of its control paths; none: one is drawn.
-        token: Option<String>,
+        token: Option<Secret>,
     },
     /// Judge a component.
     Check {
@@ -74,7 +75,7 @@ pub struct RunOptions {
     /// The certificate and the key of both; none: plain HTTP.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// The token of the built-in simulator's control paths; none: one is drawn.
-    pub simulator_token: Option<String>,
+    pub simulator_token: Option<Secret>,
     /// Where replies may name files by path; empty: the current directory.
     pub media_dirs: Vec<Folder>,
     /// Origins that replies may name by URL, beside the agent's own and the public internet.
@@ -96,7 +97,6 @@ pub struct RunOptions {
 }
 
 /// The options of `login`.
-#[derive(Debug)]
 pub struct LoginOptions {
     /// None: beside the binary.
     pub component: Option<PathBuf>,
@@ -108,6 +108,19 @@ pub struct LoginOptions {
     pub config: BTreeMap<String, String>,
     /// Origins that are pinned, by platform.
     pub allow_egress: AllowEgress,
+}
+
+impl std::fmt::Debug for LoginOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoginOptions")
+            .field("component", &self.component)
+            .field("state", &self.state)
+            .field("selection", &self.selection)
+            // Of some keys the value is a secret.
+            .field("config", &self.config.keys())
+            .field("allow_egress", &self.allow_egress)
+            .finish()
+    }
 }
 
 /// Origins that are pinned, by platform.

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use gateway_host::agent::{AgentSpec, Words};
+use gateway_host::egress::credential::Secret;
 use gateway_host::media::origin::Origin;
 use gateway_host::state::{Durability, StateSpec};
 
@@ -230,6 +231,20 @@ fn what_is_named_for_media_and_agents_is_kept() {
     );
 }
 
+#[test]
+fn options_are_shown_without_secrets() {
+    let variables = [
+        ("WEIXIN_TOKEN", "c4nary"),
+        ("WEIXIN_ACCOUNT_ID", "bot"),
+        ("WEIXIN_SIM_TOKEN", "c4nary"),
+        ("WEIXIN_BOT_AGENT", "c4nary/1.0"),
+    ];
+    for command in ["run", "login", "simulator"] {
+        let shown = format!("{:?}", read(&[command], &variables).unwrap());
+        assert!(!shown.contains("c4nary"), "{shown}");
+    }
+}
+
 /// A value may be a secret that was put where it does not belong.
 #[test]
 fn no_mistake_repeats_a_value_that_may_be_a_secret() {
@@ -351,7 +366,7 @@ fn the_simulators_token_is_one_that_a_header_carries() {
         Ok(Command::Simulator { token, .. }) => token,
         other => panic!("{other:?}"),
     };
-    assert_eq!(preset("s3cret"), Some("s3cret".to_owned()));
+    assert_eq!(preset("s3cret"), Some(Secret::new("s3cret")));
     assert_eq!(preset(" "), None);
 }
 

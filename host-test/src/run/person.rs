@@ -1,4 +1,4 @@
-//! What a person does who starts the runner: talks with the simulated server, or logs in.
+//! The person who starts the runner at a terminal: talks with the simulated server first, or logs in.
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -7,13 +7,14 @@ use tokio::sync::watch;
 
 use super::error::{RunError, other};
 use super::login;
+use super::person_stage::PersonStage;
 use super::prompt::{self, Ended};
 use super::simulator;
 use super::source::environment::{Choice, Environment, without_account};
-use super::stage::Stage;
 use crate::cli::{RunOptions, Selection, WEIXIN, weixin_account};
 use crate::terminal;
 use gateway_host::credentials::{Credentials, Home};
+use gateway_host::egress::credential::Secret;
 use gateway_simulator::Simulator;
 
 /// Whether a person will talk to the simulated server at the terminal: then the log is quieter.
@@ -33,7 +34,7 @@ pub fn talks_to_a_person(options: &RunOptions) -> bool {
 pub struct Person<'a> {
     environment: &'a Environment<'a>,
     simulator: Option<Simulator>,
-    stage: watch::Sender<Stage>,
+    stage: watch::Sender<PersonStage>,
 }
 
 impl<'a> Person<'a> {
@@ -45,7 +46,7 @@ impl<'a> Person<'a> {
     pub async fn new(
         environment: &'a Environment<'a>,
         wants_simulator: bool,
-        simulator_token: Option<String>,
+        simulator_token: Option<Secret>,
     ) -> Result<Person<'a>, RunError> {
         let choice = match wants_simulator {
             true => Choice::Simulator,
@@ -56,8 +57,8 @@ impl<'a> Person<'a> {
             && environment.selection == Selection::Latest
             && !wants_simulator;
         let (stage, simulator) = match choice {
-            Choice::Account(_) => (Stage::Chosen, None),
-            Choice::Login | Choice::Simulator if may_wait => (Stage::Chosen, None),
+            Choice::Account(_) => (PersonStage::Chosen, None),
+            Choice::Login | Choice::Simulator if may_wait => (PersonStage::Chosen, None),
             Choice::Simulator => {
                 let clock = &environment.gateway.runtime().clock;
                 let simulator = simulator::built_in(clock, simulator_token).await?;
@@ -65,9 +66,9 @@ impl<'a> Person<'a> {
                 config.insert("base-url".to_owned(), simulator.base_url());
                 config.insert("cdn-base-url".to_owned(), simulator.cdn_base_url());
                 let account = weixin_account(simulator.account_id(), &simulator.token(), config);
-                (Stage::Simulated(account), Some(simulator))
+                (PersonStage::Simulated(account), Some(simulator))
             }
-            Choice::Login if std::io::stdin().is_terminal() => (Stage::LoggingIn, None),
+            Choice::Login if std::io::stdin().is_terminal() => (PersonStage::LoggingIn, None),
             Choice::Login => return Err(nobody_logged_in(&environment.selection)),
         };
         Ok(Person {
@@ -77,8 +78,8 @@ impl<'a> Person<'a> {
         })
     }
 
-    /// What runs of WeChat.
-    pub fn stage(&self) -> watch::Receiver<Stage> {
+    /// How far the person has come.
+    pub fn stage(&self) -> watch::Receiver<PersonStage> {
         self.stage.subscribe()
     }
 
@@ -94,7 +95,7 @@ impl<'a> Person<'a> {
             if self.talk(&simulator, &mut running).await? == Ended::Quit {
                 return Ok(());
             }
-            self.stage.send_replace(Stage::LoggingIn);
+            self.stage.send_replace(PersonStage::LoggingIn);
             let id = simulator.account_id();
             // While the account is there it says goodbye to its server.
             until(&mut running, |ids| !ids.contains(&id)).await;
@@ -102,7 +103,7 @@ impl<'a> Person<'a> {
             self.log_in().await?;
             terminal::say("The agent answers there now. Ctrl-C ends.").map_err(other)?;
         }
-        let is_login = matches!(&*self.stage.borrow(), Stage::LoggingIn);
+        let is_login = matches!(&*self.stage.borrow(), PersonStage::LoggingIn);
         if is_login {
             self.log_in().await?;
         }
@@ -146,7 +147,7 @@ impl<'a> Person<'a> {
         login::show(&logins).await?;
         match self.environment.choose().await? {
             Choice::Account(_) => {
-                self.stage.send_replace(Stage::Chosen);
+                self.stage.send_replace(PersonStage::Chosen);
                 Ok(())
             }
             Choice::Login | Choice::Simulator => Err(nobody_logged_in(selection)),

@@ -6,6 +6,7 @@ use super::error::{RunError, other};
 use super::signals::Signals;
 use crate::terminal;
 use gateway_host::clock::Clock;
+use gateway_host::egress::credential::Secret;
 use gateway_host::listener::Names;
 use gateway_simulator::{Simulator, SimulatorOptions};
 
@@ -16,13 +17,13 @@ use gateway_simulator::{Simulator, SimulatorOptions};
 pub async fn simulator(
     listen: SocketAddr,
     names: Names,
-    token: Option<String>,
+    token: Option<Secret>,
 ) -> Result<(), RunError> {
     let mut signals = Signals::new()?;
     let simulator = Simulator::start(SimulatorOptions {
         listen,
         names,
-        control_token: token,
+        control_token: token.map(|token| token.expose().to_owned()),
         ..SimulatorOptions::default()
     })
     .await
@@ -50,13 +51,13 @@ pub async fn simulator(
 }
 
 /// The server that stands in for WeChat where there is no account.
-pub async fn built_in(clock: &Clock, control_token: Option<String>) -> Result<Simulator, RunError> {
+pub async fn built_in(clock: &Clock, token: Option<Secret>) -> Result<Simulator, RunError> {
     // A new account each time: what an earlier run left in the state is not this person's.
     let account_id = format!("{:012x}@im.bot", rand::random::<u64>() >> 16);
     Simulator::start(SimulatorOptions {
         clock: clock.clone(),
         account_id,
-        control_token,
+        control_token: token.map(|token| token.expose().to_owned()),
         // Files that the agent sends are saved for the person.
         whole_bytes: 100 * 1024 * 1024,
         ..SimulatorOptions::default()

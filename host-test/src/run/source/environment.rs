@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::cli::{ConfiguredAccount, Selection, WEIXIN, weixin_account};
 use crate::run::components::Components;
 use crate::run::error::{RunError, other};
-use crate::run::stage::{self, Stage};
+use crate::run::person_stage::{self, PersonStage};
 use crate::run::wanted::{Source, WantedAccount};
 use gateway_host::account::Phase;
 use gateway_host::credentials::{Credentials, CredentialsError, Home};
@@ -113,7 +113,7 @@ pub fn without_account(selection: &Selection, config: &BTreeMap<String, String>)
 /// Wants the accounts of the environment: that of WeChat when it is its turn.
 pub struct EnvironmentSource<'a> {
     environment: &'a Environment<'a>,
-    stage: watch::Receiver<Stage>,
+    stage: watch::Receiver<PersonStage>,
     /// The account of WeChat that was chosen last, and when.
     chosen: Option<(ConfiguredAccount, u64)>,
 }
@@ -122,7 +122,7 @@ impl<'a> EnvironmentSource<'a> {
     /// Goes by the stage.
     pub fn new(
         environment: &'a Environment<'a>,
-        stage: watch::Receiver<Stage>,
+        stage: watch::Receiver<PersonStage>,
     ) -> EnvironmentSource<'a> {
         EnvironmentSource {
             environment,
@@ -134,7 +134,7 @@ impl<'a> EnvironmentSource<'a> {
     async fn wanted(&mut self) -> Result<Vec<WantedAccount>, RunError> {
         let mut accounts: Vec<ConfiguredAccount> =
             self.environment.wecom.clone().into_iter().collect();
-        let is_its_turn = matches!(&*self.stage.borrow_and_update(), Stage::Chosen);
+        let is_its_turn = matches!(&*self.stage.borrow_and_update(), PersonStage::Chosen);
         if is_its_turn {
             self.choose().await?;
             accounts.extend(self.chosen.iter().map(|(account, _)| account.clone()));
@@ -198,7 +198,7 @@ impl Source for EnvironmentSource<'_> {
     }
 
     fn changed(&mut self) -> LocalBoxFuture<'_, ()> {
-        stage::next(&mut self.stage).boxed_local()
+        person_stage::next(&mut self.stage).boxed_local()
     }
 }
 

@@ -5,17 +5,17 @@ use futures::future::{LocalBoxFuture, ready};
 use tokio::sync::watch;
 
 use crate::run::error::RunError;
-use crate::run::stage::{self, Stage};
+use crate::run::person_stage::{self, PersonStage};
 use crate::run::wanted::{Source, WantedAccount};
 
 /// Wants that account.
 pub struct SimulatorSource {
-    stage: watch::Receiver<Stage>,
+    stage: watch::Receiver<PersonStage>,
 }
 
 impl SimulatorSource {
     /// Goes by the stage.
-    pub fn new(stage: watch::Receiver<Stage>) -> SimulatorSource {
+    pub fn new(stage: watch::Receiver<PersonStage>) -> SimulatorSource {
         SimulatorSource { stage }
     }
 }
@@ -23,16 +23,16 @@ impl SimulatorSource {
 impl Source for SimulatorSource {
     fn accounts(&mut self) -> LocalBoxFuture<'_, Result<Vec<WantedAccount>, RunError>> {
         let accounts = match &*self.stage.borrow_and_update() {
-            Stage::Simulated(account) => vec![WantedAccount {
+            PersonStage::Simulated(account) => vec![WantedAccount {
                 account: account.clone(),
                 is_required: true,
             }],
-            Stage::LoggingIn | Stage::Chosen => Vec::new(),
+            PersonStage::LoggingIn | PersonStage::Chosen => Vec::new(),
         };
         ready(Ok(accounts)).boxed_local()
     }
 
     fn changed(&mut self) -> LocalBoxFuture<'_, ()> {
-        stage::next(&mut self.stage).boxed_local()
+        person_stage::next(&mut self.stage).boxed_local()
     }
 }
