@@ -94,22 +94,17 @@ impl<'a> AccountList<'a> {
     /// Runs what is wanted until it is dropped.
     ///
     /// # Errors
-    /// At the start when a source can't say what it wants, or a component can't be used. When a
-    /// required account does not start. When other gateways have taken over every account that ran.
+    /// At the start when a source can't say what it wants, and when a required account, or every
+    /// account, lacks a component that can be used. When a required account does not start. When other
+    /// gateways have taken over every account that ran.
     pub async fn serve(&mut self) -> Result<Infallible, RunError> {
-        let Context {
-            gateway,
-            components,
-            ..
-        } = self.context;
+        let gateway = self.context.gateway;
         // Before the sources are asked: what changes from here on is noticed.
         let mut logins = gateway.credentials().watch();
         for asked in &mut self.sources {
             asked.wanted = asked.source.accounts().await?;
         }
-        for platform in self.platforms() {
-            components.ensure(gateway, &platform).await?;
-        }
+        self.load_components().await?;
         loop {
             let is_whole = self.reconcile().await?;
             let again = async {
@@ -134,11 +129,41 @@ impl<'a> AccountList<'a> {
         }
     }
 
-    fn platforms(&self) -> BTreeSet<String> {
-        let wanted = self.sources.iter().flat_map(|asked| &asked.wanted);
-        wanted
-            .map(|wanted| wanted.account.platform.clone())
-            .collect()
+    /// Loads the components that the wanted accounts need. A missing one does not keep the accounts of
+    /// other platforms from running: [`AccountList::reconcile`] tells it in the log, and it is tried
+    /// again.
+    ///
+    /// # Errors
+    /// When a component that a required account needs can't be used, and when none can.
+    async fn load_components(&self) -> Result<(), RunError> {
+        let Context {
+            gateway,
+            components,
+            ..
+        } = self.context;
+        let mut failure = None;
+        let mut has_one = false;
+        for (platform, is_required) in self.platforms() {
+            match components.ensure(gateway, &platform).await {
+                Ok(_) => has_one = true,
+                Err(error) if is_required => return Err(error),
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) if !has_one => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The platforms of the wanted accounts, and whether a required one is among a platform's.
+    fn platforms(&self) -> BTreeMap<String, bool> {
+        let mut platforms = BTreeMap::new();
+        for wanted in self.sources.iter().flat_map(|asked| &asked.wanted) {
+            let platform = wanted.account.platform.clone();
+            *platforms.entry(platform).or_default() |= wanted.is_required;
+        }
+        platforms
     }
 
     /// What the sources want, by the accounts' ids.
@@ -176,9 +201,9 @@ impl<'a> AccountList<'a> {
             match self.plan(&one.account).await {
                 Ok(plan) if self.running.get(id).is_some_and(|old| old.is_same(&plan)) => {}
                 Ok(plan) => changed.push((plan, one.is_required)),
-                Err(error) if one.is_required && !self.running.contains_key(id) => {
-                    return Err(error);
-                }
+                // At the start it is the user's to correct. Later another process may be changing the
+                // stored logins, and what it does next makes the account whole.
+                Err(error) if one.is_required && self.running.is_empty() => return Err(error),
                 // What runs of it goes on.
                 Err(error) => {
                     is_whole = false;
@@ -187,6 +212,8 @@ impl<'a> AccountList<'a> {
             }
         }
         self.remove_all_but(&wanted).await;
+        self.remove_of_other_platforms(&changed).await;
+        self.tell();
         while !changed.is_empty() {
             let rest = changed.split_off(changed.len().min(AT_ONCE));
             is_whole &= self.start(changed).await?;
@@ -225,11 +252,26 @@ impl<'a> AccountList<'a> {
         let gone = self.running.keys().filter(|id| !wanted.contains_key(*id));
         let gone: Vec<String> = gone.cloned().collect();
         for id in gone {
-            self.context.gateway.remove(&id).await;
-            self.running.remove(&id);
-            tracing::info!(account = %id, "removed");
+            self.remove(&id).await;
         }
-        self.tell();
+    }
+
+    /// Removes what runs under the ids of these on another platform: an account keeps its platform for
+    /// as long as it runs, and nobody wants the old one any more.
+    async fn remove_of_other_platforms(&mut self, plans: &[(Plan, bool)]) {
+        for (plan, _) in plans {
+            let id = &plan.options.id;
+            let old = self.running.get(id);
+            if old.is_some_and(|old| old.platform != plan.platform) {
+                self.remove(id).await;
+            }
+        }
+    }
+
+    async fn remove(&mut self, id: &str) {
+        self.context.gateway.remove(id).await;
+        self.running.remove(id);
+        tracing::info!(account = %id, "removed");
     }
 
     /// Starts accounts side by side; false when one that is not required did not start.
@@ -253,7 +295,10 @@ impl<'a> AccountList<'a> {
             let id = plan.options.id.clone();
             match started {
                 Ok(_) => {
-                    tracing::info!(account = %id, "started");
+                    match self.running.contains_key(&id) {
+                        true => tracing::info!(account = %id, "started again with what changed"),
+                        false => tracing::info!(account = %id, "started"),
+                    }
                     let plugin = gateway.plugin(&plan.platform);
                     if !has_webhooks && plugin.is_some_and(|plugin| plugin.has_handler()) {
                         tracing::warn!(
@@ -267,7 +312,10 @@ impl<'a> AccountList<'a> {
                 Err(error) if is_required => return Err(error.into()),
                 Err(error) => {
                     is_whole = false;
-                    self.running.remove(&id);
+                    // One that the gateway still has is known here, so that it can be removed.
+                    if gateway.account(&id).is_none() {
+                        self.running.remove(&id);
+                    }
                     tracing::error!(account = %id, "not started: {error}");
                 }
             }

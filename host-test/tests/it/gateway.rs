@@ -13,10 +13,11 @@ use gateway_simulator::ilink::{Endpoint, RuleChanges};
 use gateway_simulator::{Fault, Simulator};
 use rustix::process::Signal;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::ChildStderr;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::harness::{ALICE, BOB, Harness, Recorder, component, eventually, runner, signal, until};
+use crate::harness::{
+    ALICE, BOB, Harness, Recorder, component, eventually, heard, runner, signal, until,
+};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -255,118 +256,6 @@ async fn a_component_that_does_not_connect_gives_way_to_the_old_one() {
         harness.simulator.answers(ALICE) == ["one", "two"]
     })
     .await;
-}
-
-/// Reads a runner's log until it has these words.
-async fn heard(log: &mut Lines<BufReader<ChildStderr>>, words: &str) {
-    while let Some(line) = log.next_line().await.unwrap() {
-        if line.contains(words) {
-            return;
-        }
-    }
-    panic!("the log has no {words:?}");
-}
-
-/// A runner with a file of accounts.
-fn accounts_runner(folder: &Path, file: &Path) -> tokio::process::Command {
-    let mut command = runner(&["run", "--component"]);
-    command
-        .arg(component())
-        .args([
-            "--state",
-            &format!("dir:{}", folder.join("state").display()),
-        ])
-        .arg("--accounts")
-        .arg(file)
-        .env("WEIXIN_SEND_INTERVAL_MS", "0");
-    command
-}
-
-fn entry(simulator: &Simulator, id: &str, more: &str) -> String {
-    let token = simulator.account(id).unwrap().token();
-    format!(
-        "[[account]]\nid = \"{id}\"\ntoken = \"{token}\"\nbase_url = \"{}\"\n{more}\n",
-        simulator.base_url()
-    )
-}
-
-#[tokio::test]
-async fn a_file_of_accounts_takes_effect_within_a_second_and_touches_only_what_changed() {
-    let harness = Harness::lenient().await;
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("accounts.toml");
-    let (a, b, c) = ("a@im.bot", "b@im.bot", "c@im.bot");
-    for id in [a, b, c] {
-        harness.simulator.add_account(id);
-    }
-    let write = |text: String| std::fs::write(&file, text).unwrap();
-    let of = |id, more| entry(&harness.simulator, id, more);
-    write(of(a, "") + &of(b, "dm_policy = \"disabled\""));
-    let mut running = accounts_runner(folder.path(), &file).spawn().unwrap();
-    let mut log = BufReader::new(running.stderr.take().unwrap()).lines();
-    let bot = |id: &str| harness.simulator.account(id).unwrap();
-    until(&harness.simulator, |_| {
-        bot(a).counters().polls_open == 1 && bot(b).counters().polls_open == 1
-    })
-    .await;
-    bot(a).say(ALICE, "hello a");
-    bot(b).say(ALICE, "hello b");
-    until(&harness.simulator, |simulator| {
-        shown(simulator, a, ALICE) == ["hello a"]
-    })
-    .await;
-    assert!(shown(&harness.simulator, b, ALICE).is_empty());
-    // The message ended the first one.
-    until(&harness.simulator, |_| {
-        let counters = bot(a).counters();
-        counters.polls >= 2 && counters.polls_open == 1
-    })
-    .await;
-
-    // One is added, one changes, and the first one's poll goes on.
-    let (polls, starts) = (bot(a).counters().polls, bot(a).counters().starts);
-    write(of(a, "") + &of(b, "dm_policy = \"open\"") + &of(c, ""));
-    until(&harness.simulator, |_| {
-        bot(c).counters().polls_open == 1 && bot(b).counters().starts == 2
-    })
-    .await;
-    bot(b).say(ALICE, "hello again");
-    bot(c).say(ALICE, "hello c");
-    until(&harness.simulator, |simulator| {
-        shown(simulator, b, ALICE) == ["hello again"] && shown(simulator, c, ALICE) == ["hello c"]
-    })
-    .await;
-    assert_eq!(bot(a).counters().starts, starts);
-    assert_eq!(bot(a).counters().polls, polls);
-
-    // A mistake changes nothing, and one that is gone stops.
-    write("[[account]]\nid = 5".to_owned());
-    heard(&mut log, "the accounts stay as they were").await;
-    write(of(a, "") + &of(b, "dm_policy = \"open\""));
-    until(&harness.simulator, |_| bot(c).counters().stops == 1).await;
-    assert_eq!(bot(a).counters().starts, starts);
-    signal(&running, Signal::TERM);
-    assert_eq!(running.wait().await.unwrap().code(), Some(0));
-    assert_eq!(bot(a).counters().stops, 1);
-
-    // At the start a mistake is the user's to correct.
-    write("[[account]]\nid = 5".to_owned());
-    let output = accounts_runner(folder.path(), &file)
-        .output()
-        .await
-        .unwrap();
-    assert_eq!(output.status.code(), Some(2));
-
-    // A file without accounts is none, and may get some.
-    write(String::new());
-    let mut running = accounts_runner(folder.path(), &file).spawn().unwrap();
-    let mut log = BufReader::new(running.stderr.take().unwrap()).lines();
-    heard(&mut log, "has no account, so none runs").await;
-    let starts = bot(a).counters().starts;
-    write(of(a, ""));
-    until(&harness.simulator, |_| bot(a).counters().starts > starts).await;
-    signal(&running, Signal::TERM);
-    assert_eq!(running.wait().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]

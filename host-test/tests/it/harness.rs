@@ -1,7 +1,7 @@
 //! A simulated server, a runtime and agents that tests can look into.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,7 +20,8 @@ use gateway_host::runtime::{Plugin, Runtime};
 use gateway_host::state::State;
 use gateway_host::state::memory::MemoryState;
 use gateway_simulator::{Simulator, SimulatorOptions};
-use tokio::process::{Child, Command};
+use tokio::io::{BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
 
 pub const ALICE: &str = "wxid_alice@im.wechat";
 pub const BOB: &str = "wxid_bob@im.wechat";
@@ -254,7 +255,12 @@ pub fn proactive(key: &str, conversation: &str, text: &str) -> Post {
 
 /// The runner's own binary, with a clean environment.
 pub fn runner(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_host-test"));
+    runner_at(Path::new(env!("CARGO_BIN_EXE_host-test")), arguments)
+}
+
+/// The same binary at another path.
+pub fn runner_at(binary: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary);
     command
         .args(arguments)
         .env_clear()
@@ -284,4 +290,14 @@ pub fn runner_of(simulator: &Simulator, state: &str, agent: &str) -> Command {
 pub fn signal(child: &Child, signal: rustix::process::Signal) {
     let id = i32::try_from(child.id().unwrap()).unwrap();
     rustix::process::kill_process(rustix::process::Pid::from_raw(id).unwrap(), signal).unwrap();
+}
+
+/// Reads a runner's log until it has these words.
+pub async fn heard(log: &mut Lines<BufReader<ChildStderr>>, words: &str) {
+    while let Some(line) = log.next_line().await.unwrap() {
+        if line.contains(words) {
+            return;
+        }
+    }
+    panic!("the log has no {words:?}");
 }

@@ -5,6 +5,7 @@
 mod harness;
 mod redis_server;
 
+mod accounts_file;
 mod admin;
 mod agents;
 mod bursts;
