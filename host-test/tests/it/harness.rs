@@ -294,10 +294,14 @@ pub fn signal(child: &Child, signal: rustix::process::Signal) {
 
 /// Reads a runner's log until it has these words.
 pub async fn heard(log: &mut Lines<BufReader<ChildStderr>>, words: &str) {
-    while let Some(line) = log.next_line().await.unwrap() {
-        if line.contains(words) {
-            return;
+    let reading = async {
+        while let Some(line) = log.next_line().await.unwrap() {
+            if line.contains(words) {
+                return true;
+            }
         }
-    }
-    panic!("the log has no {words:?}");
+        false
+    };
+    let is_heard = tokio::time::timeout(PATIENCE, reading).await;
+    assert_eq!(is_heard, Ok(true), "the log has no {words:?}");
 }
