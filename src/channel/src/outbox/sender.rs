@@ -363,7 +363,7 @@ fn decide(
 ) -> Decision {
     match outcome {
         Outcome::Accepted { message_id } => {
-            throttle.accepted(&record.conversation);
+            throttle.accepted(now, &record.conversation);
             record.accept(index, message_id);
             record.count = Some(peer.count);
             Decision::Continue
