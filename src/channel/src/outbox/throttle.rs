@@ -90,9 +90,14 @@ impl Throttle {
         self.throttled_until.is_some()
     }
 
+    /// Whether the platform takes nothing of the account now.
+    pub fn holds_account(&self) -> bool {
+        self.is_throttled() || self.needs_login
+    }
+
     /// Whether the platform takes nothing now, of the account or for this conversation.
     pub fn holds(&self, conversation: &str) -> bool {
-        self.is_throttled() || self.needs_login || self.suspects.contains_key(conversation)
+        self.holds_account() || self.suspects.contains_key(conversation)
     }
 
     /// Until when this conversation alone waits after a refusal.
