@@ -50,9 +50,10 @@ fn entity(tag: &Tag<'_>, source: &str) -> Option<Value> {
         Tag::Strong | Tag::Heading { .. } => Some(json!({"type": "bold"})),
         Tag::Emphasis => Some(json!({"type": "italic"})),
         Tag::Strikethrough if source.starts_with("~~") => Some(json!({"type": "strikethrough"})),
-        Tag::CodeBlock(CodeBlockKind::Fenced(language)) => {
-            Some(json!({"type": "pre", "language": &**language}))
-        }
+        Tag::CodeBlock(CodeBlockKind::Fenced(language)) => Some(match &**language {
+            "" => json!({"type": "pre"}),
+            language => json!({"type": "pre", "language": language}),
+        }),
         Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }
             if dest_url.starts_with("http://") || dest_url.starts_with("https://") =>
         {
@@ -98,18 +99,16 @@ impl Writer<'_> {
 
     /// An element ends: its closing mark goes, and its line ends stay.
     fn end(&mut self, end: usize) {
-        let Some((Some(mut entity), start)) = self.open.pop() else {
+        let Some((Some(entity), start)) = self.open.pop() else {
             self.copy_to(end, false);
             return;
         };
         let mark = self.source.get(self.at..end).unwrap_or_default();
         let line_ends = mark.len() - mark.trim_end_matches('\n').len();
-        if entity["type"] == "pre" && self.text.ends_with('\n') {
+        let is_code = entity.get("type").is_some_and(|kind| kind == "pre");
+        if is_code && self.text.ends_with('\n') {
             self.text.pop();
             self.length -= 1;
-        }
-        if entity["language"] == "" {
-            entity = json!({"type": "pre"});
         }
         self.format(entity, start);
         self.is_mark = false;

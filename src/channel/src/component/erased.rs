@@ -28,9 +28,12 @@ pub struct About {
     pub own_type: fn(&[u8]) -> Option<&'static str>,
     pub md5: fn(&[u8]) -> Vec<u8>,
     pub login: fn(Lookup<'_>, Duration) -> Result<Box<dyn LoginMachine>, Error>,
-    /// A platform of this configuration. It lives as long as the component.
-    pub open: fn(Lookup<'_>) -> Result<(&'static dyn AnyPlatform, Source), Error>,
+    /// A platform of this configuration.
+    pub open: fn(Lookup<'_>) -> Result<OpenPlatform, Error>,
 }
+
+/// A platform and its events. It lives as long as the component.
+pub type OpenPlatform = (&'static dyn AnyPlatform, Source);
 
 impl About {
     /// Of a platform.
