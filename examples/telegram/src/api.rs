@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use gateway_channel_sdk::message::{Media, MediaKind, Quote};
 use gateway_channel_sdk::prelude::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -219,7 +218,8 @@ impl Refusal {
         match self {
             Refusal::Transport(error) => error.into(),
             Refusal::Refused {
-                code: 502 | 504, ..
+                code: 502 | 504 | 524,
+                ..
             } => PollError::CutShort(self.into_error()),
             refusal => PollError::Failed(refusal.into_error()),
         }

@@ -7,7 +7,8 @@ use gateway_channel_sdk::markdown;
 use pulldown_cmark::{CodeBlockKind, Event, Tag};
 use serde_json::{Value, json};
 
-/// The text of Markdown, and its entities.
+/// The text of Markdown, and its entities. Markdown without any text, such as an empty code block, stays
+/// as it was written: Telegram refuses a blank message.
 pub fn render(source: &str) -> (String, Vec<Value>) {
     let mut writer = Writer {
         source,
@@ -41,6 +42,9 @@ pub fn render(source: &str) -> (String, Vec<Value>) {
         }
     }
     writer.copy_to(source.len(), false);
+    if writer.text.trim().is_empty() {
+        return (source.to_owned(), Vec::new());
+    }
     (writer.text, writer.entities)
 }
 
@@ -185,7 +189,8 @@ mod tests {
                 "| a | b |\n|---|---|\n| 1 | 2 |",
                 &[],
             ),
-            ("```\n```", "", &[]),
+            ("```\n```", "```\n```", &[]),
+            ("` `", "` `", &[]),
         ] {
             let (rendered, found) = rendered(markdown);
             assert_eq!(rendered, text, "{markdown}");

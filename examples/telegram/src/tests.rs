@@ -145,3 +145,21 @@ fn a_base_url_and_a_chat_are_checked() {
     assert!(Telegram::check_conversation("-100123").is_ok());
     assert!(Telegram::check_conversation("@name").is_err());
 }
+
+#[test]
+fn a_poll_that_an_edge_cuts_short_is_told_from_one_that_fails() {
+    for (status, is_cut_short) in [(502, true), (504, true), (524, true), (500, false)] {
+        let host = TestHost::new();
+        host.answers(status, "");
+        let poll = Poll {
+            cursor: "7",
+            hold: HOLD,
+            timeout: HOLD + TIMEOUT,
+        };
+        let error = run(telegram().poll(&host.host(), &poll))
+            .unwrap()
+            .unwrap_err();
+        let found = matches!(error, PollError::CutShort(_));
+        assert_eq!(found, is_cut_short, "{status}");
+    }
+}

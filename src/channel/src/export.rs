@@ -5,7 +5,7 @@
 ///
 /// `export!(Example)` is a channel of texts. One with media, a login or both has implementations of
 /// [`MediaTransfer`](crate::platform::MediaTransfer) and [`Login`](crate::platform::Login), and says so:
-/// `export!(Example: media, login)`.
+/// `export!(Example: media, login)`, in any order.
 #[macro_export]
 macro_rules! export {
     ($platform:ty $(: $($own:ident),+)?) => {
@@ -70,4 +70,5 @@ macro_rules! __traits {
         impl $crate::platform::MediaTransfer for $platform {}
     };
     ($platform:ty; media login) => {};
+    ($platform:ty; login media) => {};
 }

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::dedup::{Dedup, fnv1a};
 use super::message::Event;
-
 use super::store::{ACKS, BURST, CURSOR, JOURNAL, Write, to_json};
 
 mod burst;

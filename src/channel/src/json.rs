@@ -226,8 +226,8 @@ impl<'a> Repair<'a> {
             Kind::Array => self.arrays > 0,
         };
         // Looked for only where it is, so that each container is passed once.
-        if is_open && let Some(place) = self.open.iter().rposition(|open| open.kind == kind) {
-            self.close_down_to(place);
+        if is_open && let Some(index) = self.open.iter().rposition(|open| open.kind == kind) {
+            self.close_down_to(index);
         }
     }
 

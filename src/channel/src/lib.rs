@@ -46,11 +46,13 @@ pub mod prelude {
     pub use crate::error::{Error, ErrorKind};
     pub use crate::host::{Host, Level};
     pub use crate::http::{Answer, Method, Request, Response, TransportError};
-    pub use crate::message::{Body, ChatKind, Conversation, Event, Message};
+    pub use crate::message::{
+        Body, ChatKind, Conversation, Event, Media, MediaKind, Message, Quote,
+    };
     pub use crate::outbox::Outcome;
     pub use crate::platform::{
-        Batch, Description, Egress, Incoming, Part, PartContent, Placement, Platform, Poll,
-        PollError, Polling, http_error, malformed, unsupported,
+        Batch, Callback, Description, Egress, HttpAnswer, HttpRequest, Incoming, Part, PartContent,
+        Placement, Platform, Poll, PollError, Polling, Webhook, http_error, malformed, unsupported,
     };
     pub use crate::settings::{Defaults, Lookup, Markdown};
     pub use crate::split::Unit;

@@ -141,13 +141,10 @@ impl Settings {
                     defaults.sends_per_message,
                     0..=1_000_000,
                 )?,
-                window_ms: 3_600_000
-                    * number(
-                        lookup,
-                        "reply-window-hours",
-                        defaults.reply_window.as_secs() / 3600,
-                        0..=8760,
-                    )?,
+                window_ms: match lookup("reply-window-hours") {
+                    Some(hours) => 3_600_000 * parse("reply-window-hours", &hours, 0..=8760)?,
+                    None => u64::try_from(defaults.reply_window.as_millis()).unwrap_or(u64::MAX),
+                },
             },
             merge: Duration::from_millis(number(lookup, "merge-ms", 0, 0..=10_000)?),
         })
@@ -234,6 +231,19 @@ mod tests {
         assert_eq!(settings.allowance.sends, 10);
         assert_eq!(settings.allowance.window_ms, 24 * 3_600_000);
         assert_eq!(settings.merge, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_reply_window_below_an_hour_is_kept_and_the_operators_counts_hours() {
+        let defaults = Defaults {
+            reply_window: Duration::from_secs(90),
+            ..Defaults::default()
+        };
+        let lookup = |key: &str| (key == "account-id").then(|| "bot".to_owned());
+        let settings = Settings::read(&lookup, &defaults).unwrap();
+        assert_eq!(settings.allowance.window_ms, 90_000);
+        let settings = read(&[("account-id", "bot"), ("reply-window-hours", "2")]).unwrap();
+        assert_eq!(settings.allowance.window_ms, 2 * 3_600_000);
     }
 
     #[test]

@@ -71,6 +71,8 @@ impl Token {
             Ok(life) => {
                 self.access.borrow_mut().renewed(host.now(), life);
                 host.is_alive();
+                // The next renewal is due with this token's end, whoever asked for the token.
+                host.refresh();
             }
             Err(error) => {
                 host.fails(&error.clone().into_error());

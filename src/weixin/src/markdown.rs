@@ -38,8 +38,8 @@ pub fn native(markdown: &str) -> String {
         source: source.text(),
         ..Editor::default()
     };
-    for (event, place) in events {
-        editor.event(&event, place);
+    for (event, range) in events {
+        editor.event(&event, range);
     }
     let text = source.restore(editor.apply());
     // Better an address than nothing.
@@ -91,38 +91,38 @@ struct Editor<'a> {
 }
 
 impl Editor<'_> {
-    fn event(&mut self, event: &Event<'_>, place: Range<usize>) {
+    fn event(&mut self, event: &Event<'_>, range: Range<usize>) {
         match event {
-            Event::Start(tag) => self.start(tag, place),
-            Event::End(tag) => self.end(*tag, place),
+            Event::Start(tag) => self.start(tag, range),
+            Event::End(tag) => self.end(*tag, range),
             Event::Text(text) | Event::Code(text) if self.images > 0 => {
                 self.description.push_str(text);
             }
             Event::Text(_) if !self.is_code => {
-                self.find_cjk(&place);
-                self.text(place);
+                self.find_cjk(&range);
+                self.text(range);
             }
-            Event::Code(_) => self.find_cjk(&place),
-            Event::InlineHtml(_) => self.html(place),
-            Event::TaskListMarker(is_done) => self.edit(place, if *is_done { "☑" } else { "☐" }),
+            Event::Code(_) => self.find_cjk(&range),
+            Event::InlineHtml(_) => self.html(range),
+            Event::TaskListMarker(is_done) => self.edit(range, if *is_done { "☑" } else { "☐" }),
             _ => {}
         }
     }
 
-    fn start(&mut self, tag: &Tag<'_>, place: Range<usize>) {
+    fn start(&mut self, tag: &Tag<'_>, range: Range<usize>) {
         match tag {
             Tag::BlockQuote(_) | Tag::List(_) | Tag::FootnoteDefinition(_) => self.containers += 1,
             Tag::CodeBlock(_) => self.is_code = true,
-            Tag::HtmlBlock => self.html(place),
+            Tag::HtmlBlock => self.html(range),
             Tag::Heading { level, .. }
                 if matches!(level, HeadingLevel::H5 | HeadingLevel::H6) && self.containers == 0 =>
             {
-                self.heading(place);
+                self.heading(range);
             }
             Tag::Link { link_type, .. } => {
                 self.links += 1;
                 if matches!(link_type, LinkType::Autolink | LinkType::Email) {
-                    self.unwrap(place, 1);
+                    self.unwrap(range, 1);
                 }
             }
             Tag::Image { .. } => self.images += 1,
@@ -130,14 +130,14 @@ impl Editor<'_> {
         }
     }
 
-    fn end(&mut self, tag: TagEnd, place: Range<usize>) {
+    fn end(&mut self, tag: TagEnd, range: Range<usize>) {
         match tag {
             TagEnd::BlockQuote(_) | TagEnd::List(_) | TagEnd::FootnoteDefinition => {
                 self.containers -= 1;
             }
             TagEnd::CodeBlock => self.is_code = false,
-            TagEnd::Emphasis if self.last_cjk >= Some(place.start) => self.emphasis(place),
-            TagEnd::Strong => self.last_strong = place,
+            TagEnd::Emphasis if self.last_cjk >= Some(range.start) => self.emphasis(range),
+            TagEnd::Strong => self.last_strong = range,
             TagEnd::Link => self.links -= 1,
             TagEnd::Image => {
                 self.images -= 1;
@@ -146,28 +146,28 @@ impl Editor<'_> {
                     self.description = description;
                 } else if self.links > 0 {
                     // A link with nothing to tap on is none.
-                    self.edit(place, without_tags(description));
+                    self.edit(range, without_tags(description));
                 } else {
-                    self.edit(place, "");
+                    self.edit(range, "");
                 }
             }
             _ => {}
         }
     }
 
-    fn find_cjk(&mut self, place: &Range<usize>) {
-        let text = self.source.get(place.clone()).unwrap_or_default();
+    fn find_cjk(&mut self, range: &Range<usize>) {
+        let text = self.source.get(range.clone()).unwrap_or_default();
         if !text.is_ascii() && text.contains(is_cjk) {
-            self.last_cjk = Some(place.start);
+            self.last_cjk = Some(range.start);
         }
     }
 
-    fn text(&mut self, place: Range<usize>) {
-        let text = self.source.get(place.clone()).unwrap_or_default();
-        let before = self.source.get(self.text_end..place.start);
+    fn text(&mut self, range: Range<usize>) {
+        let text = self.source.get(range.clone()).unwrap_or_default();
+        let before = self.source.get(self.text_end..range.start);
         let is_escaped = before.is_some_and(|before| before.ends_with('\\'));
         for (at, _) in text.match_indices('<') {
-            let start = place.start + at;
+            let start = range.start + at;
             // The official client leaves a closing tag alone, whatever it closes.
             if is_escaped && at == 0 && text.starts_with("</") && is_closing_tag(self.source, start)
             {
@@ -176,17 +176,17 @@ impl Editor<'_> {
             let escape = usize::from(is_escaped && at == 0);
             self.edit(start - escape..start + 1, FULL_WIDTH);
         }
-        self.text_end = place.end;
+        self.text_end = range.end;
     }
 
-    fn html(&mut self, place: Range<usize>) {
-        let mut start = place.start;
-        for piece in html::pieces(self.source.get(place).unwrap_or_default()) {
+    fn html(&mut self, range: Range<usize>) {
+        let mut start = range.start;
+        for piece in html::pieces(self.source.get(range).unwrap_or_default()) {
             match piece {
                 Piece::Tag(tag) => {
                     let edits = self.scripts.tag(self.source, &(start..start + tag.len()));
-                    for (place, text) in edits.into_iter().flatten() {
-                        self.edit(place, text);
+                    for (range, text) in edits.into_iter().flatten() {
+                        self.edit(range, text);
                     }
                     start += tag.len();
                 }
@@ -201,12 +201,12 @@ impl Editor<'_> {
     }
 
     /// Takes away the marks of a heading, those at its end too.
-    fn heading(&mut self, place: Range<usize>) {
+    fn heading(&mut self, range: Range<usize>) {
         const BLANKS: [char; 2] = [' ', '\t'];
-        let heading = self.source.get(place.clone()).unwrap_or_default();
+        let heading = self.source.get(range.clone()).unwrap_or_default();
         let text = heading.trim_start_matches('#').trim_start_matches(BLANKS);
-        let start = place.start + heading.len() - text.len();
-        self.edit(place.start..start, "");
+        let start = range.start + heading.len() - text.len();
+        self.edit(range.start..start, "");
         let text = text.trim_end();
         let title = text.trim_end_matches('#');
         if title.len() < text.len() && (title.is_empty() || title.ends_with(BLANKS)) {
@@ -214,49 +214,49 @@ impl Editor<'_> {
         }
     }
 
-    fn emphasis(&mut self, place: Range<usize>) {
+    fn emphasis(&mut self, range: Range<usize>) {
         // `***` is one mark.
-        let bold = place.start + 1..place.end - 1;
-        let marks = self.source.get(place.start..place.start + 2);
+        let bold = range.start + 1..range.end - 1;
+        let marks = self.source.get(range.start..range.start + 2);
         if self.last_strong == bold && matches!(marks, Some("**" | "__")) {
             self.unwrap(bold, 2);
         }
-        self.unwrap(place, 1);
+        self.unwrap(range, 1);
     }
 
     /// Takes away what a text is wrapped in.
-    fn unwrap(&mut self, place: Range<usize>, marks: usize) {
-        self.edit(place.start..place.start + marks, "");
-        self.edit(place.end - marks..place.end, "");
+    fn unwrap(&mut self, range: Range<usize>, marks: usize) {
+        self.edit(range.start..range.start + marks, "");
+        self.edit(range.end - marks..range.end, "");
     }
 
-    fn edit(&mut self, place: Range<usize>, text: impl Into<Cow<'static, str>>) {
+    fn edit(&mut self, range: Range<usize>, text: impl Into<Cow<'static, str>>) {
         if self.images == 0 {
-            self.edits.push((place, text.into()));
+            self.edits.push((range, text.into()));
         }
     }
 
     fn apply(mut self) -> String {
-        self.edits.sort_by_key(|(place, _)| place.start);
+        self.edits.sort_by_key(|(range, _)| range.start);
         let mut out = String::with_capacity(self.source.len() + self.edits.len() * 2);
         let mut done = 0;
-        for (place, text) in self.edits {
+        for (range, text) in self.edits {
             // Within what is replaced as a whole.
-            if place.start < done {
+            if range.start < done {
                 continue;
             }
-            out.push_str(self.source.get(done..place.start).unwrap_or_default());
+            out.push_str(self.source.get(done..range.start).unwrap_or_default());
             out.push_str(&text);
-            done = place.end;
+            done = range.end;
         }
         out.push_str(self.source.get(done..).unwrap_or_default());
         out
     }
 }
 
-/// Whether a tag of HTML that closes nothing is at a place, not escaped by the writer.
-fn is_closing_tag(source: &str, place: usize) -> bool {
-    let (before, tag) = source.split_at_checked(place).unwrap_or_default();
+/// Whether a tag of HTML that closes nothing is at an index, not escaped by the writer.
+fn is_closing_tag(source: &str, index: usize) -> bool {
+    let (before, tag) = source.split_at_checked(index).unwrap_or_default();
     Source::is_told(before) && html::is_element(html::name(tag))
 }
 

@@ -122,6 +122,12 @@ async fn a_thousand_queued_messages_wait_for_a_throttle_with_few_requests_and_fl
         })
         .await;
     }
+    // A poll ends meanwhile, and the next one begins: that lists the keys of the whole store.
+    let polls = harness.simulator.counters().polls;
+    advance_until(&harness, &account, Duration::from_secs(1), async || {
+        harness.simulator.counters().polls > polls
+    })
+    .await;
     let memory = account.memory_bytes().await.unwrap();
     for _ in 0..600 {
         advance(&harness, &account, Duration::from_secs(1)).await;

@@ -408,7 +408,6 @@ impl Calls for &'static Account {
     fn is_alive(&self) {
         self.health.borrow_mut().poll_answered(imports::now());
         self.resume();
-        self.chores.raise();
     }
 
     fn fails(&self, error: &Error) {

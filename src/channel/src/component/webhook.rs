@@ -22,6 +22,8 @@ use crate::platform::{Callback, HttpAnswer, HttpRequest};
 
 /// How often the store is tidied when nothing else happens.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// A renewal is trusted for at least this long.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads a whole request; or what it is answered instead.
 async fn read(request: Request, max_bytes: usize) -> Result<HttpRequest, HttpAnswer> {
@@ -135,7 +137,7 @@ impl Instance {
                 Either::Left(_) => return Ok(()),
                 Either::Right((Ok(left), _)) => {
                     failures.reset();
-                    left.min(match account.may_adopt() {
+                    left.max(SHORTEST_PAUSE).min(match account.may_adopt() {
                         true => ADOPT_EVERY,
                         false => TIDY_EVERY,
                     })
@@ -167,7 +169,7 @@ impl Account {
             let why = "too much is unacknowledged";
             return Err(Error::new(ErrorKind::Transient, why));
         }
-        // There are no batches, and so no place in them.
+        // Callbacks have no cursor.
         self.take_in(String::new(), events)
     }
 

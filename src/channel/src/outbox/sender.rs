@@ -262,6 +262,7 @@ impl Outbox {
             return Settlement::default();
         };
         let throttle = &mut self.throttle;
+        let was_held = throttle.holds_account();
         let decision = decide(record, throttle, now, random, job.index, outcome, peer);
         if record.is_settled() {
             self.leave_queue(order);
@@ -281,7 +282,13 @@ impl Outbox {
             Decision::ClosePeer | Decision::DeclinedUntil(_) => {
                 self.tell_callers(&job.conversation);
             }
-            Decision::HoldAccount(error) => writes.extend(self.give_up_all(error)),
+            Decision::HoldAccount(error) => {
+                // While the account is held, a post is queued from the start, and its caller is told.
+                if !was_held {
+                    self.tell_all_callers();
+                }
+                writes.extend(self.give_up_all(error));
+            }
             Decision::Continue | Decision::ContinueAt(_) | Decision::RepeatAt(_) => {}
         }
         Settlement {
@@ -290,11 +297,15 @@ impl Outbox {
         }
     }
 
-    /// While the platform takes nothing of the account, the posts fail that would not wait. The callers
-    /// of the others are told.
+    /// The callers of all posts may be told that these are queued.
+    fn tell_all_callers(&mut self) {
+        let waiting = self.posts.values().filter(|record| !record.is_settled());
+        self.decided
+            .extend(waiting.map(|record| record.key.clone()));
+    }
+
+    /// While the platform takes nothing of the account, the posts fail that would not wait.
     fn give_up_all(&mut self, error: &Error) -> Vec<Write> {
-        let stays = self.posts.values().filter(|record| !record.is_settled());
-        self.decided.extend(stays.map(|record| record.key.clone()));
         let is_throttle = error.kind == ErrorKind::RateLimited;
         let impatient: Vec<u64> = self
             .posts
@@ -363,7 +374,7 @@ fn decide(
 ) -> Decision {
     match outcome {
         Outcome::Accepted { message_id } => {
-            throttle.accepted(&record.conversation);
+            throttle.accepted(now, &record.conversation);
             record.accept(index, message_id);
             record.count = Some(peer.count);
             Decision::Continue

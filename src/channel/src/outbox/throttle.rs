@@ -90,9 +90,14 @@ impl Throttle {
         self.throttled_until.is_some()
     }
 
+    /// Whether the platform takes nothing of the account now.
+    pub fn holds_account(&self) -> bool {
+        self.is_throttled() || self.needs_login
+    }
+
     /// Whether the platform takes nothing now, of the account or for this conversation.
     pub fn holds(&self, conversation: &str) -> bool {
-        self.is_throttled() || self.needs_login || self.suspects.contains_key(conversation)
+        self.holds_account() || self.suspects.contains_key(conversation)
     }
 
     /// Until when this conversation alone waits after a refusal.
@@ -109,11 +114,12 @@ impl Throttle {
         Some(left.max(Duration::from_secs(1)))
     }
 
-    /// The platform accepted a message.
-    pub fn accepted(&mut self, conversation: &str) {
+    /// The platform accepted a message. The pause that it asked for stays: the message may have been on
+    /// its way before.
+    pub fn accepted(&mut self, now: Duration, conversation: &str) {
         self.answered();
         self.decline_pauses.reset();
-        self.throttled_until = None;
+        self.throttled_until = Some(self.wanted_until).filter(|until| *until > now);
         self.in_a_row = 0;
         self.accepted += 1;
         self.suspects.remove(conversation);
@@ -161,16 +167,17 @@ impl Throttle {
         if self.suspects.len() >= MAX_SUSPECTS {
             self.suspects.clear();
         }
+        let wanted = pause.unwrap_or_default().min(LONGEST_WANTED);
         let suspect = Suspect {
             accepted: before.map_or(self.accepted, |before| before.accepted),
-            until: now + FIRST_PAUSE,
+            until: now + FIRST_PAUSE.max(wanted),
         };
         self.suspects.insert(conversation.to_owned(), suspect);
         self.in_a_row = self.in_a_row.saturating_add(1);
         if !is_throttle && self.in_a_row == 1 {
             return Cause::Unclear(suspect.until);
         }
-        self.wanted_until = now + pause.unwrap_or_default().min(LONGEST_WANTED);
+        self.wanted_until = self.wanted_until.max(now + wanted);
         let until = now + self.decline_pauses.fail(random);
         self.throttled_until = Some(until.max(self.wanted_until));
         Cause::Throttle
@@ -198,7 +205,7 @@ mod tests {
         assert_eq!(cause, Cause::Unclear(SECOND + FIRST_PAUSE));
         assert_eq!(throttle.ready_at(SECOND), SECOND);
         assert!(throttle.holds("alice") && !throttle.holds("bob"));
-        throttle.accepted("alice");
+        throttle.accepted(SECOND, "alice");
         assert!(!throttle.holds("alice"));
     }
 
@@ -218,7 +225,7 @@ mod tests {
         }
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
         assert!(throttle.holds("bob"));
-        throttle.accepted("bob");
+        throttle.accepted(now, "bob");
         assert!(!throttle.holds("bob") && throttle.holds("alice"));
         assert_eq!(throttle.ready_at(now), now);
     }
@@ -247,10 +254,32 @@ mod tests {
     }
 
     #[test]
+    fn neither_a_refusal_nor_a_success_shortens_the_pause_that_the_platform_asks_for() {
+        let mut throttle = Throttle::default();
+        throttle.declined(SECOND, 0, "alice", true, Some(SECOND * 60));
+        throttle.declined(SECOND * 2, 0, "bob", true, None);
+        throttle.accepted(SECOND * 3, "carol");
+        throttle.heard("carol");
+        assert!(throttle.is_throttled());
+        assert_eq!(throttle.ready_at(SECOND * 3), SECOND * 61);
+        throttle.accepted(SECOND * 61, "carol");
+        assert!(!throttle.is_throttled());
+    }
+
+    #[test]
+    fn a_pause_that_an_opaque_refusal_names_holds_up_its_conversation_alone() {
+        let mut throttle = Throttle::default();
+        let cause = throttle.declined(SECOND, 0, "alice", false, Some(SECOND * 60));
+        assert_eq!(cause, Cause::Unclear(SECOND * 61));
+        assert_eq!(throttle.delay(SECOND, "alice"), Some(SECOND * 61));
+        assert_eq!(throttle.ready_at(SECOND), SECOND);
+    }
+
+    #[test]
     fn who_is_refused_while_others_are_served_is_closed() {
         let mut throttle = Throttle::default();
         throttle.declined(SECOND, 0, "alice", false, None);
-        throttle.accepted("bob");
+        throttle.accepted(SECOND, "bob");
         assert_eq!(
             throttle.declined(SECOND * 6, 0, "alice", false, None),
             Cause::ClosedPeer

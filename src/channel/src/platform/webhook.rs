@@ -25,8 +25,11 @@ pub trait Webhook: Platform {
     /// Renews what requests need, such as an access token. Returns how long it is good for.
     ///
     /// It is called at the start, when that time is over, and after [`Host::refresh`]; after an error
-    /// again, with growing pauses. It says [`Host::is_alive`] when the platform took the credential, and
-    /// [`Host::fails`] when it did not.
+    /// again, with growing pauses. Code that renews it elsewhere calls [`Host::refresh`], so that the host
+    /// learns the new time.
+    ///
+    /// It says [`Host::is_alive`] when the platform took the credential, and [`Host::fails`] when it did
+    /// not.
     ///
     /// # Errors
     /// Whatever the platform says.

@@ -140,11 +140,11 @@ fn elements(list: &RawValue) -> Vec<String> {
 pub(super) fn find_cursor(json: &str) -> Option<String> {
     let name = format!("\"{CURSOR}\"");
     let mut found: Option<String> = None;
-    for (place, _) in json.match_indices(&name) {
+    for (index, _) in json.match_indices(&name) {
         let is_escaped = json
-            .get(..place)
+            .get(..index)
             .is_none_or(|before| before.ends_with('\\'));
-        let rest = json.get(place + name.len()..).unwrap_or_default();
+        let rest = json.get(index + name.len()..).unwrap_or_default();
         let value = rest.trim_start().strip_prefix(':').unwrap_or_default();
         let value = serde_json::Deserializer::from_str(value).into_iter().next();
         let Some(Ok(cursor)) = value.filter(|_| !is_escaped) else {

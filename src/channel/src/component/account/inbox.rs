@@ -167,8 +167,10 @@ impl Account {
     pub fn refusal_pause(&self, refusals: &mut Backoff) -> Duration {
         let now = imports::now();
         let since = self.health.borrow().login_required_since().unwrap_or(now);
+        // Every refusal counts, however late: only the first one is answered without a pause.
+        let soon = refusals.fail(imports::random());
         match now.saturating_sub(since) < LOGIN_SOON {
-            true => refusals.fail(imports::random()),
+            true => soon,
             false => LOGIN_LATER,
         }
     }
@@ -189,6 +191,10 @@ impl Account {
         }
         let problems = self.channel.borrow_mut().adopt(&entries);
         self.log_problems(problems);
+        if !entries.is_empty() {
+            self.inbox.raise();
+            self.outbox.raise();
+        }
         self.replay_peers()
     }
 
