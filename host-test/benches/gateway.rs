@@ -3,6 +3,14 @@
 //! `cargo bench` runs the runner's binary as a process of its own against the simulated server in
 //! this one, with the durable store on. It prints the machine and the measurements; nothing is asserted.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    reason = "a benchmark that fails ends so"
+)]
+
 use std::net::SocketAddr;
 use std::time::Instant;
 

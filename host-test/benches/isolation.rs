@@ -3,6 +3,14 @@
 //! `cargo bench --bench isolation` prints the machine and the measurements; nothing is asserted. An argument
 //! chooses one part: `interruption`, `neighbours` or `instances`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    reason = "a benchmark that fails ends so"
+)]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -3,6 +3,14 @@
 //! `cargo bench --bench markdown` builds the example of the crate `weixin` for both, and runs it; nothing is
 //! asserted.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    reason = "a benchmark that fails ends so"
+)]
+
 mod example;
 mod measurements;
 

@@ -3,6 +3,14 @@
 //! `cargo bench` runs the runner's binary as a process of its own against the simulated server and
 //! its CDN in this one. It prints measurements; nothing is asserted.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    reason = "a benchmark that fails ends so"
+)]
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -5,6 +5,14 @@
 //! durable store on and a message for an account every few milliseconds. It prints the machine and
 //! the measurements; it fails where a message is lost, doubled or out of order.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    reason = "a benchmark that fails ends so"
+)]
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -6,6 +6,14 @@
 //! before them are answered or not. It prints the machine and the measurements; nothing is asserted about
 //! them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    reason = "a benchmark that fails ends so"
+)]
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;

@@ -1,3 +1,5 @@
+//! A gateway with one account of WeChat, whose agent repeats what it hears.
+
 use std::path::Path;
 use std::sync::Arc;
 

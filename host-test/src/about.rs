@@ -105,7 +105,9 @@ fn lines(plugin: &Plugin) -> Vec<String> {
 /// The configuration keys of a schema, with what it says of each.
 fn keys(schema: &str) -> Vec<String> {
     let schema: serde_json::Value = serde_json::from_str(schema).unwrap_or_default();
-    let properties = schema["properties"].as_object();
+    let properties = schema
+        .get("properties")
+        .and_then(serde_json::Value::as_object);
     let keys = properties.into_iter().flatten();
     keys.map(|(key, about)| terminal::line(&format!("configured by {key} {about}")).into_owned())
         .collect()

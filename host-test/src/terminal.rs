@@ -129,7 +129,7 @@ impl Visit for FieldVisitor<'_> {
 
 /// A writer of JSON in which what a terminal obeys is written as `\uXXXX`. It stands in strings alone,
 /// where it means the same; JSON's own writer escapes but a part of it.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct EscapedJson<M>(pub M);
 
 impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for EscapedJson<M> {

@@ -102,7 +102,8 @@ struct Shared {
 }
 
 impl Account {
-    /// Starts an account and waits until its first instance has started.
+    /// Starts an account and waits until its first instance has started. If the future is dropped
+    /// before, the account stops, as when an [`Account`] is dropped.
     ///
     /// # Errors
     /// When the configuration or the store is wrong. Later failures are retried.
@@ -145,12 +146,13 @@ impl Account {
             metrics: Metrics::default(),
         });
         let (started, first) = oneshot::channel();
-        let task = tokio::spawn(Arc::clone(&shared).supervise(started, requests));
+        // From here on, a caller that gives up waiting drops the account, and so stops it.
+        let account = Account {
+            handle: Handle::new(Arc::clone(&shared)),
+            task: tokio::spawn(shared.supervise(started, requests)),
+        };
         match first.await {
-            Ok(Ok(())) => Ok(Account {
-                handle: Handle::new(shared),
-                task,
-            }),
+            Ok(Ok(())) => Ok(account),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(StartError::Failed("the account's task ended".to_owned())),
         }

@@ -238,6 +238,7 @@ impl Egress {
             };
             EgressBody::new(incoming, origin.clone(), clock.clone(), limits)
         });
+        let placeholder = redactor.as_ref().map(|one| one.placeholder().to_owned());
         let response = match redactor {
             Some(redactor) => redacted(response, redactor)?,
             None => response,
@@ -245,18 +246,20 @@ impl Egress {
         match captures.first() {
             Some(first) => {
                 let name = first.credential.clone();
-                self.searched(response, captures, &name).await
+                self.searched(response, captures, &name, placeholder).await
             }
             None => Ok(response),
         }
     }
 
-    /// The answer without the credentials in it, which are kept.
+    /// The answer without the credentials in it, which are kept. `redacted` already stands in it where
+    /// the request's own credential was.
     async fn searched(
         &self,
         response: Response<EgressBody>,
         captures: Vec<Capture>,
         name: &str,
+        redacted: Option<String>,
     ) -> Result<Response<EgressBody>, FailureKind> {
         let (mut head, mut body) = response.into_parts();
         let room = self
@@ -294,12 +297,18 @@ impl Egress {
         head.headers = headers;
         let read = match taken.map_err(hidden)? {
             Some(taken) => {
-                for (name, value) in taken.in_use {
-                    self.shared.secrets.set(&name, value.expose());
+                // Whatever repeats the request's own credential is no new one.
+                let is_new = |value: &Secret| {
+                    let redacted = redacted.as_deref();
+                    redacted.is_none_or(|placeholder| !value.expose().contains(placeholder))
+                };
+                for (name, value) in taken.in_use.iter().filter(|(_, value)| is_new(value)) {
+                    self.shared.secrets.set(name, value.expose());
                 }
+                let aside = taken.aside.into_iter().filter(|(_, value)| is_new(value));
                 let mut captured = self.shared.captured.lock();
                 let captured = captured.as_mut().unwrap_or_else(|error| error.get_mut());
-                captured.extend(taken.aside);
+                captured.extend(aside);
                 taken.body.into()
             }
             None => read,

@@ -66,7 +66,7 @@ pub(crate) fn describe(error: &Error) -> String {
     }
 }
 
-/// A kind's name in the world.
+/// A kind's name in the contract.
 pub fn kind_name(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Transient => "transient",

@@ -3,7 +3,9 @@
 //! - A file changes when it is closed after a write, when another one is moved, linked or created in
 //!   its place, and when it goes away. Links on the way to the file are followed, and a change of a
 //!   link is a change of the file: Kubernetes swaps a link to a directory.
-//! - No change is lost. A change between [`FileWatch::new`] and the next call, or while the file is
+//! - On Linux, a file changes as well when a directory further up is moved, if this process may read
+//!   that directory.
+//! - No such change is lost. A change between [`FileWatch::new`] and the next call, or while the file is
 //!   read, is reported by that call.
 //! - The file and its directories need not exist yet.
 //! - If the system reports nothing, as for a network's file system, the watch looks every [`LOOK`],

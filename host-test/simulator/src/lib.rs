@@ -37,6 +37,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![warn(missing_debug_implementations)]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a missing member of JSON reads as null, and what is written to is an object of this crate"
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::string_slice,
+        clippy::panic,
+        reason = "a test that fails ends so"
+    )
+)]
+
 mod body;
 mod controlled;
 pub mod faults;

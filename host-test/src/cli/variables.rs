@@ -163,7 +163,7 @@ fn of_settings(settings: &Settings) -> impl Iterator<Item = Variable> {
 /// The schema's own members, by the component's keys.
 fn schema(settings: &Settings) -> Value {
     let schema: Value = serde_json::from_str(settings.schema).unwrap_or_default();
-    schema["properties"].clone()
+    schema.get("properties").cloned().unwrap_or_default()
 }
 
 fn described(schema: &Value, key: &str, kind: &Kind) -> Variable {

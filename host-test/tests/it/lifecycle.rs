@@ -28,6 +28,20 @@ async fn a_stop_while_a_poll_hangs_is_quick_and_announced() {
     assert_eq!(harness.simulator.counters().stops, 1);
 }
 
+#[tokio::test]
+async fn a_start_that_is_given_up_leaves_nothing_running() {
+    let harness = Harness::new().await;
+    let agent = Recorder::replying();
+    let mut start = Box::pin(harness.try_start(agent.clone(), &[]));
+    assert!(futures::poll!(&mut start).is_pending());
+    drop(start);
+    // What runs holds the agent.
+    eventually(async || Arc::strong_count(&agent) == 1).await;
+    assert_eq!(harness.simulator.counters().polls_open, 0);
+    // The account can be started again.
+    let _account = harness.start(agent.clone(), &[]).await;
+}
+
 /// Polls that the server ended by itself.
 fn answered_polls(harness: &Harness) -> usize {
     let log = harness.simulator.log();

@@ -2,6 +2,14 @@
 //!
 //! No test needs the internet, a fixed port, or a sleep that hopes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    reason = "a test that fails ends so"
+)]
+
 mod harness;
 mod redis_server;
 

@@ -147,7 +147,7 @@ impl Handle {
         }
     }
 
-    /// A proactive post; see `outbound.send` of the world.
+    /// A proactive post; see `outbound.send` of the contract.
     ///
     /// # Errors
     /// Those of `outbound.send`; [`CallError::Ended`] while an instance is being replaced.

@@ -49,7 +49,7 @@ fn rank(state: PartState) -> u8 {
     }
 }
 
-/// A state's name in the world.
+/// A state's name in the contract.
 pub(crate) fn state_name(state: PartState) -> &'static str {
     match state {
         PartState::Pending => "pending",

@@ -89,11 +89,16 @@ impl Stages {
         }
     }
 
-    /// Goes on to a stage. After the last one nothing changes any more.
+    /// Goes on to a stage. After the last one nothing changes any more, and an instance that serves
+    /// already has served since it began.
     pub fn enter(&self, stage: Stage) {
         let since_ms = self.clock.unix_ms();
         self.now.send_if_modified(|now| {
-            let goes_on = !now.stage.is_last();
+            let serves_already = match (now.stage.serving(), stage.serving()) {
+                (Some(now), Some(next)) => now.is_same(next),
+                _ => false,
+            };
+            let goes_on = !now.stage.is_last() && !serves_already;
             if goes_on {
                 *now = Entered { stage, since_ms };
             }

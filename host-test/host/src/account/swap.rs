@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::handle::Handle;
+use super::stage::Stage;
 use super::{Phase, Setup, Shared, StartError, changes};
 use crate::instance::{CallError, Instance};
 use crate::runtime::Plugin;
@@ -174,7 +175,8 @@ impl Shared {
         }
     }
 
-    /// Starts a successor where none serves; none when it does not start.
+    /// Starts a successor where none serves. If it does not start, none serves until another instance
+    /// of the component from before is made.
     pub(super) async fn take_over(&self, swap: Swap) -> Option<Instance> {
         match swap.instance.start().await {
             Ok(()) => {
@@ -196,6 +198,7 @@ impl Shared {
                     instance = self.instance_number(),
                     "{why}"
                 );
+                self.stages.enter(Stage::BackingOff(why.clone()));
                 let _ = swap.done.send(Handover::NotStarted(why));
                 None
             }

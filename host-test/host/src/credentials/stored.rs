@@ -4,6 +4,7 @@
 //! server answers. A conflict with another holder is refused and changes nothing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -95,7 +96,7 @@ impl Holder {
 }
 
 /// What a login brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Brought {
     /// The id that the server gives the bot. It gives no access to anything of another holder.
     pub bot: String,
@@ -107,6 +108,18 @@ pub struct Brought {
     pub config: BTreeMap<String, String>,
     /// When, in milliseconds since the Unix epoch.
     pub saved_ms: u64,
+}
+
+impl fmt::Debug for Brought {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Brought")
+            .field("bot", &self.bot)
+            .field("secrets", &self.secrets.keys())
+            // Of some keys the value is a secret.
+            .field("config", &self.config.keys())
+            .field("saved_ms", &self.saved_ms)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The credential of a login.

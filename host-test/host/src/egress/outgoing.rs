@@ -146,7 +146,8 @@ impl Egress {
             }
             let secret = secrets.value(name)?;
             filled_path = Some(placeholder.filled(uri, &secret)?);
-            redactor = Redactor::new(name, &secret);
+            let unusable = || FailureKind::CredentialUnusable { name: name.clone() };
+            redactor = Some(Redactor::new(name, &secret).ok_or_else(unusable)?);
         }
         let in_query = |name: &str| may_hold(rules, name, Placement::Query);
         let filled = query::filled(filled_path.as_ref().unwrap_or(uri), secrets, in_query)?;

@@ -2,14 +2,14 @@
 //! page or a link, so the credential is taken out of them.
 //!
 //! The value is replaced by its placeholder while the answer streams through, at most the length of one
-//! value behind. Values that are too short to be a secret are left.
+//! value behind. `path.rs` refuses values that another may spell in more ways than these, and values
+//! that are too short to be told from other text.
 
 use aho_corasick::AhoCorasick;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::capture::SHORTEST_PART;
 use super::credential::Secret;
 use super::path;
 
@@ -24,16 +24,23 @@ pub(super) struct Redactor {
 }
 
 impl Redactor {
-    /// For the credential `name` with this value. None where the value is too short.
+    /// For the credential `name` with this value. None where nothing can search for it.
     pub fn new(name: &str, secret: &Secret) -> Option<Redactor> {
         let value = secret.expose();
-        if value.len() < SHORTEST_PART {
-            return None;
-        }
-        // As it is, as it was sent, and in the two ways in which others encode it.
+        // As it is, as it was sent, in the three ways in which others encode a part of a URL, and as
+        // JSON for HTML.
         let component = path::encoded(value).replace(':', "%3A");
+        let form = component.replace('~', "%7E");
         let strict = utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
-        let spellings = [value.to_owned(), path::encoded(value), component, strict];
+        let json = value.replace('=', "\\u003d");
+        let spellings = [
+            value.to_owned(),
+            path::encoded(value),
+            component,
+            form,
+            strict,
+            json,
+        ];
         let longest = spellings.iter().map(String::len).max().unwrap_or_default();
         let finder = AhoCorasick::builder()
             .ascii_case_insensitive(true)
@@ -85,6 +92,11 @@ impl Redactor {
     /// Whether something is left for [`Redactor::finish`].
     pub fn is_holding(&self) -> bool {
         !self.held.is_empty()
+    }
+
+    /// What stands where the value was.
+    pub fn placeholder(&self) -> &str {
+        &self.placeholder
     }
 
     /// The credential's name.
@@ -148,8 +160,20 @@ mod tests {
     }
 
     #[test]
-    fn a_short_value_is_no_secret() {
-        assert!(Redactor::new("token", &Secret::new("1234567")).is_none());
+    fn a_value_is_found_however_it_is_spelled() {
+        let mut redactor = Redactor::new("token", &Secret::new("a~b:c-d@e=f_g.h")).unwrap();
+        for spelling in [
+            "a~b:c-d@e=f_g.h",
+            "a~b:c-d%40e%3Df_g.h",
+            "a~b%3Ac-d%40e%3Df_g.h",
+            "a%7Eb%3Ac-d%40e%3Df_g.h",
+            "a%7Eb%3ac%2Dd%40e%3df%5Fg%2Eh",
+            "a~b:c-d@e\\u003df_g.h",
+        ] {
+            let mut clean = redactor.push(format!("<{spelling}>").into()).to_vec();
+            clean.extend_from_slice(&redactor.finish());
+            assert_eq!(clean, b"<{{token}}>", "{spelling}");
+        }
     }
 
     proptest::proptest! {

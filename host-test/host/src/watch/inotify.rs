@@ -31,6 +31,10 @@ const WANTED: WatchFlags = WatchFlags::CLOSE_WRITE
     .union(WatchFlags::DELETE_SELF)
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR);
+/// Of the directories above: that they are others now, and nothing that happens in them.
+const ABOVE: WatchFlags = WatchFlags::DELETE_SELF
+    .union(WatchFlags::MOVE_SELF)
+    .union(WatchFlags::ONLYDIR);
 /// Room for events; a name has at most 255 bytes.
 const BUFFER_BYTES: usize = 4096;
 
@@ -50,7 +54,7 @@ struct Happening {
 impl Events {
     #[expect(
         deprecated,
-        reason = "what takes its watched is unsafe code; this descriptor is owned here, and nobody \
+        reason = "the functions that replace it are unsafe; this descriptor is owned here, and nobody \
                   exchanges it"
     )]
     pub fn new() -> io::Result<Events> {
@@ -61,16 +65,22 @@ impl Events {
         })
     }
 
-    /// Watches these directories, and no others.
+    /// Watches these directories and whether those above them are exchanged, and nothing else.
     pub fn watch(&mut self, wanted: &BTreeSet<&Path>) -> io::Result<()> {
+        let above = wanted.iter().flat_map(|directory| directory.ancestors());
+        let above: BTreeSet<&Path> = above.filter(|one| !wanted.contains(one)).collect();
+        let above = above.into_iter().map(|directory| (directory, ABOVE));
+        let wanted = wanted.iter().map(|directory| (*directory, WANTED));
         let mut kept = HashMap::new();
-        for directory in wanted {
-            match inotify::add_watch(self.descriptor.get_ref(), *directory, WANTED) {
+        for (directory, flags) in wanted.chain(above) {
+            match inotify::add_watch(self.descriptor.get_ref(), directory, flags) {
                 Ok(watch) => {
-                    kept.insert(watch, (*directory).to_owned());
+                    kept.insert(watch, directory.to_owned());
                 }
                 // It has just gone, and whoever asked looks again.
                 Err(Errno::NOENT | Errno::NOTDIR) => {}
+                // Such a one may lead on to directories that may be read.
+                Err(Errno::ACCESS) if flags == ABOVE => {}
                 Err(Errno::NOSPC) => {
                     return Err(io::Error::other(
                         "no more watches may be had: raise fs.inotify.max_user_watches",

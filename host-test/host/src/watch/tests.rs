@@ -95,6 +95,30 @@ async fn a_volume_of_kubernetes_is_followed() {
     told(&mut file).await;
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_directory_further_up_that_is_exchanged_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["first", "second"] {
+        fs::create_dir_all(at(name).join("a/b/c")).unwrap();
+        fs::write(at(name).join("a/b/c/file"), name).unwrap();
+    }
+    fs::rename(at("first"), at("now")).unwrap();
+    let path = at("now").join("a/b/c/file");
+    let mut file = FileWatch::new(&path);
+    // What happens beside the way is nothing.
+    fs::write(at("now").join("a/neighbour"), "x").unwrap();
+    assert!(!is_told(&mut file, folder.path()).await);
+    fs::rename(at("now"), at("first")).unwrap();
+    told(&mut file).await;
+    fs::rename(at("second"), at("now")).unwrap();
+    told(&mut file).await;
+    assert_eq!(fs::read_to_string(&path).unwrap(), "second");
+    fs::write(&path, "third").unwrap();
+    told(&mut file).await;
+}
+
 #[tokio::test]
 async fn what_is_not_there_yet_is_told_when_it_comes() {
     let folder = tempfile::tempdir().unwrap();

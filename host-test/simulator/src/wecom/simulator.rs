@@ -55,10 +55,10 @@ impl WecomSimulator {
         let seal = Seal {
             token: options
                 .token
-                .unwrap_or_else(|| random_text("")[..24].to_owned()),
+                .unwrap_or_else(|| random_text("").chars().take(24).collect()),
             encoding_aes_key: options
                 .encoding_aes_key
-                .unwrap_or_else(|| random_text("")[..43].to_owned()),
+                .unwrap_or_else(|| random_text("").chars().take(43).collect()),
             receive_id: options.corp_id.clone(),
         };
         if !seal.is_usable() {

@@ -368,7 +368,7 @@ impl Shared {
         }
         for entity in body["entities"].as_array().into_iter().flatten() {
             let place = entity["offset"].as_u64().zip(entity["length"].as_u64());
-            if !place.is_some_and(|(start, count)| start + count <= length as u64) {
+            if place.is_none_or(|(start, count)| start + count > length as u64) {
                 return error(400, "Bad Request: an entity is out of the text");
             }
         }

@@ -321,3 +321,21 @@ fn nothing_of_a_credential_is_shown() {
         .unwrap();
     assert!(!format!("{stored:?}").contains("s3cret"));
 }
+
+#[test]
+fn what_a_login_brought_is_shown_without_its_secrets() {
+    let pair = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+    let brought = Brought {
+        bot: "bot".to_owned(),
+        secrets: pair("bot-token", "s3cret"),
+        owner: None,
+        config: pair("app-key", "s3cret"),
+        saved_ms: 1,
+    };
+    let shown = format!("{brought:?}");
+    assert!(
+        shown.contains("bot-token") && shown.contains("app-key"),
+        "{shown}"
+    );
+    assert!(!shown.contains("s3cret"), "{shown}");
+}

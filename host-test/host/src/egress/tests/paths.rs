@@ -75,7 +75,16 @@ async fn a_placeholder_elsewhere_goes_nowhere() {
 #[tokio::test]
 async fn a_credential_that_would_lead_elsewhere_goes_nowhere() {
     let server = Server::start(OK, Then::KeepOpen).await;
-    for value in ["x/../../admin", "x?y=", "x#", "..", "x\r\nhost: evil", ""] {
+    for value in [
+        "long-x/../../admin",
+        "long-enough?y=",
+        "long-enough#",
+        "long-enough..",
+        "..",
+        "long-x\r\nhost: evil",
+        "tooshor",
+        "",
+    ] {
         let secrets = Secrets::default();
         secrets.set("bot-token", value);
         let egress = egress(rules(&server), secrets);
@@ -121,6 +130,41 @@ async fn an_answer_that_repeats_the_url_comes_without_the_credential() {
     let head = server.request(0).0;
     assert!(head.contains("accept-encoding: identity"), "{head}");
     assert_eq!(server.connections_before_this().await, 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_repeats_the_credential_brings_no_new_one() {
+    const OTHER: &str = "123456:AAF-another_one";
+    for (value, pointer, is_in_use, new) in [
+        (TOKEN, "/token", true, None),
+        (TOKEN, "/url", true, None),
+        (TOKEN, "/token", false, None),
+        (TOKEN, "/url", false, None),
+        (OTHER, "/token", true, Some(OTHER)),
+        (OTHER, "/token", false, Some(OTHER)),
+    ] {
+        let page = format!(r#"{{"token":"{value}","url":"/bot{value}/x"}}"#);
+        let length = page.len();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{page}");
+        let server = Server::start(answer.leak(), Then::KeepOpen).await;
+        let mut rules = rules(&server);
+        let capture = Capture::new("/bot", pointer, "bot-token").unwrap();
+        rules[1].captures.push(match is_in_use {
+            true => capture.in_use(),
+            false => capture,
+        });
+        let secrets = held();
+        let egress = egress(rules, secrets.clone());
+        let response = send(&egress, &server.url("/bot{{bot-token}}/x")).await;
+        let body = text(response.unwrap()).await.unwrap();
+        assert!(!body.contains(value), "{body}");
+        let aside = egress.take_captured("bot-token");
+        let aside = aside.as_ref().map(Secret::expose);
+        assert_eq!(aside, new.filter(|_| !is_in_use), "{pointer}");
+        let used = secrets.value("bot-token").unwrap();
+        let in_use = new.filter(|_| is_in_use).unwrap_or(TOKEN);
+        assert_eq!(used.expose(), in_use, "{pointer}");
+    }
 }
 
 #[tokio::test]
